@@ -18,7 +18,7 @@ from msgspec import Meta
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit, Weight, Where
 from pilotage.proto.decoding.complaints import Complaint, as_json, complaint, steps
 from pilotage.proto.decoding.patterns import whole
-from pilotage.proto.decoding.strict_yaml import NotYaml, Place, line_of, load_strictly
+from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
 from pilotage.proto.documents.job import Word
 
 from .regular_files import read_regular
@@ -436,7 +436,7 @@ class _Given:
             return set_by
         return f"{set_by or self._line(tuple(place))}: {found.path[2:]}"
 
-    def _line(self, place: Place) -> str:
+    def _line(self, place: YamlPath) -> str:
         line = line_of(self._text, place) if self._text else None
         return str(self._file) if line is None else f"{self._file}:{line}"
 

@@ -13,7 +13,7 @@ from pilotage.proto.amounts import AMOUNT_MAX, BadAmount, check_name
 from pilotage.proto.decoding.patterns import SITE_OR_ELEMENT, whole
 
 By = Literal["type", "group", "owner", "tag"]
-Counted = Literal["type", "group", "owner", "tag", "amount"]
+CountedBy = Literal["type", "group", "owner", "tag", "amount"]
 Where = Annotated[str, Meta(pattern=SITE_OR_ELEMENT)]
 # Whose jobs a limit counts: those of one community, or of all together (`*`). By default, limits of
 # groups and owners count each community separately; types, tags and amounts count all together.
@@ -34,7 +34,7 @@ _NAME: Final = re.compile(
 )
 
 
-def check_value(by: Counted, value: str) -> None:
+def check_value(by: CountedBy, value: str) -> None:
     """Raise ValueError if no job can have, or ask for, this value of `by`.
 
     Owners are names from tokens, which may contain blanks.
@@ -57,7 +57,7 @@ class RunningLimit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     where: Where = ""  # SITE or SITE/ELEMENT; empty: all sites together
-    by: Counted  # for `tag` and `amount`: one that the need asks for
+    by: CountedBy  # for `tag` and `amount`: one that the need asks for
     value: str
     most: Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
     community: Whose = ""  # one community, or `*` for all together

@@ -16,8 +16,8 @@ NO_AMOUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 X86_64: Final = "x86_64"
 
 
-Whole = tuple[int, int, float]  # cores, memory in MB, CPU work of each core in HS23 s
-Counted = tuple[tuple[str, int], ...]  # named amounts, in the order of their names
+WholeNodeSize = tuple[int, int, float]  # cores, memory in MB, CPU work of each core in HS23 s
+CountedAmounts = tuple[tuple[str, int], ...]  # named amounts, in the order of their names
 
 
 class ClassSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +102,7 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
     amounts_free: Mapping[str, int] = NO_AMOUNTS  # counted resources by name
 
     @property
-    def counted(self) -> Counted | None:
+    def counted(self) -> CountedAmounts | None:
         """The named amounts as a key; None if there are none."""
         return tuple(sorted(self.amounts_free.items())) or None
 
@@ -124,7 +124,7 @@ class LiveOffer(msgspec.Struct, frozen=True, kw_only=True):
         return 0
 
     @property
-    def whole(self) -> Whole | None:
+    def whole(self) -> WholeNodeSize | None:
         """Cores, memory and CPU work of each core if none of it is taken, else None."""
         if self.cores_free < self.cores or self.cores_free <= 0:
             return None

@@ -20,7 +20,7 @@ from pilotage.proto.wire import BadMessage, decode, encode
 from .data.files import OUTPUT_PATIENCE_S, DataFiles, with_data
 from .data.storages import Storage
 from .errands import Errands
-from .events import Log
+from .events import WriteEvent
 from .journal_entries import KeptAssignment, KeptEnded
 from .mind import commands as c
 from .mind.brain import EXIT_DONE, EXIT_OLD_SESSION, Brain, Reply
@@ -72,7 +72,7 @@ class Ports:
     journal: Journal
     workspace: Workspace
     probe: NodeProbe
-    log: Log
+    log: WriteEvent
     outfitter: Optional[Outfitter] = None  # None: payloads get only the node's own files
     untold: Optional[UntoldLog] = None  # None: the pilot's log is not sent to the central
     storages: Optional[Mapping[str, Storage]] = None  # by type; None: data files are not supported

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from .events import Log
+from .events import WriteEvent
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ class WorkFailed(Exception):
 
 async def contained(
     work: Awaitable[T],
-    log: Log,
+    log: WriteEvent,
     attempt_id: int,
     name: str,
     *,

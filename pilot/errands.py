@@ -15,7 +15,7 @@ from pilotage.proto.tasks import Tasks
 
 from .containment import WorkFailed, contained
 from .data.files import DataFiles, StageInFailed, StoredOutputs
-from .events import Log
+from .events import WriteEvent
 from .mind import commands as c
 from .mind.brain import Brain
 from .mind.holdings import wants_outfit
@@ -24,7 +24,7 @@ from .talk.transfer import BlobTransfer, InputNotFetched, InputUnusable, UploadR
 from .talk.watched_output import LiveOutput
 
 # Passes an event and the time to the brain, and carries out its commands.
-Tell = Callable[[Callable[[Brain, float], list[c.Command]]], None]
+TellBrain = Callable[[Callable[[Brain, float], list[c.Command]]], None]
 
 
 class Errands:
@@ -34,9 +34,9 @@ class Errands:
         self,
         files: BlobTransfer,
         live_output: LiveOutput,
-        log: Log,
+        log: WriteEvent,
         tasks: Tasks,
-        tell: Tell,
+        tell: TellBrain,
         outfitter: Optional[Outfitter] = None,
         data: Optional[DataFiles] = None,
     ) -> None:

@@ -125,10 +125,10 @@ SOON: Final = WARNINGS | {"registered", "ended", "draining", "pilot_ended"}
 # Events that are sent with other lines, but never trigger a message.
 QUIET: Final = frozenset({"token_renewed", "time_left"})
 
-Log = Callable[[str, Mapping[str, object]], None]
+WriteEvent = Callable[[str, Mapping[str, object]], None]
 
 
-def both(one: Log, other: Log) -> Log:
+def both(one: WriteEvent, other: WriteEvent) -> WriteEvent:
     """Return a log that writes to two logs."""
 
     def log(event: str, facts: Mapping[str, object]) -> None:
@@ -138,7 +138,7 @@ def both(one: Log, other: Log) -> Log:
     return log
 
 
-def json_lines(stream: TextIO, wall: Callable[[], float]) -> Log:
+def json_lines(stream: TextIO, wall: Callable[[], float]) -> WriteEvent:
     """Return a log that writes each event as one line of JSON."""
 
     def log(event: str, facts: Mapping[str, object]) -> None:

@@ -24,7 +24,7 @@ from .detect.batch_systems import detection
 from .detect.batch_systems.batch_job import BatchJob
 from .detect.facts_report import as_plain
 from .detect.surroundings import Surroundings, here
-from .events import Log, both, json_lines
+from .events import WriteEvent, both, json_lines
 from .files.removal import remove
 from .files.workspace import ATTEMPTS, Folders
 from .gpus import Gpus
@@ -213,7 +213,7 @@ async def _run(
     """Run a pilot of real drivers; return its exit code and whether it left nothing."""
     clock, random = BootClock(), SystemRandomness()
     untold = FileUntoldLog(state / UNTOLD, wall)
-    log: Log = both(json_lines(sys.stderr, wall), untold.note)
+    log: WriteEvent = both(json_lines(sys.stderr, wall), untold.note)
     loop = asyncio.get_running_loop()
     rung = await loop.run_in_executor(None, begun.rung)
     if settings.isolation == NAMESPACES and rung == isolation.SESSION:

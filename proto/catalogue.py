@@ -267,7 +267,7 @@ _LISTS: Final = frozenset({Op.IN, Op.NOT_IN})
 _OPS: Final = {op.value: op for op in Op}
 
 
-Test = Callable[[Value | None], bool]
+ValueTest = Callable[[Value | None], bool]
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -295,7 +295,7 @@ class Query(msgspec.Struct, frozen=True):
         """Whether the metadata meet the query. The dataset is not checked."""
         return all(one.meets(metadata.get(one.key)) for one in self.conditions)
 
-    def tests(self) -> list[tuple[str, Test]]:
+    def tests(self) -> list[tuple[str, ValueTest]]:
         """Return the keys and tests of the conditions, for callers that check many files."""
         return [(one.key, test_of(one)) for one in self.conditions]
 
@@ -487,7 +487,7 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return f"one of: {some}" if words else "a key that files have: none has metadata yet"
 
 
-def test_of(condition: Condition) -> Test:
+def test_of(condition: Condition) -> ValueTest:
     """Return how a condition is tested on a value; None: the file has no value.
 
     A value of another type does not meet it: 1 is not true, and "20" is not 20.

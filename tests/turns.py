@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pilotage.central.dispatch.record import turn
-from pilotage.central.jobs.record_types import Change, JobBody, NewAttempt
+from pilotage.central.jobs.record_types import AttemptChange, JobBody, NewAttempt
 from pilotage.central.store.engine import Store
 
 
@@ -12,6 +12,6 @@ async def match(store: Store, attempts: Sequence[NewAttempt]) -> list[JobBody | 
     return (await store.write(turn, [], attempts))[1]
 
 
-async def change(store: Store, changes: Sequence[Change]) -> list[bool]:
+async def change(store: Store, changes: Sequence[AttemptChange]) -> list[bool]:
     """Change attempts; return for each whether it was as the change expects."""
     return (await store.write(turn, changes, []))[0]

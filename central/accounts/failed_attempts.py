@@ -15,7 +15,7 @@ ENDS_MAX: Final = 20_000  # attempts kept with details; further ones are only co
 WORDS_MAX: Final = 1_000  # different reasons; further ones are dropped
 _AS_IT_IS: Final = ("exit code ", "signalled: signal ")  # reasons whose numbers matter
 
-Group = tuple[CountKey, int, str, FailureClass]  # kind, owner id, site, class
+FailureGroup = tuple[CountKey, int, str, FailureClass]  # kind, owner id, site, class
 
 
 class FailureRest(msgspec.Struct, gc=False):
@@ -31,7 +31,7 @@ class FailureTally:
     def __init__(self, ends_max: int = ENDS_MAX) -> None:
         self._ends_max = ends_max
         self._ends: list[FailedEnd] = []
-        self._rests: defaultdict[Group, FailureRest] = defaultdict(FailureRest)
+        self._rests: defaultdict[FailureGroup, FailureRest] = defaultdict(FailureRest)
         self._words: set[str] = set()
 
     def add(

@@ -8,7 +8,7 @@ import math
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Final
 
-from pilotage.proto.api.quotas import Kind
+from pilotage.proto.api.quotas import QuotaKind
 
 from ..identity.callers import Caller, User
 from ..identity.policy import Permission
@@ -53,7 +53,7 @@ class Holdings:
         holder is already above the quota.
         """
         limits = self._quotas.limits
-        most: dict[Kind, int] = {}
+        most: dict[QuotaKind, int] = {}
         for kind in KINDS:
             limit = limits.of(kind, holder.community, limits.name_of(kind, holder))
             if limit.bytes is not None:
@@ -61,7 +61,7 @@ class Holdings:
         if not most or sha256 in await self.held(holder, [sha256]):
             return None
         used = await self._quotas.used(holder)
-        sums: list[tuple[Kind, int]] = [(kind, used[kind].bytes) for kind in KINDS]
+        sums: list[tuple[QuotaKind, int]] = [(kind, used[kind].bytes) for kind in KINDS]
         limits.check("bytes", holder, sums, more=0)  # an empty file fits a full quota
         return min(size - used[kind].bytes for kind, size in most.items())
 
@@ -79,7 +79,7 @@ class Holdings:
     async def refuse(self, holder: Holder, size: int) -> None:
         """Raise OverQuota if `size` more bytes exceed the quota."""
         used = await self._quotas.used(holder)
-        sums: list[tuple[Kind, int]] = [(kind, used[kind].bytes + size) for kind in KINDS]
+        sums: list[tuple[QuotaKind, int]] = [(kind, used[kind].bytes + size) for kind in KINDS]
         self._quotas.limits.check("bytes", holder, sums, more=size)
 
     async def hold(self, holder: Holder, sha256: str, size: int, *, whatever: bool = False) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from pilotage.proto.api.quotas import Kind, QuotaChange, UsageRow, UsageView
+from pilotage.proto.api.quotas import QuotaChange, QuotaKind, UsageRow, UsageView
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -141,7 +141,7 @@ class Quotas:
             await self.flush()
         return await self._store.write(verb, *args, **named)
 
-    async def used(self, holder: Holder) -> dict[Kind, QuotaUsage]:
+    async def used(self, holder: Holder) -> dict[QuotaKind, QuotaUsage]:
         """Return the usage of a holder's community, group and owner."""
         found = {one.kind: one for one in await self._store.read(quota_records.uses_of, holder)}
         none = QuotaUsage(kind="owner", community=holder.community, name="", jobs=0, bytes=0)
@@ -156,7 +156,7 @@ class Quotas:
         await self._owners.recognise(caller)
         uses = await self._store.read(quota_records.uses)
         await self._owners.meet(int(one.name) for one in uses if one.kind == "owner")
-        rows: dict[tuple[Kind, str, str], UsageRow] = {}
+        rows: dict[tuple[QuotaKind, str, str], UsageRow] = {}
         for one in uses:
             self._put(rows, one.kind, one.community, self._shown(one), one)
         for kind, community, name in self.limits.own:
@@ -172,8 +172,8 @@ class Quotas:
 
     def _put(
         self,
-        rows: dict[tuple[Kind, str, str], UsageRow],
-        kind: Kind,
+        rows: dict[tuple[QuotaKind, str, str], UsageRow],
+        kind: QuotaKind,
         community: str,
         name: str,
         use: QuotaUsage | None,
@@ -192,12 +192,12 @@ class Quotas:
     def _shown(self, one: QuotaUsage) -> str:
         return self._owners.by_id(int(one.name)) if one.kind == "owner" else one.name
 
-    def _of(self, caller: User) -> list[tuple[Kind, str, str]]:
+    def _of(self, caller: User) -> list[tuple[QuotaKind, str, str]]:
         """Return the keys of the caller's community, groups and owner, even without usage."""
         if not caller.community:
             return []
         me = self._owners.word(caller.issuer, caller.subject)
-        groups: list[tuple[Kind, str, str]] = [
+        groups: list[tuple[QuotaKind, str, str]] = [
             ("group", caller.community, group) for group in caller.groups
         ]
         return [("community", caller.community, ""), *groups, ("owner", caller.community, me)]
@@ -250,7 +250,7 @@ class Quotas:
         await self.load()
 
 
-def defaults(settings: QuotaSettings) -> dict[Kind, QuotaLimit]:
+def defaults(settings: QuotaSettings) -> dict[QuotaKind, QuotaLimit]:
     """Return the default limits by kind, from the settings."""
 
     def limit(jobs: int, gb: float) -> QuotaLimit:

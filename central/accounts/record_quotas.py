@@ -6,14 +6,14 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from pilotage.proto.api.quotas import Kind
+from pilotage.proto.api.quotas import QuotaKind
 
 from ..identity.record_types import Holder, shown
 from ..store.engine import Store, weighs
 from ..store.errors import OverQuota
 from ..store.session import Session, json_list
 
-KINDS: Final[tuple[Kind, ...]] = ("community", "group", "owner")
+KINDS: Final[tuple[QuotaKind, ...]] = ("community", "group", "owner")
 HOLDINGS_A_PAGE: Final = 1_000
 
 
@@ -30,14 +30,14 @@ NO_LIMIT: Final = QuotaLimit()
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """The limits that an operator has set for one community, group or owner."""
 
-    kind: Kind
+    kind: QuotaKind
     community: str
     name: str = ""  # the group, or the shown name of the owner; empty for a community
     jobs: int | None = None
     bytes: int | None = None
 
     @property
-    def key(self) -> tuple[Kind, str, str]:
+    def key(self) -> tuple[QuotaKind, str, str]:
         return self.kind, self.community, self.name
 
     @property
@@ -48,7 +48,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
 class QuotaUsage(msgspec.Struct, frozen=True, kw_only=True):
     """The usage of one community, group or owner."""
 
-    kind: Kind
+    kind: QuotaKind
     community: str
     name: str  # the group, or the id of the owner; empty for a community
     jobs: int
@@ -84,15 +84,15 @@ class HoldingState(NamedTuple):
 class QuotaLimits(msgspec.Struct, frozen=True):
     """All limits in force. Owners of the local issuer are named by their subject alone."""
 
-    defaults: Mapping[Kind, QuotaLimit] = {}
-    own: Mapping[tuple[Kind, str, str], QuotaLimit] = {}
+    defaults: Mapping[QuotaKind, QuotaLimit] = {}
+    own: Mapping[tuple[QuotaKind, str, str], QuotaLimit] = {}
     local_issuer: str = ""
 
-    def of(self, kind: Kind, community: str, name: str) -> QuotaLimit:
+    def of(self, kind: QuotaKind, community: str, name: str) -> QuotaLimit:
         """Return the limit of a community, group or owner, given by its shown name."""
         return self.own.get((kind, community, name)) or self.defaults.get(kind, NO_LIMIT)
 
-    def name_of(self, kind: Kind, holder: Holder) -> str:
+    def name_of(self, kind: QuotaKind, holder: Holder) -> str:
         """Return the name by which the limits and views name a holder."""
         if kind == "community":
             return ""
@@ -104,7 +104,7 @@ class QuotaLimits(msgspec.Struct, frozen=True):
         self,
         what: Literal["jobs", "bytes"],
         holder: Holder,
-        used: Iterable[tuple[Kind, int]],
+        used: Iterable[tuple[QuotaKind, int]],
         *,
         more: int,
         before: int = 0,
@@ -173,7 +173,7 @@ def put_quota(session: Session, quota: Quota) -> None:
     session.run("put_quota", fields)
 
 
-def drop_quota(session: Session, kind: Kind, community: str, name: str) -> bool:
+def drop_quota(session: Session, kind: QuotaKind, community: str, name: str) -> bool:
     """Remove a quota, so that the default applies. Return False if there was none."""
     fields = {"kind": kind, "community": community, "name": name}
     return session.run("drop_quota", fields).rowcount > 0

@@ -19,8 +19,8 @@ OTHER = "other"
 # Buckets from a script to a whole node.
 PEAKS_MB = (1, 10, 30, 100, 300, 1e3, 2e3, 4e3, 8e3, 16e3, 32e3, 64e3, 128e3, 256e3, 1e6)
 
-Group = tuple[CountKey, int, str]  # kind, owner id, site
-Key = tuple[str, str, str]  # community, site, type
+UsageGroup = tuple[CountKey, int, str]  # kind, owner id, site
+UsageKey = tuple[str, str, str]  # community, site, type
 
 
 class UsageTotals(msgspec.Struct, gc=False):
@@ -82,7 +82,7 @@ class Tally:
     """Sums by kind, owner and site. The end of an attempt costs only a few additions."""
 
     def __init__(self) -> None:
-        self._rows: defaultdict[Group, UsageTotals] = defaultdict(UsageTotals)
+        self._rows: defaultdict[UsageGroup, UsageTotals] = defaultdict(UsageTotals)
         self.used = UsageSinceStart()
         self.failed = FailureTally()
 
@@ -110,18 +110,18 @@ class Tally:
         row.bytes_out += usage.bytes_out
         self.used.add(site, usage)
 
-    def take(self) -> Mapping[Group, UsageTotals]:
+    def take(self) -> Mapping[UsageGroup, UsageTotals]:
         """Return the sums and start again from zero."""
         taken, self._rows = self._rows, defaultdict(UsageTotals)
         return taken
 
-    def give_back(self, taken: Mapping[Group, UsageTotals]) -> None:
+    def give_back(self, taken: Mapping[UsageGroup, UsageTotals]) -> None:
         """Add sums back that could not be written."""
         for group, row in taken.items():
             self._rows[group].add(row)
 
 
-def entries(taken: Mapping[Group, UsageTotals]) -> list[AccountEntry]:
+def entries(taken: Mapping[UsageGroup, UsageTotals]) -> list[AccountEntry]:
     """Return the sums to add to the accounts."""
     return [
         AccountEntry(
@@ -136,10 +136,10 @@ def entries(taken: Mapping[Group, UsageTotals]) -> list[AccountEntry]:
     ]
 
 
-def samples(taken: Mapping[Group, UsageTotals], counters: Counters) -> list[SeriesSample]:
+def samples(taken: Mapping[UsageGroup, UsageTotals], counters: Counters) -> list[SeriesSample]:
     """Return one slot of the series: its sums, and the jobs that wait and run now."""
-    sums: defaultdict[Key, UsageTotals] = defaultdict(UsageTotals)
-    levels: defaultdict[Key, list[int]] = defaultdict(lambda: [0, 0])
+    sums: defaultdict[UsageKey, UsageTotals] = defaultdict(UsageTotals)
+    levels: defaultdict[UsageKey, list[int]] = defaultdict(lambda: [0, 0])
     for kind, site, state, count in counters.rows():
         if state is JobState.WAITING:
             levels[_key(levels, kind, site)][0] += count
@@ -160,7 +160,7 @@ def samples(taken: Mapping[Group, UsageTotals], counters: Counters) -> list[Seri
     ]
 
 
-def _key(known: Mapping[Key, object], kind: CountKey, site: str) -> Key:
+def _key(known: Mapping[UsageKey, object], kind: CountKey, site: str) -> UsageKey:
     key = (kind.community, site, kind.type)
     full = len(known) >= KEYS_MAX and key not in known
     return (kind.community, site, OTHER) if full else key

@@ -23,7 +23,7 @@ from ..ports import Bus, Clock
 from ..received_messages import hear
 from .downlink import Downlink
 
-Message = TypeVar("Message", Beat, LogChunk)
+PilotMessage = TypeVar("PilotMessage", Beat, LogChunk)
 
 BEAT_USEFUL_S = 10.0  # after this time the pilot has asked over HTTP
 TOLD_EVERY_S = 60.0
@@ -199,7 +199,7 @@ class BusBridge(Generic[P]):
                 self._log("bus_traffic", counts=moved)
             told = counts
 
-    def _read(self, payload: bytes, kind: type[Message]) -> Message | None:
+    def _read(self, payload: bytes, kind: type[PilotMessage]) -> PilotMessage | None:
         """Return the message, or None if it is invalid."""
         try:
             return hear(payload, kind)

@@ -16,7 +16,7 @@ RESPONSE = f"{CONTROL}/response"
 OWN_ROLE = "pilotage-central"
 EXISTS = " already exists"
 
-Command = dict[str, Any]
+DynsecCommand = dict[str, Any]
 
 
 class BrokerAccount(NamedTuple):
@@ -40,7 +40,7 @@ class _Responses(msgspec.Struct, frozen=True):
     responses: list[Response] = msgspec.field(default_factory=list[Response])
 
 
-def encode(commands: Sequence[Command]) -> bytes:
+def encode(commands: Sequence[DynsecCommand]) -> bytes:
     """Return a message with these commands in order."""
     return msgspec.json.encode({"commands": commands})
 
@@ -50,12 +50,12 @@ def decode(payload: bytes) -> list[Response]:
     return msgspec.json.decode(payload, type=_Responses).responses
 
 
-def numbered(commands: Iterable[Command], batch: str) -> list[Command]:
+def numbered(commands: Iterable[DynsecCommand], batch: str) -> list[DynsecCommand]:
     """Return the commands with a mark that their answers repeat."""
     return [{**command, "correlationData": f"{batch}:{i}"} for i, command in enumerate(commands)]
 
 
-def make(login: BrokerAccount) -> list[Command]:
+def make(login: BrokerAccount) -> list[DynsecCommand]:
     """Return the commands that create a login."""
     return [
         {"command": "createRole", **_role(login)},
@@ -63,7 +63,7 @@ def make(login: BrokerAccount) -> list[Command]:
     ]
 
 
-def replace(login: BrokerAccount) -> list[Command]:
+def replace(login: BrokerAccount) -> list[DynsecCommand]:
     """Return the commands that update an existing login. They cut its connection."""
     return [
         {"command": "modifyRole", **_role(login)},
@@ -71,7 +71,7 @@ def replace(login: BrokerAccount) -> list[Command]:
     ]
 
 
-def forget(login: BrokerAccount) -> list[Command]:
+def forget(login: BrokerAccount) -> list[DynsecCommand]:
     """Return the commands that remove a login and cut its connection."""
     return [
         {"command": "deleteClient", "username": login.pilot},
@@ -79,7 +79,7 @@ def forget(login: BrokerAccount) -> list[Command]:
     ]
 
 
-def ask_for(user: str) -> list[Command]:
+def ask_for(user: str) -> list[DynsecCommand]:
     """Return the command that asks for the roles of `user`."""
     return [{"command": "getClient", "username": user}]
 
@@ -90,7 +90,7 @@ def has_own_role(answer: Response) -> bool:
     return any(role.get("rolename") == OWN_ROLE for role in roles)
 
 
-def furnish(user: str) -> list[Command]:
+def furnish(user: str) -> list[DynsecCommand]:
     """Return the commands that give the central its role. The last one cuts its connection."""
     allowed = [
         ("publishClientSend", topics.down("+", "+")),
@@ -112,7 +112,7 @@ def _role_name(pilot: str) -> str:
     return f"pilot:{pilot}"
 
 
-def _role(login: BrokerAccount) -> Command:
+def _role(login: BrokerAccount) -> DynsecCommand:
     down = topics.down(login.community, login.pilot)
     allowed = [
         ("publishClientSend", topics.up(login.community, login.pilot, kind))
@@ -122,7 +122,7 @@ def _role(login: BrokerAccount) -> Command:
     return {"rolename": _role_name(login.pilot), "acls": _acls(allowed)}
 
 
-def _client(login: BrokerAccount) -> Command:
+def _client(login: BrokerAccount) -> DynsecCommand:
     return {
         "username": login.pilot,
         "password": login.password,
@@ -130,5 +130,5 @@ def _client(login: BrokerAccount) -> Command:
     }
 
 
-def _acls(allowed: Iterable[tuple[str, str]]) -> list[Command]:
+def _acls(allowed: Iterable[tuple[str, str]]) -> list[DynsecCommand]:
     return [{"acltype": kind, "topic": topic, "allow": True} for kind, topic in allowed]

@@ -203,7 +203,7 @@ class MosquittoBus:
 
     # -- commands and answers -------------------------------------------------------------------
 
-    async def _carry_out(self, commands: list[dynsec.Command]) -> list[Response]:
+    async def _carry_out(self, commands: list[dynsec.DynsecCommand]) -> list[Response]:
         """Send the commands and return their answers in order. Raises BrokerTimeout."""
         numbered = dynsec.numbered(commands, self._randomness.token(9))
         marks = [str(command["correlationData"]) for command in numbered]

@@ -18,7 +18,7 @@ LATER: Final = frozenset({"job", "epoch", "file", "stem", "suffix"})
 _formatter = string.Formatter()
 _ONE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
-Values = Mapping[str, str | int | float]
+PlaceholderValues = Mapping[str, str | int | float]
 
 
 def texts(data: JobData, where: str) -> Iterator[tuple[str, str, bool]]:
@@ -51,7 +51,7 @@ def _in_query(value: object, where: str) -> Iterator[tuple[str, str]]:
             yield from _in_query(one, f"{where}[{i}]")
 
 
-def fill(data: JobData, values: Values) -> JobData:
+def fill(data: JobData, values: PlaceholderValues) -> JobData:
     """Return the data with its parameters filled in. Later placeholders stay."""
 
     def at_once(text: str) -> str:
@@ -64,12 +64,16 @@ def fill(data: JobData, values: Values) -> JobData:
     )
 
 
-def _filled_input(one: DataInput, values: Values, at_once: Callable[[str], str]) -> DataInput:
+def _filled_input(
+    one: DataInput, values: PlaceholderValues, at_once: Callable[[str], str]
+) -> DataInput:
     query = cast(dict[str, Any], _filled_query(one.query, values))
     return msgspec.structs.replace(one, did=at_once(one.did), to=at_once(one.to), query=query)
 
 
-def _filled_output(one: DataOutput, values: Values, at_once: Callable[[str], str]) -> DataOutput:
+def _filled_output(
+    one: DataOutput, values: PlaceholderValues, at_once: Callable[[str], str]
+) -> DataOutput:
     return msgspec.structs.replace(
         one,
         pattern=at_once(one.pattern),
@@ -81,7 +85,7 @@ def _filled_output(one: DataOutput, values: Values, at_once: Callable[[str], str
     )
 
 
-def _filled_query(value: object, values: Values) -> object:
+def _filled_query(value: object, values: PlaceholderValues) -> object:
     if isinstance(value, str):
         alone = _ONE.fullmatch(value)
         return values[alone[1]] if alone else value.format_map(values)
@@ -93,7 +97,7 @@ def _filled_query(value: object, values: Values) -> object:
     return value
 
 
-def _value(value: DataValue, values: Values) -> DataValue:
+def _value(value: DataValue, values: PlaceholderValues) -> DataValue:
     if not isinstance(value, str):
         return value
     alone = _ONE.fullmatch(value)
@@ -103,7 +107,7 @@ def _value(value: DataValue, values: Values) -> DataValue:
     return _but_later(value, values)
 
 
-def _but_later(text: str, values: Values) -> str:
+def _but_later(text: str, values: PlaceholderValues) -> str:
     """Fill in parameters. The result is a template that has only later placeholders."""
     if "{" not in text and "}" not in text:
         return text

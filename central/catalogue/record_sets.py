@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from pilotage.proto.catalogue import Condition, Metadata, Op, Query, Test, Value, test_of
+from pilotage.proto.catalogue import Condition, Metadata, Op, Query, Value, ValueTest, test_of
 
 from ..store.session import Session, json_list
 from .record_interned import columns, decode
@@ -24,7 +24,7 @@ METADATA_MAX: Final = 32 << 20  # characters of cached metadata: about 100 MB at
 _WEIGHT: Final = 200  # of a cached set, in addition to its text
 TEXT_END: Final = "\U0010ffff"
 
-Keys = Mapping[str, tuple[int, bool]]  # existing keys of a query: (id, whether it is own)
+KnownKeys = Mapping[str, tuple[int, bool]]  # existing keys of a query: (id, whether it is own)
 
 
 class OwnCondition(NamedTuple):
@@ -32,7 +32,7 @@ class OwnCondition(NamedTuple):
 
     key: str
     key_id: int
-    test: Test
+    test: ValueTest
     ranges: tuple[tuple[str, Any, Any], ...]  # (statement, low, high); empty: no index helps
 
 
@@ -61,7 +61,7 @@ class _Bits:
             values = self._having[key]
             values[value] = values.get(value, 0) | _number(several)
 
-    def judge(self, query: Query, keys: Keys) -> list[CandidateSet]:
+    def judge(self, query: Query, keys: KnownKeys) -> list[CandidateSet]:
         """Return the sets whose files may match a query."""
         fits = (1 << len(self.ids)) - 1
         open_ones: list[tuple[OwnCondition, int]] = []
@@ -148,7 +148,7 @@ class MetaSets:
         return known
 
     def judged(
-        self, session: Session, community_id: int, query: Query, keys: Keys
+        self, session: Session, community_id: int, query: Query, keys: KnownKeys
     ) -> list[CandidateSet]:
         """Return the sets whose files may match a query, in order of id."""
         known = (community_id, query_key(query), tuple(sorted(keys.items())))

@@ -34,7 +34,7 @@ class ChangesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Selects the changes after one."""
 
     since: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
-    limit: api_data.Limit = 100
+    limit: api_data.PageLimit = 100
 
 
 class LineageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +49,7 @@ class DatasetsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Selects a page of datasets."""
 
     after: Annotated[str, Meta(max_length=600)] = ""
-    limit: api_data.Limit = 100
+    limit: api_data.PageLimit = 100
 
 
 @ROUTES.add("POST", "/v1/data/find", Permission.DATA_READ, needs_leader=False)

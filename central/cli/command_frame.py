@@ -65,7 +65,7 @@ class CommandResult:
 
 Answers = AsyncGenerator[CommandResult]
 Made = CommandResult | Answers
-Work = Callable[Concatenate[Any, P], Awaitable[Made] | Answers]
+CommandWork = Callable[Concatenate[Any, P], Awaitable[Made] | Answers]
 
 
 class CentralConnection:
@@ -88,12 +88,12 @@ class CentralConnection:
         return self._client
 
 
-def reads(work: Work[P]) -> Callable[..., int]:
+def reads(work: CommandWork[P]) -> Callable[..., int]:
     """Make a command from a function that only reads. Its client retries for a short time."""
     return _framed(work, READING_S)
 
 
-def changes(work: Work[P]) -> Callable[..., int]:
+def changes(work: CommandWork[P]) -> Callable[..., int]:
     """Make a command from a function that changes something, or waits for something."""
     return _framed(work, CHANGING_S)
 
@@ -129,7 +129,7 @@ async def _print_all(made: Made, *, json: bool) -> int:
     return code
 
 
-def _framed(work: Work[P], patience_s: float) -> Callable[..., int]:
+def _framed(work: CommandWork[P], patience_s: float) -> Callable[..., int]:
     first, *own = inspect.signature(work).parameters.values()
     is_opened = first.name == "client"
 

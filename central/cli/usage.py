@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from pilotage.proto.api.quotas import Kind, QuotaChange, UsageRow, UsageView
+from pilotage.proto.api.quotas import QuotaChange, QuotaKind, UsageRow, UsageView
 
 from .command_frame import CentralConnection, Client, CommandResult, changes, reads
 from .exit_codes import UsageError
@@ -25,7 +25,7 @@ async def usage(client: Client) -> CommandResult:
 @changes
 async def set(
     central: CentralConnection,
-    kind: Kind,
+    kind: QuotaKind,
     community: str,
     name: str = "",
     /,
@@ -57,7 +57,9 @@ async def set(
 
 @app.command
 @changes
-async def remove(client: Client, kind: Kind, community: str, name: str = "", /) -> CommandResult:
+async def remove(
+    client: Client, kind: QuotaKind, community: str, name: str = "", /
+) -> CommandResult:
     """Remove a quota. The default from the settings applies again."""
     change = QuotaChange(kind=kind, community=community, name=name, remove=True)
     return await _changed(client, change)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from .errors import Invalid
 
-Word = TypeVar("Word", bound=enum.Enum)
+EnumWord = TypeVar("EnumWord", bound=enum.Enum)
 
 
 def names_of(given: Iterable[str]) -> list[str]:
@@ -23,7 +23,7 @@ def query_of(given: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(given or {})
 
 
-def word_of(kind: type[Word], given: Word | str, field: str) -> Word:
+def word_of(kind: type[EnumWord], given: EnumWord | str, field: str) -> EnumWord:
     """Return a member of an enum. Raises Invalid, which names all members."""
     try:
         return kind(given)

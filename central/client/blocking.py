@@ -91,7 +91,7 @@ from .files import FetchedOutput, LocalFile
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
 from .loop_thread import LoopThread
 from .pace import Pace
-from .submission_bodies import JobLike, OnProgress, Parameters
+from .submission_bodies import JobLike, OnProgress, ParameterSet
 from .transport import OnRetry
 from .waiting.job_output import OnPart
 from .workflow_sources import SubmittableWorkflow
@@ -362,7 +362,7 @@ class Client:
         jobs: JobLike | Iterable[JobLike] | None = None,
         *,
         template: JobLike | None = None,
-        parameters: Iterable[Parameters] | None = None,
+        parameters: Iterable[ParameterSet] | None = None,
         key: str | None = None,
         name: str = "",
         group: str = "",

@@ -12,8 +12,8 @@ from pilotage.proto.api.jobs import Submission
 from pilotage.proto.documents.job import Job, Need
 
 JobLike = Job | Mapping[str, object]
-Parameters = Mapping[str, str | int | float]
-Item = JobLike | Parameters
+ParameterSet = Mapping[str, str | int | float]
+SubmittedItem = JobLike | ParameterSet
 OnProgress = Callable[[int], None]  # with the number of jobs that were sent
 
 STREAM_ABOVE = 2_000
@@ -22,7 +22,7 @@ _IN_MEMORY_BYTES = 16 * 1024 * 1024
 _ENCODE = msgspec.json.Encoder().encode
 
 
-def whole_body(header: Submission, items: Sequence[Item]) -> bytes:
+def whole_body(header: Submission, items: Sequence[SubmittedItem]) -> bytes:
     """Return the submission as one JSON object."""
     raw = [msgspec.Raw(_ENCODE(_shaped(item))) for item in items]
     if header.template is None:
@@ -52,7 +52,10 @@ class LineBody:
     """
 
     def __init__(
-        self, header: Submission, items: Iterable[Item], on_progress: OnProgress | None = None
+        self,
+        header: Submission,
+        items: Iterable[SubmittedItem],
+        on_progress: OnProgress | None = None,
     ) -> None:
         self._header, self._items, self._on_progress = header, items, on_progress
         self._fresh: Iterator[bytes] = iter(())
@@ -100,7 +103,7 @@ class LineBody:
             self._walking.release()
 
 
-def _encoded(items: Iterator[Item]) -> Iterator[bytes]:
+def _encoded(items: Iterator[SubmittedItem]) -> Iterator[bytes]:
     lines = bytearray()
     for item in items:
         lines += _ENCODE(_shaped(item))
@@ -112,7 +115,7 @@ def _encoded(items: Iterator[Item]) -> Iterator[bytes]:
         yield bytes(lines)
 
 
-def _shaped(item: Item) -> Item:
+def _shaped(item: SubmittedItem) -> SubmittedItem:
     """Return the job, or raise TypeError for the two most frequent mistakes.
 
     The constructor of Job does not check these types.
@@ -126,7 +129,7 @@ def _shaped(item: Item) -> Item:
     return item
 
 
-def with_group(items: Iterable[Item], group: str) -> Iterator[Item]:
+def with_group(items: Iterable[SubmittedItem], group: str) -> Iterator[SubmittedItem]:
     """Yield the jobs. A job without a group gets this group."""
     for item in items:
         if isinstance(item, Job):
@@ -138,13 +141,13 @@ def with_group(items: Iterable[Item], group: str) -> Iterator[Item]:
 def submission(
     jobs: JobLike | Iterable[JobLike] | None,
     template: JobLike | None,
-    parameters: Iterable[Parameters] | None,
+    parameters: Iterable[ParameterSet] | None,
     *,
     key: str,
     name: str,
     group: str,
     running_max: int = 0,
-) -> tuple[Submission, Iterable[Item]]:
+) -> tuple[Submission, Iterable[SubmittedItem]]:
     """Return the header of a submission, and its jobs or parameters.
 
     Raises ValueError unless there are either jobs, or a template with parameters.
@@ -156,12 +159,12 @@ def submission(
         made = Submission(
             key=key, name=name, template=cast(Job, _shaped(whole)), running_max=running_max
         )
-        return made, cast(Iterable[Item], parameters)
-    items: Iterable[Item]
+        return made, cast(Iterable[SubmittedItem], parameters)
+    items: Iterable[SubmittedItem]
     if isinstance(jobs, (Job, Mapping)):
-        items = [cast(Item, jobs)]
+        items = [cast(SubmittedItem, jobs)]
     else:
-        items = cast(Iterable[Item], jobs)
+        items = cast(Iterable[SubmittedItem], jobs)
     if group:
         labelled = with_group(items, group)
         items = list(labelled) if isinstance(items, Sequence) else labelled

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Query = Sequence[tuple[str, str]]
-Content = bytes | Callable[[], AsyncIterator[bytes]]  # called for each try
+QueryPairs = Sequence[tuple[str, str]]
+RequestContent = bytes | Callable[[], AsyncIterator[bytes]]  # called for each try
 OnRetry = Callable[[str, float], None]  # the reason, and the pause before the next try
 
 _MISDIRECTED = 421
@@ -82,9 +82,9 @@ class Transport:
         method: str,
         path: str,
         *,
-        query: Query = (),
+        query: QueryPairs = (),
         body: object = None,
-        content: Content | None = None,
+        content: RequestContent | None = None,
         headers: Mapping[str, str] | None = None,
         again: bool = True,
         answer_s: float | None = None,
@@ -110,7 +110,7 @@ class Transport:
         self,
         path: str,
         *,
-        query: Query = (),
+        query: QueryPairs = (),
         headers: Mapping[str, str] | None = None,
         idle_s: float,
     ) -> AsyncGenerator["httpx.Response", None]:
@@ -146,8 +146,8 @@ class Transport:
         what: str,
         method: str,
         path: str,
-        query: Query,
-        content: Content | None,
+        query: QueryPairs,
+        content: RequestContent | None,
         headers: dict[str, str],
         again: bool,
         answer_s: float | None,
@@ -175,8 +175,8 @@ class Transport:
         what: str,
         method: str,
         path: str,
-        query: Query,
-        content: Content | None,
+        query: QueryPairs,
+        content: RequestContent | None,
         headers: dict[str, str],
         answer_s: float | None,
     ) -> bytes:
@@ -198,8 +198,8 @@ class Transport:
         self,
         method: str,
         path: str,
-        query: Query,
-        content: Content | None,
+        query: QueryPairs,
+        content: RequestContent | None,
         headers: Mapping[str, str],
         read_s: float | None = None,
     ) -> "httpx.Response":

@@ -29,10 +29,10 @@ from ..jobs.leases import Lease, LeasePhase
 from ..jobs.record_types import (
     AdriftEnd,
     ApplicationStatus,
+    AttemptChange,
     AttemptResult,
     AttemptStart,
     AttemptWant,
-    Change,
     JobBody,
     JobMove,
     JobStanding,
@@ -127,7 +127,7 @@ class FollowUp:
         self.moved(lease, JobState.WAITING, JobState.RUNNING)
         self._log("taken_back", job=lease.job, epoch=lease.epoch, pilot=lease.pilot)
 
-    def of_change(self, lease: Lease, change: Change) -> None:
+    def of_change(self, lease: Lease, change: AttemptChange) -> None:
         """Update memory after one written change of an attempt."""
         match change:
             case AttemptStart():

@@ -8,7 +8,7 @@ import msgspec
 
 from ..jobs.record import change, change_all
 from ..jobs.record_rows import body_of, grant_columns
-from ..jobs.record_types import Change, JobBody, NewAttempt
+from ..jobs.record_types import AttemptChange, JobBody, NewAttempt
 from ..store.engine import joined_by
 from ..store.session import Session, json_list
 from ..store.writer import JointOperation
@@ -113,7 +113,7 @@ def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
     )
 
 
-Written = tuple[list[bool], list[JobBody | None]]
+ChangedTurns = tuple[list[bool], list[JobBody | None]]
 
 
 class TurnChanges(JointOperation):
@@ -123,18 +123,18 @@ class TurnChanges(JointOperation):
 
     def __init__(
         self,
-        changes: Sequence[Change] = (),
+        changes: Sequence[AttemptChange] = (),
         attempts: Sequence[NewAttempt] = (),
         room: Room | None = None,
     ) -> None:
         self.changes, self.matches = changes, Matches(attempts, room)
 
-    def __call__(self, session: Session) -> Written:
+    def __call__(self, session: Session) -> ChangedTurns:
         won = change(session, self.changes) if self.changes else []
         return won, match(session, [self.matches])[0]
 
     @classmethod
-    def together(cls, session: Session, several: "Sequence[TurnChanges]") -> list[Written]:
+    def together(cls, session: Session, several: "Sequence[TurnChanges]") -> list[ChangedTurns]:
         won = iter(change_all(session, [one for turn in several for one in turn.changes]))
         given = match(session, [turn.matches for turn in several])
         return [
@@ -146,10 +146,10 @@ class TurnChanges(JointOperation):
 @joined_by(TurnChanges)
 def turn(
     session: Session,
-    changes: Sequence[Change],
+    changes: Sequence[AttemptChange],
     attempts: Sequence[NewAttempt],
     room: Room | None = None,
-) -> Written:
+) -> ChangedTurns:
     """Write the changes and the matches of a pilot's turn in one transaction.
 
     Changes come first, in order; each is a separate compare-and-set. The body of a match is None

@@ -24,7 +24,7 @@ from ..store.errors import StoreError
 from .element import PilotRequest, Slot, SlotState
 from .element_watch import WatchedElement, shape_name
 from .errors import Denied, ElementOperation, ElementTrouble, ElementUnreachable
-from .orphans import WHY, Key, Orphans
+from .orphans import WHY, Orphans, SlotKey
 from .pilot_requests import Origin, new_pilot
 from .planning.communities import CommunityShape, spots
 from .planning.pilot_activity import Crew, NoCrew, Staff, state_of
@@ -162,7 +162,9 @@ class Factory:
         await self._orphans.look(watched, rest, self._clock, self._terms.patience.gone_s)
         await self._carry_out(turns, watched)
 
-    async def _read_rows(self, watched: Sequence[WatchedElement]) -> Mapping[Key, list[SlotRow]]:
+    async def _read_rows(
+        self, watched: Sequence[WatchedElement]
+    ) -> Mapping[SlotKey, list[SlotRow]]:
         """Give the elements their rows; return the rows of other elements."""
         by_key: dict[tuple[str, str], list[SlotRow]] = {one.key: [] for one in watched}
         after = ""

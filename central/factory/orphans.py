@@ -18,7 +18,7 @@ from ..ports import Clock
 from ..store.engine import Store
 from .element_watch import WatchedElement
 
-Key = tuple[str, str]  # site, element
+SlotKey = tuple[str, str]  # site, element
 WHY: Final = "no site's file names its element any more"
 _NOBODY: Final = "no site's file names it, and it does not answer: queued pilots are aborted"
 AT_ONCE_MAX: Final = 1_000  # pilots of one element in one round
@@ -29,12 +29,12 @@ class Orphans:
 
     def __init__(self, store: Store, is_gone: Callable[[str, str], bool], log: Log) -> None:
         self._store, self._is_gone, self._log = store, is_gone, log
-        self._since: dict[Key, float] = {}
+        self._since: dict[SlotKey, float] = {}
 
     async def look(
         self,
         watched: Sequence[WatchedElement],
-        others: Mapping[Key, Sequence[SlotRow]],
+        others: Mapping[SlotKey, Sequence[SlotRow]],
         clock: Clock,
         patience_s: float,
     ) -> None:
@@ -52,7 +52,7 @@ class Orphans:
                     slot_records.forget_slots, [row.pilot for row in rows if row.state in FINAL]
                 )
 
-    async def _end(self, key: Key, rows: Sequence[SlotRow], at: float) -> None:
+    async def _end(self, key: SlotKey, rows: Sequence[SlotRow], at: float) -> None:
         waiting = (
             row.pilot for row in rows if row.registered_at is None and row.state not in FINAL
         )

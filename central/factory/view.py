@@ -24,7 +24,7 @@ from .planning.communities import parts
 from .site_checks import Checks
 
 CANCEL_S = 60.0  # for an element to confirm that it ends a pilot
-Held = Callable[[str, str], str]  # site, element → banned, draining or empty
+SiteMarkOf = Callable[[str, str], str]  # site, element → banned, draining or empty
 
 
 def _nothing_holds(site: str, element: str) -> str:
@@ -34,7 +34,7 @@ def _nothing_holds(site: str, element: str) -> str:
 class ElementsView:
     """Answers from the factory's state; empty before the factory has begun."""
 
-    def __init__(self, clock: Clock, held: Held = _nothing_holds) -> None:
+    def __init__(self, clock: Clock, held: SiteMarkOf = _nothing_holds) -> None:
         self._clock, self.held = clock, held
         self.communities: Sequence[str] = ()  # whose pilots the factory submits
         self.book: ElementBook | None = None
@@ -151,7 +151,7 @@ class ElementsView:
         return self.checks
 
 
-def _view(one: WatchedElement, now: float, held: Held) -> ElementView:
+def _view(one: WatchedElement, now: float, held: SiteMarkOf) -> ElementView:
     found = one.found
     return ElementView(
         site=one.site,

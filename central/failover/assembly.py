@@ -9,7 +9,7 @@ from ..ports import Clock
 from ..settings import FailoverSettings
 from ..store.engine import Store
 from .activity import Pulse
-from .cycle import Cycle, Kill
+from .cycle import Cycle, KillJobs
 from .mails import Mailer, Mails
 from .recovery import TaskRecovery
 from .rule_book import RuleBook
@@ -32,7 +32,7 @@ def failover(
     store: Store,
     rules: RuleBook,
     touch: Callable[[int], None],
-    kill: Kill,
+    kill: KillJobs,
     owners: Owners,
     mailer: Mailer | None,
     settings: FailoverSettings,

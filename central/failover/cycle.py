@@ -54,7 +54,7 @@ _HELD: Final = "lost too often"  # mark: this was reported
 _ACTS: Final = frozenset({RuleVerb.PAUSE, RuleVerb.COMPLETE, RuleVerb.FLUSH, RuleVerb.REASSIGN})
 _decisions: Final = msgspec.json.Decoder(tuple[Decision, ...]).decode
 
-Kill = Callable[[User, JobAction], Awaitable[object]]
+KillJobs = Callable[[User, JobAction], Awaitable[object]]
 Asked = tuple[TransformationRow, Transformation]
 
 
@@ -76,7 +76,7 @@ class Cycle:
         store: Store,
         rules: RuleBook,
         touch: Callable[[int], None],
-        kill: Kill,
+        kill: KillJobs,
         clock: Clock,
         log: Log,
         every_s: float,

@@ -17,7 +17,7 @@ from msgspec import Meta, structs
 from pilotage.proto.decoding.complaints import as_json, complaint, steps
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.decoding.patterns import whole
-from pilotage.proto.decoding.strict_yaml import NotYaml, Place, line_of, load_strictly
+from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
 from pilotage.proto.failures import FailureClass
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How
@@ -265,7 +265,7 @@ class BadRules(ValueError):
     `place` and `why` are the field and its fault, for rules inside another document.
     """
 
-    def __init__(self, message: str, place: Place = (), why: str = "") -> None:
+    def __init__(self, message: str, place: YamlPath = (), why: str = "") -> None:
         super().__init__(message)
         self.place, self.why = place, why or message
 
@@ -353,7 +353,7 @@ def _before(own: Sequence[R], base: Sequence[R]) -> tuple[R, ...]:
 # -- checks beyond the types ---------------------------------------------------------------------
 
 
-def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[Place, str]]:
+def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[YamlPath, str]]:
     kinds: tuple[tuple[str, Sequence[Rule]], ...] = (
         ("failures", own.failures),
         ("transformations", own.transformations),
@@ -384,7 +384,7 @@ def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[Place, str]]
                 yield (*place, "not_after"), f"no earlier rule has the name {name!r}"
 
 
-def _faults_of_steps(own: RuleSet, known: Collection[str] | None) -> Iterable[tuple[Place, str]]:
+def _faults_of_steps(own: RuleSet, known: Collection[str] | None) -> Iterable[tuple[YamlPath, str]]:
     """Yield the steps that rules name and the workflow does not have: such a rule never fits."""
     kinds: tuple[tuple[str, Sequence[FailureRule | TransformationRule]], ...] = (
         ("failures", own.failures),
@@ -399,8 +399,8 @@ def _faults_of_steps(own: RuleSet, known: Collection[str] | None) -> Iterable[tu
 
 
 def _faults_of_failure(
-    rule: FailureRule, at: Place, budgets: set[str]
-) -> Iterable[tuple[Place, str]]:
+    rule: FailureRule, at: YamlPath, budgets: set[str]
+) -> Iterable[tuple[YamlPath, str]]:
     if rule.counts_against and rule.counts_against not in budgets:
         yield (*at, "counts_against"), unknown(rule.counts_against, budgets, what="budget")
     for number, how in enumerate(rule.when.how):
@@ -426,7 +426,7 @@ def _faults_of_failure(
 
 def _strange(
     kind: str, rules: Sequence[TransformationRule | RecoveryRule], known: Sequence[RuleVerb]
-) -> Iterable[tuple[Place, str]]:
+) -> Iterable[tuple[YamlPath, str]]:
     for number, rule in enumerate(rules):
         for step, do in enumerate(rule.then):
             if do not in known:
@@ -438,6 +438,6 @@ def _at(where: str, line: int | None) -> str:
     return where if line is None else f"{where}:{line}"
 
 
-def _shown(place: Place) -> str:
+def _shown(place: YamlPath) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
     return text.removeprefix(".")

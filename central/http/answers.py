@@ -11,7 +11,7 @@ from pilotage.proto.messages import Misdirection, Problem
 from pilotage.proto.problems import Code
 
 from ..errors import Misdirected, Refused
-from .asgi import Receive, Scope, Send
+from .asgi import AsgiReceive, AsgiScope, AsgiSend
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
@@ -38,7 +38,7 @@ class HttpAnswer:
         """Return the headers that do not depend on the body."""
         return [*_ALWAYS, *self._headers]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         headers = self.all_headers()
         if self.status not in (204, 304):
             headers.append((b"content-type", self.media.encode()))
@@ -108,7 +108,7 @@ class StreamedAnswer:
         self._length, self._idle, self._idle_s = length, idle, idle_s
         self._headers = headers or []
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         headers: Headers = [(b"content-type", self._media.encode()), *_ALWAYS, *self._headers]
         if self._length is not None:
             headers.append((b"content-length", str(self._length).encode()))
@@ -145,7 +145,7 @@ class StreamedAnswer:
             if close is not None:
                 await close()
 
-    async def _write(self, queue: asyncio.Queue[bytes | None], send: Send) -> None:
+    async def _write(self, queue: asyncio.Queue[bytes | None], send: AsgiSend) -> None:
         while True:
             part = await self._next(queue)
             try:
@@ -174,7 +174,7 @@ class StreamedAnswer:
         raise _Stopping
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _until_gone(receive: AsgiReceive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     raise _Gone

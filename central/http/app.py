@@ -13,12 +13,12 @@ from ..errors import DependencyUnavailable, Refused, TooDeep
 from ..observe.events import Log, no_log
 from ..observe.request_ids import RequestIds
 from .answers import HttpAnswer, problem
-from .asgi import ASGIApp, Message, Receive, Scope, Send
+from .asgi import ASGIApp, AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from .body import header
 from .call import Call, Face
 from .direct_answers import Exchange
 from .forwarding import LeaderLink, MisdirectedRoute
-from .guards import Admit, Gate, trust
+from .guards import Admit, RouteGate, trust
 from .hot_routes import HotRoute
 from .route import BoundRoute, Handler
 from .router import Router
@@ -65,7 +65,7 @@ class Front:
     def __init__(
         self,
         offered: Sequence[BoundRoute],
-        gate: Gate,
+        gate: RouteGate,
         *,
         check_room: Callable[[], Awaitable[None]] = always_room,
         spool_dir: Path | None = None,
@@ -104,12 +104,12 @@ class Front:
         self._log, self._monotonic = log, monotonic
         self._deep: dict[str, _Told] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         status = 0
         number, hot = self._ids.next(), scope["path"] in self._hot
         route, answer = self._find(scope["method"], scope["path"])
 
-        async def sent(message: Message) -> None:
+        async def sent(message: AsgiMessage) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -179,7 +179,12 @@ class Front:
         return path.rstrip("/"), way.serve
 
     async def _ordinary(
-        self, way: _Ordinary, parts: Mapping[str, str], scope: Scope, receive: Receive, send: Send
+        self,
+        way: _Ordinary,
+        parts: Mapping[str, str],
+        scope: AsgiScope,
+        receive: AsgiReceive,
+        send: AsgiSend,
     ) -> None:
         caller = way.admit(header(scope["headers"], b"authorization"))
         if caller is not None:
@@ -188,7 +193,7 @@ class Front:
         answer = await way.answer(Call(self.face, scope, receive, caller, parts))
         await answer(scope, receive, send)
 
-    def _way(self, one: BoundRoute, gate: Gate) -> _Ordinary:
+    def _way(self, one: BoundRoute, gate: RouteGate) -> _Ordinary:
         """Return what answers a route: its handler, or the leader's process."""
         route, elsewhere, check_room = one.route, self._elsewhere, self._check_room
         needs_leader, answer = route.needs_leader, one.answer

@@ -8,7 +8,7 @@ from typing import Final
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
-from .asgi import Receive
+from .asgi import AsgiReceive
 
 SMALL_MAX: Final = 1 << 20
 LARGE_MAX: Final = 256 << 20  # submissions; blobs: `sandbox.blob_bytes_max`
@@ -31,7 +31,7 @@ def header(headers: RawHeaders, name: bytes) -> str:
 class RequestBody:
     """The body of one request. It can be read once: in parts, in lines, or whole."""
 
-    def __init__(self, receive: Receive, headers: RawHeaders, *, size_max: int) -> None:
+    def __init__(self, receive: AsgiReceive, headers: RawHeaders, *, size_max: int) -> None:
         self._incoming, self._size_max = _Incoming(receive), size_max
         self._hash = hashlib.sha256()
         self._size = 0
@@ -76,7 +76,7 @@ class RequestBody:
             yield rest
 
 
-async def read_small(receive: Receive, headers: RawHeaders, size_max: int = SMALL_MAX) -> bytes:
+async def read_small(receive: AsgiReceive, headers: RawHeaders, size_max: int = SMALL_MAX) -> bytes:
     """Return the body of a pilot's message, which has nearly always arrived in one piece."""
     incoming = _Incoming(receive)
     part, more = await incoming.part()
@@ -100,7 +100,7 @@ class _Incoming:
     Time that the reader spends between two parts does not count.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: AsgiReceive) -> None:
         self._receive = receive
         self._left_s = BODY_S
 

@@ -18,7 +18,7 @@ from ..decode import decode, invalid
 from ..errors import Refused
 from ..received_messages import check
 from .answers import JSON
-from .asgi import Receive, Scope
+from .asgi import AsgiReceive, AsgiScope
 from .body import SMALL_MAX, RequestBody, header
 
 T = TypeVar("T")
@@ -54,8 +54,8 @@ class Call:
     def __init__(
         self,
         face: Face,
-        scope: Scope,
-        receive: Receive,
+        scope: AsgiScope,
+        receive: AsgiReceive,
         caller: object,
         parts: Mapping[str, str],
     ) -> None:

@@ -11,7 +11,7 @@ from pilotage.proto.problems import Code
 
 from ..anonymous_connections import Stranger, Strangers
 from .direct_answers import Exchange
-from .known_heads import KnownHeads, Scope
+from .known_heads import AsgiScope, KnownHeads
 
 Answered = Callable[[Exchange], Coroutine[Any, Any, None]]
 
@@ -192,7 +192,7 @@ class LimitedConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if is_fresh and self._is_between and self._begun == begun + 1 and self.cycle.keep_alive:
-            self._known.keep(data, cast(Scope, self.scope))
+            self._known.keep(data, cast(AsgiScope, self.scope))
         self._still_bytes = 0 if self._moved else self._still_bytes + len(data)
         if self._still_bytes > HEAD_MAX:
             self._refuse(_TOO_LARGE)

@@ -13,7 +13,7 @@ from pilotage.proto.problems import Code
 from ..errors import Misdirected, Refused
 from ..observe.events import Log
 from .answers import Headers, StreamedAnswer, problem
-from .asgi import ASGIApp, Receive, Scope, Send
+from .asgi import ASGIApp, AsgiReceive, AsgiScope, AsgiSend
 from .body import LARGE_MAX, SMALL_MAX, RawHeaders, RequestBody, header
 from .call import Call
 from .direct_answers import Exchange
@@ -91,7 +91,7 @@ class LeaderLink:
         client = self._streams if lasts else self._client
         return await self._asked(client, url, scope, call.receive, content, call.face.stopping)
 
-    async def pass_on(self, scope: Scope, receive: Receive) -> ASGIApp:
+    async def pass_on(self, scope: AsgiScope, receive: AsgiReceive) -> ASGIApp:
         """Return the leader's answer. The leader checks the caller.
 
         Raises Refused: UNAVAILABLE, TOO_LARGE.
@@ -103,7 +103,7 @@ class LeaderLink:
             ).parts()
         return await self._asked(self._client, url, scope, receive, content, asyncio.Event())
 
-    def _url_for(self, scope: Scope) -> str:
+    def _url_for(self, scope: AsgiScope) -> str:
         url = self._url()
         if url is None:
             raise Refused(Code.UNAVAILABLE, "no process leads now; try again in a moment")
@@ -115,8 +115,8 @@ class LeaderLink:
         self,
         client: "httpx.AsyncClient",
         url: str,
-        scope: Scope,
-        receive: Receive,
+        scope: AsgiScope,
+        receive: AsgiReceive,
         content: AsyncIterator[bytes] | bytes | None,
         stopping: asyncio.Event,
     ) -> ASGIApp:
@@ -198,7 +198,7 @@ class _HandedBack:
     def __init__(self, response: "httpx.Response", stopping: asyncio.Event) -> None:
         self._response, self._stopping = response, stopping
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         response = self._response
         try:
             streamed = StreamedAnswer(
@@ -213,7 +213,7 @@ class _HandedBack:
             await response.aclose()
 
 
-def _has_body(scope: Scope) -> bool:
+def _has_body(scope: AsgiScope) -> bool:
     return scope["method"] not in ("GET", "HEAD", "DELETE")
 
 
@@ -228,7 +228,7 @@ async def _told_of(parts: AsyncIterator[bytes], has_come: asyncio.Event) -> Asyn
     has_come.set()
 
 
-async def _leaves(receive: Receive, has_come: asyncio.Event) -> None:
+async def _leaves(receive: AsgiReceive, has_come: asyncio.Event) -> None:
     """Return when the caller has disconnected. Its body is read first."""
     await has_come.wait()
     while (await receive())["type"] != "http.disconnect":
@@ -266,6 +266,6 @@ class MisdirectedRoute:
         """Refuse. Raises Misdirected."""
         raise self._elsewhere.misdirected()
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         """Answer one ASGI request."""
         await problem(self._elsewhere.misdirected())(scope, receive, send)

@@ -11,7 +11,7 @@ import msgspec
 
 from ..received_messages import hear
 from .answers import JSON, SEND_S
-from .asgi import Receive, Scope, Send
+from .asgi import AsgiReceive, AsgiScope, AsgiSend
 from .body import header, read_small
 from .call import media
 from .direct_answers import Exchange
@@ -36,7 +36,7 @@ class HotRoute:
         answer = await self._answer(self._service, caller, hear(heard.body, self._takes))
         return _encoder.encode(answer)
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         """Answer one ASGI request. Raises Refused only before anything is sent."""
         headers = scope["headers"]
         caller = self._admit(header(headers, b"authorization"))

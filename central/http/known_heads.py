@@ -13,7 +13,7 @@ from .answers import JSON
 from .body import header
 from .direct_answers import DirectRequest
 
-Scope = dict[str, Any]
+AsgiScope = dict[str, Any]
 
 HEADS_MAX: Final = 4  # for each connection: one pilot's heads, or those of many behind a proxy
 _TOKEN: Final = re.compile(rb"\r\n[Aa]uthorization: ([\x21-\x7e]+(?: [\x21-\x7e]+)?)\r\n")
@@ -51,7 +51,7 @@ class KnownHeads:
             return None
         return DirectRequest(path, parts.token.decode("latin-1"), parts.body)
 
-    def keep(self, data: bytes, scope: Scope) -> None:
+    def keep(self, data: bytes, scope: AsgiScope) -> None:
         """Keep the head of a parsed request if `data` held exactly that request."""
         if scope["method"] != "POST" or scope["path"] not in self._hot or scope["query_string"]:
             return

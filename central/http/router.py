@@ -6,7 +6,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-Found = Mapping[str, tuple[T, Mapping[str, str]]]  # by method: the route, and the variable parts
+MethodsOfPath = Mapping[
+    str, tuple[T, Mapping[str, str]]
+]  # by method: the route, and the variable parts
 
 
 class Router(Generic[T]):
@@ -34,7 +36,7 @@ class Router(Generic[T]):
             else:
                 self._literal.setdefault(path, {})[method] = what, {}
 
-    def at(self, path: str) -> Found[T]:
+    def at(self, path: str) -> MethodsOfPath[T]:
         """Return the routes of a path by method. It ignores a slash at the end of the path."""
         path = path.rstrip("/") or "/"
         if path in self._literal:

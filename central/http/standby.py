@@ -22,7 +22,7 @@ from ..errors import Misdirected, Refused
 from ..observe.metrics import MEDIA, MetricsPage
 from ..ports import Clock
 from .answers import HttpAnswer, encoded, problem
-from .asgi import ASGIApp, Receive, Scope, Send
+from .asgi import ASGIApp, AsgiReceive, AsgiScope, AsgiSend
 from .body import header
 from .connection import LimitedConnection
 from .forwarding import LeaderLink
@@ -138,7 +138,7 @@ class StandbyServer:
             leader=self._leader() or "",
         )
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         if scope["type"] != "http":
             return
         answer: ASGIApp
@@ -156,7 +156,7 @@ class StandbyServer:
             answer = problem(Misdirected(self._leader() or ""))
         await answer(scope, receive, send)
 
-    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _hand_on(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         """Forward the request, unless its address has too many forwarded requests already."""
         client = scope["client"]
         asking = self._handed_on.come(client[0] if client else "")
@@ -175,7 +175,7 @@ class StandbyServer:
             asking.end()
 
 
-def _is_of_old_pilot(scope: Scope) -> bool:
+def _is_of_old_pilot(scope: AsgiScope) -> bool:
     """Return whether this is a request after which a pilot of release 0.1 follows no 421."""
     headers = scope["headers"]
     if header(headers, FOLLOWS.encode()) or not header(headers, b"authorization"):

@@ -5,7 +5,7 @@ refusal by these functions means that handler and table disagree.
 """
 
 from ..http.call import Call
-from ..http.guards import Admit, Gate
+from ..http.guards import Admit, RouteGate
 from .callers import Anonymous, AttemptCaller, Caller, PilotCaller, User
 from .errors import BadToken, Forbidden
 from .policy import TABLE, CallerKind, Permission, Reach, require
@@ -14,7 +14,7 @@ from .tokens import TokenIssuer
 _SCHEME = "bearer "
 
 
-def gate(tokens: TokenIssuer) -> Gate:
+def gate(tokens: TokenIssuer) -> RouteGate:
     """Return the gate of all routes. It raises NoToken, BadToken, ExpiredToken or Forbidden.
 
     On routes for anonymous callers it ignores tokens, because a pilot fetches a new token while it

@@ -30,7 +30,7 @@ class _Wishes(msgspec.Struct, frozen=True):
 
 _wishes = msgspec.json.Decoder(_Wishes).decode
 _WISHES = b'{"submission":'
-Key = tuple[str, str, int, str, bytes, bytes]
+ClassKey = tuple[str, str, int, str, bytes, bytes]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class KnownClass:
 
     spec: ClassSpec
     kind: CountKey
-    key: Key
+    key: ClassKey
 
     @property
     def owner_id(self) -> int:
@@ -87,7 +87,7 @@ class JobClasses:
 
     def __init__(self, store: Store, owners: Owners, *, an_owner_max: int) -> None:
         self._store, self._owners, self._max = store, owners, an_owner_max
-        self._known: dict[Key, KnownClass] = {}
+        self._known: dict[ClassKey, KnownClass] = {}
         self._of_owner: Counter[int] = Counter()
 
     def learn(self, row: JobClassRow) -> KnownClass:
@@ -148,5 +148,5 @@ class JobClasses:
         return [class_info(row, self._owners.by_id(row.owner_id)) for row in rows]
 
 
-def _key(row: JobClassRow) -> Key:
+def _key(row: JobClassRow) -> ClassKey:
     return (row.community, row.group, row.owner_id, row.type, row.needs, row.preference)

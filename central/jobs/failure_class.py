@@ -13,7 +13,7 @@ from pilotage.proto.job_states import JobEvent
 from pilotage.proto.messages import How, Why
 
 from .leases import Lease
-from .record_types import AttemptResult, AttemptRow, Change, Requeue
+from .record_types import AttemptChange, AttemptResult, AttemptRow, Requeue
 from .verdicts import brought_result
 
 NEAR_LIMIT: Final = 0.95  # share of the memory limit; a killed payload above it ran out of memory
@@ -37,7 +37,7 @@ _NODE_WORDS: Final = re.compile(
 )
 _SIGNAL: Final = re.compile(r"\bsignal (\d{1,2})\b")
 
-Test = Callable[[Evidence], bool]
+EvidenceTest = Callable[[Evidence], bool]
 
 
 class FailureClassRule(NamedTuple):
@@ -45,14 +45,14 @@ class FailureClassRule(NamedTuple):
 
     hows: tuple[How | None, ...]
     found: FailureClass
-    test: Test | None = None
+    test: EvidenceTest | None = None
 
 
-def _died_of(*signals: int) -> Test:
+def _died_of(*signals: int) -> EvidenceTest:
     return lambda one: signal_of(one) in signals
 
 
-def _in(words: re.Pattern[str]) -> Test:
+def _in(words: re.Pattern[str]) -> EvidenceTest:
     return lambda one: words.search(one.detail[:DETAIL_READ]) is not None
 
 
@@ -163,7 +163,7 @@ def class_of(attempt: AttemptRow) -> FailureClass | None:
     return None if attempt.ended_at is None else classify(evidence_of(attempt))
 
 
-def class_of_change(lease: Lease, change: Change) -> FailureClass | None:
+def class_of_change(lease: Lease, change: AttemptChange) -> FailureClass | None:
     """Return the failure class of a lease's attempt, by the change that ends it.
 
     For an attempt that is adrift (`AdriftEnd`) it returns None, because the attempt was classified

@@ -71,8 +71,8 @@ class Lease(msgspec.Struct, eq=False, gc=False):
 
 # The name of an attempt: job << EPOCH_BITS | epoch. The garbage collector would visit a tuple for
 # each attempt, but it ignores plain numbers.
-Name = int
-Attempts = dict[Name, Lease]
+AttemptKey = int
+LeasesByAttempt = dict[AttemptKey, Lease]
 EPOCH_BITS: Final = ID_MAX.bit_length()
 
 
@@ -85,11 +85,11 @@ class LeaseTable:
 
     def __init__(self) -> None:
         self._by_job: dict[int, Lease] = {}
-        self._by_pilot: defaultdict[str, Attempts] = defaultdict(dict)
-        self._wanted: defaultdict[str, Attempts] = defaultdict(
+        self._by_pilot: defaultdict[str, LeasesByAttempt] = defaultdict(dict)
+        self._wanted: defaultdict[str, LeasesByAttempt] = defaultdict(
             dict
         )  # those with `wanted`, by pilot
-        self._looks: defaultdict[int, Attempts] = defaultdict(dict)  # by `look_at`
+        self._looks: defaultdict[int, LeasesByAttempt] = defaultdict(dict)  # by `look_at`
 
     def put(self, lease: Lease) -> None:
         """Add the job's newest attempt. An older open attempt of the same job is forgotten."""
@@ -157,7 +157,7 @@ class LeaseTable:
     def of_pilot(self, pilot: str) -> list[Lease]:
         return list(self._by_pilot.get(pilot, {}).values())
 
-    def unknown(self, pilot: str, known: Set[Name]) -> list[Lease]:
+    def unknown(self, pilot: str, known: Set[AttemptKey]) -> list[Lease]:
         """Return the attempts of a pilot that are not among the given ones."""
         its = self._by_pilot.get(pilot)
         if its is None or its.keys() <= known:
@@ -192,7 +192,7 @@ class LeaseTable:
             lease.renewed += late_s
 
 
-def _take(table: dict[str, Attempts], lease: Lease, name: Name) -> None:
+def _take(table: dict[str, LeasesByAttempt], lease: Lease, name: AttemptKey) -> None:
     of_pilot = table.get(lease.pilot)
     if of_pilot is not None and of_pilot.get(name) is lease:
         del of_pilot[name]

@@ -15,7 +15,7 @@ from ..accounts.record_quotas import charge_again
 from ..identity.actions import Keep, kept
 from ..store.engine import weighs
 from ..store.errors import StoreError
-from ..store.session import Parameters, Session, json_list
+from ..store.session import Session, SqlParameters, json_list
 from ..store.writer import NotJoinable
 from .record_data import end_with_files, sweep_with_result
 from .record_rows import (
@@ -32,11 +32,11 @@ from .record_rows import (
 from .record_types import (
     AdriftEnd,
     ApplicationStatus,
+    AttemptChange,
     AttemptResult,
     AttemptRow,
     AttemptStart,
     AttemptWant,
-    Change,
     CountRow,
     JobBody,
     JobMove,
@@ -219,7 +219,7 @@ def _note(session: Session, notes: Sequence[tuple[int, float, str, str, str]]) -
 # -- attempts -----------------------------------------------------------------------------------
 
 
-def change(session: Session, changes: Sequence[Change]) -> list[bool]:
+def change(session: Session, changes: Sequence[AttemptChange]) -> list[bool]:
     """Apply changes; return which were written.
 
     Changes of one job keep their order. Jobs are sorted by id, because neighbours share pages.
@@ -259,7 +259,7 @@ def _end_jobs(session: Session, rows: dict[int, tuple[object, ...]]) -> None:
     rows.clear()
 
 
-def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
+def change_all(session: Session, changes: Sequence[AttemptChange]) -> list[bool]:
     """Apply changes with one statement for each kind; return which were written.
 
     Raises NotJoinable if one loses its race, or if a job has several changes, whose order matters.
@@ -267,9 +267,9 @@ def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
     """
     if len({one.job_id for one in changes}) < len(changes):
         raise NotJoinable
-    rows: defaultdict[str, list[Parameters]] = defaultdict(list)
+    rows: defaultdict[str, list[SqlParameters]] = defaultdict(list)
     ended: dict[int, tuple[object, ...]] = {}
-    publishing: list[Change] = []
+    publishing: list[AttemptChange] = []
     for one in sorted(changes, key=_job_of):  # neighbours share pages
         if isinstance(one, AttemptResult) and (
             one.publication is not None or one.swept is not None
@@ -290,7 +290,7 @@ def change_all(session: Session, changes: Sequence[Change]) -> list[bool]:
     return [won.get(one.job_id, True) for one in changes]
 
 
-def _attempt_row(one: Change) -> tuple[str, Parameters]:
+def _attempt_row(one: AttemptChange) -> tuple[str, SqlParameters]:
     """Return the compare-and-set statement of a change, and its parameters."""
     match one:
         case AttemptStart():

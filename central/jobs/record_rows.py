@@ -22,7 +22,7 @@ from .record_types import (
     UncountedReport,
 )
 
-Row = Any  # a tuple whose columns have different types
+DatabaseRow = Any  # a tuple whose columns have different types
 
 _usage: Final = msgspec.json.Decoder(Usage)
 _outputs: Final = msgspec.json.Decoder(tuple[Output, ...])
@@ -32,11 +32,11 @@ _amounts: Final = msgspec.json.Decoder(dict[str, int])
 _word: Final = msgspec.json.Decoder(str)
 
 
-def levels_of(row: Row) -> ShareLevels:
+def levels_of(row: DatabaseRow) -> ShareLevels:
     return ShareLevels(at=row[0], levels=msgspec.json.decode(row[1], type=dict[str, float]))
 
 
-def class_of(row: Row) -> JobClassRow:
+def class_of(row: DatabaseRow) -> JobClassRow:
     return JobClassRow(
         class_id=row[0],
         community=row[1],
@@ -48,7 +48,7 @@ def class_of(row: Row) -> JobClassRow:
     )
 
 
-def submission_of(row: Row) -> SubmissionRecord:
+def submission_of(row: DatabaseRow) -> SubmissionRecord:
     return SubmissionRecord(
         submission_id=row[0],
         community=row[1],
@@ -63,7 +63,7 @@ def submission_of(row: Row) -> SubmissionRecord:
     )
 
 
-def standing_of(row: Row) -> JobStanding:
+def standing_of(row: DatabaseRow) -> JobStanding:
     return JobStanding(
         job_id=row[0],
         state=JobState(row[1]),
@@ -85,7 +85,7 @@ def standing_of(row: Row) -> JobStanding:
     )
 
 
-def body_of(row: Row, template: bytes | None) -> JobBody:
+def body_of(row: DatabaseRow, template: bytes | None) -> JobBody:
     return JobBody(
         job_id=row[0],
         template=template,
@@ -97,7 +97,7 @@ def body_of(row: Row, template: bytes | None) -> JobBody:
     )
 
 
-def job_of(row: Row) -> JobRow:
+def job_of(row: DatabaseRow) -> JobRow:
     return JobRow(
         job_id=row[0],
         submission_id=row[1],
@@ -128,7 +128,7 @@ def job_of(row: Row) -> JobRow:
     )
 
 
-def attempt_of(row: Row) -> AttemptRow:
+def attempt_of(row: DatabaseRow) -> AttemptRow:
     return AttemptRow(
         attempt_id=row[0],
         job_id=row[1],
@@ -167,13 +167,13 @@ def grant_columns(grant: Grant) -> tuple[object, ...]:
     return (*numbers, msgspec.json.encode(dict(amounts)).decode() if amounts else None)
 
 
-def _grant_of(columns: Row) -> Grant:
+def _grant_of(columns: DatabaseRow) -> Grant:
     *numbers, text = columns
     fields: list[Any] = [*numbers, NO_AMOUNTS if text is None else _amounts.decode(text)]
     return Grant(*fields)
 
 
-def live_attempt_of(row: Row) -> LiveAttempt:
+def live_attempt_of(row: DatabaseRow) -> LiveAttempt:
     return LiveAttempt(
         attempt_id=row[0],
         job_id=row[1],
@@ -201,7 +201,7 @@ def live_attempt_of(row: Row) -> LiveAttempt:
     )
 
 
-def count_of(row: Row) -> CountRow:
+def count_of(row: DatabaseRow) -> CountRow:
     return CountRow(
         community=row[0],
         group=row[1],
@@ -214,13 +214,13 @@ def count_of(row: Row) -> CountRow:
     )
 
 
-def evidence_of(row: Row) -> UncountedReport:
+def evidence_of(row: DatabaseRow) -> UncountedReport:
     return UncountedReport(
         job_id=row[0], epoch=row[1], at=row[2], pilot=row[3], why=row[4], report=row[5]
     )
 
 
-def note_of(row: Row) -> Note:
+def note_of(row: DatabaseRow) -> Note:
     return Note(job_id=row[0], at=row[1], who=row[2], event=row[3], detail=row[4])
 
 

@@ -407,7 +407,7 @@ class AdriftEnd(Record, frozen=True):
     outputs: tuple[Output, ...] = ()
 
 
-Change = AttemptStart | ApplicationStatus | TakeBack | Requeue | AttemptResult | AdriftEnd
+AttemptChange = AttemptStart | ApplicationStatus | TakeBack | Requeue | AttemptResult | AdriftEnd
 
 
 class UncountedReport(Record, frozen=True):

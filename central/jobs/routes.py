@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.api import jobs
+from pilotage.proto.api.jobs import Id
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import LogChunk, Stream
@@ -42,7 +43,6 @@ LOOK_ROUTES: Final = Routes[JobInspector]()
 OUTPUT_ROUTES: Final = Routes[OutputServices]()
 CHUNK_ROUTES: Final = Routes[FollowService]()
 EVENT_ROUTES: Final = Routes[Feed]()
-Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
 _encoder = msgspec.json.Encoder()
 
 

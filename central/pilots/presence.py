@@ -13,12 +13,12 @@ from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 
 from ..identity.callers import PilotCaller
-from ..jobs.leases import EPOCH_BITS, Lease, LeasePhase, Name
+from ..jobs.leases import EPOCH_BITS, AttemptKey, Lease, LeasePhase
 from ..offers import NOTHING, OfferTerms, common_of, live_offer, said_by, total
 from .record_types import PilotRow
 
 
-def taken_by(leases: Iterable[Lease], known: Set[Name]) -> Grant:
+def taken_by(leases: Iterable[Lease], known: Set[AttemptKey]) -> Grant:
     """Return the resources of attempts that a pilot's offer does not allow for (PROTOCOL C2).
 
     The pilot did not know these attempts when it made the offer.
@@ -68,7 +68,7 @@ class Presence:
     unwritten: tuple[int, str] | None = None
     strays: int = 0  # stored reports of attempts that it never had or that are deleted
     offer: Offer | None = None
-    known: frozenset[Name] = frozenset()  # the attempts that the offer allows for
+    known: frozenset[AttemptKey] = frozenset()  # the attempts that the offer allows for
     # A cache: the offer, its live offer as the pilot made it, and the one without jobs.
     _made: tuple[Offer, LiveOffer, LiveOffer] | None = None
     _common: OfferTerms | None = None  # a cache: terms of the last offer

@@ -8,7 +8,7 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..transformations.assembly import Transformations
-from .cleaning import Act, Cleaning
+from .cleaning import ActOnJobs, Cleaning
 from .definition_cache import ProductionCache
 from .service import CheckRules, ProductionService
 from .steering import ProductionControl
@@ -30,7 +30,7 @@ def productions(
     store: Store,
     made: Transformations,
     owners: Owners,
-    act: Act,
+    act: ActOnJobs,
     check_rules: CheckRules,
     storages: Storages,
     last_line: LastLine,

@@ -22,7 +22,7 @@ FILES_MAX: Final = JOBS * OUTPUTS_MAX  # the most files that so many jobs have m
 TOGETHER: Final = 250  # files of one transaction, so that other writers do not wait long
 FAR: Final = 32_503_680_000.0  # the year 3000: nothing checks this expiry
 
-Act = Callable[[User, JobAction], Awaitable[object]]
+ActOnJobs = Callable[[User, JobAction], Awaitable[object]]
 
 
 class Cleaning:
@@ -31,7 +31,7 @@ class Cleaning:
     After an interruption it begins again and finds the rest.
     """
 
-    def __init__(self, *, store: Store, catalogue: Store, act: Act) -> None:
+    def __init__(self, *, store: Store, catalogue: Store, act: ActOnJobs) -> None:
         self._store, self._catalogue, self._act = store, catalogue, act
 
     async def kill(self, row: ProductionRow, steps: Sequence[StepRow]) -> AsyncGenerator[int]:

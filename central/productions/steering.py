@@ -27,7 +27,7 @@ from ..transformations.live_state import document
 from ..transformations.record import InputMove, StateCounts, TransformationRow
 from ..transformations.task_ends import inputs
 from . import record as production_records
-from .cleaning import Act
+from .cleaning import ActOnJobs
 from .plans import ProductionChange, more, planned, step_named
 from .record import ProductionRow, StepRow
 from .whole_inputs import unlike_when_fixed
@@ -42,7 +42,7 @@ class ProductionControl:
     """Carries out actions on productions."""
 
     def __init__(
-        self, *, store: Store, act: Act, touch: Callable[[int], None], clock: Clock
+        self, *, store: Store, act: ActOnJobs, touch: Callable[[int], None], clock: Clock
     ) -> None:
         """Make it; `act` carries out actions on jobs, `touch` tells the engine of a change."""
         self._store, self._act, self._touch, self._clock = store, act, touch, clock

@@ -17,7 +17,7 @@ from pilotage.matcher.matcher import less
 from pilotage.matcher.types import LiveOffer, Match
 from pilotage.proto.messages import How
 
-from .scores import Place, PlaceChange, PlaceHold, PlaceSummary, Scores, SuspensionPolicy
+from .scores import PlaceChange, PlaceHold, PlaceSummary, Scores, SiteHost, SuspensionPolicy
 
 QUICK_S: Final = 60.0  # an attempt that fails earlier may have failed because of its host
 ASIDE_S: Final = 120.0  # a job is kept from a host where it failed
@@ -68,7 +68,7 @@ class Hosts:
         """`has_pilots(site, host)`: whether pilots that accept jobs run on the host."""
         self._has_pilots = has_pilots
         self._hosts, self._elements = Scores(SuspensionPolicy()), Scores(WHOLE)
-        self._aside: OrderedDict[Place, OrderedDict[int, float]] = OrderedDict()  # job → until
+        self._aside: OrderedDict[SiteHost, OrderedDict[int, float]] = OrderedDict()  # job → until
 
     def did_well(
         self, site: str, element: str, host: str, owner: str, now: float
@@ -199,7 +199,7 @@ class Hosts:
             del self._aside[site, host]
         return jobs
 
-    def _free_stuck(self, place: Place, now: float) -> None:
+    def _free_stuck(self, place: SiteHost, now: float) -> None:
         """Release jobs that are kept from all hosts, since their last alternative has gone."""
         stuck, is_alone = set(self._aside[place]), True
         for one in self._choices(place, now):
@@ -213,7 +213,7 @@ class Hosts:
             for job in stuck:
                 jobs.pop(job, None)
 
-    def _choices(self, place: Place, now: float, within: str = "") -> Iterator[Place]:
+    def _choices(self, place: SiteHost, now: float, within: str = "") -> Iterator[SiteHost]:
         """Yield the other hosts that can get jobs now: all, or those of one site."""
         for one in self._hosts.lately(now - LATELY_S):
             is_near = one != place and within in ("", one[0])
@@ -252,7 +252,7 @@ class Hosts:
         ]
 
     def _put_aside(
-        self, place: Place, job: int, now: float, *, within: str = "", for_s: float = ASIDE_S
+        self, place: SiteHost, job: int, now: float, *, within: str = "", for_s: float = ASIDE_S
     ) -> None:
         """Keep a job from a host, if it is not kept from all other hosts already.
 
@@ -273,7 +273,7 @@ class Hosts:
             self._aside.popitem(last=False)
 
 
-def _judge(scores: Scores, place: Place, end: HostFailure, now: float) -> PlaceChange | None:
+def _judge(scores: Scores, place: SiteHost, end: HostFailure, now: float) -> PlaceChange | None:
     if end.ran_s >= QUICK_S:
         return scores.did_well(place, end.owner, now)
     if end.how in SAYS_SOMETHING:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from math import ceil, log
 from typing import Final
 
-Place = tuple[str, str]  # site and host, or site and element
+SiteHost = tuple[str, str]  # site and host, or site and element
 
 PLACES_MAX: Final = 20_000
 MOST_USUAL: Final = 0.8  # cap of the neighbours' failure rate, for a finite number of failures
@@ -96,7 +96,7 @@ class _Score:
 class PlaceSummary:
     """A place whose status is not open."""
 
-    place: Place
+    place: SiteHost
     standing: PlaceStatus
     since: float  # on the caller's clock
     until: float
@@ -119,7 +119,7 @@ class PlaceSummary:
 class PlaceHold:
     """A suspended place, to be kept over a restart. Times are on the caller's clock."""
 
-    place: Place
+    place: SiteHost
     since: float
     until: float
     pause_s: float
@@ -134,12 +134,12 @@ class Scores:
     def __init__(self, terms: SuspensionPolicy) -> None:
         self._terms = terms
         self.changes = 0  # grows with each change of the suspended places
-        self._scores: dict[Place, _Score] = {}
-        self._failed: OrderedDict[str, OrderedDict[Place, float]] = OrderedDict()  # by owner
+        self._scores: dict[SiteHost, _Score] = {}
+        self._failed: OrderedDict[str, OrderedDict[SiteHost, float]] = OrderedDict()  # by owner
         self._well: dict[str, float] = {}  # last success of an owner's job
-        self._members: dict[Hashable, set[Place]] = {}
+        self._members: dict[Hashable, set[SiteHost]] = {}
 
-    def saw(self, place: Place, group: Hashable, now: float) -> None:
+    def saw(self, place: SiteHost, group: Hashable, now: float) -> None:
         """Note that a place of a group is in use."""
         score = self._scores.get(place)
         if score is not None:
@@ -150,7 +150,7 @@ class Scores:
         self._scores[place] = _Score(group, now)
         self._members.setdefault(group, set()).add(place)
 
-    def did_well(self, place: Place, owner: str, now: float) -> PlaceChange | None:
+    def did_well(self, place: SiteHost, owner: str, now: float) -> PlaceChange | None:
         """Count a job that succeeded at a place or has run there for long."""
         if self._failed:
             self._failed.pop(owner, None)
@@ -170,7 +170,7 @@ class Scores:
         return None  # a job from before the suspension does not end it
 
     def failed(
-        self, place: Place, job: int, owner: str, why: str, now: float
+        self, place: SiteHost, job: int, owner: str, why: str, now: float
     ) -> PlaceChange | None:
         """Count a job that failed at a place soon after its match."""
         score = self._scores.get(place)
@@ -206,17 +206,17 @@ class Scores:
         score.since = now if is_new else score.since
         return PlaceChange.REPORTED if is_new else None
 
-    def came_back(self, place: Place, job: int) -> None:
+    def came_back(self, place: SiteHost, job: int) -> None:
         """Note a job whose end says nothing about the place. After a canary, allow another one."""
         score = self._scores.get(place)
         if score is not None and score.canary == job:
             score.canary = None
 
-    def lately(self, since: float) -> Iterator[Place]:
+    def lately(self, since: float) -> Iterator[SiteHost]:
         """Yield the places that were seen since a time."""
         return (place for place, score in self._scores.items() if score.seen >= since)
 
-    def asked(self, place: Place, group: Hashable, now: float) -> int | None:
+    def asked(self, place: SiteHost, group: Hashable, now: float) -> int | None:
         """Note that a place asks. Return how many jobs it may get; None: as many as fit."""
         score = self._scores.get(place)
         if score is None:
@@ -225,7 +225,7 @@ class Scores:
         score.seen = now
         return None if score.standing is PlaceStatus.OPEN else self.room(place, now)
 
-    def room(self, place: Place, now: float) -> int | None:
+    def room(self, place: SiteHost, now: float) -> int | None:
         """Return how many jobs a place may get now; None: as many as fit."""
         score = self._scores.get(place)
         if score is None or not score.is_held:
@@ -236,33 +236,33 @@ class Scores:
         is_out = score.canary is not None and now < score.canary_at + self._terms.canary_s
         return 0 if is_out else 1
 
-    def went(self, place: Place, job: int, now: float) -> None:
+    def went(self, place: SiteHost, job: int, now: float) -> None:
         """Note a job that a place has got. It is the canary if the place is on trial."""
         score = self._scores.get(place)
         if score is not None and score.standing is PlaceStatus.CANARY:
             score.canary, score.canary_at = job, now
 
-    def canary(self, place: Place) -> int | None:
+    def canary(self, place: SiteHost) -> int | None:
         """Return the canary job of a place, or None."""
         score = self._scores.get(place)
         return None if score is None else score.canary
 
-    def tried(self, place: Place) -> set[str]:
+    def tried(self, place: SiteHost) -> set[str]:
         """Return the owners whose canaries failed at a place. Other owners are better canaries."""
         score = self._scores.get(place)
         return score.tried if score is not None and score.is_held else set()
 
-    def is_held(self, place: Place) -> bool:
+    def is_held(self, place: SiteHost) -> bool:
         """Whether a place is suspended or on trial."""
         score = self._scores.get(place)
         return score is not None and score.is_held
 
-    def bad(self, place: Place, besides: int) -> int:
+    def bad(self, place: SiteHost, besides: int) -> int:
         """Return how many jobs failed one after another at a place, not counting `besides`."""
         score = self._scores.get(place)
         return 0 if score is None else len(score.bad.keys() - {besides})
 
-    def suspend(self, place: Place, pause_s: float, why: str, now: float) -> bool:
+    def suspend(self, place: SiteHost, pause_s: float, why: str, now: float) -> bool:
         """Suspend a place for a reason other than its score. After the pause it gets a canary.
 
         Return False if it is suspended already, or if too many places of its group are.
@@ -278,7 +278,7 @@ class Scores:
         score.until = now + score.pause_s
         return True
 
-    def lift(self, place: Place) -> bool:
+    def lift(self, place: SiteHost) -> bool:
         """Open a place by order of a person. Return False if it is open already."""
         score = self._scores.get(place)
         if score is None or score.standing is PlaceStatus.OPEN:
@@ -367,7 +367,7 @@ class Scores:
             return self._terms.jobs_min
         return max(self._terms.jobs_min, ceil(log(self._terms.chance_max) / log(usual)))
 
-    def _fails_elsewhere(self, owner: str, place: Place, now: float) -> bool:
+    def _fails_elsewhere(self, owner: str, place: SiteHost, now: float) -> bool:
         """Note that an owner's job failed at a place. Return whether they fail at too many."""
         places = self._failed.setdefault(owner, OrderedDict())
         self._failed.move_to_end(owner)
@@ -437,7 +437,7 @@ class Scores:
         for place in old or idle[:1] or list(self._scores)[:1]:
             self._remove(place)
 
-    def _remove(self, place: Place) -> None:
+    def _remove(self, place: SiteHost) -> None:
         gone = self._scores.pop(place)
         members = self._members[gone.group]
         members.discard(place)

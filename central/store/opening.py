@@ -6,10 +6,10 @@ from typing import Final
 from .session import Session
 
 Chunk = Callable[[Session], bool]
-Step = Callable[[Session], None]
+OpeningStep = Callable[[Session], None]
 
 _unfinished: Final[list[Chunk]] = []
-_unnamed: Final[list[Step]] = []
+_unnamed: Final[list[OpeningStep]] = []
 
 
 def removes_unfinished(step: Chunk) -> Chunk:
@@ -22,7 +22,7 @@ def removes_unfinished(step: Chunk) -> Chunk:
     return step
 
 
-def removes_unnamed(step: Step) -> Step:
+def removes_unnamed(step: OpeningStep) -> OpeningStep:
     """Mark a verb that removes rows to which no other row refers.
 
     It runs once when a store is opened, if no other process can know the ids of these rows.

@@ -30,7 +30,7 @@ class SessionCache(Protocol):
 T = TypeVar("T")
 K = TypeVar("K", bound=SessionCache)
 
-Parameters = Mapping[str, object] | Sequence[object]
+SqlParameters = Mapping[str, object] | Sequence[object]
 
 
 class Templates:
@@ -186,21 +186,21 @@ class Session(Transactions):
     def close(self) -> None: ...
 
     @abstractmethod
-    def run(self, statement: str, parameters: Parameters = ()) -> StatementResult: ...
+    def run(self, statement: str, parameters: SqlParameters = ()) -> StatementResult: ...
 
     @abstractmethod
-    def rows(self, statement: str, parameters: Parameters = ()) -> list[Any]: ...
+    def rows(self, statement: str, parameters: SqlParameters = ()) -> list[Any]: ...
 
     @abstractmethod
-    def one(self, statement: str, parameters: Parameters = ()) -> Any:
+    def one(self, statement: str, parameters: SqlParameters = ()) -> Any:
         """Return the first row or None."""
 
     @abstractmethod
-    def many(self, statement: str, rows: Sequence[Parameters]) -> int:
+    def many(self, statement: str, rows: Sequence[SqlParameters]) -> int:
         """Run a statement for each row. Return how many rows changed in all."""
 
     @abstractmethod
-    def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
+    def each(self, statement: str, rows: Sequence[SqlParameters]) -> list[bool]:
         """Run compare-and-sets in order. Return for each whether it changed its row."""
 
     # -- submissions, if several processes take them in -----------------------------------------

@@ -27,7 +27,7 @@ class RemnantsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     storage: Annotated[str, Meta(max_length=64)] = ""  # empty: all storages
     all: bool = False  # also those that are not due yet, and those that stay
     after: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
-    limit: data.Limit = 100
+    limit: data.PageLimit = 100
 
 
 @ROUTES.add("POST", "/v1/data/rules", Permission.DATA_WRITE, creates=True)

@@ -33,7 +33,7 @@ JOBS_SHOWN_MAX: Final = 20
 KILLED: Final = 250  # jobs killed in one action
 STANDING: Final = frozenset({JobState.WAITING, JobState.HELD})  # a retry replaces such jobs
 
-Act = Callable[[User, JobAction], Awaitable[object]]
+ActOnJobs = Callable[[User, JobAction], Awaitable[object]]
 
 
 class RuleService:
@@ -46,7 +46,7 @@ class RuleService:
         owners: Owners,
         clock: Clock,
         *,
-        act: Act,
+        act: ActOnJobs,
         added: Callable[[], None],
     ) -> None:
         """`act` carries out actions on jobs; `added` is called after a rule was added."""

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pilotage.proto.catalogue import Did, Query, Test
+from pilotage.proto.catalogue import Did, Query, ValueTest
 from pilotage.proto.transformation_states import InputState
 
 from ..catalogue.record_types import FileRow
 
 SETS_MAX: Final = 20_000  # cached judgements
 
-_Judged = list[tuple["WantedInput", tuple[tuple[str, Test], ...]]]
+_Judged = list[tuple["WantedInput", tuple[tuple[str, ValueTest], ...]]]
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class InputIndex:
         return known
 
 
-def _rest(query: Query, file: FileRow) -> tuple[tuple[str, Test], ...] | None:
+def _rest(query: Query, file: FileRow) -> tuple[tuple[str, ValueTest], ...] | None:
     """Return the remaining tests for files of this set; None: no file of it fits."""
-    rest: list[tuple[str, Test]] = []
+    rest: list[tuple[str, ValueTest]] = []
     for key, test in query.tests():
         if key in file.metadata and key not in file.own:
             if not test(file.metadata[key]):

@@ -587,7 +587,7 @@ def tried_again(session: Session, since: float, *, limit: int) -> list[TriedAgai
     ]
 
 
-class StepName(_Record, frozen=True, kw_only=True):
+class ProductionStep(_Record, frozen=True, kw_only=True):
     """The step that a transformation carries out."""
 
     production_id: int
@@ -596,11 +596,11 @@ class StepName(_Record, frozen=True, kw_only=True):
     state: ProductionState  # of the production
 
 
-def steps_of(session: Session, transformation_ids: Sequence[int]) -> dict[int, StepName]:
+def steps_of(session: Session, transformation_ids: Sequence[int]) -> dict[int, ProductionStep]:
     """Return the steps of transformations; those outside productions are omitted."""
     given = {"transformations": json_list(list(transformation_ids))}
     return {
-        row[0]: StepName(
+        row[0]: ProductionStep(
             production_id=row[1], production=row[2], step=row[3], state=ProductionState(row[4])
         )
         for row in session.rows("steps_of_transformations", given)

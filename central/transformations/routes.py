@@ -1,11 +1,11 @@
 """Routes for transformations."""
 
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
-from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.data import PageLimit
+from pilotage.proto.api.jobs import Id
 from pilotage.proto.api.transformations import (
     InputPage,
     NewTransformation,
@@ -15,7 +15,6 @@ from pilotage.proto.api.transformations import (
     TransformationDetail,
     TransformationPage,
 )
-from pilotage.proto.ids import ID_MAX
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from ..http.call import Call
@@ -27,8 +26,6 @@ from .service import TransformationService
 ROUTES: Final = Routes[TransformationService]()
 PATH: Final = "/v1/transformations"
 ONE: Final = f"{PATH}/{{transformation}}"
-Id = Annotated[int, Meta(ge=0, le=ID_MAX)]
-Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 
 
 class TransformationsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +33,7 @@ class TransformationsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
     state: tuple[TransformationState, ...] = ()
     after: Id = 0
-    limit: Limit = 100
+    limit: PageLimit = 100
 
 
 class InputsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +41,7 @@ class InputsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     state: tuple[InputState, ...] = ()
     after: str = ""
-    limit: Limit = 100
+    limit: PageLimit = 100
 
 
 class TasksQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +49,7 @@ class TasksQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     state: tuple[TaskState, ...] = ()
     after: Id = 0
-    limit: Limit = 100
+    limit: PageLimit = 100
 
 
 @ROUTES.add(

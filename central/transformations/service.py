@@ -66,7 +66,7 @@ from .groupings.waiting_reasons import lacking, why_alone, why_no_group
 from .input_files import file_of
 from .live_state import OVER, document, growing, outputs_dataset
 from .output_names import check_names
-from .record import StepName
+from .record import ProductionStep
 from .steering import TransformationControl, check_free
 from .task_jobs import checked, metadata_of, task_of
 
@@ -574,7 +574,7 @@ class TransformationService:
         )
 
     def _view(
-        self, row: stored.TransformationRow, counts: stored.StateCounts, step: StepName | None
+        self, row: stored.TransformationRow, counts: stored.StateCounts, step: ProductionStep | None
     ) -> TransformationView:
         doc = document(row)
         inputs: dict[str, dict[InputState, int]] = {spec.name: {} for spec in doc.inputs}

@@ -62,7 +62,7 @@ _OF_FILES: Final = {
 
 _GOES_ON: Final = (A.RESUME, A.EXTEND, A.REPLAY, A.RESET)  # with its files, or new ones
 
-Kill = Callable[[User, JobAction], Awaitable[object]]
+KillJobs = Callable[[User, JobAction], Awaitable[object]]
 
 
 async def check_free(
@@ -89,7 +89,7 @@ async def check_free(
 class TransformationControl:
     """Carries out actions on transformations."""
 
-    def __init__(self, *, store: Store, catalogue: Store, kill: Kill, clock: Clock) -> None:
+    def __init__(self, *, store: Store, catalogue: Store, kill: KillJobs, clock: Clock) -> None:
         self._store, self._catalogue = store, catalogue
         self._kill, self._clock = kill, clock
 

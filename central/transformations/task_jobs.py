@@ -22,7 +22,7 @@ from .missing_outputs import MISSING_KEY
 OURS: Final = frozenset({"task", "transformation"})
 OF_ONE_INPUT: Final = ("count", "bytes", "site", "key")  # rules for files of one kind
 
-Values = Mapping[str, str | int | float | bool]
+TaskValues = Mapping[str, str | int | float | bool]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Template:
         """Return whether the job depends on common metadata of files."""
         return bool(self.names - OURS)
 
-    def job(self, *, transformation_id: int, number: int, metadata: Values) -> Job:
+    def job(self, *, transformation_id: int, number: int, metadata: TaskValues) -> Job:
         """Return the job of a task. Raises LookupError naming a key that the group lacks.
 
         Raises Refused if a value makes the job invalid, such as a name that is too long. The job
@@ -76,7 +76,7 @@ class Template:
             return self._same
         return _readable(self._made(metadata, number, transformation_id))
 
-    def _row(self, number: int) -> Values:
+    def _row(self, number: int) -> TaskValues:
         """Return the values of a task, from 1 on. Raises LookupError if there are none."""
         rows = self._doc.rows
         if not rows:
@@ -87,7 +87,7 @@ class Template:
             )
         return rows[number - 1]
 
-    def _made(self, metadata: Values, number: int, transformation_id: int) -> Job:
+    def _made(self, metadata: TaskValues, number: int, transformation_id: int) -> Job:
         job = self._job
         if self.names or job.data is not None:
             given = {name: _word(value) for name, value in metadata.items() if name in self.names}

@@ -15,7 +15,7 @@ from pilotage.proto.catalogue import (
     type_of,
 )
 from pilotage.proto.decoding.nearest_words import unknown
-from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.decoding.strict_yaml import YamlPath
 from pilotage.proto.documents.workflow import (
     ALL,
     ANY,
@@ -34,7 +34,7 @@ from pilotage.proto.documents.workflow import (
 from ..transformations.groupings.rule_names import BUILT_IN, GROUP
 from . import braces, failover_rules, graph
 from .errors import Fault
-from .metadata_keys import Keys, KeyTable, agreed, key_table, offered
+from .metadata_keys import KeyTable, KeyValueSets, agreed, key_table, offered
 
 TASK: Final = "task"
 TRANSFORMATION: Final = "transformation"
@@ -102,7 +102,7 @@ class _Checker:
 
     # -- inputs -----------------------------------------------------------------------------------
 
-    def _of_inputs(self) -> Iterator[tuple[Place, str]]:
+    def _of_inputs(self) -> Iterator[tuple[YamlPath, str]]:
         for port, given in self._step.inputs.items():
             at = ("inputs", port)
             if port in RESERVED:
@@ -128,7 +128,7 @@ class _Checker:
             yield from self._of_sources(port, given)
             yield from self._of_conditions(port, given)
 
-    def _of_sources(self, port: str, given: StepInput) -> Iterator[tuple[Place, str]]:
+    def _of_sources(self, port: str, given: StepInput) -> Iterator[tuple[YamlPath, str]]:
         at = ("inputs", port, "from")
         kinds: set[bool] = set()
         for source in given.sources:
@@ -178,7 +178,7 @@ class _Checker:
             return unknown(source.port, outputs, what=f"output of {source.step}")
         return ""
 
-    def _of_conditions(self, port: str, given: StepInput) -> Iterator[tuple[Place, str]]:
+    def _of_conditions(self, port: str, given: StepInput) -> Iterator[tuple[YamlPath, str]]:
         brings = graph.brings_files(self._workflow, given)
         for word in ("where", "on", "count", "files_max", "use"):
             if not brings and getattr(given, word) not in ({}, (), 0, "once"):
@@ -211,7 +211,9 @@ class _Checker:
             if brings and key not in self._taken(port):
                 yield ("inputs", port, "on"), self._no_such_key(key, self._taken(port), given)
 
-    def _query(self, found: dict[str, Any], at: Place) -> Generator[tuple[Place, str], None, Query]:
+    def _query(
+        self, found: dict[str, Any], at: YamlPath
+    ) -> Generator[tuple[YamlPath, str], None, Query]:
         """Yield faults in conditions; return them as a query."""
         try:
             return parse_query(found)
@@ -223,7 +225,7 @@ class _Checker:
     def _resolved(self, given: StepInput) -> bool:
         return all(graph.output_of(self._workflow, one) is not None for one in given.sources)
 
-    def _no_such_key(self, key: str, keys: Keys, given: StepInput) -> str:
+    def _no_such_key(self, key: str, keys: KeyValueSets, given: StepInput) -> str:
         if given.is_catalogue:
             return f"{unknown(key, keys)}; declare keys of catalogue files under `keys`"
         text = ", ".join(map(str, given.sources))
@@ -232,16 +234,16 @@ class _Checker:
         return f"files of {text} do not have it: {unknown(key, keys)}"
 
     def _of_values(
-        self, at: Place, keys: Keys, key: str, values: tuple[Any, ...]
-    ) -> Iterator[tuple[Place, str]]:
+        self, at: YamlPath, keys: KeyValueSets, key: str, values: tuple[Any, ...]
+    ) -> Iterator[tuple[YamlPath, str]]:
         kind = keys[key].type
         for value in values:
             if kind and type_of(value).value != kind:
                 yield at, f"{key} is a {kind}, found {value!r}"
 
     def _of_reach(
-        self, at: Place, keys: Keys, key: str, wanted: Iterable[Value], what: str
-    ) -> Iterator[tuple[Place, str]]:
+        self, at: YamlPath, keys: KeyValueSets, key: str, wanted: Iterable[Value], what: str
+    ) -> Iterator[tuple[YamlPath, str]]:
         """Yield a fault for a condition that no file can meet: the step would never run."""
         there = keys[key].values
         if there is None or there & set(wanted):
@@ -250,12 +252,12 @@ class _Checker:
         values = " or ".join(braces.as_text(one) for one in wanted)
         yield at, f"no file of {what} has the value {values}: the values are {said}"
 
-    def _taken(self, port: str) -> Keys:
+    def _taken(self, port: str) -> KeyValueSets:
         return self._table.taken.get((self._name, port), {})
 
     # -- tasks -------------------------------------------------------------------------------------
 
-    def _of_shape(self) -> Iterator[tuple[Place, str]]:
+    def _of_shape(self) -> Iterator[tuple[YamlPath, str]]:
         step = self._step
         for word in ("scatter", "gather"):
             for port in getattr(step, word):
@@ -291,7 +293,7 @@ class _Checker:
         parameter = self._workflow.parameters.get(given.parameter)
         return None if parameter is None else parameter.value
 
-    def _of_when(self) -> Iterator[tuple[Place, str]]:
+    def _of_when(self) -> Iterator[tuple[YamlPath, str]]:
         query = yield from self._query(self._step.when, ("when",))
         values = [
             port
@@ -303,7 +305,7 @@ class _Checker:
             if condition.key not in known:
                 yield ("when", condition.key), unknown(condition.key, known, what="value")
 
-    def _of_grouping(self) -> Iterator[tuple[Place, str]]:
+    def _of_grouping(self) -> Iterator[tuple[YamlPath, str]]:
         grouping = self._step.grouping
         of_groups = grouping.keys if grouping is not None else ()
         joins = len(self._once) > 1 and (grouping is None or grouping.rule == JOIN)
@@ -341,7 +343,7 @@ class _Checker:
 
     # -- outputs ----------------------------------------------------------------------------------
 
-    def _of_outputs(self) -> Iterator[tuple[Place, str]]:
+    def _of_outputs(self) -> Iterator[tuple[YamlPath, str]]:
         for port, output in self._step.outputs.items():
             at = ("outputs", port)
             if bool(output.pattern) == bool(output.value):
@@ -364,13 +366,15 @@ class _Checker:
                 yield from _of_key((*at, "sets", key), key)
         yield from self._of_metadata(("metadata",), self._step.metadata)
 
-    def _of_metadata(self, at: Place, found: Mapping[str, Value]) -> Iterator[tuple[Place, str]]:
+    def _of_metadata(
+        self, at: YamlPath, found: Mapping[str, Value]
+    ) -> Iterator[tuple[YamlPath, str]]:
         for key, value in found.items():
             yield from _of_key((*at, key), key)
             if isinstance(value, str):
                 yield from self._of_text((*at, key), value)
 
-    def _of_job(self) -> Iterator[tuple[Place, str]]:
+    def _of_job(self) -> Iterator[tuple[YamlPath, str]]:
         job = self._step.job
         for word in ("inputs", "outputs", "data"):
             if getattr(job, word):
@@ -386,8 +390,8 @@ class _Checker:
                 yield ("files", i), f"there are two files {name}: all go into one folder"
 
     def _of_text(
-        self, at: Place, text: str, more: tuple[str, ...] = ()
-    ) -> Iterator[tuple[Place, str]]:
+        self, at: YamlPath, text: str, more: tuple[str, ...] = ()
+    ) -> Iterator[tuple[YamlPath, str]]:
         """Yield a fault for braces without a meaning here."""
         try:
             found = braces.names(text)
@@ -422,7 +426,7 @@ def _suits(given: str, wanted: str) -> bool:
     return ANY in (given, wanted) or given == wanted
 
 
-def _of_key(at: Place, key: str) -> Iterator[tuple[Place, str]]:
+def _of_key(at: YamlPath, key: str) -> Iterator[tuple[YamlPath, str]]:
     try:
         check_key(key, "")
     except BadCatalogueField as why:

@@ -14,7 +14,7 @@ import msgspec
 
 from pilotage.proto.catalogue import BadCatalogueField, KeyType, Value, checked_value
 from pilotage.proto.decoding.nearest_words import unknown
-from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.decoding.strict_yaml import YamlPath
 from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.documents.transformation import Grouping
 from pilotage.proto.documents.workflow import Source, Step, StepInput, StepOutput, Workflow
@@ -46,7 +46,7 @@ _FIELDS: Final = {  # fields of the model, and their keys in this form
     "outputs": "job_config",
 }
 
-Kind = Literal["text", "integer", "number", "boolean", "list", "words"]
+ValueKind = Literal["text", "integer", "number", "boolean", "list", "words"]
 Fills = Literal[
     "", "sites", "wall_s", "tags", "cores_min", "size", "files_max", "files", "tasks", "base_path"
 ]
@@ -61,7 +61,7 @@ class _Part(
 class KeyRule(_Part, frozen=True, kw_only=True):
     """Values of a key of a step, and their use."""
 
-    kind: Kind = "text"
+    kind: ValueKind = "text"
     required: bool = False
     default: Any = None
     one_of: tuple[str, ...] = ()
@@ -168,7 +168,7 @@ class _Reader:
         given: Any = self._found[STEPS]
         if not is_list(given) or not given:
             raise self._text.wrong((STEPS,), "expected a list of steps")
-        places: dict[str, Place] = {}
+        places: dict[str, YamlPath] = {}
         for i, said in enumerate(given):
             name = self._step(said, (STEPS, i))
             places[name] = (STEPS, i)
@@ -186,7 +186,7 @@ class _Reader:
 
     # -- one step --------------------------------------------------------------------------------
 
-    def _step(self, said: Any, place: Place) -> str:
+    def _step(self, said: Any, place: YamlPath) -> str:
         if not is_mapping(said):
             raise self._text.wrong(place, "expected a step: a mapping with ID and job_config")
         check_words(self._text, said, _STEP, place)
@@ -218,7 +218,7 @@ class _Reader:
         return name
 
     def _config(
-        self, given: Mapping[str, Any], rules: Mapping[str, KeyRule], place: Place, step: str
+        self, given: Mapping[str, Any], rules: Mapping[str, KeyRule], place: YamlPath, step: str
     ) -> dict[str, Any]:
         """Return the values of keys, with defaults for missing ones."""
         found: dict[str, Any] = {}
@@ -234,7 +234,7 @@ class _Reader:
             found[key] = self._typed(rule, value, (*place, key), step)
         return found
 
-    def _typed(self, rule: KeyRule, value: Any, place: Place, step: str) -> Any:
+    def _typed(self, rule: KeyRule, value: Any, place: YamlPath, step: str) -> Any:
         """Return a value of the kind of its rule; dates and numbers are valid texts."""
         if rule.kind == "list":
             parts: Any = value if is_list(value) else str(value).split(",")
@@ -259,11 +259,11 @@ class _Reader:
             raise self._text.wrong(place, right, step=step)
         return value
 
-    def _one_of(self, rule: KeyRule, value: str, place: Place, step: str) -> None:
+    def _one_of(self, rule: KeyRule, value: str, place: YamlPath, step: str) -> None:
         if rule.one_of and value not in rule.one_of:
             raise self._text.wrong(place, unknown(value, rule.one_of, what="value"), step=step)
 
-    def _metadata_value(self, rule: KeyRule, value: Any, place: Place) -> Value:
+    def _metadata_value(self, rule: KeyRule, value: Any, place: YamlPath) -> Value:
         try:
             return checked_value(rule.values.get(str(value), value), str(place[-1]))
         except BadCatalogueField as why:
@@ -273,7 +273,12 @@ class _Reader:
     # -------------------------------------------------------------------------------------
 
     def _input(
-        self, query: Any, place: Place, name: str, element: ElementType, config: Mapping[str, Any]
+        self,
+        query: Any,
+        place: YamlPath,
+        name: str,
+        element: ElementType,
+        config: Mapping[str, Any],
     ) -> tuple[StepInput | None, str]:
         """Return the port of a step, if it has one, and its parent."""
         if not is_mapping(query):
@@ -306,7 +311,7 @@ class _Reader:
             raise self._text.wrong(place, why, step=name)
         return StepInput(query=conditions, files_max=files_max), ""
 
-    def _conditions(self, said: Mapping[str, Any], place: Place, step: str) -> dict[str, Any]:
+    def _conditions(self, said: Mapping[str, Any], place: YamlPath, step: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in said.items():
             rule = self._types.shortcuts.get(key)
@@ -336,7 +341,7 @@ class _Reader:
         config: Mapping[str, Any],
         asked: StepInput | None,
         parent: str,
-        place: Place,
+        place: YamlPath,
     ) -> Step:
         fills = {
             rule.fills: config[key] for key, rule in rules.items() if rule.fills and key in config
@@ -391,7 +396,7 @@ class _Reader:
         rules: Mapping[str, KeyRule],
         config: Mapping[str, Any],
         parent: str,
-        place: Place,
+        place: YamlPath,
     ) -> tuple[dict[str, Value], dict[str, tuple[Value, ...]]]:
         """Return the metadata of all files, and the keys whose values differ by file."""
         metadata: dict[str, Value] = {

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.decoding.strict_yaml import YamlPath
 
 
 class WorkflowError(Exception):
@@ -17,7 +17,7 @@ class Fault:
     """
 
     step: str
-    place: Place
+    place: YamlPath
     message: str
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class RunRefused(WorkflowError):
     """A run on this machine cannot begin; the message says why, and what to do."""
 
 
-def shown(place: Place) -> str:
+def shown(place: YamlPath) -> str:
     """Return a place in the usual form: `inputs.events.where`, `steps[2]`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
     return text.removeprefix(".")

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from pilotage.proto.decoding.nearest_words import unknown
-from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.decoding.strict_yaml import YamlPath
 from pilotage.proto.documents.workflow import Workflow
 
 from .errors import BadWorkflow, Fault
@@ -23,7 +23,7 @@ NAME_MAX: Final = 160  # characters of the name of a rule
 
 
 def as_set(
-    text: SourceText, said: Any, place: Place, *, step: str = ""
+    text: SourceText, said: Any, place: YamlPath, *, step: str = ""
 ) -> tuple[dict[str, Any], SourceText | None]:
     """Return rules as a mapping; they may be a mapping, a list of rules, or the name of a file.
 

@@ -33,7 +33,7 @@ class KeyValues:
         return self.values is not None and len(self.values) == 1
 
 
-Keys = Mapping[str, KeyValues]
+KeyValueSets = Mapping[str, KeyValues]
 Port = tuple[str, str]  # step and port
 
 
@@ -41,9 +41,9 @@ Port = tuple[str, str]  # step and port
 class KeyTable:
     """The keys of all ports, and those that all files of a task share, by step."""
 
-    made: dict[Port, Keys] = field(default_factory=dict[Port, Keys])
-    taken: dict[Port, Keys] = field(default_factory=dict[Port, Keys])
-    common: dict[str, Keys] = field(default_factory=dict[str, Keys])
+    made: dict[Port, KeyValueSets] = field(default_factory=dict[Port, KeyValueSets])
+    taken: dict[Port, KeyValueSets] = field(default_factory=dict[Port, KeyValueSets])
+    common: dict[str, KeyValueSets] = field(default_factory=dict[str, KeyValueSets])
 
 
 def key_table(workflow: Workflow) -> KeyTable:
@@ -74,7 +74,7 @@ def known_of(value: Value) -> KeyValues:
     return KeyValues(type_of(value).value, frozenset({value}))
 
 
-def offered(workflow: Workflow, given: StepInput, table: KeyTable) -> Keys:
+def offered(workflow: Workflow, given: StepInput, table: KeyTable) -> KeyValueSets:
     """Return the keys of the files for a port, before its `where` or `query` applies."""
     if given.is_catalogue:
         return {key: KeyValues(kind.value) for key, kind in workflow.keys.items()}
@@ -87,11 +87,11 @@ def offered(workflow: Workflow, given: StepInput, table: KeyTable) -> Keys:
     return found
 
 
-def _of(table: KeyTable, source: Source) -> Keys:
+def _of(table: KeyTable, source: Source) -> KeyValueSets:
     return table.made.get((source.step, source.port), {})
 
 
-def _taken(workflow: Workflow, given: StepInput, table: KeyTable) -> Keys:
+def _taken(workflow: Workflow, given: StepInput, table: KeyTable) -> KeyValueSets:
     found = dict(offered(workflow, given, table))
     for condition in query_of(given.query or given.where).conditions:
         if condition.op is Op.EXISTS:
@@ -114,7 +114,7 @@ def agreed(step: Step) -> frozenset[str]:
     return frozenset({*of_groups, *joined})
 
 
-def _common(workflow: Workflow, name: str, step: Step, table: KeyTable) -> Keys:
+def _common(workflow: Workflow, name: str, step: Step, table: KeyTable) -> KeyValueSets:
     ports = [
         port
         for port, given in step.inputs.items()
@@ -135,7 +135,7 @@ def _common(workflow: Workflow, name: str, step: Step, table: KeyTable) -> Keys:
     return found
 
 
-def _made(workflow: Workflow, step: Step, output: StepOutput, common: Keys) -> Keys:
+def _made(workflow: Workflow, step: Step, output: StepOutput, common: KeyValueSets) -> KeyValueSets:
     found = {key: known_of(value) for key, value in workflow.metadata.items()}
     if step.inherit:
         found |= common
@@ -146,7 +146,7 @@ def _made(workflow: Workflow, step: Step, output: StepOutput, common: Keys) -> K
     return found
 
 
-def _rendered(value: Value, common: Keys) -> KeyValues:
+def _rendered(value: Value, common: KeyValueSets) -> KeyValues:
     """Return the type and values of a value that may have braces."""
     if not isinstance(value, str) or not ("{" in value or "}" in value):
         return known_of(value)

@@ -10,7 +10,7 @@ import yaml
 
 from pilotage.proto.decoding.complaints import as_json, complaint, steps
 from pilotage.proto.decoding.nearest_words import unknown
-from pilotage.proto.decoding.strict_yaml import NotYaml, Place, line_of, load_strictly
+from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
 from pilotage.proto.documents.workflow import Workflow
 
 from .errors import BadWorkflow, Fault
@@ -27,11 +27,11 @@ class SourceText:
     folder: Path  # where relative paths in it begin
     content: str = field(repr=False)
 
-    def wrong(self, place: Place, message: str, *, step: str = "") -> BadWorkflow:
+    def wrong(self, place: YamlPath, message: str, *, step: str = "") -> BadWorkflow:
         """Return a fault at a place, with its line; with `step`, the step is not named twice."""
         return BadWorkflow([self.line(place, Fault(step, place[2:] if step else place, message))])
 
-    def line(self, place: Place, fault: Fault) -> str:
+    def line(self, place: YamlPath, fault: Fault) -> str:
         """Return a fault as one line of text, with the line of `place` in the file."""
         number = line_of(self.content, place)
         return f"{self.where}:{number}: {fault}" if number is not None else f"{self.where}: {fault}"
@@ -47,14 +47,14 @@ class WorkflowSource:
 
     workflow: Workflow
     text: SourceText
-    places: Mapping[str, Place]
+    places: Mapping[str, YamlPath]
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
-    besides: Mapping[Place, SourceText] = field(default_factory=dict[Place, SourceText])
+    besides: Mapping[YamlPath, SourceText] = field(default_factory=dict[YamlPath, SourceText])
 
     def told(self, faults: Sequence[Fault]) -> BadWorkflow:
         """Return faults as lines of the file, each line once."""
         lines: dict[str, None] = {}
-        seen: set[tuple[Place, str]] = set()
+        seen: set[tuple[YamlPath, str]] = set()
         for fault in faults:
             inside = fault.place
             if inside and inside[0] in self.fields:
@@ -65,7 +65,7 @@ class WorkflowSource:
                 lines[self._line(place, fault)] = None
         return BadWorkflow(list(lines))
 
-    def _line(self, place: Place, fault: Fault) -> str:
+    def _line(self, place: YamlPath, fault: Fault) -> str:
         for named, text in self.besides.items():
             if place[: len(named)] == named:
                 return text.line(place[len(named) :], fault)
@@ -121,7 +121,7 @@ def load_as_written(text: SourceText) -> Any:
     return yaml.CBaseLoader(text.content).get_single_data()
 
 
-def converted(text: SourceText, found: Any, kind: type[T], place: Place, *, step: str = "") -> T:
+def converted(text: SourceText, found: Any, kind: type[T], place: YamlPath, *, step: str = "") -> T:
     """Return plain values as a struct. Raises BadWorkflow with the line of the fault."""
     try:
         return msgspec.convert(found, kind, strict=True)
@@ -146,7 +146,7 @@ def check_words(
     text: SourceText,
     found: Mapping[str, Any],
     known: Sequence[str],
-    place: Place,
+    place: YamlPath,
     *,
     step: str = "",
 ) -> None:

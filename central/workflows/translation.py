@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from pilotage.proto.catalogue import Value, parse_query
-from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.decoding.strict_yaml import YamlPath
 from pilotage.proto.documents.job import DataOutput, Job, JobData
 from pilotage.proto.documents.transformation import ROWS_MAX, Grouping, InputSpec, Transformation
 from pilotage.proto.documents.workflow import ALL, Source, Step, StepInput, StepOutput, Workflow
@@ -45,7 +45,7 @@ def obstacles(workflow: Workflow) -> list[Fault]:
     return found
 
 
-def _of_ports(workflow: Workflow, step: Step) -> Iterator[tuple[Place, str]]:
+def _of_ports(workflow: Workflow, step: Step) -> Iterator[tuple[YamlPath, str]]:
     """Yield why the inputs of a step cannot work on pilots."""
     for port, given in step.inputs.items():
         at = ("inputs", port)
@@ -71,7 +71,7 @@ def _of_ports(workflow: Workflow, step: Step) -> Iterator[tuple[Place, str]]:
 
 def _of_tasks(
     workflow: Workflow, name: str, step: Step, table: KeyTable
-) -> Iterator[tuple[Place, str]]:
+) -> Iterator[tuple[YamlPath, str]]:
     """Yield why the tasks of a step cannot be made on pilots."""
     ports = _file_ports(workflow, step)
     is_each_file = len(step.scatter) == 1 and set(step.scatter) <= set(ports)
@@ -91,7 +91,7 @@ def _is_fed(step: Step) -> bool:
     return any(given.sources for given in step.inputs.values())
 
 
-def _of_rows(workflow: Workflow, step: Step) -> Iterator[tuple[Place, str]]:
+def _of_rows(workflow: Workflow, step: Step) -> Iterator[tuple[YamlPath, str]]:
     """Yield why the values of tasks cannot be written out."""
     if any(not isinstance(one, (str, int, float)) for row in _raw(workflow, step) for one in row):
         yield ("scatter",), f"a task for each value that is not a text or number {ALONE}"
@@ -125,7 +125,7 @@ def _scattered(step: Step) -> dict[str, Any]:
 
 def _of_when(
     workflow: Workflow, name: str, step: Step, table: KeyTable
-) -> Iterator[tuple[Place, str]]:
+) -> Iterator[tuple[YamlPath, str]]:
     """Yield the conditions that can be applied neither to values now nor to files later."""
     for key, clause in step.when.items():
         at = ("when", key)

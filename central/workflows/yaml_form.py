@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pilotage.proto.catalogue import BadCatalogueField, KeyType, value_of_text
 from pilotage.proto.decoding.nearest_words import unknown
-from pilotage.proto.decoding.strict_yaml import Place
+from pilotage.proto.decoding.strict_yaml import YamlPath
 from pilotage.proto.documents.workflow import LIST, Parameter, Source, Step, Workflow, parse_source
 
 from . import braces, failover_rules
@@ -45,7 +45,7 @@ class _Reader:
     def __init__(self, text: SourceText, found: dict[str, Any]) -> None:
         self._text, self._found = text, found
         self._written: Any = load_as_written(text)
-        self._besides: dict[Place, SourceText] = {}
+        self._besides: dict[YamlPath, SourceText] = {}
 
     def read(self, chosen: Mapping[str, str]) -> WorkflowSource:
         found = self._found
@@ -88,7 +88,7 @@ class _Reader:
         places = {name: place for name, (place, _) in drafts.items()}
         return WorkflowSource(workflow, self._text, places, besides=self._besides)
 
-    def _rules(self, said: Any, place: Place, *, step: str = "") -> dict[str, Any]:
+    def _rules(self, said: Any, place: YamlPath, *, step: str = "") -> dict[str, Any]:
         """Return failover rules, and remember the file that has them."""
         rules, beside = failover_rules.as_set(self._text, said, place, step=step)
         if beside is not None:
@@ -103,7 +103,7 @@ class _Reader:
             raise self._text.wrong(("parameters",), "expected names with values")
         found: dict[str, Parameter] = {}
         for name, said in given.items():
-            place: Place = ("parameters", str(name))
+            place: YamlPath = ("parameters", str(name))
             if is_mapping(said):
                 check_words(self._text, said, _PARAMETER, place)
                 entry = {"value": said.get("default"), **said}
@@ -143,14 +143,14 @@ class _Reader:
 
     # -- steps -----------------------------------------------------------------------------------
 
-    def _drafts(self, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Place, Any]]]:
+    def _drafts(self, values: Mapping[str, Any]) -> Iterator[tuple[str, tuple[YamlPath, Any]]]:
         """Yield each step by name, with its place and its plain values."""
         given = self._found["steps"]
         if not is_mapping(given) or not given:
             raise self._text.wrong(("steps",), "expected steps by their names")
         seen: set[str] = set()
         for written, said in given.items():
-            place: Place = ("steps", str(written))
+            place: YamlPath = ("steps", str(written))
             if not is_mapping(said):
                 raise self._text.wrong(place, "expected a step: a mapping with at least `job`")
             said = self._short_forms(said, place)
@@ -177,7 +177,7 @@ class _Reader:
                 yield name, (place, filled)
 
     def _rows(
-        self, said: Mapping[str, Any], values: Mapping[str, Any], place: Place
+        self, said: Mapping[str, Any], values: Mapping[str, Any], place: YamlPath
     ) -> list[dict[str, Any]]:
         """Return the rows of values that a step is repeated for."""
         if "for" not in said:
@@ -208,7 +208,7 @@ class _Reader:
                     raise self._text.wrong((*at, name), f"expected a text or a number for {name}")
         return rows
 
-    def _short_forms(self, said: dict[str, Any], place: Place) -> dict[str, Any]:
+    def _short_forms(self, said: dict[str, Any], place: YamlPath) -> dict[str, Any]:
         """Return a step with the short forms written out."""
         step = dict(said)
         written = self._written["steps"][place[-1]]
@@ -230,7 +230,7 @@ class _Reader:
                 step[word] = [step[word]]
         return step
 
-    def _job(self, given: Any, written: Any, place: Place) -> Any:
+    def _job(self, given: Any, written: Any, place: YamlPath) -> Any:
         if not is_mapping(given):
             raise self._text.wrong(place, "expected a mapping with at least `command`")
         job = dict(given)
@@ -251,7 +251,7 @@ class _Reader:
             job["needs"] = [job["needs"]]
         return job
 
-    def _filled(self, found: Any, values: Mapping[str, Any], place: Place) -> Any:
+    def _filled(self, found: Any, values: Mapping[str, Any], place: YamlPath) -> Any:
         """Return plain values with parameters filled in."""
         if isinstance(found, str):
             try:
@@ -272,7 +272,7 @@ class _Reader:
 
     # -- links -----------------------------------------------------------------------------------
 
-    def _link(self, name: str, place: Place, draft: Any, names: tuple[str, ...]) -> None:
+    def _link(self, name: str, place: YamlPath, draft: Any, names: tuple[str, ...]) -> None:
         """Write the sources of a step as steps and ports; `*` in a step's name means all."""
         inputs = draft.get("inputs")
         if not is_mapping(inputs):
@@ -298,7 +298,7 @@ class _Reader:
                     found.append({"step": source.step, "port": source.port})
             given["from"] = found
 
-    def _check_files(self, steps: Mapping[str, Step], places: Mapping[str, Place]) -> None:
+    def _check_files(self, steps: Mapping[str, Step], places: Mapping[str, YamlPath]) -> None:
         for name, step in steps.items():
             for i, file in enumerate(step.files):
                 path = self._text.folder / file

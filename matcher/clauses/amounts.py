@@ -13,9 +13,9 @@ import msgspec
 from pilotage.proto.amounts import is_pool
 from pilotage.proto.documents.job import Need
 
-from ..types import NO_AMOUNTS, Counted, Grant, LiveOffer
+from ..types import NO_AMOUNTS, CountedAmounts, Grant, LiveOffer
 
-Amounts = tuple[int, ...]  # in the order of the table, then of the offer's names
+AmountVector = tuple[int, ...]  # in the order of the table, then of the offer's names
 
 
 class CountedResource(NamedTuple):
@@ -36,7 +36,7 @@ def memory_due_mb(need: Need, cores: int) -> int:
     return need.memory_mb + need.memory_per_core_mb * cores
 
 
-def offered(need: Need) -> Counted:
+def offered(need: Need) -> CountedAmounts:
     """Return the named amounts that a pilot can offer, without pools, which limits provide."""
     if not need.amounts:
         return ()
@@ -45,7 +45,7 @@ def offered(need: Need) -> Counted:
     )
 
 
-def lacking(wanted: Counted, had: Counted | None) -> Counted:
+def lacking(wanted: CountedAmounts, had: CountedAmounts | None) -> CountedAmounts:
     """Return the wanted amounts that exceed those of an offer."""
     free = dict(had or ())
     return tuple((name, it) for name, it in wanted if it > free.get(name, 0))
@@ -76,19 +76,19 @@ _free_of: Final = attrgetter(*_FREE)
 _given_by: Final = attrgetter(*[one.given for one in AMOUNTS])
 
 
-def free_of(offer: LiveOffer) -> Amounts:
+def free_of(offer: LiveOffer) -> AmountVector:
     """Return the free amounts of an offer."""
-    found: Amounts = _free_of(offer)
+    found: AmountVector = _free_of(offer)
     return (*found, *offer.amounts_free.values()) if offer.amounts_free else found
 
 
-def given_by(grant: Grant, offer: LiveOffer) -> Amounts:
+def given_by(grant: Grant, offer: LiveOffer) -> AmountVector:
     """Return the amounts of an offer that a grant takes."""
-    found: Amounts = _given_by(grant)
+    found: AmountVector = _given_by(grant)
     return (*found, *_named(grant.amounts, offer)) if offer.amounts_free else found
 
 
-def due(need: Need, offer: LiveOffer) -> Amounts:
+def due(need: Need, offer: LiveOffer) -> AmountVector:
     """Return the least amounts of an offer that a job takes."""
     cores = offer.cores if need.whole_node else need.cores_min
     found = tuple([amount(need, cores) for amount in _DUE])

@@ -9,7 +9,7 @@ from pilotage.proto.images import is_of_images
 from pilotage.proto.storages import TAG as DATA
 
 from ..platforms import ANY, runs
-from ..types import ClassSpec, Counted, LiveOffer, NodeFacts, Whole
+from ..types import ClassSpec, CountedAmounts, LiveOffer, NodeFacts, WholeNodeSize
 from ..versions import Version, shown, version
 from .amounts import lacking, offered
 from .clause import Clause, Clauses, listed
@@ -330,7 +330,7 @@ class JointCapacity(Capacity[W, H]):
 _Whole = tuple[int, ...]
 
 
-class WholeNode(JointCapacity[_Whole, Whole | None]):
+class WholeNode(JointCapacity[_Whole, WholeNodeSize | None]):
     """Nothing of the node may be taken, and all its cores together must be enough."""
 
     def wants(self, need: Need, spec: ClassSpec) -> _Whole:
@@ -340,7 +340,7 @@ class WholeNode(JointCapacity[_Whole, Whole | None]):
         in_all_mb = need.memory_mb if need.memory_per_core_mb else 0
         return (in_all_mb, need.memory_per_core_mb, need.cpu_work_hs23_s)
 
-    def denies(self, wanted: _Whole, had: Whole | None) -> bool:
+    def denies(self, wanted: _Whole, had: WholeNodeSize | None) -> bool:
         if not wanted:
             return False
         if had is None:
@@ -359,7 +359,7 @@ class WholeNode(JointCapacity[_Whole, Whole | None]):
                 parts.append(f"{work_hs23_s} HS23 s on all cores together")
         return ", ".join(parts)
 
-    def best(self, wanted: _Whole, had: Iterable[Whole | None]) -> str:
+    def best(self, wanted: _Whole, had: Iterable[WholeNodeSize | None]) -> str:
         most = max((one[1:] + one[:1] for one in had if one), default=None)
         if most is None:
             return "all partly taken"
@@ -375,26 +375,26 @@ class WholeNode(JointCapacity[_Whole, Whole | None]):
         return f"work {now.core_work_left_hs23_s:.0f} of {empty.core_work_left_hs23_s:.0f} a core"
 
 
-class NamedAmounts(JointCapacity[Counted, Counted | None]):
+class NamedAmounts(JointCapacity[CountedAmounts, CountedAmounts | None]):
     """The wanted named amounts must be free."""
 
-    def wants(self, need: Need, spec: ClassSpec) -> Counted:
+    def wants(self, need: Need, spec: ClassSpec) -> CountedAmounts:
         return offered(need)
 
-    def denies(self, wanted: Counted, had: Counted | None) -> bool:
+    def denies(self, wanted: CountedAmounts, had: CountedAmounts | None) -> bool:
         return bool(lacking(wanted, had))
 
-    def wanted(self, wanted: Counted) -> str:
+    def wanted(self, wanted: CountedAmounts) -> str:
         return ", ".join(f"{name} {it}" for name, it in wanted)
 
-    def best(self, wanted: Counted, had: Iterable[Counted | None]) -> str:
+    def best(self, wanted: CountedAmounts, had: Iterable[CountedAmounts | None]) -> str:
         """Return the largest number of each wanted amount that any offer has."""
         most = {name: 0 for name, _ in wanted}
         for name, free in [pair for one in had for pair in one or () if pair[0] in most]:
             most[name] = max(most[name], free)
         return ", ".join(f"{name} {free}" if free else f"no {name}" for name, free in most.items())
 
-    def lack(self, wanted: Counted, now: LiveOffer, empty: LiveOffer) -> str:
+    def lack(self, wanted: CountedAmounts, now: LiveOffer, empty: LiveOffer) -> str:
         free, all_of_it = now.amounts_free, empty.amounts_free
         return ", ".join(
             f"{name} {free.get(name, 0)} of {all_of_it.get(name, 0)}"

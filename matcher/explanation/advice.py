@@ -18,7 +18,7 @@ from ..clauses.clause import Clause, Clauses, one_of
 from ..clauses.clause_kinds import NodeVersion
 from ..clauses.tag_expressions import parse
 from ..errors import BadTags
-from ..types import ClassSpec, Counted
+from ..types import ClassSpec, CountedAmounts
 from ..versions import Version, shown, version
 from .offer_bits import Miss, OfferBits, OfferFit
 
@@ -209,7 +209,7 @@ def _older(words: str, clause: NodeVersion) -> _Propose:
     return propose
 
 
-def _smaller_amounts(need: Need, had: Sequence[Counted | None]) -> Iterator[Change]:
+def _smaller_amounts(need: Need, had: Sequence[CountedAmounts | None]) -> Iterator[Change]:
     """Propose the named amounts that offers have, first where the fewest amounts must shrink."""
     wanted = offered(need)
     shortages = dict.fromkeys(

@@ -13,9 +13,9 @@ from ..limits.running_limits import (
     NO_TEST,
     TEST,
     ElementLimits,
-    Kind,
     Kinds,
     Limit,
+    LimitKind,
     LimitTable,
     shuts,
 )
@@ -77,7 +77,7 @@ def holding(
 
     `unknown`: the pools that no limit counts.
     """
-    most: dict[Kind, int] = {}  # largest amount of each kind that any of the rows takes
+    most: dict[LimitKind, int] = {}  # largest amount of each kind that any of the rows takes
     for kinds in rows:
         for kind, takes in kinds.items():
             most[kind] = max(takes, most.get(kind, 0))

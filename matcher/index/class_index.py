@@ -16,7 +16,7 @@ from ..clauses.word_bits import each
 from ..limits.fair_shares import ShareNode, Shares
 from ..limits.running_limits import LimitTable
 from ..queue.backlog import Backlog
-from ..queue.job_classes import Entry, JobClass, rank
+from ..queue.job_classes import JobClass, QueueEntry, rank
 from ..queue.owner_ranking import Ranked
 from ..rules import Rules
 from ..types import LiveOffer
@@ -29,7 +29,7 @@ EACH: Final = 32  # classes that can be checked in the time in which one row is 
 
 _LAST_RANK: Final = rank(PRIORITY_MIN, 0)  # of the first job with the lowest priority
 
-Found = tuple[JobClass, int]  # a class and the index of its need
+FoundClass = tuple[JobClass, int]  # a class and the index of its need
 
 
 class ClassIndex(Rows):
@@ -76,7 +76,7 @@ class ClassIndex(Rows):
         if cls.entry is not None:
             self.changed(cls, None)
 
-    def changed(self, cls: JobClass, old: Entry | None) -> None:
+    def changed(self, cls: JobClass, old: QueueEntry | None) -> None:
         """Update the index after the best job of a class has changed."""
         self._change(cls, cls.first_row, old)
         if cls.arrivals is not None and cls.entry is not None:
@@ -90,7 +90,7 @@ class ClassIndex(Rows):
         if self.heir is not None and (row := self.heir.row_of(cls)) is not None:
             self.heir._note_hunger(cls, row)
 
-    def _change(self, cls: JobClass, row: int, old: Entry | None) -> None:
+    def _change(self, cls: JobClass, row: int, old: QueueEntry | None) -> None:
         """Update the order and the sets of rows after the best job of a class has changed."""
         rows, new, ranked = cls.needs << row, cls.entry, self._ranked[cls.owner]
         if old is not None:
@@ -224,7 +224,7 @@ class ClassIndex(Rows):
 
     # -- the best job -----------------------------------------------------------------------------
 
-    def best(self, offer: LiveOffer) -> Found | None:
+    def best(self, offer: LiveOffer) -> FoundClass | None:
         """Return the class of the first job and the index of its need; None if there is none."""
         if self._timers and self._timers[0][0] <= self._backlog.now:
             self._end_preferences()
@@ -252,7 +252,7 @@ class ClassIndex(Rows):
         carried = (self._several ^ several) + self._first_of_several
         return rows ^ several ^ several & carried
 
-    def _by_tiers(self, rows: int, offer: LiveOffer) -> Found | None:
+    def _by_tiers(self, rows: int, offer: LiveOffer) -> FoundClass | None:
         """Return the first job by tiers.
 
         The tiers are scarce demands, other jobs, jobs that prefer other sites, and the lowest
@@ -282,7 +282,7 @@ class ClassIndex(Rows):
             first = self._first_by_turn(main) if main else None
         return first or self._first(elsewhere, rows) or self._first(last, rows)
 
-    def _first_by_turn(self, rows: int) -> Found | None:
+    def _first_by_turn(self, rows: int) -> FoundClass | None:
         """Return the first job of some rows, with scarce demands as far ahead as they may be."""
         owner = self._owner_of(rows)
         scarce = rows & self._scarce
@@ -336,7 +336,7 @@ class ClassIndex(Rows):
         mine, others = _rivals(scarce, plain)
         return mine.level - others.level <= self._ahead()
 
-    def _first(self, rows: int, all_rows: int) -> Found | None:
+    def _first(self, rows: int, all_rows: int) -> FoundClass | None:
         """Return the first class of some rows, by the shares and its best job."""
         if not rows:
             return None
@@ -351,7 +351,7 @@ class ClassIndex(Rows):
                 return found
             rows ^= rows & owner.live  # none of them really fits
 
-    def _pick(self, owner: ShareNode, rows: int, all_rows: int) -> Found | None:
+    def _pick(self, owner: ShareNode, rows: int, all_rows: int) -> FoundClass | None:
         """Return an owner's first class among some rows."""
         walked, octets = 0, rows.to_bytes(self.size // 8 + 1, "little")
         for codes in self._ranked[owner].codes:
@@ -372,7 +372,7 @@ class ClassIndex(Rows):
                 return self._pick_of_few(rows, all_rows)
         return None
 
-    def _pick_of_few(self, rows: int, all_rows: int) -> Found | None:
+    def _pick_of_few(self, rows: int, all_rows: int) -> FoundClass | None:
         """Return an owner's first class among a few rows, which are all checked."""
         left, found = rows, list[tuple[int, int]]()
         while left:

@@ -11,7 +11,7 @@ from ..queue.backlog import Backlog
 from ..queue.job_classes import JobClass
 from ..rules import Rules
 from ..types import LiveOffer
-from .class_index import ClassIndex, Found
+from .class_index import ClassIndex, FoundClass
 
 SLACK: Final = 64  # forgotten classes that are not worth a new index
 LOOKS: Final = 4  # classes that may be forgotten are checked, this many for each forgotten one
@@ -130,7 +130,7 @@ class Indexes:
         """Return the index of a community; None if it has no class."""
         return self._of.get(community)
 
-    def best(self, offer: LiveOffer) -> Found | None:
+    def best(self, offer: LiveOffer) -> FoundClass | None:
         """Return the class of the first job and the index of its need; None if there is none."""
         index = self._of.get(offer.community)
         return index.best(offer) if index is not None else None

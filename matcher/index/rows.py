@@ -20,7 +20,7 @@ from ..clauses.clause_kinds import joint, numbers, of_kinds
 from ..clauses.facets import Facet
 from ..clauses.key_sizes import Keys
 from ..clauses.word_bits import WordRows, selected
-from ..limits.running_limits import Kind, Kinds, LimitTable, Shut, is_shut
+from ..limits.running_limits import Kinds, LimitKind, LimitTable, Shut, is_shut
 from ..queue.backlog import Backlog
 from ..queue.job_classes import JobClass
 from ..rules import Rules
@@ -86,7 +86,7 @@ class Rows:
         self._scarce = 0  # rows with a scarce demand
         self._on_gpus = 0  # rows that ask for GPUs
         self._several, self._first_of_several = 0, 0  # rows of classes with several needs
-        self._limited: dict[Kind, Takings] = {}  # rows that a limit or a ban counts
+        self._limited: dict[LimitKind, Takings] = {}  # rows that a limit or a ban counts
         self._row_kinds: dict[int, Kinds] = {}  # of the rows with any
 
     def enter(self, cls: JobClass) -> None:

@@ -23,15 +23,15 @@ from ..clauses.tag_expressions import parse
 from ..rules import ALL_COMMUNITIES, Rules, RunningLimit, StartLimit
 from ..types import Ceiling, ClassSpec
 
-Kind = tuple[str, str]  # what it counts by, and the value
-Kinds = Mapping[Kind, int]  # kinds of a row, and how much of each it takes
-Shut = tuple[Kind, float]  # a kind and what is left of it: rows that take more may not start
+LimitKind = tuple[str, str]  # what it counts by, and the value
+Kinds = Mapping[LimitKind, int]  # kinds of a row, and how much of each it takes
+Shut = tuple[LimitKind, float]  # a kind and what is left of it: rows that take more may not start
 
 TEST: Final = "Test"  # the type of jobs that banned places run
 _Rule = tuple[bool, str, str, str, bool]  # is it a rate, where, by, value, does it name a community
 
-NO_TEST: Final[Kind] = ("banned", "")  # every job of another type than Test
-NO_POOL: Final[Kind] = ("amount", "")  # every job that asks for a pool without a limit
+NO_TEST: Final[LimitKind] = ("banned", "")  # every job of another type than Test
+NO_POOL: Final[LimitKind] = ("amount", "")  # every job that asks for a pool without a limit
 AMOUNT: Final = "amount"
 
 _NO_KINDS: Final[Kinds] = MappingProxyType({})
@@ -58,7 +58,7 @@ class Limit:
 
     def __init__(self, rule: "RunningLimit | StartLimit", community: str, number: int) -> None:
         self.number = number  # among all limits
-        self.kind: Kind = (rule.by, rule.value)
+        self.kind: LimitKind = (rule.by, rule.value)
         self.is_amount = rule.by == AMOUNT
         self.where = rule.where  # empty: all sites together
         self.community = community  # whose jobs it counts; empty: those of all communities
@@ -105,11 +105,13 @@ class ElementLimits:
         "is_stale",
     )
 
-    def __init__(self, community: str, site: str, element: str, asked: dict[Kind, int]) -> None:
+    def __init__(
+        self, community: str, site: str, element: str, asked: dict[LimitKind, int]
+    ) -> None:
         """Take `asked`: for each amount, the most that any job takes."""
         self.community, self.site, self.element = community, site, element
         self.limits: list[Limit] = []
-        self.without: tuple[Kind, ...] = ()  # kinds that never start here
+        self.without: tuple[LimitKind, ...] = ()  # kinds that never start here
         self._asked = asked
         self.closed: tuple[Shut, ...] = ()  # kinds that may not start here now
         self.opens_at = 0.0  # when to check again at the latest
@@ -157,7 +159,9 @@ class LimitTable:
 
     def __init__(self, rules: Rules) -> None:
         self._banned = rules.banned
-        self._asked: dict[Kind, int] = {}  # for each amount with a limit, the most that a row takes
+        self._asked: dict[
+            LimitKind, int
+        ] = {}  # for each amount with a limit, the most that a row takes
         self._places: dict[tuple[str, str, str], ElementLimits] = {}
         self._timed: list[ElementLimits] = []  # places with rates
         self.opened: set[ElementLimits] = (
@@ -268,7 +272,7 @@ class LimitTable:
         """Return the kinds of a row that have a limit or a ban anywhere."""
         if not (self.any or need.amounts):
             return _NO_KINDS
-        words: set[Kind] = {("type", spec.type), ("group", spec.group), ("owner", spec.owner)}
+        words: set[LimitKind] = {("type", spec.type), ("group", spec.group), ("owner", spec.owner)}
         words.update(("tag", tag) for tag in parse(need.tags).named)
         kinds = dict.fromkeys(words & self.kinds, 1)
         if self._banned and spec.type != TEST:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FEW: Final = 24
 
-Place = tuple[float, int, "ShareNode"]  # level, serial (which separates equal levels), node
+OrderKey = tuple[float, int, "ShareNode"]  # level, serial (which separates equal levels), node
 
 
 class SiblingOrder:
@@ -22,7 +22,7 @@ class SiblingOrder:
 
     def __init__(self) -> None:
         self._nodes: dict[int, ShareNode] = {}  # by serial
-        self.places: list[Place] = []  # empty while there are few
+        self.places: list[OrderKey] = []  # empty while there are few
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -92,7 +92,7 @@ class SiblingOrder:
         del self.places[bisect_left(self.places, (level, node.serial, node))]
 
 
-def _place(node: "ShareNode") -> Place:
+def _place(node: "ShareNode") -> OrderKey:
     return (node.level, node.serial, node)
 
 

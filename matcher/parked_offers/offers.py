@@ -10,7 +10,7 @@ from typing import Final
 
 from ..clauses.clause import Clauses
 from ..clauses.clause_kinds import joint, numbers
-from ..index.class_index import Found
+from ..index.class_index import FoundClass
 from ..index.community_indexes import Indexes
 from ..limits.running_limits import ElementLimits, LimitTable
 from ..platforms import ANY
@@ -128,7 +128,7 @@ class ParkedOffers:
         if len(self._known) > 2 * len(self.by_pilot) + SLACK or self._known.are_heavy:
             self._known.keep(parked.kind for parked in self.by_pilot.values())
 
-    def work_for(self, parked: ParkedOffer) -> Found | None:
+    def work_for(self, parked: ParkedOffer) -> FoundClass | None:
         """Return a class that a parked offer could run, and the index of its need; None if none."""
         for shape in parked.shapes:
             found = self._index.best(shape)

@@ -9,7 +9,7 @@ from typing import Final
 from ..index.community_indexes import Indexes
 from ..limits.running_limits import ElementLimits, Limit, LimitTable
 from ..queue.backlog import Backlog
-from ..queue.job_classes import Entry, JobClass
+from ..queue.job_classes import JobClass, QueueEntry
 from ..types import NO_AMOUNTS, ParkedWake
 from .offers import ParkedOffer, ParkedOffers
 
@@ -122,7 +122,7 @@ class Wakes:
                     self._again.discard(place)
                     self._limits.opened.add(place)
 
-    def _to_look_at(self) -> list[Entry]:
+    def _to_look_at(self) -> list[QueueEntry]:
         """Return the best jobs of classes that may fit a free offer, as a heap."""
         roused = self._backlog.roused
         if not roused and not self._parked.unsettled:
@@ -140,7 +140,7 @@ class Wakes:
         heapify(entries)
         return entries
 
-    def _serve(self, entries: list[Entry], woken: list[ParkedWake], now: float) -> None:
+    def _serve(self, entries: list[QueueEntry], woken: list[ParkedWake], now: float) -> None:
         """Give each class offers until it has no more jobs or no offer fits."""
         by_slot = self._backlog.classes.by_slot
         lists: dict[int, Iterator[ParkedOffer]] = {}

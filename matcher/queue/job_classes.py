@@ -18,7 +18,7 @@ _ID_BITS: Final = ID_MAX.bit_length()
 
 # The order of the head of a class among all heads, smaller first, and the slot of the class. Each
 # head has one shared entry, so that a comparison by identity tells whether it is still current.
-Entry = tuple[int, int]
+QueueEntry = tuple[int, int]
 
 
 def rank(priority: int, job: int) -> int:
@@ -33,7 +33,7 @@ def job_of(rank_: int) -> int:
 class Watcher(Protocol):
     """The object that must know when the best job or the hunger of a class changes."""
 
-    def changed(self, cls: "JobClass", old: Entry | None) -> None: ...
+    def changed(self, cls: "JobClass", old: QueueEntry | None) -> None: ...
 
     def hungers(self, cls: "JobClass") -> None: ...
 
@@ -86,7 +86,7 @@ class JobClass:
         self.cap: Cap | None = None  # of its submission
         self.is_shut = False  # the cap is used up: no job of the class can be matched
         self.queues: dict[int, IdQueue] = {}  # by priority
-        self.entry: Entry | None = None
+        self.entry: QueueEntry | None = None
         self.waiting = 0  # jobs that can be matched
         self.here = 0  # including kept and pending jobs
         self._levels = 0  # a bit for each priority with waiting jobs

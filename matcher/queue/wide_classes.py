@@ -15,7 +15,7 @@ from .job_classes import JobClass
 
 OWNERS_MAX: Final = 64  # owners that are checked together
 
-Owners = OrderedDict[ShareNode, int]  # owner → number of its classes
+OwnerOrder = OrderedDict[ShareNode, int]  # owner → number of its classes
 
 
 class WideClasses:
@@ -24,7 +24,7 @@ class WideClasses:
     __slots__ = ("_last", "_of", "_ripening")
 
     def __init__(self) -> None:
-        self._of: dict[str, Owners] = {}
+        self._of: dict[str, OwnerOrder] = {}
         self._last = 0
         # When a class that is not hungry began to wait: a heap, with each class once.
         self._ripening: list[tuple[float, int, JobClass]] = []

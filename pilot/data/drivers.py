@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final, Optional
 
-from ..events import Log
+from ..events import WriteEvent
 from .storages import Storage
 
 GROUP: Final = "pilotage.pilot.storages"
 TABLE: Final = "storages.txt"  # beside this module, with lines `NAME = MODULE:CLASS`
 
 
-def storages(log: Log) -> "dict[str, Storage]":
+def storages(log: WriteEvent) -> "dict[str, Storage]":
     """Return the driver of each type.
 
     A type whose driver cannot be loaded is logged and left out.

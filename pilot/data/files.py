@@ -22,7 +22,7 @@ from pilotage.proto.storages import (
 )
 from pilotage.proto.wire import encode
 
-from ..events import Log
+from ..events import WriteEvent
 from ..files import archives
 from ..files.worker_thread import BackgroundWork, GoOn
 from ..files.workspace import RESERVE_BYTES, RESERVE_SHARE
@@ -70,7 +70,7 @@ class DataFiles:
         drivers: Mapping[str, Storage],
         clock: Clock,
         random: Randomness,
-        log: Log,
+        log: WriteEvent,
         *,
         upload_s: float = OUTPUT_PATIENCE_S,
         failed: Failed = nobody_hears,

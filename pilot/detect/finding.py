@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 T = TypeVar("T", covariant=True)
-Number = TypeVar("Number", bound=float)
+Quantity = TypeVar("Quantity", bound=float)
 NOTES_MAX = 12
 
 
@@ -26,7 +26,7 @@ class SourcedValue(Generic[T]):
         return replace(self, notes=(*self.notes, *(note for note in notes if note)))
 
 
-def least(said: Iterable[SourcedValue[Number]], otherwise: Number) -> SourcedValue[Number]:
+def least(said: Iterable[SourcedValue[Quantity]], otherwise: Quantity) -> SourcedValue[Quantity]:
     """Return the smallest known value; its notes name the others, smallest first."""
     every = list(said)
     known = [one for one in every if one.known]

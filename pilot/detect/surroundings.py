@@ -14,7 +14,7 @@ COMMAND_PATIENCE_S = 10.0
 OUTPUT_MAX = 4 << 20  # bytes of a command's output that are read
 
 # argv → output; empty if the command is missing, fails or takes too long.
-Run = Callable[[Sequence[str]], str]
+RunProgram = Callable[[Sequence[str]], str]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Surroundings:
 
     root: Path
     environ: Mapping[str, str]
-    run: Run
+    run: RunProgram
     architecture: str  # from `uname -m`
     host: str
     now: Callable[[], float]  # seconds since 1970, for absolute times of batch systems

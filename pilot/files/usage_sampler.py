@@ -31,7 +31,7 @@ LAST_SHORT_S = 0.05  # a folder that took longer is not measured again at the en
 LAST_S = 1.0  # how long an end waits for that
 _STUCK = "its folder cannot be measured: a file system in it does not answer"
 
-Work = Callable[[], Any]
+SampleWork = Callable[[], Any]
 
 
 @dataclass
@@ -162,7 +162,7 @@ class Scales:
 
     # -- the thread -----------------------------------------------------------------------------
 
-    def _do(self, attempt_id: int, work: Work, done: Callable[[Any, float], object]) -> None:
+    def _do(self, attempt_id: int, work: SampleWork, done: Callable[[Any, float], object]) -> None:
         if self._worker is None:
             if self._stuck >= THREADS_MAX:
                 return
@@ -190,12 +190,12 @@ class _Worker:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._queue: queue.SimpleQueue[Optional[tuple[int, Work, Any]]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Optional[tuple[int, SampleWork, Any]]] = queue.SimpleQueue()
         self.attempt_id = 0  # the attempt that it works for
         self.since = float("inf")  # start of that work
         threading.Thread(target=self._run, name="scales", daemon=True).start()
 
-    def put(self, attempt_id: int, work: Work, done: Callable[[Any, float], object]) -> None:
+    def put(self, attempt_id: int, work: SampleWork, done: Callable[[Any, float], object]) -> None:
         self._queue.put((attempt_id, work, done))
 
     def end(self) -> None:

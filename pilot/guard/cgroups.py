@@ -54,11 +54,11 @@ def take_over(mount: str = MOUNT, own: str = "/proc/self/cgroup") -> str:
     leaf = os.path.join(folder, OURS)
     try:
         os.makedirs(leaf, exist_ok=True)
-        Group(leaf).add(here)
+        ControlGroup(leaf).add(here)
         try:
             _write(folder, "cgroup.subtree_control", " ".join(f"+{one}" for one in CONTROLLERS))
         except OSError:
-            Group(folder).add(here)
+            ControlGroup(folder).add(here)
             raise
     except OSError:
         return ""
@@ -79,7 +79,7 @@ def _own_group(mount: str, own: str) -> str:
     return ""
 
 
-class Group:
+class ControlGroup:
     """The group of one payload."""
 
     def __init__(self, folder: str) -> None:
@@ -138,7 +138,7 @@ class Group:
         return 0
 
 
-def make(folder: str, attempt_id: int, limits: PayloadLimits) -> Group | None:
+def make(folder: str, attempt_id: int, limits: PayloadLimits) -> ControlGroup | None:
     """Create the group of a payload with its limits; None if that is impossible."""
     path = os.path.join(folder, f"pilotage-{attempt_id}")
     try:
@@ -151,7 +151,7 @@ def make(folder: str, attempt_id: int, limits: PayloadLimits) -> Group | None:
             _write(path, "pids.max", str(int(limits.processes) + WRAPPERS))
     except OSError:
         return None
-    return Group(path)
+    return ControlGroup(path)
 
 
 def _read(folder: str, file: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from .cgroups import Group
+    from .cgroups import ControlGroup
     from .processes import Process
 
     Order = dict[str, Any]
@@ -81,7 +81,7 @@ class GuardedPayload:
         self.account = Account(self.limits, now)
         self.depth = DEPTHS.get(order["isolation"], 1)
         self.deep: set[tuple[int, bytes]] = set()  # processes at the depth of the payload
-        self.group: Group | None = None  # the kernel's control group, if the node has them
+        self.group: ControlGroup | None = None  # the kernel's control group, if the node has them
         self.was_grouped = False  # or a group was attempted
         self.cpu_before_s = 0.0  # before it had a group
         self.warned: set[tuple[int, bytes]] = set()  # processes that got the warning signal

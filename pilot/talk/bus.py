@@ -18,7 +18,7 @@ from pilotage.proto.messages import BrokerLogin
 from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.trust import trusting
 
-from ..events import Log
+from ..events import WriteEvent
 from ..heap import give_back
 from ..mind.pace import Uniform
 from ..ports import BusFactory, Clock, Randomness
@@ -52,7 +52,7 @@ class MqttBus:
         *,
         clock: Clock,
         random: Randomness,
-        log: Log,
+        log: WriteEvent,
     ) -> None:
         self._login, self._pilot, self._will = login, pilot, will
         self._clock, self._random, self._log = clock, random, log
@@ -160,7 +160,7 @@ class MqttBus:
                     await client.publish(topic, payload, qos=0)
 
 
-def factory(clock: Clock, random: Randomness, log: Log) -> BusFactory:
+def factory(clock: Clock, random: Randomness, log: WriteEvent) -> BusFactory:
     """Return a function that makes a bus once the login is known: None without aiomqtt."""
 
     def make(

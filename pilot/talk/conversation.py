@@ -23,7 +23,7 @@ from pilotage.proto.messages import (
 from pilotage.proto.problems import Code
 from pilotage.proto.wire import BadMessage, decode, encode
 
-from ..events import Log
+from ..events import WriteEvent
 from ..mind.pace import FailedRequest, back_off_s
 from ..ports import Clock, HttpReply, NoReply, Randomness
 from .renewal import Renewal, Superseded
@@ -50,7 +50,12 @@ class CentralChannel:
     """Sends the requests of one pilot. It decides nothing; replies go to the brain unchanged."""
 
     def __init__(
-        self, requests: Requests, clock: Clock, random: Randomness, log: Log, renewal: Renewal
+        self,
+        requests: Requests,
+        clock: Clock,
+        random: Randomness,
+        log: WriteEvent,
+        renewal: Renewal,
     ) -> None:
         self.requests, self._clock, self._random, self._log = requests, clock, random, log
         self._renewal = renewal

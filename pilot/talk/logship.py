@@ -13,7 +13,7 @@ from dataclasses import replace
 from pilotage.proto.messages import PilotLine, PilotLog
 from pilotage.proto.tasks import time_limit
 
-from ..events import Log
+from ..events import WriteEvent
 from ..mind.pace import FailedRequest
 from ..ports import Clock, UntoldLog
 from .conversation import CentralChannel, may_pass
@@ -35,7 +35,7 @@ class LogShip:
         untold: UntoldLog,
         line: CentralChannel,
         clock: Clock,
-        log: Log,
+        log: WriteEvent,
         secrets: Callable[[], Iterable[str]],
     ) -> None:
         """Take `secrets`: words that must not leave this host, wherever they appear."""

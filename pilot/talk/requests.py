@@ -14,7 +14,7 @@ from typing import TypeVar, Union
 from pilotage.proto.messages import Misdirection
 from pilotage.proto.wire import BadMessage, decode
 
-from ..events import Log
+from ..events import WriteEvent
 from ..ports import Clock, Downloaded, Http, HttpReply, NoReply
 
 R = TypeVar("R", HttpReply, Downloaded)
@@ -37,7 +37,7 @@ class _Lane:
 class Requests:
     """Sends requests to the process that answers them. Raises the errors of the `Http` port."""
 
-    def __init__(self, http: Http, clock: Clock, log: Log) -> None:
+    def __init__(self, http: Http, clock: Clock, log: WriteEvent) -> None:
         self._http, self._clock, self._log = http, clock, log
         self._messages, self._files = _Lane("messages", aside=False), _Lane("files", aside=True)
         self._told = ""  # the leader, as announced by the central over the bus

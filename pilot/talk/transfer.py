@@ -15,7 +15,7 @@ from pilotage.proto.messages import (
     Stream,
 )
 
-from ..events import Log
+from ..events import WriteEvent
 from ..mind.pace import back_off_s
 from ..mind.payloads import OWN_OUTPUTS
 from ..ports import (
@@ -34,7 +34,7 @@ from .conversation import may_pass, refusal
 from .requests import Requests
 
 PATIENCE_S = 600.0  # limit of the time to fetch the inputs
-Content = Union[Path, bytes]
+UploadContent = Union[Path, bytes]
 
 
 class InputNotFetched(Exception):
@@ -84,13 +84,13 @@ class BlobTransfer:
         workspace: Workspace,
         clock: Clock,
         random: Randomness,
-        log: Log,
+        log: WriteEvent,
         failed: Failed = nobody_hears,
     ) -> None:
         self._requests, self._workspace, self._clock = requests, workspace, clock
         self._random, self._log, self._failed = random, log, failed
         self._folders: dict[int, Path] = {}
-        self._stored: dict[int, dict[str, Content]] = {}  # by hash, until the end is answered
+        self._stored: dict[int, dict[str, UploadContent]] = {}  # by hash, until the end is answered
         self._bytes_in: dict[int, int] = {}
 
     def make(self, attempt_id: int) -> Path:
@@ -253,8 +253,8 @@ class BlobTransfer:
         kept.append(output)
         return ""
 
-    def _streams(self, folder: Path) -> list[tuple[Output, Content]]:
-        kept: list[tuple[Output, Content]] = []
+    def _streams(self, folder: Path) -> list[tuple[Output, UploadContent]]:
+        kept: list[tuple[Output, UploadContent]] = []
         for stream in Stream:
             size = self._workspace.size(folder, stream.value)
             if not size:
@@ -285,13 +285,19 @@ class BlobTransfer:
         return frozenset(unavailable), quota
 
     async def _store(
-        self, assignment: Assignment, sha256: str, content: Content, *, waits: bool = True
+        self, assignment: Assignment, sha256: str, content: UploadContent, *, waits: bool = True
     ) -> None:
         self._stored.setdefault(assignment.attempt_id, {})[sha256] = content
         await self._put(assignment.attempt_id, assignment.token, sha256, content, waits=waits)
 
     async def _put(
-        self, attempt_id: int, token: str, sha256: str, content: Content, *, waits: bool = True
+        self,
+        attempt_id: int,
+        token: str,
+        sha256: str,
+        content: UploadContent,
+        *,
+        waits: bool = True,
     ) -> None:
         """PUT until answered, or, if not `waits`, until the disk is full. Raises BlobNotStored."""
         failures = 0

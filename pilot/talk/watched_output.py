@@ -10,7 +10,7 @@ from ..ports import Clock, Workspace
 from .livelog import EVERY_S, SentOffsets, whole_characters
 from .transfer import BlobTransfer
 
-Send = Callable[[Assignment, LogChunk], Awaitable[None]]
+SendChunk = Callable[[Assignment, LogChunk], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class _Watched:
 class LiveOutput:
     """One task for each watched attempt, none for others."""
 
-    def __init__(self, files: BlobTransfer, workspace: Workspace, clock: Clock, send: Send) -> None:
+    def __init__(
+        self, files: BlobTransfer, workspace: Workspace, clock: Clock, send: SendChunk
+    ) -> None:
         self._files, self._workspace = files, workspace
         self._clock, self._send = clock, send
         self._watched: dict[int, _Watched] = {}

@@ -30,8 +30,8 @@ StorageName = Annotated[
 ]
 Adler32 = Annotated[str, Meta(pattern=whole("([0-9a-f]{8})?"))]
 Sha256 = Annotated[str, Meta(pattern=whole("([0-9a-f]{64})?"))]
-Reason = Annotated[str, Meta(max_length=REASON_MAX)]
-Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
+ReasonText = Annotated[str, Meta(max_length=REASON_MAX)]
+PageLimit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 
 
 # -- registering ----------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class FindRequest(_In, frozen=True):
     query: dict[str, Any]  # {"particle": "gamma", "thetaP": {">=": 20}, "dataset": "a:b"}
     states: Annotated[tuple[FileState, ...], Meta(max_length=4)] = (FileState.AVAILABLE,)
     after: Annotated[str, Meta(max_length=64)] = ""
-    limit: Limit = 100
+    limit: PageLimit = 100
 
 
 class FilePage(_Out, frozen=True):
@@ -186,7 +186,7 @@ class DeclareRequest(_In, frozen=True):
     """Declare copies bad, missing or available."""
 
     replicas: Annotated[tuple[DeclareItem, ...], Meta(min_length=1, max_length=ITEMS_MAX)]
-    reason: Reason = ""
+    reason: ReasonText = ""
 
 
 # -- datasets and keys ----------------------------------------------------------------------------

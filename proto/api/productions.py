@@ -19,7 +19,7 @@ RULES_MAX: Final = 200_000  # characters of failover rules
 FILES_MAX: Final = 10_000  # that travel with jobs
 NAME_MAX: Final = 64
 
-Named = Annotated[str, Meta(max_length=128)]  # an id or a name
+NameOrId = Annotated[str, Meta(max_length=128)]  # an id or a name
 
 
 class Written(_In, frozen=True):
@@ -50,7 +50,7 @@ class NewProduction(_In, frozen=True):
     rules: Annotated[str, Meta(max_length=RULES_MAX)] = ""
     priority: Priority | None = None  # of all its jobs; null: as each job says
     images: dict[str, str] = {}
-    rerun_of: Named = ""
+    rerun_of: NameOrId = ""
     start: bool = True  # false: it stays New until it is started
     dry_run: bool = False  # show what it would be, and store nothing
 

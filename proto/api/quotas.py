@@ -11,14 +11,14 @@ _SHOWN = "[^\\x00-\\x1f\\x7f]"  # no control characters
 _Community = Annotated[str, Meta(pattern=whole(f"{_SHOWN}+"), max_length=64)]
 _Name = Annotated[str, Meta(pattern=whole(f"{_SHOWN}*"), max_length=384)]
 
-Kind = Literal["community", "group", "owner"]  # of what has a quota
+QuotaKind = Literal["community", "group", "owner"]  # of what has a quota
 _Amount = Annotated[int, Meta(ge=0, le=1 << 53)]
 
 
 class UsageRow(_Out, frozen=True):
     """Use and limits of a community, group or owner; null: no limit."""
 
-    kind: Kind
+    kind: QuotaKind
     community: str
     name: str
     jobs: int  # jobs that have not ended
@@ -36,7 +36,7 @@ class UsageView(_Out, frozen=True):
 class QuotaChange(_In, frozen=True):
     """Set or remove the quota of a community, group or owner."""
 
-    kind: Kind
+    kind: QuotaKind
     community: _Community
     name: _Name = ""  # of the group or owner, as `usage` shows it
     jobs: _Amount | None = None  # jobs that have not ended; 0: none; null: no limit

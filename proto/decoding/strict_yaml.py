@@ -6,7 +6,7 @@ import yaml
 
 from .nesting import TOO_DEEP, is_deep_value
 
-Place = tuple[str | int, ...]
+YamlPath = tuple[str | int, ...]
 
 _BOOL: Final = "tag:yaml.org,2002:bool"
 _FLOAT: Final = "tag:yaml.org,2002:float"
@@ -97,7 +97,7 @@ def _refuse_anchors(text: str) -> None:
             raise NotYaml(cast(int, event.start_mark.line) + 1, why)
 
 
-def line_of(text: str, place: Place) -> int | None:
+def line_of(text: str, place: YamlPath) -> int | None:
     """Return the line of the value at `place`, or of the nearest one around it."""
     node: Any = yaml.compose(text, Loader=yaml.CSafeLoader)
     line: int | None = None

@@ -16,7 +16,7 @@ PRIORITY_DEFAULT: Final = 5
 Priority = Annotated[int, Meta(ge=PRIORITY_MIN, le=PRIORITY_MAX)]
 Count = Annotated[int, Meta(ge=0)]
 JOB_NAME_MAX: Final = 128  # characters, with parameters filled in
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
+JobName = Annotated[str, Meta(min_length=1, max_length=128)]
 SoftwarePath = Annotated[str, Meta(pattern=whole("/[^\\x00-\\x1f]*"), max_length=1024)]
 Word = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._:/@+-]*"), max_length=128)]
 

@@ -14,8 +14,8 @@ GROUP_MAX: Final = 10_000  # files of one task
 SPREAD_OF: Final = 100  # a brake counts the failed ones among this many last tasks
 JUDGED_FROM: Final = 10  # a brake does not act on fewer tasks
 
-Row = dict[str, str | int | float | bool]
-Key = Annotated[str, Meta(min_length=1, max_length=128)]
+ParameterRow = dict[str, str | int | float | bool]
+GroupingKey = Annotated[str, Meta(min_length=1, max_length=128)]
 Portion = Annotated[float, Meta(ge=0, le=1)]
 InputName = Annotated[str, Meta(pattern=whole("[A-Za-z_][A-Za-z0-9_]*"), max_length=64)]
 
@@ -39,7 +39,9 @@ class InputSpec(
     query: dict[str, Any] = {}  # as for `pilotage data find`; narrows `from`
     from_: Annotated[str, Meta(max_length=128)] = ""  # name or id of a transformation
     use: Literal["once", "shared"] = "once"
-    on: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()  # keys that must be equal in a group
+    on: Annotated[
+        tuple[GroupingKey, ...], Meta(max_length=16)
+    ] = ()  # keys that must be equal in a group
     count: Annotated[int, Meta(ge=0, le=GROUP_MAX)] = (
         1  # files in a joined group; 0: all shared files
     )
@@ -70,7 +72,7 @@ class Grouping(
     rule: Word = "count"
     size: Annotated[int, Meta(ge=1, le=GROUP_MAX)] = 1
     bytes_max: Count = 0
-    keys: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()
+    keys: Annotated[tuple[GroupingKey, ...], Meta(max_length=16)] = ()
     partial: Literal["never", "parent_done", "after"] = "parent_done"
     after_s: Count = 0
 
@@ -90,7 +92,7 @@ class Transformation(
     title: Annotated[str, Meta(max_length=1024)] = ""
     inputs: Annotated[tuple[InputSpec, ...], Meta(max_length=8)] = ()
     tasks: Annotated[int, Meta(ge=0, le=TASKS_MAX)] = 0  # number of tasks, without inputs
-    rows: Annotated[tuple[Row, ...], Meta(max_length=ROWS_MAX)] = ()  # values of each task
+    rows: Annotated[tuple[ParameterRow, ...], Meta(max_length=ROWS_MAX)] = ()  # values of each task
     grouping: Grouping = Grouping()
     job: Job
     outputs_dataset: Annotated[str, Meta(max_length=600)] = ""  # empty: GROUP:transformation-ID

@@ -26,7 +26,7 @@ StepName = Annotated[
     str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9_-]*"), min_length=1, max_length=64)
 ]
 PortName = Annotated[str, Meta(pattern=whole("[A-Za-z_][A-Za-z0-9_]*"), max_length=64)]
-Key = Annotated[str, Meta(pattern=whole("[A-Za-z][A-Za-z0-9_.-]*"), max_length=64)]
+ElementKey = Annotated[str, Meta(pattern=whole("[A-Za-z][A-Za-z0-9_.-]*"), max_length=64)]
 PortType = Annotated[
     str,
     Meta(pattern=whole(r"((file|string|integer|number|boolean|any)(\[\]){0,4})?"), max_length=20),
@@ -80,7 +80,9 @@ class StepInput(_Part, frozen=True, kw_only=True):
     parameter: str = ""  # parameter of the workflow
     type: PortType = ""  # empty: any
     use: Literal["once", "shared"] = "once"  # each file in one task, or in every task
-    on: Annotated[tuple[Key, ...], Meta(max_length=16)] = ()  # keys in which files of a task agree
+    on: Annotated[
+        tuple[ElementKey, ...], Meta(max_length=16)
+    ] = ()  # keys in which files of a task agree
     count: Count = 0  # files of a task; 0: one of a join, all shared files
     files_max: Count = 0  # use the first files only; 0: all
 
@@ -105,9 +107,9 @@ class StepOutput(_Part, frozen=True, kw_only=True):
     files: Count | Literal["per_input"] = 1  # files of a task, for the dry run
     name: Annotated[str, Meta(max_length=512)] = ""  # in the catalogue; empty: job and file
     dataset: Annotated[str, Meta(max_length=580)] = ""  # gets the files; empty: one for each port
-    metadata: dict[Key, Value] = {}  # of the files, over those of the step
+    metadata: dict[ElementKey, Value] = {}  # of the files, over those of the step
     #: keys that the task sets, with possible values; []: any
-    sets: dict[Key, tuple[Value, ...]] = {}
+    sets: dict[ElementKey, tuple[Value, ...]] = {}
     #: in the order to try; empty: the default ones
     storages: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
 
@@ -135,7 +137,7 @@ class Step(_Part, frozen=True, kw_only=True):
     when: dict[str, Any] = {}  # condition on port values and common keys; else nothing runs
     grouping: Grouping | None = None
     outputs: dict[PortName, StepOutput] = {}
-    metadata: dict[Key, Value] = {}  # of all files that it makes
+    metadata: dict[ElementKey, Value] = {}  # of all files that it makes
     inherit: bool = True  # files inherit the common metadata of their inputs
     scouts: Annotated[int, Meta(ge=0, le=1_000)] = 0  # tasks that run first
     pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # share of the last 100 tasks
@@ -156,9 +158,9 @@ class Workflow(_Part, frozen=True, kw_only=True):
     name: StepName
     title: Annotated[str, Meta(max_length=1_000)] = ""
     parameters: dict[PortName, Parameter] = {}
-    metadata: dict[Key, Value] = {}  # of all files of all steps
+    metadata: dict[ElementKey, Value] = {}  # of all files of all steps
     software: dict[str, str] = {}  # versions by name, kept with the production
-    keys: dict[Key, KeyType] = {}  # types of keys of files from elsewhere
+    keys: dict[ElementKey, KeyType] = {}  # types of keys of files from elsewhere
     #: before the default rules; a file may also have a list, or a path
     failure_rules: dict[str, Any] = {}
     steps: Annotated[dict[StepName, Step], Meta(min_length=1, max_length=10_000)]

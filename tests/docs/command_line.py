@@ -75,7 +75,9 @@ JOB_FILES: Final = """
 
     A job file is YAML or JSON. It holds one job, a list under `jobs:`, or a `template:` with
     `parameters:`, as in [a sweep](howto/sweep.md), and may have a `name`, `key` and `group`.
-    [Job description](job-description.md) lists the keys of a job. Short forms work in files:
+    [Job description](job-description.md) lists the keys of a job.
+
+    Short forms work in files:
     `needs` may be one mapping, an output a pattern, an input a path beside the file, and words of a
     command need no quotes. In a file whose name ends in `.ndjson` each line is a job in JSON, for
     up to 10^6 jobs.
@@ -90,6 +92,7 @@ KEYS: Final[dict[str, tuple[str, Sequence[type]]]] = {
     "pilot start": ("[site files](site-files.md#pilotentry)", (PilotEntry, NodesEntry)),
 }
 WORDS_MAX: Final = 6
+LISTED_MAX: Final = 30  # options in one paragraph
 ARGUMENT_WORDS_MAX: Final = 4
 # Enums that have a page of their own.
 TIMES: Final = 3  # that verbs have an option until it stands above them
@@ -270,7 +273,11 @@ def _list(options: list[Option], title: str = "") -> str:
     if narrow:
         lines.append(f"{_typed_all(narrow)}: Only this one.")
     rest = structs.lines(lines)
-    return f"As the keys of {page}: {_typed_all(same)}.\n\n{rest}" if same else rest
+    if not same:
+        return rest
+    half = (len(same) + 1) // 2 if len(same) > LISTED_MAX else len(same)
+    named = [_typed_all(part) for part in (same[:half], same[half:]) if part]
+    return f"As the keys of {page}: " + ".\n\nAlso: ".join(named) + f".\n\n{rest}"
 
 
 def _typed_all(options: list[Option]) -> str:

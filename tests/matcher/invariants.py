@@ -7,7 +7,7 @@ from pilotage.matcher.limits.fair_shares import ShareNode
 from pilotage.matcher.limits.running_limits import Limit
 from pilotage.matcher.matcher import Matcher
 from pilotage.matcher.queue.backlog import Backlog
-from pilotage.matcher.queue.job_classes import Entry, JobClass, rank
+from pilotage.matcher.queue.job_classes import JobClass, QueueEntry, rank
 from pilotage.matcher.queue.ledger import (
     ABSENT,
     KEPT,
@@ -56,7 +56,7 @@ def _standing(backlog: Backlog) -> dict[int, tuple[int, int]]:
 
 def _check_queues(backlog: Backlog, standing: dict[int, tuple[int, int]]) -> None:
     for cls in backlog.classes.all():
-        entry: Entry | None = None
+        entry: QueueEntry | None = None
         waiting = 0
         for priority in range(11):
             mark = (mark_of(WAITING, priority), cls.slot)

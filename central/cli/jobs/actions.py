@@ -23,7 +23,7 @@ All = Annotated[
     Parameter(help="Take all jobs that match the filter. Without a filter: all your own jobs."),
 ]
 Yes = Annotated[bool, Parameter(alias="-y", help="Do not ask for confirmation.")]
-Reason = Annotated[str, Parameter(help="Reason, for the history of the jobs.")]
+JobReasonOption = Annotated[str, Parameter(help="Reason, for the history of the jobs.")]
 
 # States of the jobs that an action changes; other actions change jobs that have not ended.
 _STATES: dict[ActionName, tuple[JobState, ...]] = {
@@ -41,7 +41,7 @@ def _acting(action: ActionName, help: str) -> Callable[..., int]:
         where: JobSelection = WHERE,
         all: All = False,
         yes: Yes = False,
-        reason: Reason = "",
+        reason: JobReasonOption = "",
     ) -> CommandResult:
         return await _act(central, action, ids, where, all_matching=all, yes=yes, reason=reason)
 

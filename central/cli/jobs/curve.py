@@ -16,7 +16,7 @@ HEIGHT = 3  # lines of each chart
 WIDTH = 60
 APART_S = 0.05  # points that are closer together give no rate
 _COLUMNS = ("at_s#", "cpu_s#", "cores#", "memory_mb#", "scratch_mb#", "processes#")
-Series = list[tuple[float, float]]
+CurvePoints = list[tuple[float, float]]
 
 
 @reads
@@ -86,7 +86,7 @@ def picture(found: Curve) -> list[str]:
     return [*lines, "└" + "─" * WIDTH, " 0 s" + right.rjust(WIDTH - 3)]
 
 
-def _charts(points: Sequence[CurvePoint]) -> dict[str, Series]:
+def _charts(points: Sequence[CurvePoint]) -> dict[str, CurvePoints]:
     return {
         "CPU, cores": cores_used(points),
         "memory, MB": [(one.at_s, one.memory_mb) for one in points],
@@ -95,7 +95,7 @@ def _charts(points: Sequence[CurvePoint]) -> dict[str, Series]:
     }
 
 
-def cores_used(points: Sequence[CurvePoint]) -> Series:
+def cores_used(points: Sequence[CurvePoint]) -> CurvePoints:
     """Return the mean number of busy cores between each point and the point before it."""
     before = CurvePoint(at_s=0.0, cpu_s=0.0, memory_mb=0.0, scratch_mb=0.0, processes=0)
     found: list[tuple[float, float]] = []

@@ -12,7 +12,7 @@ from ...client.errors import Refused
 from ..command_frame import CentralConnection, Client, CommandResult, changes
 from ..exit_codes import UsageError
 from ..whole_numbers import whole
-from .views import Named, print_production
+from .views import NamedArgument, print_production
 
 A = ProductionActionName
 PRIORITY_MAX: Final = 10
@@ -21,7 +21,9 @@ StepOption = Annotated[str | None, Parameter(help="Only this step.")]
 
 
 def _steering(action: ProductionActionName, help: str) -> Callable[..., int]:
-    async def act(client: Client, named: Named, /, *, reason: ReasonOption = "") -> CommandResult:
+    async def act(
+        client: Client, named: NamedArgument, /, *, reason: ReasonOption = ""
+    ) -> CommandResult:
         return await _act(client, named, action, reason)
 
     act.__name__, act.__doc__ = action.value, help
@@ -45,7 +47,7 @@ clean = _steering(
 @changes
 async def complete(
     client: Client,
-    named: Named,
+    named: NamedArgument,
     /,
     *,
     step: StepOption = None,
@@ -66,7 +68,7 @@ async def complete(
 @changes
 async def extend(
     client: Client,
-    named: Named,
+    named: NamedArgument,
     step: Annotated[
         str | None, Parameter(help="A step (default: all steps that query the catalogue).")
     ] = None,
@@ -90,7 +92,7 @@ async def extend(
 @changes
 async def fix(
     client: Client,
-    named: Named,
+    named: NamedArgument,
     /,
     *,
     step: StepOption = None,
@@ -120,7 +122,7 @@ async def fix(
 @changes
 async def priority(
     central: CentralConnection,
-    named: Named,
+    named: NamedArgument,
     value: Annotated[str, Parameter(help="From 0 to 10, or `none`: as each job says.")],
     /,
     *,
@@ -138,7 +140,7 @@ async def priority(
 @changes
 async def rerun(
     central: CentralConnection,
-    named: Named,
+    named: NamedArgument,
     name: Annotated[str, Parameter(help="Name of the new production.")],
     /,
     *,

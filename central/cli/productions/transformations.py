@@ -29,7 +29,7 @@ app = App(name="transformation", help="Turn files, or a number of tasks, into jo
 
 A = TransformationActionName
 _AWAY = (TransformationState.ARCHIVED, TransformationState.CLEANED)  # their names are free
-Named = Annotated[str, Parameter(help="Id or name.")]
+NamedArgument = Annotated[str, Parameter(help="Id or name.")]
 ReasonOption = Annotated[str, Parameter(help="Reason, shown with the transformation.")]
 FileArgument = Annotated[
     Path, Parameter(help="YAML or JSON file: see docs/transformation-files.md.")
@@ -137,7 +137,7 @@ async def list_them(
 
 @app.command
 @reads
-async def show(client: Client, named: Named, /) -> CommandResult:
+async def show(client: Client, named: NamedArgument, /) -> CommandResult:
     """Show a transformation: its state, and its files and tasks by state."""
     return CommandResult(await client.transformation(named), print_transformation)
 
@@ -146,7 +146,7 @@ async def show(client: Client, named: Named, /) -> CommandResult:
 @reads
 async def files(
     client: Client,
-    named: Named,
+    named: NamedArgument,
     /,
     *,
     state: Annotated[tuple[InputState, ...], Parameter(help="Only files in these states.")] = (),
@@ -172,7 +172,7 @@ async def files(
 @reads
 async def tasks(
     client: Client,
-    named: Named,
+    named: NamedArgument,
     /,
     *,
     state: Annotated[tuple[TaskState, ...], Parameter(help="Only tasks in these states.")] = (),
@@ -191,7 +191,7 @@ async def tasks(
 @changes
 async def extend(
     client: Client,
-    named: Named,
+    named: NamedArgument,
     more: Annotated[int, whole("Number of additional tasks; 0 if it has inputs.")] = 0,
     /,
     *,
@@ -204,7 +204,9 @@ async def extend(
 
 
 def _steering(action: TransformationActionName, help: str) -> Callable[..., int]:
-    async def act(client: Client, named: Named, /, *, reason: ReasonOption = "") -> CommandResult:
+    async def act(
+        client: Client, named: NamedArgument, /, *, reason: ReasonOption = ""
+    ) -> CommandResult:
         return await _act(client, named, action, reason)
 
     act.__doc__ = help
@@ -231,7 +233,11 @@ for _action, _help in {
 @app.command
 @changes
 async def replay(
-    central: CentralConnection, named: Named, /, *did: FilesArgument, reason: ReasonOption = ""
+    central: CentralConnection,
+    named: NamedArgument,
+    /,
+    *did: FilesArgument,
+    reason: ReasonOption = "",
 ) -> CommandResult:
     """Process files again that are already Processed."""
     return await _act_on_files(central, named, A.REPLAY, reason, did)
@@ -241,7 +247,7 @@ async def replay(
 @changes
 async def reset(
     central: CentralConnection,
-    named: Named,
+    named: NamedArgument,
     /,
     *did: FilesArgument,
     all: Annotated[bool, Parameter(help="Retry all Stuck, Problematic and Missing files.")] = False,
@@ -254,7 +260,11 @@ async def reset(
 @app.command
 @changes
 async def refuse(
-    central: CentralConnection, named: Named, /, *did: FilesArgument, reason: ReasonOption = ""
+    central: CentralConnection,
+    named: NamedArgument,
+    /,
+    *did: FilesArgument,
+    reason: ReasonOption = "",
 ) -> CommandResult:
     """Mark files as bad: they become Problematic, and no task gets them."""
     return await _act_on_files(central, named, A.REFUSE, reason, did)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ...workflows.draw import Nodes
 
 P = ProductionState
-Named = Annotated[str, Parameter(help="Id or name.")]
+NamedArgument = Annotated[str, Parameter(help="Id or name.")]
 
 
 @reads
@@ -73,7 +73,7 @@ async def list_them(
 
 
 @reads
-async def show(central: CentralConnection, named: Named, /) -> CommandResult:
+async def show(central: CentralConnection, named: NamedArgument, /) -> CommandResult:
     """Show a production: the progress of each step, the expected end, and why steps wait.
 
     The transformation of a step is named PRODUCTION-STEP.
@@ -88,7 +88,7 @@ async def show(central: CentralConnection, named: Named, /) -> CommandResult:
 
 
 @reads
-async def report(client: Client, named: Named, /) -> CommandResult:
+async def report(client: Client, named: NamedArgument, /) -> CommandResult:
     """Report on a production: failures by step, stuck steps with reasons, and outputs."""
     return CommandResult(await client.production_report(named), print_report)
 
@@ -96,7 +96,7 @@ async def report(client: Client, named: Named, /) -> CommandResult:
 @changes
 async def wait(
     client: Client,
-    named: Named,
+    named: NamedArgument,
     /,
     *,
     timeout_s: LongestWait = None,

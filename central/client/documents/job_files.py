@@ -14,12 +14,12 @@ import msgspec
 
 from pilotage.proto.decoding.complaints import MISSING, as_json, complaint, short, steps
 from pilotage.proto.decoding.nearest_words import unknown
-from pilotage.proto.decoding.strict_yaml import Place, line_of
+from pilotage.proto.decoding.strict_yaml import YamlPath, line_of
 from pilotage.proto.documents.job import Input, Job, JobLimits, Need, OutputPattern, Preference
 
 from ..errors import BadJobFile
 from ..files import LocalFile
-from ..submission_bodies import Parameters
+from ..submission_bodies import ParameterSet
 from .yaml_text import as_list, as_mapping, load, load_as_written
 
 _TOP = ("jobs", "template", "parameters", "name", "key", "group", "running_max")
@@ -50,7 +50,7 @@ class JobFile:
 
     jobs: tuple[Draft, ...] = ()
     template: Draft | None = None
-    parameters: tuple[Parameters, ...] = ()
+    parameters: tuple[ParameterSet, ...] = ()
     name: str = ""
     key: str = ""
     group: str = ""
@@ -131,14 +131,14 @@ class _Reader:
             group=group,
         )
 
-    def _drafts(self, found: Any, path: Place) -> tuple[Draft, ...]:
+    def _drafts(self, found: Any, path: YamlPath) -> tuple[Draft, ...]:
         jobs = as_list(found)
         if not jobs:
             empty = "it is empty, " if jobs is not None else ""
             raise self._wrong(path, f"{empty}expected a list of jobs")
         return tuple(self._draft(one, (*path, i)) for i, one in enumerate(jobs))
 
-    def _draft(self, found: Any, path: Place) -> Draft:
+    def _draft(self, found: Any, path: YamlPath) -> Draft:
         given = as_mapping(found)
         if given is None:
             raise self._wrong(path, "expected a job: a mapping with at least `command`")
@@ -149,7 +149,7 @@ class _Reader:
         except msgspec.ValidationError as why:
             raise self._from_msgspec(why, job, path) from None
 
-    def _neutral(self, found: dict[str, Any], path: Place) -> dict[str, Any]:
+    def _neutral(self, found: dict[str, Any], path: YamlPath) -> dict[str, Any]:
         """Return the job in the form of the API, except for its local inputs."""
         self._check_keys(found, path, _fields(Job), inside=_SHAPES)
         job = dict(found)
@@ -169,7 +169,7 @@ class _Reader:
             self._check_inside(job.get(key), (*path, key), shape)
         return job
 
-    def _check_braces(self, found: Any, path: Place, *, lists: bool) -> None:
+    def _check_braces(self, found: Any, path: YamlPath, *, lists: bool) -> None:
         """Refuse `[echo, {n}]`: YAML reads a parameter without quotes as a mapping."""
         mapping = as_mapping(found)
         pairs = enumerate(as_list(found) or ()) if mapping is None else mapping.items()
@@ -180,7 +180,7 @@ class _Reader:
                 word = "{" + ", ".join(str(key) for key in inner) + "}"
                 raise self._wrong((*path, step), f"quote it: '{word}' is a mapping in YAML")
 
-    def _check_inside(self, found: Any, path: Place, shape: type[msgspec.Struct]) -> None:
+    def _check_inside(self, found: Any, path: YamlPath, shape: type[msgspec.Struct]) -> None:
         mapping = as_mapping(found)
         if mapping is not None:
             self._check_keys(mapping, path, _fields(shape))
@@ -190,7 +190,7 @@ class _Reader:
     def _check_keys(
         self,
         found: dict[str, Any],
-        path: Place,
+        path: YamlPath,
         known: tuple[str, ...],
         inside: Mapping[str, type[msgspec.Struct]] | None = None,
     ) -> None:
@@ -209,7 +209,7 @@ class _Reader:
             why = unknown(str(key), here, parts=parts)
             raise self._wrong((*path, key), why, field=_shown(path))
 
-    def _as_written(self, found: Any, path: Place) -> Any:
+    def _as_written(self, found: Any, path: YamlPath) -> Any:
         """Return words as they are written: in `[sleep, 007]` the second word stays `007`."""
         mapping = as_mapping(found)
         values = as_list(found) if mapping is None else list(mapping.values())
@@ -226,7 +226,7 @@ class _Reader:
             self._words = load_as_written(self._text)
         return self._words
 
-    def _local_files(self, job: dict[str, Any], path: Place) -> tuple[LocalFile, ...]:
+    def _local_files(self, job: dict[str, Any], path: YamlPath) -> tuple[LocalFile, ...]:
         """Remove the inputs that are paths from the job, and return them."""
         inputs = as_list(job.get("inputs"))
         if inputs is None:
@@ -246,7 +246,7 @@ class _Reader:
         job["inputs"] = kept
         return tuple(files)
 
-    def _local_file(self, found: dict[str, Any], place: Place) -> LocalFile:
+    def _local_file(self, found: dict[str, Any], place: YamlPath) -> LocalFile:
         for key in ("path", "name"):
             if not isinstance(found.get(key, ""), str):
                 raise self._wrong((*place, key), "expected text")
@@ -257,7 +257,7 @@ class _Reader:
             raise self._wrong((*place, "path"), f"there is no file {path}")
         return LocalFile(path, found.get("name", ""), bool(found.get("unpack", False)))
 
-    def _parameters(self, found: Any) -> tuple[Parameters, ...]:
+    def _parameters(self, found: Any) -> tuple[ParameterSet, ...]:
         entries = as_list(found)
         if not entries:
             raise self._wrong(("parameters",), "expected a list of mappings")
@@ -278,7 +278,7 @@ class _Reader:
         return value
 
     def _from_msgspec(
-        self, why: msgspec.ValidationError, job: dict[str, Any], path: Place
+        self, why: msgspec.ValidationError, job: dict[str, Any], path: YamlPath
     ) -> BadJobFile:
         found = complaint(
             why,
@@ -292,7 +292,7 @@ class _Reader:
         empty = ": add a value, or remove the key" if found.message.endswith("got nothing") else ""
         return self._wrong(place, found.message + empty)
 
-    def _value_at(self, place: Place) -> str | None:
+    def _value_at(self, place: YamlPath) -> str | None:
         """Return the value at a place: text in quotes, other values as they are written."""
         value, written = self._found, self._as_texts()
         for step in place:
@@ -305,12 +305,12 @@ class _Reader:
         is_plain = isinstance(written, str) and not isinstance(value, str)
         return short(written if is_plain else as_json(value).decode()) or None
 
-    def _wrong(self, path: Place, message: str, *, field: str | None = None) -> BadJobFile:
+    def _wrong(self, path: YamlPath, message: str, *, field: str | None = None) -> BadJobFile:
         shown = _shown(path) if field is None else field
         return BadJobFile(self._where, line_of(self._text, path), shown, message)
 
 
-def place_of(path: str) -> Place:
+def place_of(path: str) -> YamlPath:
     """Return the exact steps at the beginning of a path such as `$.jobs[3].needs[0].tags`."""
     place: list[str | int] = []
     for step in steps(path if path.startswith("$") else f"$.{path}"):
@@ -324,6 +324,6 @@ def _fields(shape: type[msgspec.Struct]) -> tuple[str, ...]:
     return shape.__struct_fields__
 
 
-def _shown(path: Place) -> str:
+def _shown(path: YamlPath) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")

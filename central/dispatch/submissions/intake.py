@@ -24,7 +24,7 @@ from ...jobs.definition.checks import NUL, check, check_characters, check_number
 from ...jobs.definition.normal_form import normal_needs, normal_preference
 from ...jobs.definition.rendering import (
     LITERAL_BRACES,
-    Entry,
+    TemplateEntry,
     decode_job,
     decode_parameters,
     fill,
@@ -84,7 +84,7 @@ def _alike(pair: tuple[KnownClass, NewJob]) -> tuple[int, int]:
     return id(pair[0]), pair[1].priority
 
 
-def lacking(names: frozenset[str], given: Entry) -> str:
+def lacking(names: frozenset[str], given: TemplateEntry) -> str:
     """Return a text that names the missing parameters of an entry, and those that it has."""
     absent, surplus = names - given.keys(), given.keys() - names
     said = f"the template also uses {_some(sorted(absent))}; this entry has "
@@ -250,11 +250,13 @@ class RowMaker:
         largest = max(map(len, bodies))
         return largest > min(self._sizes.fits_max, SHORT) or NUL in b"".join(bodies)
 
-    def _parameters(self, entry: bytes, number: int) -> Entry:
+    def _parameters(self, entry: bytes, number: int) -> TemplateEntry:
         try:
             given = decode_parameters(entry)
         except msgspec.DecodeError:
-            given = decode(entry, Entry, where=f"parameters[{number}]")  # has the better message
+            given = decode(
+                entry, TemplateEntry, where=f"parameters[{number}]"
+            )  # has the better message
         check_number(len(given), f"parameters[{number}]")
         if not self._names <= given.keys():
             where = f"parameters[{number}]"

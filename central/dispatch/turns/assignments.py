@@ -30,7 +30,7 @@ TOKEN_MARGIN_S: Final = 4 * 3_600.0  # an attempt may pause for two hours and st
 REASON_MAX: Final = 500  # characters of an error
 
 _NONE: Final[dict[str, int]] = {}
-Held = tuple[Lease, JobBody]
+LeasedJob = tuple[Lease, JobBody]
 Broken = tuple[Lease, str]
 
 
@@ -55,7 +55,7 @@ class Assignments:
         self._clock, self._log = clock, log
         self._orders = Orders()
 
-    async def made(self, held: Sequence[Held]) -> list[Assignment]:
+    async def made(self, held: Sequence[LeasedJob]) -> list[Assignment]:
         """Return the assignments of attempts that one pilot holds.
 
         A job whose assignment cannot be made, for whatever reason, fails. Otherwise its pilot,

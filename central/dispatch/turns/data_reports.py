@@ -22,7 +22,7 @@ from ...catalogue.sweeping import SWEEP_TYPE
 from ...jobs import record as job_records
 from ...jobs.definition.rendering import NotReadable, readable
 from ...jobs.leases import Lease
-from ...jobs.record_types import AttemptResult, Change, Publication
+from ...jobs.record_types import AttemptChange, AttemptResult, Publication
 from ...jobs.verdicts import state_of
 from ...observe.events import Log
 from ...store.engine import Store
@@ -40,7 +40,9 @@ class DataReports:
     log: Log
     sweep_after_s: float = 0.0
 
-    async def looked_at(self, lease: Lease, report: Report, change: Change, at: float) -> Change:
+    async def looked_at(
+        self, lease: Lease, report: Report, change: AttemptChange, at: float
+    ) -> AttemptChange:
         """Return the change, with its publications or removals if its result is good."""
         if report.bad_copies:
             await self._declare(lease, report, at)
@@ -123,7 +125,7 @@ def _as_failed(lease: Lease, change: AttemptResult) -> AttemptResult:
     )
 
 
-def as_written(change: Change) -> Change:
+def as_written(change: AttemptChange) -> AttemptChange:
     """Return a successful change as it was written: refused if its publication had a clash."""
     if (
         isinstance(change, AttemptResult)

@@ -13,10 +13,10 @@ from ...jobs.leases import Lease, LeasePhase, PendingEnd
 from ...jobs.record_types import (
     AdriftEnd,
     ApplicationStatus,
+    AttemptChange,
     AttemptResult,
     AttemptRow,
     AttemptStart,
-    Change,
     Requeue,
     UncountedReport,
 )
@@ -42,7 +42,7 @@ class JudgedReport(msgspec.Struct, eq=False):
     report: Report
     answer: Answer | None = None
     lease: Lease | None = None
-    change: Change | None = None
+    change: AttemptChange | None = None
     missing: tuple[str, ...] = ()
 
     @property
@@ -203,7 +203,7 @@ class ReportJudge:
         no_result = how in verdicts.WITHOUT_RESULT or lease.wanted is Why.KILL
         if how is How.CHECKPOINTED and not verdicts.goes_on(lease, report, self._losses):
             no_result = lease.wanted is Why.KILL
-        change: Change
+        change: AttemptChange
         if not no_result:
             change = verdicts.result(lease, report, at=at)
         elif lease.phase is LeasePhase.LIVE:

@@ -3,7 +3,7 @@
 from pilotage.proto.job_states import JobEvent
 
 from ...jobs import verdicts
-from ...jobs.leases import Lease, LeasePhase, Name, PendingEnd, overdue
+from ...jobs.leases import AttemptKey, Lease, LeasePhase, PendingEnd, overdue
 from ...jobs.record_types import Requeue
 from ...pilots.presence import Presence
 from ...ports import Clock
@@ -63,7 +63,9 @@ class Requeues:
                 ]
             )
 
-    async def give_back(self, presence: Presence, held: set[Name], *, asked_before: int) -> None:
+    async def give_back(
+        self, presence: Presence, held: set[AttemptKey], *, asked_before: int
+    ) -> None:
         """Requeue attempts of earlier asks that the pilot does not hold and can no longer get."""
         unknown = self._leases.unknown(presence.pilot, held)
         if not unknown:

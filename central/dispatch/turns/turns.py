@@ -12,7 +12,7 @@ from pilotage.proto.messages import Turn
 
 from ...jobs.definition.sizes import FILLED_BYTES_MAX
 from ...jobs.leases import Lease
-from ...jobs.record_types import Change, JobBody, NewAttempt
+from ...jobs.record_types import AttemptChange, JobBody, NewAttempt
 from ...pilots.presence import Presence
 from ...ports import Clock
 from ...sent_messages import AskAnswer
@@ -23,7 +23,7 @@ from .. import record as turn_records
 from ..follow_up import FollowUp
 from ..memory import Memory
 from .asks import AskService
-from .assignments import Assignments, Held
+from .assignments import Assignments, LeasedJob
 from .attempt_ids import AttemptIds
 from .reports import JudgedReport, ReportJudge
 from .run_orders import BODIES_BYTES_MAX, room
@@ -84,7 +84,7 @@ class Turns:
         matches: Sequence[Match] = (),
         *,
         asked: int = 0,
-    ) -> Sequence[Held]:
+    ) -> Sequence[LeasedJob]:
         """Write reports and matches, then update memory. Return the matches that were written."""
         leases: list[Lease] = []
         try:
@@ -127,7 +127,7 @@ class Turns:
         Return whether each change was written, and the body of each match (None: it lost a race).
         There are fewer bodies than leases if one answer has no room for all.
         """
-        changes: list[Change] = [one.change for one in judged if one.change is not None]
+        changes: list[AttemptChange] = [one.change for one in judged if one.change is not None]
         if not changes and not leases:
             return (), ()
         at = self._clock.wall()

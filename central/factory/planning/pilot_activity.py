@@ -10,7 +10,7 @@ from ..site_files.sites import ElementEntry
 from .communities import CommunityShape, shares
 from .idle_pilots import ElementIdleness, IdlePilot, spare
 from .plans import ElementShape, ElementState, FactoryPlan
-from .trials import Key, Trials
+from .trials import TrialKey, Trials
 
 
 class Crew(Protocol):
@@ -69,7 +69,7 @@ class Staff:
     def __init__(self, crew: Crew, log: Log) -> None:
         self._crew, self._log = crew, log
         self._trials = Trials()
-        self._key_of: dict[str, Key] = {}
+        self._key_of: dict[str, TrialKey] = {}
         self._idle: Mapping[str, float] = {}
         self._entries: dict[tuple[str, str], ElementEntry] = {}
 
@@ -116,7 +116,7 @@ class Staff:
                 del self._trials.by_place[key]
         self._entries = entries
 
-    def _keys(self, pilots: Iterable[str]) -> list[Key]:
+    def _keys(self, pilots: Iterable[str]) -> list[TrialKey]:
         return [self._key_of[pilot] for pilot in pilots if pilot in self._key_of]
 
     def places(

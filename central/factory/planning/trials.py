@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-Key = tuple[str, str, str, str]  # site, element, shape, community
+TrialKey = tuple[str, str, str, str]  # site, element, shape, community
 
 PAUSE_FIRST_S: Final = 60.0
 PAUSE_MAX_S: Final = 3_600.0
@@ -37,15 +37,15 @@ class PlaceTrial:
 class Trials:
     """All places in doubt."""
 
-    by_place: dict[Key, PlaceTrial] = field(default_factory=dict[Key, PlaceTrial])
+    by_place: dict[TrialKey, PlaceTrial] = field(default_factory=dict[TrialKey, PlaceTrial])
 
     def note(
         self,
         *,
-        worked: Iterable[Key],
-        empty: Iterable[Key],
-        idle: Iterable[Key],
-        wanted: set[Key],
+        worked: Iterable[TrialKey],
+        empty: Iterable[TrialKey],
+        idle: Iterable[TrialKey],
+        wanted: set[TrialKey],
         now: float,
     ) -> None:
         """Note the activity of pilots, with the key of the place of each pilot.
@@ -58,7 +58,7 @@ class Trials:
         for key in idle:
             if key in wanted:
                 self.by_place.setdefault(key, PlaceTrial()).idle += 1
-        paused: set[Key] = set()
+        paused: set[TrialKey] = set()
         for key in empty:
             if key not in wanted:
                 continue
@@ -73,7 +73,7 @@ class Trials:
         for key in [key for key, one in self.by_place.items() if not (one.empty or one.idle)]:
             del self.by_place[key]
 
-    def room(self, key: Key, queued: int, now: float) -> int | None:
+    def room(self, key: TrialKey, queued: int, now: float) -> int | None:
         """Return how many new pilots a place may get, given its queued ones; None: no limit."""
         trial = self.by_place.get(key)
         if trial is None:

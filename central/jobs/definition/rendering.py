@@ -18,12 +18,12 @@ from ...catalogue.placeholders import LATER, fill as fill_data, texts as data_te
 from ...errors import Refused
 from .sizes import FilledSizes
 
-Parameters = Mapping[str, str | int | float]
+TemplateParameters = Mapping[str, str | int | float]
 
 _formatter = string.Formatter()
 _name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
-Entry = dict[str, str | int | float]  # parameters as they are submitted
+TemplateEntry = dict[str, str | int | float]  # parameters as they are submitted
 LITERAL_BRACES: Final = "Write literal braces, as in a shell program, as `{{` and `}}`"
 
 
@@ -36,7 +36,7 @@ class _Codes(msgspec.Struct):
 _decode_codes = msgspec.json.Decoder(_Codes).decode
 UNREADABLE: Final = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 decode_job = msgspec.json.Decoder(Job).decode
-decode_parameters = msgspec.json.Decoder(Entry).decode
+decode_parameters = msgspec.json.Decoder(TemplateEntry).decode
 
 
 def uses_in(job: Job) -> Counter[str]:
@@ -88,7 +88,7 @@ def _later(job: Job) -> frozenset[str]:
     return frozenset(where for where, _, later in data_texts(job.data, "template.data") if later)
 
 
-def fill(template: Job, parameters: Parameters) -> Job:
+def fill(template: Job, parameters: TemplateParameters) -> Job:
     """Return the template with its parameters filled in."""
     values = {name: str(value) for name, value in parameters.items()}
 

@@ -11,7 +11,7 @@ import uvloop
 
 from ..errors import NotLeader, StoreBroken, SubmissionDropped
 from ..leaders import Lead
-from ..session import TEMPLATES_BYTES_MAX, Parameters, Session, Transactions
+from ..session import TEMPLATES_BYTES_MAX, Session, SqlParameters, Transactions
 from .driver import COMMAND_S, CONNECT_S, FAULTS, connect
 from .errors import may_pass, translated
 from .statements import Statement, statements
@@ -145,20 +145,20 @@ class PostgresqlSession(Session):
     def marks_paths(self) -> None:
         self.rows("have_paths")
 
-    def run(self, statement: str, parameters: Parameters = ()) -> PostgresqlResult:
+    def run(self, statement: str, parameters: SqlParameters = ()) -> PostgresqlResult:
         one = self._sql[statement]
         arguments = one.arguments(parameters)
         return PostgresqlResult(_count(self.wait(self.connection.execute(one.text, *arguments))))
 
-    def one(self, statement: str, parameters: Parameters = ()) -> Any:
+    def one(self, statement: str, parameters: SqlParameters = ()) -> Any:
         found = self.rows(statement, parameters)
         return found[0] if found else None
 
-    def rows(self, statement: str, parameters: Parameters = ()) -> list[Any]:
+    def rows(self, statement: str, parameters: SqlParameters = ()) -> list[Any]:
         one = self._sql[statement]
         return self.wait(self.connection.fetch(one.text, *one.arguments(parameters)))
 
-    def many(self, statement: str, rows: Sequence[Parameters]) -> int:
+    def many(self, statement: str, rows: Sequence[SqlParameters]) -> int:
         """Statements that return nothing are inserts: each changes one row or fails."""
         if not rows:
             return 0
@@ -172,12 +172,12 @@ class PostgresqlSession(Session):
         self.wait(self.connection.executemany(one.text, given))
         return len(rows)
 
-    def _together(self, one: Statement, rows: Sequence[Parameters]) -> int:
+    def _together(self, one: Statement, rows: Sequence[SqlParameters]) -> int:
         """Run one statement over all rows, given as columns."""
         columns = [list(column) for column in zip(*map(one.arguments, rows), strict=True)]
         return _count(self.wait(self.connection.execute(one.text, *columns)))
 
-    def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
+    def each(self, statement: str, rows: Sequence[SqlParameters]) -> list[bool]:
         """Send all rows together. Each row that changed returns its number."""
         won = [False] * len(rows)
         if not rows:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..dialects import ROWS_TOGETHER
 from ..queries import load
-from ..session import TEMPLATES_BYTES_MAX, Parameters, ReadStopped, Session, Transactions
+from ..session import TEMPLATES_BYTES_MAX, ReadStopped, Session, SqlParameters, Transactions
 from .errors import translated
 
 
@@ -51,18 +51,18 @@ class SqliteSession(Session):
     def translated(self, why: BaseException) -> BaseException:
         return translated(why)
 
-    def run(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+    def run(self, statement: str, parameters: SqlParameters = ()) -> sqlite3.Cursor:
         if self.is_stopped:  # SQLite interrupts running statements only
             raise ReadStopped
         return self.connection.execute(self.sql[statement], parameters)
 
-    def one(self, statement: str, parameters: Parameters = ()) -> Any:
+    def one(self, statement: str, parameters: SqlParameters = ()) -> Any:
         return self.run(statement, parameters).fetchone()
 
-    def rows(self, statement: str, parameters: Parameters = ()) -> list[Any]:
+    def rows(self, statement: str, parameters: SqlParameters = ()) -> list[Any]:
         return self.run(statement, parameters).fetchall()
 
-    def many(self, statement: str, rows: Sequence[Parameters]) -> int:
+    def many(self, statement: str, rows: Sequence[SqlParameters]) -> int:
         if not rows:
             return 0
         together = self.sql.get(f"{statement}_together")
@@ -70,7 +70,7 @@ class SqliteSession(Session):
             return self._together(together, rows)
         return self.connection.executemany(self.sql[statement], rows).rowcount
 
-    def _together(self, statement: str, rows: Sequence[Parameters]) -> int:
+    def _together(self, statement: str, rows: Sequence[SqlParameters]) -> int:
         """Insert several rows with each statement.
 
         Each step of a statement releases the interpreter's lock and waits for the event loop to
@@ -84,7 +84,7 @@ class SqliteSession(Session):
             count += self.connection.execute(statement, facts).rowcount
         return count
 
-    def each(self, statement: str, rows: Sequence[Parameters]) -> list[bool]:
+    def each(self, statement: str, rows: Sequence[SqlParameters]) -> list[bool]:
         """Run the rows one by one.
 
         An executemany within a savepoint would be slower, because SQLite then copies every page

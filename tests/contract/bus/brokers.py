@@ -129,7 +129,7 @@ class OneMosquitto:
             patience=IMPATIENT,
         )
 
-    def second_login(self) -> list[dynsec.Command]:
+    def second_login(self) -> list[dynsec.DynsecCommand]:
         client = {"username": self.user, "password": self.password}
         role = {"username": self.user, "rolename": dynsec.OWN_ROLE}
         return [

@@ -24,8 +24,8 @@ from pilotage.central.jobs import (
 from pilotage.central.jobs.record_types import (
     AdriftEnd,
     ApplicationStatus,
+    AttemptChange,
     AttemptStart,
-    Change,
     JobSearch,
     TakeBack,
 )
@@ -60,7 +60,7 @@ after_end = st.sampled_from([JobState.DONE, JobState.FAILED, JobState.WAITING, J
 after_lease = st.sampled_from([JobState.WAITING, JobState.KILLED, JobState.HELD])
 whys = st.sampled_from([None, Why.KILL, Why.HOLD, Why.RESCHEDULE])
 
-changes: st.SearchStrategy[Change] = st.one_of(
+changes: st.SearchStrategy[AttemptChange] = st.one_of(
     st.builds(AttemptStart, attempt_id=attempts, job_id=jobs, at=st.just(21.0)),
     st.builds(
         ApplicationStatus,
@@ -188,7 +188,7 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: turns.match(store, news))
 
     @rule(some=st.lists(changes, min_size=1, max_size=4))
-    def change(self, some: list[Change]) -> None:
+    def change(self, some: list[AttemptChange]) -> None:
         self.both(lambda store: turns.change(store, some))
 
     @rule(
@@ -203,7 +203,7 @@ class Stores(RuleBasedStateMachine):
             return
         one = found[which % len(found)]
         new = JobState.WAITING if failed else JobState.DONE
-        possible: dict[str, Change] = {
+        possible: dict[str, AttemptChange] = {
             "start": AttemptStart(attempt_id=one.attempt_id, job_id=one.job_id, at=21.0),
             "end": an_end(one.attempt_id, one.job_id, one.epoch, new=new, failed=failed),
             "lost": a_requeue(one.attempt_id, one.job_id, one.epoch, wanted=one.wanted),

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from pilotage.central.http.app import Front
-from pilotage.central.http.asgi import Message, Receive, Scope, Send
+from pilotage.central.http.asgi import AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from pilotage.proto.messages import Problem
 
 PATIENCE_S = 5.0
@@ -62,7 +62,7 @@ class Client:
             await gone.wait()
             return {"type": "http.disconnect"}
 
-        async def send(message: Message) -> None:
+        async def send(message: AsgiMessage) -> None:
             if message["type"] == "http.response.start":
                 reply.status = message["status"]
                 reply.headers = {k.decode(): v.decode() for k, v in message["headers"]}
@@ -73,11 +73,11 @@ class Client:
 
         async with asyncio.timeout(PATIENCE_S):
             scope = scope_of(method, path, sent)
-            await self.front(scope, cast(Receive, receive), cast(Send, send))
+            await self.front(scope, cast(AsgiReceive, receive), cast(AsgiSend, send))
         return reply
 
 
-def scope_of(method: str, path: str, headers: dict[str, str]) -> Scope:
+def scope_of(method: str, path: str, headers: dict[str, str]) -> AsgiScope:
     """Return a request as a server hands it to the face."""
     bare, _, query = path.partition("?")
     scope = {
@@ -95,4 +95,4 @@ def scope_of(method: str, path: str, headers: dict[str, str]) -> Scope:
         "server": ("127.0.0.1", 2),
         "state": {},
     }
-    return cast(Scope, scope)
+    return cast(AsgiScope, scope)

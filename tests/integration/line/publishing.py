@@ -12,7 +12,7 @@ from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.dispatch import record as turn_records
 from pilotage.central.dispatch.record import Room
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.record_types import AttemptResult, Change, NewAttempt
+from pilotage.central.jobs.record_types import AttemptChange, AttemptResult, NewAttempt
 from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.missing_outputs import MISSING_KEY
 from pilotage.proto.catalogue import Did
@@ -32,14 +32,14 @@ class PublishingStore(MemoryStore):
     async def turn(
         self,
         plain: Any,
-        changes: Sequence[Change],
+        changes: Sequence[AttemptChange],
         attempts: Sequence[NewAttempt],
         room: Room | None = None,
     ) -> Any:
         await self._publish_of(changes)
         return await plain(changes, attempts, room)
 
-    async def _publish_of(self, changes: Sequence[Change]) -> None:
+    async def _publish_of(self, changes: Sequence[AttemptChange]) -> None:
         for one in changes:
             if isinstance(one, AttemptResult) and one.new is JobState.DONE:
                 await self._publish(one.job_id, one.at)

@@ -12,7 +12,7 @@ from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import PilotCaller
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.jobs.leases import LeasePhase
-from pilotage.central.jobs.record_types import Change, NewAttempt, NewJob
+from pilotage.central.jobs.record_types import AttemptChange, NewAttempt, NewJob
 from pilotage.central.pilots import record as pilot_records
 from pilotage.central.store.engine import CHUNK_MAX
 from pilotage.proto.api.jobs import SecretRequest, Submission, Submitted
@@ -31,7 +31,7 @@ def test_a_kill_while_another_match_is_read_again_reaches_the_pilot() -> None:
         store = one.world.store
 
         async def beaten(
-            turn: Any, changes: Sequence[Change], attempts: Sequence[NewAttempt]
+            turn: Any, changes: Sequence[AttemptChange], attempts: Sequence[NewAttempt]
         ) -> Any:
             del store.ways[turn_records.turn]
             await one.kill(first)  # before the match is written

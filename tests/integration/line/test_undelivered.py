@@ -10,7 +10,7 @@ from pilotage.central.app.route_assembly import face
 from pilotage.central.errors import Refused
 from pilotage.central.http.answers import problem
 from pilotage.central.http.app import Front
-from pilotage.central.http.asgi import Receive, Scope, Send
+from pilotage.central.http.asgi import AsgiReceive, AsgiScope, AsgiSend
 from pilotage.central.jobs.undelivered_results import OVER_WALL_S
 from pilotage.central.operate.doctor.examination import results
 from pilotage.central.operate.doctor.findings import Severity
@@ -43,7 +43,7 @@ class Blocked(FakeInstallation):
     def face(self, central: Central) -> Front:
         front = face(central.services)
 
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
             if any(scope["path"].startswith(one) for one in self.paths):
                 refused = Refused(Code.UNAVAILABLE, "the way is blocked")
                 await problem(refused)(scope, receive, send)

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.matcher.clauses.amounts import AMOUNTS, Amounts, due, free_of, with_free
+from pilotage.matcher.clauses.amounts import AMOUNTS, AmountVector, due, free_of, with_free
 from pilotage.matcher.types import LiveOffer, Match
 
 from .load import Arrival, Load, LoadClass, Shape, less, more
@@ -232,7 +232,7 @@ class Play:
                     self.outcome.wasted[amount.given] += LOOK_S * its
         self._later(self.now + LOOK_S, self._look)
 
-    def _fillable(self, offer: LiveOffer, left: dict[int, int]) -> Amounts:
+    def _fillable(self, offer: LiveOffer, left: dict[int, int]) -> AmountVector:
         """Return how much of what is free of an offer waiting jobs could fill; they are used up."""
         before = free_of(offer)
         for class_id in self.rule.able(offer) & left.keys():

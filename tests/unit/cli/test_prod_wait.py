@@ -15,7 +15,7 @@ from pilotage.proto.production_states import NAMED, ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
 
 from .stub_client import give
-from .test_prod_words import detail_of, step, view
+from .test_status_texts import detail_of, step, view
 
 
 class Central:

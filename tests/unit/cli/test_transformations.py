@@ -6,7 +6,7 @@ from pilotage.central.cli.productions.transformations import print_preview, prin
 from pilotage.proto.api.transformations import Preview
 from pilotage.proto.transformation_states import TransformationState
 
-from ..client.test_ends import transformation
+from ..client.test_production_ends import transformation
 
 
 def test_a_group_that_does_not_go_now_is_told_to_wait(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
 
 from ...fake_element import FakeElement
-from .test_book import LOCAL, Book
+from .test_element_book import LOCAL, Book
 from .test_factory import Stage, an_element
 
 WAITING, ABORTED, RUNNING = PilotState.WAITING, PilotState.ABORTED, PilotState.RUNNING

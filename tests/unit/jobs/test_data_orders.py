@@ -17,7 +17,7 @@ from pilotage.central.catalogue.remnants import RemnantRow
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.catalogue.sweeping import SWEEP_TYPE
 from pilotage.central.dispatch.turns import assignments
-from pilotage.central.dispatch.turns.assignments import Assignments, Held
+from pilotage.central.dispatch.turns.assignments import Assignments, LeasedJob
 from pilotage.central.dispatch.turns.data_orders import DataOrders
 from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.leases import Lease
@@ -71,7 +71,7 @@ def told(monkeypatch: pytest.MonkeyPatch, bytes_max: int, *has_data: bool) -> li
     monkeypatch.setattr(assignments, "ANSWER_BYTES_MAX", bytes_max)
     monkeypatch.setattr(assignments, "altered", msgspec.structs.replace)
     rows = [Row(job, one) for job, one in enumerate(has_data, start=1)]
-    given = asyncio.run(Made().made(cast(list[Held], [(row, None) for row in rows])))
+    given = asyncio.run(Made().made(cast(list[LeasedJob], [(row, None) for row in rows])))
     return [cast(Any, one).job for one in given]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pilotage.central.dispatch.turns.requeues import Requeues
 from pilotage.central.jobs.leases import Lease, LeasePhase, LeaseTable
-from pilotage.central.jobs.record_types import Change
+from pilotage.central.jobs.record_types import AttemptChange
 from pilotage.central.settings import LeaseSettings
 from pilotage.central.store.errors import StoreFull
 from tests.builders import a_lease
@@ -39,14 +39,14 @@ class Story:
         )
 
     async def write(
-        self, verb: object, changes: Sequence[Change], attempts: Sequence[object]
+        self, verb: object, changes: Sequence[AttemptChange], attempts: Sequence[object]
     ) -> tuple[list[bool], list[object]]:
         asyncio.get_running_loop().call_soon(self.sizes.append, OTHER)
         self.sizes.append(len(changes))
         self.before(sum(one != OTHER for one in self.sizes))
         return [True] * len(changes), []
 
-    def of_change(self, lease: Lease, change: Change) -> None:
+    def of_change(self, lease: Lease, change: AttemptChange) -> None:
         lease.phase = LeasePhase.OPEN
         self.requeued.append(lease.job)
 

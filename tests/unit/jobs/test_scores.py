@@ -4,10 +4,16 @@ import random
 
 import pytest
 
-from pilotage.central.sites.scores import Place, PlaceChange, PlaceStatus, Scores, SuspensionPolicy
+from pilotage.central.sites.scores import (
+    PlaceChange,
+    PlaceStatus,
+    Scores,
+    SiteHost,
+    SuspensionPolicy,
+)
 
 TERMS = SuspensionPolicy()
-BAD: Place = ("PIC", "wn7")
+BAD: SiteHost = ("PIC", "wn7")
 
 
 def a_site(hosts: int = 10, terms: SuspensionPolicy = TERMS) -> Scores:
@@ -18,7 +24,13 @@ def a_site(hosts: int = 10, terms: SuspensionPolicy = TERMS) -> Scores:
 
 
 def fail(
-    scores: Scores, *, jobs: int = 5, owners: int = 2, place: Place = BAD, first: int = 0, at: float
+    scores: Scores,
+    *,
+    jobs: int = 5,
+    owners: int = 2,
+    place: SiteHost = BAD,
+    first: int = 0,
+    at: float,
 ) -> list[PlaceChange | None]:
     return [
         scores.failed(place, first + number, f"owner{number % owners}", "exit code 127", at)
@@ -26,7 +38,7 @@ def fail(
     ]
 
 
-def suspended(scores: Scores) -> set[Place]:
+def suspended(scores: Scores) -> set[SiteHost]:
     return {one.place for one in scores.shown() if one.standing is not PlaceStatus.REPORTED}
 
 
@@ -157,7 +169,7 @@ def test_owners_whose_jobs_fail_everywhere_harm_no_host() -> None:
 
 def test_the_only_host_of_a_site_is_told_of_once() -> None:
     scores = a_site(hosts=1)
-    place: Place = ("PIC", "wn0")
+    place: SiteHost = ("PIC", "wn0")
     told = fail(scores, place=place, jobs=40, at=0.0)
 
     assert [one for one in told if one] == [PlaceChange.REPORTED]

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.definition.rendering import Entry, fill, uses_in
+from pilotage.central.jobs.definition.rendering import TemplateEntry, fill, uses_in
 from pilotage.central.jobs.definition.sizes import (
     FILLED_BYTES_MAX,
     PROGRAM_BYTES_MAX,
@@ -16,7 +16,7 @@ from pilotage.central.jobs.definition.sizes import (
 from pilotage.proto.documents.job import Job
 
 
-def refusal(template: Job, given: Entry) -> Refused | None:
+def refusal(template: Job, given: TemplateEntry) -> Refused | None:
     """Return what is said of one entry, None where it is taken."""
     sizes = FilledSizes(template, uses_in(template))
     body = msgspec.json.encode(given)

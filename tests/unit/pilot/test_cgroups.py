@@ -102,7 +102,7 @@ def test_without_limits_nothing_is_limited_and_without_files_there_is_no_group(
 
 def test_a_group_is_frozen_thawed_killed_and_read(tmp_path: Path) -> None:
     folder = Tree(tmp_path).group("pilotage-7")
-    group = cgroups.Group(str(folder))
+    group = cgroups.ControlGroup(str(folder))
     (folder / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
     (folder / "memory.peak").write_text("1500000000\n")
     (folder / "memory.events").write_text("low 0\noom 1\noom_kill 1\noom_group_kill 1\n")
@@ -124,7 +124,7 @@ def test_what_the_kernel_has_ended_for_its_memory_is_said_so(tmp_path: Path, kil
     (folder / "cpu.stat").write_text("usage_usec 2500000\n")
     order = {"attempt_id": 7, "isolation": "unshare", "wall_s": 1.0, "frozen_max_s": 1.0}
     held = GuardedPayload({**order, "fence": 1.0, "limits": {"memory_mb": 2000}}, 42, 0.0)
-    held.group, held.cpu_before_s = cgroups.Group(str(folder)), 0.1
+    held.group, held.cpu_before_s = cgroups.ControlGroup(str(folder)), 0.1
     held.leave_group()
 
     told = ("memory", "used up 2.0 GB, was given 2.0 GB") if killed == "1" else ("", "")

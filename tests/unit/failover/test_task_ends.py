@@ -29,7 +29,7 @@ from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.record_types import AttemptRow
 from pilotage.central.productions import record as production_records
 from pilotage.central.transformations import record as transformation_records
-from pilotage.central.transformations.record import EndInput, StepName, TaskEnd
+from pilotage.central.transformations.record import EndInput, ProductionStep, TaskEnd
 from pilotage.central.transformations.repairs import Repair, RepairBounds, RetryGroup, asking
 from pilotage.matcher.types import Grant
 from pilotage.proto.catalogue import Did, FileState
@@ -161,8 +161,12 @@ class Past(MemoryStore):
         return self.own_rules
 
     @way(transformation_records.steps_of)
-    async def steps_of(self, plain: Any, transformation_ids: Sequence[int]) -> dict[int, StepName]:
-        step = StepName(production_id=1, production="p", step="dl1", state=ProductionState.ACTIVE)
+    async def steps_of(
+        self, plain: Any, transformation_ids: Sequence[int]
+    ) -> dict[int, ProductionStep]:
+        step = ProductionStep(
+            production_id=1, production="p", step="dl1", state=ProductionState.ACTIVE
+        )
         return dict.fromkeys(transformation_ids, step) if self.own_rules else {}
 
     # -- files and hosts ------------------------------------------------------------------------
