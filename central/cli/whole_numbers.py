@@ -31,9 +31,10 @@ def converted(kind: Any, tokens: Sequence[Token]) -> object:
 def _by_name(kind: type[Enum], token: Token) -> Token:
     """Return a word with the name of its member: an enum may also read names of older releases."""
     try:
-        return token.evolve(value=kind(token.value).name)
+        name = kind(token.value).name
     except ValueError:
         return token
+    return cast("Token", cast("Any", token).evolve(value=name))
 
 
 def _check_whole(text: str) -> None:

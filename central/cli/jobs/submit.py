@@ -245,10 +245,9 @@ async def _send(
 ) -> "AsyncSubmissionHandle":
     """Submit `count` jobs, with a progress bar if they are many."""
     sent.key = labels["key"] or sent.key
+    labels = {**labels, "key": sent.key}
     with bar("submitting", count, shown=count > STREAM_ABOVE) as move:
-        return await client.submit(
-            **what, **(labels | {"key": sent.key}), progress=sent.watched(move)
-        )
+        return await client.submit(**what, **labels, progress=sent.watched(move))
 
 
 def _count_lines(file: Path) -> int:
