@@ -115,7 +115,7 @@ def test_files_that_are_gone_are_told_by_doctor_backup_and_logs(tmp_path: Path) 
         copied = central.type("admin", "backup", str(tmp_path / "copy"), *where, code=1)
 
         assert before == []
-        assert f"the stdout of job {job} is gone" in logs
+        assert f"the stdout of job {job} is lost" in logs
         assert "missing files of jobs: " in copied
         (fault,) = at_fault(said(central, "--store", code=1))
         assert fault.startswith("files: ")

@@ -149,7 +149,7 @@ WRONG: list[tuple[str, bytes, str, int, str, str]] = [
     (A, b'{"action": "kill"}', "", 422, "ids", "either"),
     (A, b'{"action": "kill", "ids": ["1"]}', "", 422, "$.ids[0]", "whole number"),
     (A, b'{"action": "kill", "filter": {"sites": "x"}}', "", 422, "$.filter.sites", "'site'"),
-    (A, b'{"action": "kill", "filter": {}}', "", 422, "expected", "how many"),
+    (A, b'{"action": "kill", "filter": {}}', "", 422, "expected", "number of jobs that you expect"),
     (A, b'{"action": "priority", "ids": [1]}', "", 422, "priority", "0 to 10"),
     (A, msgspec.json.encode({"action": "kill", "ids": [1] * 100_001}), "", 422, "$.ids", "100000"),
     ("/v1/tokens", b'{"subject": "x", "role": "king"}', "", 422, "$.role", "admin"),

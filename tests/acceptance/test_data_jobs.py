@@ -306,7 +306,7 @@ async def _puts(client: AsyncClient, source: Path) -> None:
     await asyncio.to_thread(source.write_bytes, b"PHOTONS of run 8\n")
     with pytest.raises(Refused, match="expected"):
         await client.put_file(source, did)
-    with pytest.raises(NoStorage, match="only cscs, pic, web"):
+    with pytest.raises(NoStorage, match="choose one of cscs, pic, web"):
         await client.put_file(source, did, storage="tape")
 
 

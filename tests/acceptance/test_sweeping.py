@@ -116,7 +116,7 @@ def test_what_was_removed_goes_whatever_happens_to_the_central(rig: Rig) -> None
     assert list(rig.folders["web"].parent.iterdir()) == [rig.folders["web"]]
     assert client.file("users:live.h5").file.state is FileState.AVAILABLE
     assert len(re.findall(r"^web .* users:run1-\d+.h5 removed", listed, re.MULTILINE)) == FILES
-    assert "attempt does not count" in listed and "kept" not in listed
+    assert "attempt that does not count" in listed and "kept" not in listed
     assert back.refused[0].field == "replicas.path"
     assert "are being removed" in back.refused[0].message
     assert gone.replicas == [] and gone.remnants[0].state is RemnantState.GONE

@@ -52,7 +52,7 @@ def run() -> tuple[str, list[Figure]]:
         figure(name, "12-key query, first after a start", cold, "ms"),
         figure(name, "12-key query, pages one after another, p99", percentile(paged, 0.99), "ms"),
         figure(name, "12-key query of one run, p99", percentile(rare, 0.99), "ms"),
-        figure(name, "changes since, 1,000 files, p99", percentile(changes, 0.99), "ms"),
+        figure(name, "changes since, 1 000 files, p99", percentile(changes, 0.99), "ms"),
         figure(name, "changes since, none, p99", percentile(seen, 0.99), "ms"),
     ]
 
