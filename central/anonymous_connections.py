@@ -7,7 +7,7 @@ PART = 4  # one address may have a quarter of all connections
 _HOST_BITS = 64  # an IPv6 host usually owns its whole /64
 
 
-class Strangers:
+class AnonymousConnections:
     """Counts anonymous connections by address.
 
     A connection that has shown a valid token is no longer counted. Thousands of pilots behind one
@@ -18,17 +18,17 @@ class Strangers:
         self._max = at_once_max
         self._counts: Counter[str] = Counter()
 
-    def come(self, address: str, *, beyond: bool = False) -> "Stranger | None":
+    def come(self, address: str, *, beyond: bool = False) -> "AnonymousConnection | None":
         """Return a new stranger, or None if its address has too many and `beyond` is false."""
         origin = _origin(address)
         is_beyond = self._counts[origin] >= self._max
         if is_beyond and not beyond:
             return None
         self._counts[origin] += 1
-        return Stranger(self._counts, origin, is_beyond=is_beyond)
+        return AnonymousConnection(self._counts, origin, is_beyond=is_beyond)
 
 
-class Stranger:
+class AnonymousConnection:
     """One connection, until it shows a valid token or ends."""
 
     __slots__ = ("_counted", "_counts", "_origin", "is_beyond")

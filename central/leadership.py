@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 LEASE_S: Final = 5.0  # the lease in the database
-STAND_S: Final = 3.5  # this process leads for so long after it sent its last granted renewal
+STAND_S: Final = 3.5  # this process leads for this time after it sent its last granted renewal
 RENEW_EVERY_S: Final = 1.0
 TAKE_EVERY_S: Final = 0.5  # interval at which a waiting process checks whether the lease is over
 

@@ -44,7 +44,7 @@ def left(amounts: Mapping[str, int], taken: Grant) -> dict[str, int]:
 
 
 def core_work_left_hs23_s(offer: Offer, node: Node) -> float:
-    """Return the CPU work that each core can still do: the least known figure, or 0."""
+    """Return the CPU work that each core can still do: the lowest known figure, or 0 if unknown."""
     known: list[float] = []
     if offer.cpu_work_left_hs23_s and offer.cores:
         known.append(offer.cpu_work_left_hs23_s / offer.cores)

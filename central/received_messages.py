@@ -1,7 +1,7 @@
 """Decodes and checks messages from pilots in one step.
 
-`proto.limits` has the rules. To call it for each field would take as long as all other work for a
-report. So the decoder checks nearly all messages: the same tables give the bounds of its types.
+`proto.limits` has the rules. Checking each field with them would take as long as all other work for
+a report. So the decoder checks nearly all messages: the same tables give the bounds of its types.
 That covers lengths and ranges; characters need no check if the whole message is printable ASCII
 without escapes. All other messages are decoded and checked field by field, which also gives the
 text of a refusal.

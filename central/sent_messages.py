@@ -1,7 +1,7 @@
 """Messages to pilots, as structs with the names, fields and JSON of the dataclasses.
 
-Pilots use dataclasses, since they have no compiled packages. To make a frozen dataclass costs as
-much as to encode it. The central makes some ten thousand a second, so here they are structs.
+Pilots use dataclasses, since they have no compiled packages. Making a frozen dataclass costs as
+much as encoding it. The central makes some ten thousand a second, so here they are structs.
 """
 
 from typing import TYPE_CHECKING

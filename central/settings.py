@@ -221,7 +221,7 @@ class RetentionSettings(KeptDays, frozen=True):
     token_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0  # expired tokens
     pilot_days: Annotated[float, Meta(ge=0, le=36_500)] = 90.0  # ended pilots
     pilot_log_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0  # log lines of pilots
-    #: size of all pilot logs; the oldest lines go first
+    #: size of all pilot logs; the oldest lines are removed first
     pilot_log_mb: Annotated[float, Meta(gt=0)] = 2_000.0
     pilot_log_mb_a_pilot: Annotated[float, Meta(gt=0)] = 4.0  # size of the log of one pilot
     #: a lost pilot becomes Failed after this time
@@ -325,7 +325,7 @@ class ProcessSettings(_Section, frozen=True):
         str,
         Meta(
             pattern=whole("(api|dispatch|agents)(,(api|dispatch|agents))*"),
-            description="some of api, dispatch, agents, with commas between",
+            description="some of api, dispatch, agents, separated by commas",
         ),
     ] = "api,dispatch,agents"
     #: URL of this process for pilots and other processes; empty: http.url, or its port

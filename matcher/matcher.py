@@ -15,12 +15,12 @@ from .explanation.free_capacity import Free
 from .explanation.matcher_view import MatcherState
 from .index import exact_fit
 from .index.community_indexes import Indexes
-from .limits.active_job import MatchedJob
+from .limits.active_job import ActiveJob
 from .limits.attempts import Attempts
 from .limits.fair_shares import ShareNode, Shares
 from .limits.running_limits import Limit, LimitTable
 from .parked_offers.offers import ParkedOffers
-from .parked_offers.wake_ups import Wakes
+from .parked_offers.wake_ups import WakeUps
 from .queue.backlog import Backlog
 from .queue.job_classes import JobClass
 from .queue.ledger import ABSENT, PENDING
@@ -77,7 +77,9 @@ class Matcher:
             self.shares,
             rules,
         )
-        self.wakes = Wakes(self.backlog, self.index, self.parked, self.limits, keep_s=rules.keep_s)
+        self.wakes = WakeUps(
+            self.backlog, self.index, self.parked, self.limits, keep_s=rules.keep_s
+        )
 
     # -- jobs -------------------------------------------------------------------------------------
 
@@ -116,7 +118,7 @@ class Matcher:
         self.shares.prune()
 
     def is_idle(self, class_id: int) -> bool:
-        """Whether no job of the class waits or is pending."""
+        """Return whether no job of the class waits or is pending."""
         classes = self.backlog.classes
         return class_id not in classes or not classes.get(class_id).here
 
@@ -148,7 +150,7 @@ class Matcher:
         return True
 
     def __contains__(self, job: int) -> bool:
-        """Whether the job waits or is pending."""
+        """Return whether the job waits or is pending."""
         return self.backlog.state(job) != ABSENT
 
     def __len__(self) -> int:
@@ -203,7 +205,7 @@ class Matcher:
         if place is not None:
             kinds = self.index.all_kinds_of(cls)  # the need that it runs by is unknown
             taken = self.limits.take_running(place, kinds, one.grant.amounts)
-        out = MatchedJob(
+        out = ActiveJob(
             owner=cls.owner,
             class_id=one.class_id,
             pilot=one.pilot,
@@ -241,7 +243,7 @@ class Matcher:
             self._count_again(out)
         self.wakes.limits_changed()
 
-    def _count_again(self, out: MatchedJob) -> None:
+    def _count_again(self, out: ActiveJob) -> None:
         """Count an active job for the present limits."""
         spec, taken = self.backlog.classes.find(out.class_id), _NO_LIMITS
         place = self.limits.place(_community_of(out.owner), out.site, out.element)
@@ -274,7 +276,7 @@ class Matcher:
             self.backlog.put_back(job)
 
     def _at(self, now: float) -> None:
-        """Read the caller's clock, and end what has expired."""
+        """Note the caller's clock, and end all expired wake-ups."""
         self.backlog.now = now
         if self.wakes.running or self.wakes.resting:
             self.wakes.expire(now)
@@ -336,7 +338,7 @@ class Matcher:
         self.shares.serve(cls.owner, now, in_turn=in_turn)
         if self.limits.any:
             taken = self._take_limits(cls, place, offer)
-        out = MatchedJob(
+        out = ActiveJob(
             cls.owner,
             spec.class_id,
             offer.pilot,
@@ -394,7 +396,7 @@ class Matcher:
         return self.wakes.wake(now)
 
     def has_work(self, pilot: str, now: float) -> bool:
-        """Whether a waiting job would fit this pilot's parked offer."""
+        """Return whether a waiting job would fit this pilot's parked offer."""
         self._at(now)
         parked = self.parked.by_pilot.get(pilot)
         if parked is None:

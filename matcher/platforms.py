@@ -12,7 +12,7 @@ _FAMILY: Final = re.compile(r"[^0-9]+")
 
 
 def runs(wanted: str, had: str, compatible: Mapping[str, tuple[str, ...]]) -> bool:
-    """Whether an offer of one platform runs jobs that are made for another.
+    """Return whether an offer of one platform runs jobs that are made for another.
 
     `el9` is a family and a version, and `el` means any version of it. The table lists for a
     platform the other platforms whose jobs it runs. Only direct entries count, not entries of those

@@ -15,8 +15,8 @@ from pilotage.proto.decoding.patterns import SITE_OR_ELEMENT, whole
 By = Literal["type", "group", "owner", "tag"]
 CountedBy = Literal["type", "group", "owner", "tag", "amount"]
 Where = Annotated[str, Meta(pattern=SITE_OR_ELEMENT)]
-# Whose jobs a limit counts: those of one community, or of all together (`*`). By default, limits of
-# groups and owners count each community separately; types, tags and amounts count all together.
+# The jobs that a limit counts: those of one community, or of all together (`*`). By default, limits
+# of groups and owners count each community separately; types, tags and amounts count all together.
 Whose = Annotated[
     str,
     Meta(

@@ -52,7 +52,7 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
         return self.room // self.takes
 
     def holds_at(self, site: str, element: str) -> bool:
-        """Whether it counts jobs that start at a place."""
+        """Return whether it counts jobs that start at a place."""
         wheres = ("", site, f"{site}/{element}")
         return self.where in wheres and not any(one in wheres for one in self.but)
 

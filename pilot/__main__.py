@@ -4,10 +4,10 @@
 
 Exit codes:
 
-    0   drained, idle or out of time, everything reported; or told to end before registration
+    0   drained, idle or out of time, everything reported; or ordered to end before registration
     2   wrong options or settings
     10  the session is over: another process speaks as this pilot, or its secret was stolen
-    11  the central has another store: this pilot's past is lost
+    11  the central has a different store: this pilot's past is lost
     12  the central refuses this pilot
     13  the guard has died
     14  another pilot uses this state directory

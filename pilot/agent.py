@@ -45,7 +45,7 @@ from .ports import (
 )
 from .talk.conversation import CentralChannel, RequestRefused
 from .talk.logship import LogShip
-from .talk.registration import Introduction
+from .talk.registration import PilotRegistration
 from .talk.renewal import Renewal
 from .talk.requests import Requests
 from .talk.transfer import BlobTransfer
@@ -114,7 +114,9 @@ class Agent:
         self._line = CentralChannel(
             self._to_central, ports.clock, ports.random, ports.log, self._renewal
         )
-        self._introduction = Introduction(self._line, self._renewal, ports.journal, ports.random)
+        self._introduction = PilotRegistration(
+            self._line, self._renewal, ports.journal, ports.random
+        )
         self._files = BlobTransfer(
             self._to_central,
             ports.workspace,
@@ -153,7 +155,7 @@ class Agent:
             return
         now = self._clock.now()
         if self._signals == 1:
-            self._guard.warn()  # after one signal, the last one may follow soon
+            self._guard.warn()  # SIGKILL may soon follow the first signal
         self._do(brain.drain(why, now) if self._signals == 1 else brain.hurry(why, now))
 
     async def run(self) -> int:
@@ -205,7 +207,7 @@ class Agent:
     def _unknown(self) -> tuple[int, str]:
         """Return the end of a pilot that never registered and holds nothing."""
         if self._signals:
-            return EXIT_DONE, "told to end before the registration"
+            return EXIT_DONE, "ordered to end before the registration"
         waited_s = self._clock.now() - self._since
         return EXIT_UNANSWERED, self._introduction.failure(self._central, waited_s)
 
@@ -452,7 +454,7 @@ class Agent:
             self._requests.put_nowait(command)
         elif isinstance(command, c.PublishBeat):
             self._publish(topics.TopicKind.BEAT, encode(command.beat))
-        elif isinstance(command, c.GoHome):
+        elif isinstance(command, c.UseFirstAddress):
             self._to_central.go_home()
         elif isinstance(command, c.LeaderIs):
             self._to_central.leader_is(command.url)
@@ -520,8 +522,8 @@ class Agent:
             self._guard.start(given, folder, command.fence, outfit)
         except OSError as why:  # a disk that another payload has filled
             self._devices.take_back(assignment.attempt_id)
-            said = f"its folder cannot be created: {why}"
-            self._do(self._mind.not_started(assignment.attempt_id, said, self._clock.now()))
+            text = f"its folder cannot be created: {why}"
+            self._do(self._mind.not_started(assignment.attempt_id, text, self._clock.now()))
 
     def _forget(self, attempt_id: int) -> None:
         self._errands.over(attempt_id)

@@ -46,7 +46,7 @@ def run(rung: str, starts: int, places: list[Path], *, hidden: Path) -> None:
 
 
 def order(rung: str, place: Path, hidden: Path) -> held_payload.Order:
-    """Return the order for a guard, as far as a start needs it."""
+    """Return a guard's order with only the fields that a start needs."""
     environment = {"PATH": PATH, "HOME": str(place / "work"), "TMPDIR": str(place / "tmp")}
     wrapping = isolation.wrap(
         rung,

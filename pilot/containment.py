@@ -34,7 +34,7 @@ async def contained(
     except known:
         raise
     except Exception as why:
-        told = traceback.format_exc(limit=-10)
-        facts = {"attempt_id": attempt_id, "work": name, "why": str(why), "traceback": told}
+        trace = traceback.format_exc(limit=-10)
+        facts = {"attempt_id": attempt_id, "work": name, "why": str(why), "traceback": trace}
         log("work_failed", facts)
         raise WorkFailed(why) from why

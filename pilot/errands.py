@@ -95,7 +95,7 @@ class Errands:
         """Remove all folders of attempts that are over."""
         while self._over:
             attempt_id = self._over[0]
-            with contextlib.suppress(WorkFailed):  # it is in the log, and the rest is only litter
+            with contextlib.suppress(WorkFailed):  # it is logged; useless files remain
                 await contained(self._files.remove(attempt_id), self._log, attempt_id, "removing")
             if self._data is not None:
                 self._data.forget(attempt_id)

@@ -84,7 +84,7 @@ def _is_in(path: Path, folder: Path) -> bool:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether both exist and are the same. Another mount may cover either of them."""
+    """Return whether both exist and are the same. Another mount may cover either of them."""
     try:
         return os.stat(one).st_ino == os.stat(other).st_ino
     except OSError:

@@ -18,7 +18,7 @@ from pilotage.proto.wire import build
 
 from . import own_code
 from .files.programs import Finder
-from .files.usage_sampler import Scales
+from .files.usage_sampler import UsageSampler
 from .guard import cgroups, guard, line_protocol, processes
 from .guard.limits import PayloadLimits
 from .outfit import isolation, wrapping
@@ -55,7 +55,7 @@ class GuardLink:
         self._rung, self._hidden, self._life = rung, hidden, life
         self._frozen_max_s = frozen_max_s
         self._prepared: Optional[tuple[Path, tuple[Path, ...]]] = None  # and the hidden paths
-        self._scales = Scales(self._order, asyncio.get_running_loop(), time.sleep)
+        self._scales = UsageSampler(self._order, asyncio.get_running_loop(), time.sleep)
         self._finder = Finder(asyncio.get_running_loop())
         # Payloads whose programs are being searched for.
         self._starting: dict[int, dict[str, Any]] = {}

@@ -220,7 +220,7 @@ class FileJournal:
 
 
 class _Slot(NamedTuple):
-    """One version of the identity; number 0: none."""
+    """One stored version of the identity; the number 0 means that there is none."""
 
     number: int = 0
     identity: bytes = b""

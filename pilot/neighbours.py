@@ -277,7 +277,7 @@ def _is_below(place: Path, covers: Sequence[str]) -> bool:
 
 
 def _is_of_one_job(root: str, mounts: str) -> bool:
-    """Whether a batch system has mounted a folder of the job there, which other jobs do not see."""
+    """Return whether a batch system has mounted a folder there that only this job can see."""
     try:
         with open(mounts, encoding="utf-8", errors="replace") as file:
             lines = [line.split() for line in file]

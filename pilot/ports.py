@@ -82,7 +82,7 @@ class Http(Protocol):
     def go_to(self, url: str, *, aside: bool = False) -> bool:
         """Send messages to this URL from now on; empty: to the first address.
 
-        With `aside`, this applies to files and requests aside instead of messages. Return False for
+        With `aside`, this applies to files and other requests outside of messages. Return False for
         an address that is not trusted: nothing has changed.
         """
         ...
@@ -154,7 +154,7 @@ class GuardNews:
 
 
 class ImageEntry(Protocol):
-    """How a payload gets into an image."""
+    """The way of a payload into an image."""
 
     def wrap(
         self,
@@ -246,7 +246,7 @@ class Guard(Protocol):
         ...
 
     def seen_dead(self, attempt_id: int, boot_id: str, namespace: str, life: str) -> bool:
-        """Whether an attempt is known to be dead on this host and boot.
+        """Return whether an attempt is known to be dead on this host and boot.
 
         `boot_id` and `namespace` come from NodeProbe at the time of its assignment, and `life` from
         its guard.
@@ -369,7 +369,7 @@ class UntoldLog(Protocol):
         ...
 
     def is_pressing(self) -> bool:
-        """Whether a line waits that should be sent soon."""
+        """Return whether a line waits that should be sent soon."""
         ...
 
     def lines(self, lines_max: int, characters_max: int) -> tuple[PilotLine, ...]:

@@ -26,7 +26,7 @@ from .detect.facts_report import as_plain
 from .detect.surroundings import Surroundings, here
 from .events import WriteEvent, both, json_lines
 from .files.removal import remove
-from .files.workspace import ATTEMPTS, Folders
+from .files.workspace import ATTEMPTS, Workspaces
 from .gpus import Gpus
 from .guard_link import start_guard
 from .journal import FileJournal
@@ -251,7 +251,7 @@ async def _run(
             bus=bus.factory(clock, random, log),
             guard=guard,
             journal=FileJournal(state / JOURNAL, lambda why: log("journal_behind", {"why": why})),
-            workspace=Folders(state, checkpoint_bytes_max=settings.checkpoint_mb * 1_000_000),
+            workspace=Workspaces(state, checkpoint_bytes_max=settings.checkpoint_mb * 1_000_000),
             probe=_declared(settings, found),
             log=log,
             outfitter=_outfitter(settings, found, guard.isolation, state, hidden),

@@ -1,6 +1,6 @@
 """The settings of a pilot: options override the environment, which overrides a JSON file.
 
-The bootstrap secret is no setting. It comes from a file that only its owner can read, or from
+The bootstrap secret is not a setting. It comes from a file that only its owner can read, or from
 standard input, because command lines and environments are public on a worker node.
 """
 

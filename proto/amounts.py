@@ -37,7 +37,7 @@ class BadAmount(ValueError):
 
 
 def is_pool(name: str) -> bool:
-    """Whether the name is a pool, whose size limits set, not pilots."""
+    """Return whether the name is a pool, whose size limits set, not pilots."""
     return "." in name
 
 
@@ -74,8 +74,7 @@ def check_offered(amounts: Mapping[str, int]) -> None:
     for name in amounts:
         if is_pool(name):
             raise BadAmount(
-                f"{name}: a name with a dot is a pool, which no pilot offers: limits say how much"
-                " of it there is"
+                f"{name}: a name with a dot is a pool, which no pilot offers: limits set its size"
             )
 
 

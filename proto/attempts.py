@@ -7,7 +7,7 @@ import enum
 
 
 class How(str, enum.Enum):
-    """How an attempt ended."""
+    """The end of an attempt."""
 
     EXITED = "exited"  # the payload ended by itself, with `exit_code`
     SIGNALLED = "signalled"  # a signal ended the payload, not from the pilot
@@ -39,7 +39,7 @@ class How(str, enum.Enum):
 
 
 class Why(str, enum.Enum):
-    """Why the central wants an attempt to stop."""
+    """The reason why the central wants an attempt to stop."""
 
     KILL = "kill"
     HOLD = "hold"

@@ -239,16 +239,14 @@ def _known_key(key: str) -> bool:
 def check_type(key: str, value: Value, kind: KeyType, where: str = "metadata") -> None:
     """Raise BadCatalogueField unless the value has the type that its key has in this community."""
     if _TYPES[type(value)] is not kind:
-        raise BadCatalogueField(
-            f"{where}.{key}", value, f"{_SHOWN[kind]}: that is what {key} is here"
-        )
+        raise BadCatalogueField(f"{where}.{key}", value, f"{_SHOWN[kind]}: the type of {key} here")
 
 
 # -- queries --------------------------------------------------------------------------------------
 
 
 class Op(str, enum.Enum):
-    """How a query compares a value. A file without the key meets only `exists: false`."""
+    """An operator of a query. A file without the key meets only `exists: false`."""
 
     EQ = "="
     NE = "!="
@@ -281,7 +279,7 @@ class Condition(msgspec.Struct, frozen=True):
     value: Value | tuple[Value, ...]
 
     def meets(self, value: Value | None) -> bool:
-        """Whether a file with this value of the key meets the condition; None: it has no value."""
+        """Return whether a file with this value of the key meets it; None: the key is missing."""
         return test_of(self)(value)
 
 
@@ -292,7 +290,7 @@ class Query(msgspec.Struct, frozen=True):
     dataset: Did | None = None
 
     def meets(self, metadata: Metadata) -> bool:
-        """Whether the metadata meet the query. The dataset is not checked."""
+        """Return whether the metadata meet the query. The dataset is not checked."""
         return all(one.meets(metadata.get(one.key)) for one in self.conditions)
 
     def tests(self) -> list[tuple[str, ValueTest]]:
@@ -309,7 +307,7 @@ class Query(msgspec.Struct, frozen=True):
                 continue
             if one.op is Op.LIKE and kind is not KeyType.STRING:
                 raise BadCatalogueField(
-                    f"{where}.{one.key}", "like", f"=, <, in …: {one.key} is no text"
+                    f"{where}.{one.key}", "like", f"=, <, in …: {one.key} is not a text"
                 )
             for value in one.value if isinstance(one.value, tuple) else (one.value,):
                 check_type(one.key, value, kind, where)

@@ -1,4 +1,4 @@
-"""What the operator can declare about a pilot at its start, and the form of each declaration.
+"""The facts that an operator can declare about a pilot at its start, and the form of each.
 
 Stdlib only: a pilot and `pilotage pilot start` check the same declarations.
 """

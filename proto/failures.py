@@ -14,7 +14,7 @@ STDERR_READ_BYTES: Final = 4_096  # the end of a stream, from which a fingerprin
 
 
 class Family(str, enum.Enum):
-    """Who must act on a failure."""
+    """A family of failures, by the people who must act on them."""
 
     PAYLOAD = "payload"  # the owner of the job
     INPUT = "input data"  # whoever keeps the files
@@ -80,7 +80,7 @@ WORDS: Final[Mapping[FailureClass, ClassWording]] = {
 
 
 class FailurePhase(str, enum.Enum):
-    """How far an attempt had come when it failed."""
+    """The phase in which an attempt failed."""
 
     MATCH = "match"  # assigned to a pilot, but not begun
     SETUP = "setup"  # software, image or start of the first process

@@ -28,5 +28,5 @@ def tag_of(kind: str) -> str:
 
 
 def is_of_images(tag: str) -> bool:
-    """Whether a tag of pilots is about the images that they can run."""
+    """Return whether a tag of pilots is about the images that they can run."""
     return tag.startswith(_PREFIX)

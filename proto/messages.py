@@ -191,7 +191,7 @@ class InputFile:
 
 @dataclass(frozen=True)
 class OutputRule:
-    """Which files of the payload's folder to keep."""
+    """A pattern of files in the payload's folder to keep."""
 
     pattern: str  # relative glob
     required: bool = True
@@ -215,7 +215,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Body:
-    """What to run. The pilot enforces durations and sizes."""
+    """The payload to run. The pilot enforces durations and sizes."""
 
     command: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict[str, str])

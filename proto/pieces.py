@@ -1,6 +1,6 @@
 """The output of an attempt as it grows, in pieces that carry their offset.
 
-A piece is a line `OFFSET LENGTH`, followed by so many bytes. Thus a reader that follows an output
+A piece is a line `OFFSET LENGTH`, followed by LENGTH bytes. Thus a reader that follows an output
 over several connections, or from several leaders, knows which bytes it has, whatever they contain.
 """
 
@@ -35,7 +35,9 @@ class Pieces:
             line, end, data = data.partition(b"\n")
             self._line += line
             if len(self._line) > _LINE_MAX:
-                raise ValueError("a piece of output begins with no line of its place and length")
+                raise ValueError(
+                    "a piece of output must begin with a line of its offset and length"
+                )
             if end:
                 self._at, self._left = _numbers(self._line)
                 self._line = b""
@@ -44,5 +46,5 @@ class Pieces:
 def _numbers(line: bytes) -> tuple[int, int]:
     words = line.split(b" ")
     if len(words) != 2 or not all(word.isdigit() for word in words):
-        raise ValueError(f"{line!r} is no place and length of a piece of output")
+        raise ValueError(f"{line!r} is not the offset and the length of a piece of output")
     return int(words[0]), int(words[1])

@@ -16,7 +16,7 @@ class ProductionState(str, enum.Enum):
 
     NEW = "New"  # stored with its transformations, not started
     ACTIVE = "Active"  # its steps make tasks
-    PAUSED = "Paused"  # by a person: inputs gather, no step makes a task
+    PAUSED = "Paused"  # by a person: new inputs wait, no step makes a task
     STOPPED = "Stopped"  # no inputs and no tasks are added; running jobs finish
     COMPLETED = "Completed"  # no step has work left
     ARCHIVED = "Archived"  # kept for reference

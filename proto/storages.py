@@ -21,7 +21,7 @@ NAME_MAX: Final = 512  # characters of a file's name inside its scope
 
 @dataclass(frozen=True)
 class StorageAccess:
-    """How to reach a storage."""
+    """The way to reach a storage."""
 
     storage: str  # name
     type: str  # file, http
@@ -54,7 +54,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class DataRule:
-    """Which output files to store and publish, and where."""
+    """The output files to store and publish, and the storages for them."""
 
     pattern: str  # relative glob
     storages: tuple[StorageAccess, ...] = ()  # in the order to try
@@ -109,9 +109,7 @@ class Published:
 
 @dataclass(frozen=True)
 class BadCopy:
-    """A copy that differs from the catalogue. The pilot has read it twice, to exclude a broken
-    transfer.
-    """
+    """A copy that differs from the catalogue, also at a second read by the pilot."""
 
     did: str
     storage: str
@@ -120,6 +118,6 @@ class BadCopy:
 
 
 def is_good_path(path: str) -> bool:
-    """Whether a path is valid below a storage and as the name of a file in the catalogue."""
+    """Return whether a path is valid below a storage and as the name of a file in the catalogue."""
     good = 0 < len(path) <= NAME_MAX and path.isprintable() and " " not in path
     return good and not ({"", ".", ".."} & set(path.split("/")))

@@ -55,11 +55,11 @@ def parse_up(topic: str) -> Optional[UpTopic]:
 
 
 def may_publish(pilot: str, community: str, topic: str) -> bool:
-    """Whether this pilot may write to `topic`: only to its own `up` topics."""
+    """Return whether this pilot may write to `topic`: only to its own `up` topics."""
     parsed = parse_up(topic)
     return parsed is not None and parsed.pilot == pilot and parsed.community == community
 
 
 def may_subscribe(pilot: str, community: str, topic_filter: str) -> bool:
-    """Whether this pilot may read `topic_filter`: only its own `down` topic, without wildcards."""
+    """Return whether this pilot may read a filter: only its own `down` topic, no wildcards."""
     return topic_filter == down(community, pilot)

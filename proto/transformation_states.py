@@ -17,7 +17,7 @@ class TransformationState(str, enum.Enum):
 
     NEW = "New"  # added, not started
     ACTIVE = "Active"  # inputs become tasks
-    PAUSED = "Paused"  # by a person or a brake: inputs gather, no task is made
+    PAUSED = "Paused"  # by a person or a brake: new inputs wait, no task is made
     STOPPED = "Stopped"  # no inputs and no tasks are added; running jobs finish
     COMPLETING = "Completing"  # no more inputs will come; groups that are not full become tasks
     COMPLETED = "Completed"  # no work is left
@@ -135,7 +135,7 @@ class InputState(str, enum.Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> "InputState | None":
-        """Read the name that Stuck had up to release 0.1: rules files and scripts may have it."""
+        """Accept the name that Stuck had up to release 0.1: rules files and scripts may have it."""
         return cls.STUCK if value == "MaxReset" else None
 
 

@@ -1,4 +1,4 @@
-"""How a client verifies a server's certificate, in the same way on all supported Python versions.
+"""Verifies a server's certificate in the same way on all supported Python versions.
 
 Stdlib only: the central, its clients and pilots all use it.
 """

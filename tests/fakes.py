@@ -16,7 +16,7 @@ from pilotage.central.app.route_assembly import face
 from pilotage.central.catalogue.storages import Storages
 from pilotage.central.dispatch.limits import Policy
 from pilotage.central.failover.mails import Mailer
-from pilotage.central.http.app import Front
+from pilotage.central.http.app import HttpApp
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from pilotage.central.observe.events import Log, no_log
@@ -65,7 +65,7 @@ class FakeInstallation:
             community=CommunitySettings(name="ctao", groups=("dpps",)),
         )
         self._central: Central | None = None
-        self._front: Front | None = None
+        self._front: HttpApp | None = None
         self._tokens: TokenIssuer | None = None
         self._running: asyncio.Task[None] | None = None
         self.pilots: list[FakePilot] = []
@@ -112,7 +112,7 @@ class FakeInstallation:
         self._central = central
         self._running = asyncio.get_running_loop().create_task(central.run())
 
-    def face(self, central: Central) -> Front:
+    def face(self, central: Central) -> HttpApp:
         """Return what answers pilots."""
         return face(central.services)
 
@@ -195,7 +195,7 @@ class _Pilot(FakePilot):
         return FakePilotBus(self._broker, community, pilot, login)
 
 
-async def request(front: Front, method: str, path: str, body: bytes, token: str) -> HttpReply:
+async def request(front: HttpApp, method: str, path: str, body: bytes, token: str) -> HttpReply:
     """Call an ASGI application as one HTTP request."""
     sent: list[dict[str, Any]] = []
     waiting = [{"type": "http.request", "body": body, "more_body": False}]

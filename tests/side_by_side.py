@@ -25,9 +25,13 @@ ALONE: Final = (
 THOROUGH: Final = (
     *("unit/auth/test_tokens.py", "unit/factory/test_drivers.py", "unit/matcher/test_advice.py"),
     *("unit/matcher/test_facets.py", "unit/matcher/test_machine.py"),
-    *("unit/matcher/test_shares.py", "unit/matcher/test_stories.py", "unit/matcher/test_turn.py"),
+    *(
+        "unit/matcher/test_fair_shares.py",
+        "unit/matcher/test_next_match.py",
+        "unit/matcher/test_stories.py",
+    ),
     *("unit/matcher/test_what_is_kept.py", "unit/pilot/test_archives.py"),
-    *("unit/pilot/test_brain_at_random.py", "unit/pilot/test_inside.py"),
+    *("unit/pilot/test_brain_at_random.py", "unit/pilot/test_path_bounds.py"),
     *("unit/pilot/test_journal.py", "unit/pilot/test_slots_at_random.py"),
     *("unit/pilot/test_workspace.py", "unit/store/test_check.py"),
 )

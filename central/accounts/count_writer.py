@@ -6,7 +6,7 @@ usage are in the store.
 
 from typing import Final, Protocol
 
-from ..observe.wall_clock import Wall
+from ..observe.wall_clock import WallClockWatch
 from ..ports import Clock
 from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import StoreBroken, StoreError, StoreFull
@@ -33,7 +33,12 @@ class CountsLoop:
     """Writes each slot of series, accounts and failures. Its writes also probe the store."""
 
     def __init__(
-        self, store: Store, memory: CountsMemory, clock: Clock, probe: StoreProbe, wall: Wall
+        self,
+        store: Store,
+        memory: CountsMemory,
+        clock: Clock,
+        probe: StoreProbe,
+        wall: WallClockWatch,
     ) -> None:
         self._store, self._clock, self._probe, self._wall = store, clock, probe, wall
         self._tally, self._counters = memory.tally, memory.counters
@@ -59,7 +64,7 @@ class CountsLoop:
                 self._probe.failed("counts", str(why))
 
     async def keep(self) -> None:
-        """Write the counts since the last call. Raises StoreFull; then they are kept in memory."""
+        """Write the counts since the last call. After StoreFull, they stay in memory."""
         at, self._begun = self._begun, self._slot()
         taken, began = self._tally.take(), self._clock.monotonic()
         try:

@@ -13,7 +13,7 @@ from ..observe.events import Log
 from ..ports import Clock, Space
 from ..store.errors import ReserveReached
 
-LOOK_S: Final = 1.0  # a reading of the free space is cached for so long
+LOOK_S: Final = 1.0  # a reading of the free space is cached for this time
 EVERY_S: Final = 5.0
 # Shares of the reserve that uploads must leave free: of users, of jobs, small ones of jobs.
 OF_PEOPLE: Final = 2.0

@@ -83,7 +83,7 @@ class Holdings:
         self._quotas.limits.check("bytes", holder, sums, more=size)
 
     async def hold(self, holder: Holder, sha256: str, size: int, *, whatever: bool = False) -> None:
-        """Charge a holder for a content. Raises OverQuota, but not with `whatever`."""
+        """Charge a holder for a content. Raises OverQuota, unless `whatever` is set."""
         await self._store.write(
             quota_records.hold,
             Holding(
@@ -130,7 +130,7 @@ class Holdings:
     async def missing(
         self, owner_id: int, hashes: Sequence[str], groups: Collection[str] = ()
     ) -> list[str]:
-        """Return the contents that an owner must upload. The hold of the others begins again.
+        """Return the contents that an owner must upload. The hold time of the others begins again.
 
         With `groups`, only holdings in these groups count.
         """

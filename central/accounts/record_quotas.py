@@ -237,7 +237,7 @@ def holdings(session: Session, hashes: Sequence[str]) -> list[Holding]:
 
 
 def touch_holdings(session: Session, owner_id: int, hashes: Sequence[str], at: float) -> None:
-    """Update the time of holdings that an owner will use soon, so that their hold begins again."""
+    """Restart the hold time of holdings that an owner will use soon."""
     fields: dict[str, object] = {"owner_id": owner_id, "hashes": json_list(hashes), "at": at}
     session.run("touch_holdings", fields)
 

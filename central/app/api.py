@@ -45,7 +45,7 @@ class Leader:
         return self._url
 
     async def look(self) -> None:
-        """Read the leader once. If the read fails, keep the last one: it redirects if need be."""
+        """Read the leader once. If that fails, keep the last one, which redirects if necessary."""
         try:
             async with asyncio.timeout(READ_S):
                 found = await self._look()
@@ -74,7 +74,7 @@ class ApiHealth:
         self._ready = ready
 
     def read(self, why: str) -> None:
-        """Note that the database was read (`why` empty), or why not."""
+        """Record the result of a read of the database; `why` is empty after a success."""
         self._why = why or "ok"
 
     def health(self) -> Health:
@@ -154,7 +154,7 @@ class ApiCentral:
 
     async def _look(self) -> None:
         """Read the leader, revoked tokens and quotas each second. Ends by cancellation."""
-        told, forgot = "", self.clock.monotonic()
+        logged, forgot = "", self.clock.monotonic()
         while True:
             await self.clock.sleep(LOOK_S)
             await self.leader.look()
@@ -169,9 +169,9 @@ class ApiCentral:
                     await self.services.quotas.load()
             except (StoreError, TimeoutError) as error:  # the writer ends the process if need be
                 why = str(error) or "the database does not answer"
-                if why != told:
+                if why != logged:
                     self.log("revoked_unseen", why=why)
-            told = why
+            logged = why
             self.health.read(why)
 
 

@@ -15,15 +15,23 @@ from ..accounts.count_writer import CountsLoop
 from ..bus.bridge import BusBridge
 from ..bus.downlink import Downlink
 from ..catalogue.storage_service import StorageService
-from ..dispatch.assembly import Allowances, arrivals, ends, health_service, pilot_logs, submissions
-from ..dispatch.black_holes import HostWatch
+from ..dispatch.assembly import (
+    SharedLimits,
+    arrivals,
+    ends,
+    health_service,
+    pilot_logs,
+    submissions,
+)
+from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
+from ..dispatch.deadlines import DeadlineLoop
 from ..dispatch.explainer import Explainer
 from ..dispatch.follow_up import FollowUp
 from ..dispatch.health import HealthService
 from ..dispatch.idle_classes import IdleClasses
 from ..dispatch.limits import LimitService
-from ..dispatch.live_pilots import PilotCrew
+from ..dispatch.live_pilots import LivePilotService
 from ..dispatch.memory import Memory
 from ..dispatch.metrics import MetricsService, Times
 from ..dispatch.recovery import MemoryRecovery
@@ -43,7 +51,6 @@ from ..dispatch.turns.reports import ReportJudge
 from ..dispatch.turns.requeues import Requeues
 from ..dispatch.turns.turns import Turns
 from ..dispatch.used_shares import UsedShares
-from ..dispatch.watch import DispatchWatch
 from ..factory.view import ElementsView
 from ..failover.activity import Pulse
 from ..failover.assembly import Failover, failover
@@ -54,13 +61,13 @@ from ..failover.site_capacity import MaxGrants
 from ..failover.task_ends import TaskEndRepairs, last_line_in, stderr_in
 from ..identity.callers import PilotCaller
 from ..identity.tokens import TokenIssuer
+from ..jobs.blobs.removal import BlobSweep
 from ..jobs.blobs.sandbox import Sandbox
-from ..jobs.blobs.sweep import BlobSweep
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
 from ..observe.counting_log import CountingLog, counting
-from ..observe.wall_clock import Wall
+from ..observe.wall_clock import WallClockWatch
 from ..pilots.logs import LogRoom
 from ..pilots.service import Canceller, PilotService
 from ..ports import Clock
@@ -71,12 +78,12 @@ from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
 from ..store.errors import StoreError
 from ..store.probe import StoreProbe
-from ..transfers.carrier import Carrier
+from ..transfers.rule_loop import CopyRuleLoop
 from ..transfers.service import RuleService
+from ..transfers.sweep_loop import Sweeper
 from ..transfers.sweep_service import SweepService
-from ..transfers.sweeper import Sweeper
 from ..transformations.assembly import Transformations, transformations
-from ..transformations.avoided_hosts import KeptOff
+from ..transformations.avoided_hosts import AvoidedHosts
 from ..transformations.engine import Engine
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
@@ -94,11 +101,11 @@ class Central:
     services: Services
     memory: Memory
     recovery: MemoryRecovery
-    watch: DispatchWatch
+    watch: DeadlineLoop
     others: ArrivalPoller
     used: UsedShares
     storages: StorageService
-    carrier: Carrier
+    carrier: CopyRuleLoop
     sweeper: Sweeper
     counts: CountsLoop
     probe: StoreProbe
@@ -110,10 +117,10 @@ class Central:
     pilots: PilotService
     roll_call: RollCall
     elements: ElementsView
-    crew: PilotCrew
-    allowed: Allowances
+    crew: LivePilotService
+    allowed: SharedLimits
     engine: Engine
-    kept_off: KeptOff
+    kept_off: AvoidedHosts
     productions: ProductionWatch
     failover: Failover
 
@@ -179,27 +186,25 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     memory, downlink, allowed = parts.memory, parts.downlink, parts.allowed
     follow_up, requeues = ends(world, memory, tokens, lease)
     queries, elements = parts.queries, ElementsView(clock, memory.places.word)
-    dispatch = _dispatch(
-        world, memory, follow_up, requeues, tokens, downlink, settings, times, allowed
-    )
+    given = (tokens, downlink, settings, times, allowed)
+    dispatch = _dispatch(world, memory, follow_up, requeues, *given)
     pilots = _pilots(world, memory, follow_up, tokens, downlink, lease, elements)
     submits = submissions(world, memory, allowed, follow_up)
     following = FollowService(queries, memory.logs, memory.leases)
-    idle, wall, pulse = IdleClasses(memory, clock), Wall(clock, log), Pulse(clock)
+    idle, wall, pulse = IdleClasses(memory, clock), WallClockWatch(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
     health = health_service(world, memory, probe, allowed)
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
-    also = (tokens.load_revoked, allowed.quotas.load)
-    others = metrics.others = arrivals(world, memory, follow_up, also)
+    others = arrivals(world, memory, follow_up, (tokens.load_revoked, allowed.quotas.load))
     control = _control(world, memory, idle, follow_up, downlink, allowed)
-    metrics.failover = pulse
+    metrics.others, metrics.failover = others, pulse
     rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
     flows = _productions(world, memory, made, control, explainer)
-    carrier = Carrier(store, world.storages, submits, clock=clock, log=log)
+    carrier = CopyRuleLoop(store, world.storages, submits, clock=clock, log=log)
     services = Services(
         submissions=submits,
         queries=queries,
@@ -234,7 +239,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         services=services,
         memory=memory,
         recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
-        watch=DispatchWatch(
+        watch=DeadlineLoop(
             requeues=requeues,
             submissions=submits,
             store=store,
@@ -268,11 +273,13 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         allowed=allowed,
         productions=flows.watching,
         failover=about_failures,
-        crew=PilotCrew(memory, follow_up=follow_up, outbound=downlink, clock=clock, settings=lease),
+        crew=LivePilotService(
+            memory, follow_up=follow_up, outbound=downlink, clock=clock, settings=lease
+        ),
     )
 
 
-def _rules(world: World, memory: Memory, control: JobControl, carrier: Carrier) -> RuleService:
+def _rules(world: World, memory: Memory, control: JobControl, carrier: CopyRuleLoop) -> RuleService:
     """Return the service of transfer rules, which informs the carrier of new ones."""
     return RuleService(
         world.store,
@@ -284,7 +291,9 @@ def _rules(world: World, memory: Memory, control: JobControl, carrier: Carrier) 
     )
 
 
-def _sweeper(world: World, submissions: Submissions, wall: Wall, settings: Settings) -> Sweeper:
+def _sweeper(
+    world: World, submissions: Submissions, wall: WallClockWatch, settings: Settings
+) -> Sweeper:
     """Return the sweeper, which removes files without a catalogue entry from storages."""
     return Sweeper(
         world.store,
@@ -303,7 +312,7 @@ def _transformations(
     submissions: Submissions,
     control: JobControl,
     repairs: TaskEndRepairs,
-    allowed: Allowances,
+    allowed: SharedLimits,
 ) -> Transformations:
     """Return the transformations, which turn files into jobs."""
     return transformations(
@@ -388,7 +397,7 @@ def _repairs(
         store=world.store,
         rules=rules,
         stderr=stderr_in(world.blobs, world.log),
-        places=HostWatch(memory, world.clock, world.log),
+        places=BlackHoleService(memory, world.clock, world.log),
         limits=room,
         log=pulse.counted(world.log),
     )
@@ -400,7 +409,7 @@ def _control(
     idle: IdleClasses,
     follow_up: FollowUp,
     downlink: Downlink,
-    allowed: Allowances,
+    allowed: SharedLimits,
 ) -> JobControl:
     """Return the control with which users kill, hold and reschedule jobs."""
     return JobControl(
@@ -507,7 +516,7 @@ def _dispatch(
     downlink: Downlink,
     settings: Settings,
     times: Times,
-    allowed: Allowances,
+    allowed: SharedLimits,
 ) -> Dispatch:
     """Return the dispatch, which answers pilots."""
     store, clock, log, lease = world.store, world.clock, world.log, settings.lease
@@ -576,7 +585,7 @@ def _retention(
     world: World,
     memory: Memory,
     follow_up: FollowUp,
-    wall: Wall,
+    wall: WallClockWatch,
     probe: StoreProbe,
     settings: RetentionSettings,
 ) -> Retention:

@@ -12,7 +12,7 @@ from ..bus.downlink import Downlink
 from ..catalogue.service import CatalogueService
 from ..catalogue.storage_service import StorageService
 from ..catalogue.storages import Storages
-from ..dispatch.assembly import Allowances, allowances
+from ..dispatch.assembly import SharedLimits, allowances
 from ..dispatch.limits import Policy
 from ..dispatch.memory import Memory
 from ..dispatch.metrics import Readings, no_readings
@@ -29,7 +29,7 @@ from ..observe.events import Log
 from ..pilots.presence import Pilots
 from ..ports import Blobs, Bus, Clock, Leadership, Randomness, Space
 from ..settings import Settings
-from ..sites.places import Places
+from ..sites.site_marks import SiteMarks
 from ..store.engine import Store
 
 
@@ -57,7 +57,7 @@ class Parts:
 
     memory: Memory
     downlink: Downlink
-    allowed: Allowances
+    allowed: SharedLimits
     queries: Queries
     data: CatalogueService
     series: SeriesService
@@ -103,5 +103,5 @@ def _memory(world: World, downlink: Downlink, settings: Settings) -> Memory:
         tally=Tally(),
         feed=Feed(world.clock, world.store, owners),
         logs=LiveLogs(leases, downlink),
-        places=Places(frozenset(settings.matcher.banned)),
+        places=SiteMarks(frozenset(settings.matcher.banned)),
     )

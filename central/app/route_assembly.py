@@ -25,7 +25,7 @@ from ..factory import routes as factory
 from ..factory.view import ElementsView
 from ..failover import routes as failover
 from ..failover.service import ReportService
-from ..http.app import Front, Recognise, loop_time, nobody_new
+from ..http.app import HttpApp, Recognise, loop_time, nobody_new
 from ..http.forwarding import LeaderLink
 from ..http.openapi import document
 from ..http.route import BoundRoute
@@ -119,17 +119,17 @@ def face(
     services: ApiServices,
     *,
     handouts: Handouts = Handouts(),
-    elsewhere: LeaderLink | None = None,
+    leader_link: LeaderLink | None = None,
     recognise: Recognise = nobody_new,
     spool_dir: Path | None = None,
     life: str = "r",
     log: Log = no_log,
     monotonic: Callable[[], float] = loop_time,
-) -> Front:
+) -> HttpApp:
     """Return the front, which answers requests with these services.
 
     If `services` are not all services, `elsewhere` answers the routes that need the leader. The
-    other arguments are those of `Front`.
+    other arguments are those of `HttpApp`.
     """
 
     @cache  # made at the first request, so that the start is quick
@@ -137,11 +137,11 @@ def face(
         return msgspec.json.encode(document(ROUTES, may=names_of, version=handouts.version))
 
     leads = services if isinstance(services, Services) else None
-    return Front(
+    return HttpApp(
         _offered(services, leads, handouts, described),
         gate(services.tokens),
         check_room=services.room.check_new,
-        elsewhere=elsewhere,
+        leader_link=leader_link,
         recognise=recognise,
         spool_dir=spool_dir,
         life=life,

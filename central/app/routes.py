@@ -1,6 +1,6 @@
 """Routes of the central itself: health, metrics, description, and the wheel of its client.
 
-Most need no token: a user has none before the client is installed, and the wheel is no secret.
+Most need no token: a user has none before the client is installed, and the wheel is not a secret.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

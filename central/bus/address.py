@@ -32,5 +32,5 @@ class BusTimeouts:
     back_off_max_s: float = 5.0  # short: one central reconnects, and all its wake-ups wait
 
     def longest_wait_s(self, failures: int) -> float:
-        """Return the longest wait after so many failures in a row."""
+        """Return the longest wait after this number of failures in a row."""
         return min(self.back_off_max_s, self.back_off_first_s * 2.0 ** min(failures - 1, 16))

@@ -190,14 +190,14 @@ class BusBridge(Generic[P]):
 
     async def _tell_traffic(self) -> None:
         """Log the counters that changed, so that a dying bus shows in the log."""
-        told: dict[str, int] = {}
+        logged: dict[str, int] = {}
         while True:
             await self._clock.sleep(TOLD_EVERY_S)
             counts = {**dataclasses.asdict(self.heard), **self._bus.counts()}
-            moved = {name: count for name, count in counts.items() if count != told.get(name, 0)}
+            moved = {name: count for name, count in counts.items() if count != logged.get(name, 0)}
             if moved:
                 self._log("bus_traffic", counts=moved)
-            told = counts
+            logged = counts
 
     def _read(self, payload: bytes, kind: type[PilotMessage]) -> PilotMessage | None:
         """Return the message, or None if it is invalid."""

@@ -13,7 +13,7 @@ from amqtt.plugins.base import BaseAuthPlugin
 
 from ..observe.events import Log
 from ..ports import Clock
-from .door import LISTENER, Door
+from .door import LISTENER, BrokerListener
 from .errors import PortTaken
 from .logins import Logins
 from .plugins import DirectPlugins, PilotTopics
@@ -40,7 +40,7 @@ def _dotted(plugin: type[object]) -> str:
 @asynccontextmanager
 async def serving(
     listening: socket.socket, logins: Logins, *, clock: Clock, log: Log
-) -> AsyncGenerator[Door]:
+) -> AsyncGenerator[BrokerListener]:
     """Run the broker on this socket. All clients are disconnected when the context ends."""
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -55,7 +55,7 @@ async def serving(
     context.config = config
     broker.plugins_manager = DirectPlugins("amqtt.broker.plugins", context)
     await broker.start()
-    door = Door(broker, logins, clock=clock, log=log)
+    door = BrokerListener(broker, logins, clock=clock, log=log)
     try:
         await door.open(listening)
         yield door

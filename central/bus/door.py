@@ -22,7 +22,7 @@ from amqtt.broker import Broker
 from amqtt.errors import AMQTTError, CodecError, MQTTError, NoDataError, ProtocolHandlerError
 from amqtt.mqtt.connect import ConnectPacket
 
-from ..anonymous_connections import PART, Stranger, Strangers
+from ..anonymous_connections import PART, AnonymousConnection, AnonymousConnections
 from ..observe.events import Log
 from ..ports import Clock
 from . import frames
@@ -45,7 +45,7 @@ CLIENT_FAULTS = (
 )  # fmt: skip
 
 
-class Inflow(ReaderAdapter):
+class ClientReader(ReaderAdapter):
     """Passes checked packets to amqtt one by one, and ends the stream after a bad one."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Inflow(ReaderAdapter):
             self._end()
 
 
-class Outflow(WriterAdapter):
+class ClientWriter(WriterAdapter):
     """Writes without waiting. A client that does not read is cut off."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
@@ -138,7 +138,7 @@ def hang_up(writer: asyncio.StreamWriter) -> None:
         asyncio.get_running_loop().call_later(CLOSE_S, writer.transport.abort)
 
 
-class Door:
+class BrokerListener:
     """Listens, checks the clients, and passes accepted ones to amqtt."""
 
     def __init__(self, broker: Broker, logins: Logins, *, clock: Clock, log: Log) -> None:
@@ -148,7 +148,7 @@ class Door:
         self._server: asyncio.Server | None = None
         self._inside: dict[str, asyncio.StreamWriter] = {}
         self._links: set[asyncio.StreamWriter] = set()  # including clients not accepted yet
-        self._strangers = Strangers(max(1, LINKS_MAX // PART))
+        self._strangers = AnonymousConnections(max(1, LINKS_MAX // PART))
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -198,7 +198,10 @@ class Door:
                 self._empty.set()
 
     async def _serve(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stranger: Stranger
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        stranger: AnonymousConnection,
     ) -> None:
         packets = frames.PacketReader(reader)
         is_crowded = 2 * len(self._links) > LINKS_MAX
@@ -224,7 +227,7 @@ class Door:
         """
         now = asyncio.get_running_loop().time
         async with asyncio.timeout(None) as patience:
-            inflow = Inflow(
+            inflow = ClientReader(
                 packets,
                 connect.to_bytes(),
                 clock=self._clock,
@@ -232,12 +235,15 @@ class Door:
                 end=lambda: patience.reschedule(now() + END_S),
             )
             try:
-                await self._broker.external_connected(inflow, Outflow(writer), LISTENER)
+                await self._broker.external_connected(inflow, ClientWriter(writer), LISTENER)
             finally:
                 inflow.stop()
 
     async def _examined(self, first: bytes) -> ConnectPacket:
-        """Return the CONNECT for amqtt. Raises EntryRefused, or one of CLIENT_FAULTS."""
+        """Check the first packet, and return it in the form for amqtt.
+
+        Raises EntryRefused, or one of CLIENT_FAULTS.
+        """
         connect = await ConnectPacket.from_stream(BufferReader(first))
         if connect.proto_name != "MQTT" or connect.proto_level != 4:
             raise EntryRefused(frames.BAD_PROTOCOL, f"MQTT level {connect.proto_level}, not 4")

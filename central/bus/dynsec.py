@@ -85,7 +85,7 @@ def ask_for(user: str) -> list[DynsecCommand]:
 
 
 def has_own_role(answer: Response) -> bool:
-    """Whether the client in the answer to `ask_for` has the central's role."""
+    """Return whether the client in the answer to `ask_for` has the central's role."""
     roles = answer.data.get("client", {}).get("roles", [])
     return any(role.get("rolename") == OWN_ROLE for role in roles)
 

@@ -12,7 +12,7 @@ from ..ports import Clock, Inbound, Randomness
 from .address import Address, BusTimeouts
 from .broker import listen, serving
 from .connection import BusConnection
-from .door import Door
+from .door import BrokerListener
 from .logins import Logins
 
 
@@ -36,7 +36,7 @@ class EmbeddedBus:
         self._clock, self._log = clock, log
         user, password = f"central-{randomness.token(9)}", randomness.token()
         self._logins = Logins(user, password)
-        self._door: Door | None = None
+        self._door: BrokerListener | None = None
         self._address = Address(host, self._listening.getsockname()[1], user, password)
         self._connection = BusConnection(
             # A broker that listens on all addresses is reached on the loopback.

@@ -56,21 +56,21 @@ class Logins:
         return True
 
     def knows(self, user: str, password: str) -> bool:
-        """Whether this is a valid user with the right password."""
+        """Return whether this is a valid user with the right password."""
         login = self._pilots.get(user)
         known = login is not None or user == self._central
         kept = login.digest if login is not None else self._central_digest
         return hmac.compare_digest(_digest(password), kept) and known
 
     def may_publish(self, user: str, topic: str) -> bool:
-        """Whether `user` may publish to `topic`. The central may publish anywhere."""
+        """Return whether `user` may publish to `topic`. The central may publish anywhere."""
         login = self._pilots.get(user)
         if login is None:
             return user == self._central
         return topics.may_publish(login.pilot, login.community, topic)
 
     def may_read(self, user: str, topic_filter: str) -> bool:
-        """Whether `user` may subscribe to, or receive, `topic_filter`."""
+        """Return whether `user` may subscribe to, or receive, `topic_filter`."""
         login = self._pilots.get(user)
         if login is None:
             return user == self._central

@@ -28,7 +28,7 @@ RETRY_S = 1.0
 
 
 def batch_of(logins: int, took_s: float) -> int:
-    """Return how many logins to send next, after so many took so long.
+    """Return how many logins to send next, given the size and the duration of the last batch.
 
     The plug-in writes its whole file twice for each login, and serves no client during that. It
     takes longer the more logins it knows.

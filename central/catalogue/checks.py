@@ -58,16 +58,16 @@ def check_filled(data: JobData, where: str) -> None:
 
 
 def check_scope_of(out: DataOutput, group: str, where: str) -> None:
-    """Refuse a scope or a dataset of another group, as far as the scope is already known."""
+    """Refuse a scope or a dataset of another group, if the scope is already known."""
     for field, scope in (("scope", out.scope), ("dataset", out.dataset.partition(":")[0])):
         if scope and not _may_become_of(scope, group):
             right = f"found {scope!r}, expected a scope of the job's group: {group}, or {group}.…"
-            said = f"{where}.{field}: {right}"
-            raise Refused(Code.INVALID, said, field=f"{where}.{field}")
+            text = f"{where}.{field}: {right}"
+            raise Refused(Code.INVALID, text, field=f"{where}.{field}")
 
 
 def _may_become_of(scope: str, group: str) -> bool:
-    """Whether a scope belongs to the group, or may do so once its braces are filled in."""
+    """Return whether a scope belongs to the group, or may do so once its braces are filled in."""
     if _is_plain(scope):
         return of_group(scope, group)
     begins = re.split("[{}]", scope, maxsplit=1)[0]
@@ -116,8 +116,8 @@ def _check_output(out: DataOutput, where: str, filled: bool) -> None:
         raise _wrong(f"{where}.pattern", out.pattern, why)
     if out.did:
         if out.scope or out.dataset or out.metadata:
-            said = f"{where}.did: a copy of an existing file takes no scope, dataset or metadata"
-            raise Refused(Code.INVALID, said, field=f"{where}.did")
+            text = f"{where}.did: a copy of an existing file takes no scope, dataset or metadata"
+            raise Refused(Code.INVALID, text, field=f"{where}.did")
         if filled or _is_plain(out.did):
             Did.parse(out.did, f"{where}.did")
     if out.scope and (filled or _is_plain(out.scope)):

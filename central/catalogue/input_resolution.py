@@ -33,7 +33,7 @@ from .storages import StorageBook
 PAGE = 1_000
 SITES_SHOWN_MAX = 10
 TOLD_BYTES_MAX = 16 << 20  # of all input files of a job; a pilot accepts four times as much
-_TOLD_SURELY = 50  # so many files always fit, whatever their metadata
+_TOLD_SURELY = 50  # this number of files always fits, whatever their metadata
 _TOLD_BYTES = 400  # for each file, in addition to names, metadata and copies
 _COPIES_TOLD = 4  # for each file
 _COPY_BYTES = 60  # in addition to URL and path
@@ -191,17 +191,17 @@ class InputResolver:
                 why = f"no configured storage has a readable copy of {row.did}"
                 raise _refused(f"{where}.inputs", why)
         if len(files) > _TOLD_SURELY:
-            self._check_told(files, where)
+            self._check_description(files, where)
 
-    def _check_told(self, files: Sequence[FileRow], where: str) -> None:
+    def _check_description(self, files: Sequence[FileRow], where: str) -> None:
         """Refuse files whose description would be too long for the answer to a pilot."""
-        told = len(files) * (_TOLD_BYTES + _COPIES_TOLD * _COPY_BYTES)
+        size = len(files) * (_TOLD_BYTES + _COPIES_TOLD * _COPY_BYTES)
         for row in files:
-            told += len(row.did.name) + self._places[row.file_id]
-            told += len(msgspec.json.encode(row.metadata))
-        if told > TOLD_BYTES_MAX:
+            size += len(row.did.name) + self._places[row.file_id]
+            size += len(msgspec.json.encode(row.metadata))
+        if size > TOLD_BYTES_MAX:
             why = (
-                f"the description of {len(files)} files has {told / 1e6:.0f} MB, expected at most "
+                f"the description of {len(files)} files has {size / 1e6:.0f} MB, expected at most "
                 f"{TOLD_BYTES_MAX / 1e6:.0f}: give the job fewer files or files with less metadata"
             )
             raise _refused(f"{where}.inputs", why)
@@ -234,7 +234,7 @@ class InputResolver:
             if any(reaches(one, site) for one in entries for site in sites):
                 some = ", ".join(sites[:SITES_SHOWN_MAX])
                 return f"no site reaches all of its data: {row.did} can be read only at {some}"
-        return "no site reaches all storages that its outputs go to"
+        return "no site reaches all storages of its outputs"
 
 
 def _at(need: Need, sites: frozenset[str]) -> Need | None:
@@ -325,6 +325,6 @@ def _check_copies(job: Job, group: str, files: Sequence[FileRow], where: str) ->
 
 
 def runs_nothing(job: Job) -> bool:
-    """Whether a job runs no program of its user, so that no program can alter the files."""
+    """Return whether a job runs no program of its user, so that no program can alter the files."""
     own = job.environment or job.inputs or job.image or job.software or job.modules
     return job.command == ("true",) and not own

@@ -1,4 +1,4 @@
-"""Which storages a site reaches, and which sites reach the data of a job. Pure."""
+"""Finds the storages that a site reaches, and the sites that reach the data of a job. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ SITES_PREFERRED_MAX = 16
 
 
 def reaches(entry: StorageEntry, site: str) -> bool:
-    """Whether pilots of a site reach a storage."""
+    """Return whether pilots of a site reach a storage."""
     return not entry.sites or site in entry.sites
 
 

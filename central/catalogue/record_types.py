@@ -15,7 +15,7 @@ from pilotage.proto.catalogue import Did, FileState, KeyType, Metadata, ReplicaS
 
 OWN_FROM: Final = 512  # a key with more values than these becomes own
 BATCH_SHOWS_FROM: Final = 32  # new files in one call that show which keys differ by file
-SETS_STEP: Final = 4_096  # after so many new sets the key with the most values becomes own
+SETS_STEP: Final = 4_096  # after this number of new sets the key with the most values becomes own
 KEYS_MAX: Final = 1_000  # for each community
 DATASETS_OF_FILE_MAX: Final = 100
 

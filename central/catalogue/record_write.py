@@ -492,7 +492,7 @@ def compare(known: KnownFile, one: NewFile) -> None:
                 raise BadCatalogueField(field, new, right)
     if not common:
         field = "sha256" if known.adler32 is None else "adler32"
-        right = f"the {field} too: without it, nothing tells whether this is the same {one.did}"
+        right = f"the {field} too: without it, {one.did} may be another file"
         raise BadCatalogueField(field, "", right)
 
 

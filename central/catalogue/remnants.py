@@ -27,7 +27,7 @@ PAUSE_MAX_S: Final = 6 * 3_600.0
 
 
 def pause_s(failures: int) -> float:
-    """Return the pause in seconds after so many failures: 1 min, 4 min, 16 min, …"""
+    """Return the pause in seconds after this number of failures: 1 min, 4 min, 16 min, …"""
     return min(PAUSE_FIRST_S * float(4 ** min(failures - 1, 10)), PAUSE_MAX_S)
 
 
@@ -115,13 +115,13 @@ def above(path: str) -> list[str]:
 
 
 def not_its_own(row: RemnantRow, *, any_path: bool) -> str:
-    """Return why a remnant is held that lies outside its community's folder, or an empty text.
+    """Return why a remnant is held that is outside its community's folder, or an empty text.
 
     `any_path` says that the storage belongs to one community alone.
     """
     if any_path or row.path.startswith(f"{row.community}/"):
         return ""
-    return f"it lies outside {row.community}/, and {row.storage} does not set any_path"
+    return f"it is outside {row.community}/, and {row.storage} does not set any_path"
 
 
 class SweepResult(_Record, frozen=True):

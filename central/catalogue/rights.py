@@ -1,4 +1,4 @@
-"""What a caller may change in the catalogue: the policy's reach as scopes and files.
+"""The caller's rights to change the catalogue: the policy's reach as scopes and files.
 
 A scope belongs to the group with its name; so does a scope that begins with the group's name and
 a dot. Both `ctao` and `ctao.raw` belong to the group `ctao`.
@@ -21,7 +21,7 @@ def community_of(caller: User) -> str:
 
 
 def of_group(scope: str, group: str) -> bool:
-    """Whether a scope belongs to a group."""
+    """Return whether a scope belongs to a group."""
     return scope == group or scope.startswith(f"{group}.")
 
 
@@ -33,7 +33,7 @@ class WriteScope:
     own: bool  # true: only the caller's own files may be changed
 
     def takes(self, scope: str) -> bool:
-        """Whether the caller may make files and datasets in this scope."""
+        """Return whether the caller may make files and datasets in this scope."""
         if self.groups is None:
             return True
         return any(of_group(scope, group) for group in self.groups)

@@ -101,7 +101,7 @@ async def declare(
 async def remove(
     data: CatalogueService, call: Call, body: api_data.DidsRequest
 ) -> api_data.ItemsReply:
-    """Remove files from the catalogue. Their bytes go later, if the storage allows it."""
+    """Remove files from the catalogue. Their bytes are removed later, if the storage allows it."""
     return await data.remove(user(call), body)
 
 

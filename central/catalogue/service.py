@@ -248,8 +248,8 @@ class CatalogueService:
         """
         names = {name for one in files for name in one.datasets}
         if len(names) > ITEMS_MAX:
-            said = f"datasets: found {len(names)}, expected at most {ITEMS_MAX} in a request"
-            raise Refused(Code.INVALID, said, field="datasets")
+            text = f"datasets: found {len(names)}, expected at most {ITEMS_MAX} in a request"
+            raise Refused(Code.INVALID, text, field="datasets")
         own: set[str] = set()
         for name in names:
             try:

@@ -66,5 +66,5 @@ def split(url: str) -> urllib.parse.SplitResult | None:
 
 
 def has_extra(parts: urllib.parse.SplitResult) -> bool:
-    """Say whether a URL has a query or a fragment."""
+    """Return whether a URL has a query or a fragment."""
     return bool(parts.query or parts.fragment)

@@ -99,10 +99,10 @@ def read_storage(file: Path) -> StorageEntry:
     except RecursionError:
         raise BadStorage(f"{file}: a YAML alias refers to its own parent") from None
     except msgspec.ValidationError as why:
-        told = complaint(why, StorageEntry, as_json(found))
-        place = tuple(int(one) if one.isdigit() else one for one in steps(told.path))
-        where = told.path[2:] or "it"
-        raise BadStorage(f"{_at(file, line_of(text, place))}: {where}: {told.message}") from None
+        mistake = complaint(why, StorageEntry, as_json(found))
+        place = tuple(int(one) if one.isdigit() else one for one in steps(mistake.path))
+        where = mistake.path[2:] or "it"
+        raise BadStorage(f"{_at(file, line_of(text, place))}: {where}: {mistake.message}") from None
     for name, wrong in _contradictions(entry):
         raise BadStorage(f"{_at(file, line_of(text, (name,)))}: {name}: {wrong}")
     return entry

@@ -81,7 +81,7 @@ class CentralConnection:
         return self.common.json
 
     async def client(self, *, patience_s: float | None = None) -> Client:
-        """Return the client. If `patience_s` is given, it retries for so many seconds."""
+        """Return the client. If `patience_s` is given, it retries for that time."""
         if self._client is None:
             within_s = self._patience_s if patience_s is None else patience_s
             self._client = await self._stack.enter_async_context(client_of(self.common, within_s))

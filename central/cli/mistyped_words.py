@@ -20,7 +20,7 @@ NEIGHBOURS: Final = {
     "run": "submit",
 }
 _TAKE_COMMANDS: Final = ("submit", "explain")
-_LETTERS_A_MISTAKE: Final = 3  # a word of so many letters may have one wrong letter
+_LETTERS_A_MISTAKE: Final = 3  # a word of this many letters may have one wrong letter
 _MISTAKES_MAX: Final = 2
 _PREFIX_MIN: Final = 3
 
@@ -33,10 +33,10 @@ def unknown_command(error: UnknownCommandError) -> str:
     meant = NEIGHBOURS.get(word, "")
     if meant not in known:
         meant = nearest(word, known)
-    said = f"unknown command {' '.join([*words, word])!r}"
+    text = f"unknown command {' '.join([*words, word])!r}"
     if meant:
-        return f"{said}: did you mean {' '.join([*words, meant])!r}?"
-    return f"{said}: `{' '.join(['pilotage', *words, '--help'])}` lists the commands"
+        return f"{text}: did you mean {' '.join([*words, meant])!r}?"
+    return f"{text}: `{' '.join(['pilotage', *words, '--help'])}` lists the commands"
 
 
 def unknown_option(error: UnknownOptionError) -> str:
@@ -52,10 +52,10 @@ def unknown_option(error: UnknownOptionError) -> str:
 
 def surplus(tokens: Sequence[str], unused: Sequence[str]) -> str:
     """Return the refusal of words that a command does not take."""
-    said = f"unexpected argument {unused[0]!r} after {' '.join(tokens[: _place(tokens, unused)])!r}"
+    text = f"unexpected argument {unused[0]!r} after {' '.join(tokens[: _place(tokens, unused)])!r}"
     if tokens[0] not in _TAKE_COMMANDS:
-        return said
-    return f"{said}: a command comes after `--`, as in {tokens[0]} -- …"
+        return text
+    return f"{text}: a command comes after `--`, as in {tokens[0]} -- …"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -132,7 +132,7 @@ def aligned(facts: Iterable[tuple[str, object]], width: int) -> str:
 
 
 def number(value: int) -> str:
-    """Return a number with its thousands apart: 12 430."""
+    """Return a number with spaces between the thousands: 12 430."""
     return f"{value:,}".replace(",", " ")
 
 

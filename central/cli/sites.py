@@ -110,7 +110,7 @@ def _print_done(found: SiteDetail, more: "Sequence[str]" = ()) -> None:
     for line in said or [f"{found.view.site} is enabled"]:
         print_line(line)
     if found.told:
-        note(f"{found.told} {'pilot' if found.told == 1 else 'pilots'} told to end")
+        note(f"{found.told} {'pilot' if found.told == 1 else 'pilots'} will end")
 
 
 @app.command

@@ -98,7 +98,7 @@ async def list_tokens(client: Client) -> CommandResult:
 async def revoke(central: CentralConnection, *ids: str) -> Answers:
     """Revoke tokens. They are refused from now on."""
     if not ids:
-        raise UsageError("revoke which tokens? Give ids from `pilotage token list`")
+        raise UsageError("no tokens to revoke: give ids from `pilotage token list`")
     client = await central.client()
     for jti in ids:
         await client.revoke_token(jti)

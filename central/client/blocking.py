@@ -1002,7 +1002,7 @@ class Client:
         """Pause, resume, flush or otherwise steer a transformation; return its new state.
 
         Replay, reset and refuse need `files`, as scope:name; reset also takes `all`. Replay is not
-        retried, because it would process the files once more: without an answer, check the files.
+        retried, because it would process the files again: without an answer, check the files.
         """
         return self.loop.run(
             self.core.act_on_transformation(named, action, reason=reason, files=files, all=all)

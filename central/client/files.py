@@ -105,7 +105,7 @@ def clash_in(places: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
 def is_fetched(target: Path, what: str, sha256: str, *, force: bool) -> bool:
     """Return whether the target has these bytes. Raises FileThere if something else is there.
 
-    With `force` a file with other bytes is no error, because it will be replaced.
+    With `force` a file with other bytes is not an error, because it will be replaced.
     """
     barrier = next((one for one in target.parents if one.exists()), None)
     if barrier is not None and not barrier.is_dir():

@@ -62,7 +62,7 @@ class OutputCalls:
             (_what(job, view), target.relative_to(folder).as_posix()) for job, view, target in found
         )
         if clash is not None:
-            raise FilesClash(_told(clash, folder, by_job=by_job))
+            raise FilesClash(_clash_text(clash, folder, by_job=by_job))
         for job, view, target in found:
             await asyncio.to_thread(is_fetched, target, _what(job, view), view.sha256, force=force)
         for job, view, target in found:
@@ -83,7 +83,7 @@ def _what(job: int, view: OutputView) -> str:
     return f"output {view.name} of job {job}"
 
 
-def _told(clash: tuple[str, str], folder: Path, *, by_job: bool) -> str:
+def _clash_text(clash: tuple[str, str], folder: Path, *, by_job: bool) -> str:
     """Return which outputs clash, and the remedy."""
     remedy = "fetch them one by one into different folders (--to)"
     if not by_job:

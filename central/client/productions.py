@@ -192,9 +192,9 @@ def _document(flow: SubmittableWorkflow) -> NewProduction:
     """Return the request for a workflow. Raises Invalid if it is not one, such as a file name."""
     found: object = flow
     if not hasattr(found, "production"):
-        told = found if isinstance(found, str) else type(found).__name__
+        shown = found if isinstance(found, str) else type(found).__name__
         why = (
-            f"flow: found {told!r}, expected a production.Workflow; a file: `pilotage prod submit`"
+            f"flow: found {shown!r}, expected a production.Workflow; a file: `pilotage prod submit`"
         )
         raise Invalid("invalid", why, "flow")
     return flow.production()

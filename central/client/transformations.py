@@ -133,7 +133,7 @@ class TransformationCalls:
         """Pause, resume, flush or otherwise steer a transformation; return its new state.
 
         Replay, reset and refuse need `files`, as scope:name; reset also takes `all`. Replay is not
-        retried, because it would process the files once more: without an answer, check the files.
+        retried, because it would process the files again: without an answer, check the files.
         """
         body = TransformationAction(
             action=word_of(TransformationActionName, action, "action"),

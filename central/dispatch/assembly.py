@@ -46,7 +46,7 @@ class Drivers(Protocol):
 
 
 @dataclass(frozen=True)
-class Allowances:
+class SharedLimits:
     """Quotas, holders of contents and room on the disk, shared by all services."""
 
     quotas: Quotas
@@ -54,27 +54,27 @@ class Allowances:
     room: DiskRoom
 
 
-def allowances(world: Drivers, memory: Memory, settings: Settings) -> Allowances:
+def allowances(drivers: Drivers, memory: Memory, settings: Settings) -> SharedLimits:
     """Return the shared allowances. Call `quotas.load` next."""
-    store, clock, log, issuer = world.store, world.clock, world.log, settings.token.issuer
+    store, clock, log, issuer = drivers.store, drivers.clock, drivers.log, settings.token.issuer
     quotas = Quotas(store, memory, clock, log, settings.quota, local_issuer=issuer)
-    return Allowances(
+    return SharedLimits(
         quotas,
-        Holdings(store, world.blobs, clock, memory.owners, quotas),
-        DiskRoom(world.space, clock, log, reserve_mb=settings.store.reserve_mb),
+        Holdings(store, drivers.blobs, clock, memory.owners, quotas),
+        DiskRoom(drivers.space, clock, log, reserve_mb=settings.store.reserve_mb),
     )
 
 
 def submissions(
-    world: Drivers, memory: Memory, allowed: Allowances, follow_up: FollowUp
+    drivers: Drivers, memory: Memory, allowed: SharedLimits, follow_up: FollowUp
 ) -> Submissions:
     """Return the service that accepts submissions."""
     return Submissions(
-        store=world.store,
+        store=drivers.store,
         memory=memory,
-        clock=world.clock,
-        log=world.log,
-        storages=world.storages,
+        clock=drivers.clock,
+        log=drivers.log,
+        storages=drivers.storages,
         quotas=allowed.quotas,
         room=allowed.room,
         queued=follow_up.submitted,
@@ -82,41 +82,41 @@ def submissions(
 
 
 def arrivals(
-    world: Drivers, memory: Memory, follow_up: FollowUp, also: Sequence[Also]
+    drivers: Drivers, memory: Memory, follow_up: FollowUp, also: Sequence[Also]
 ) -> ArrivalPoller:
     """Return the poller that queues the jobs that other processes have stored."""
     return ArrivalPoller(
-        store=world.store,
+        store=drivers.store,
         memory=memory,
         follow_up=follow_up,
-        clock=world.clock,
-        log=world.log,
+        clock=drivers.clock,
+        log=drivers.log,
         also=also,
     )
 
 
 def health_service(
-    world: Drivers, memory: Memory, probe: StoreProbe, allowed: Allowances
+    drivers: Drivers, memory: Memory, probe: StoreProbe, allowed: SharedLimits
 ) -> HealthService:
     """Return the service that reports the health of the central."""
     return HealthService(
-        store=world.store,
+        store=drivers.store,
         memory=memory,
-        bus=world.bus,
-        clock=world.clock,
+        bus=drivers.bus,
+        clock=drivers.clock,
         probe=probe,
         room=allowed.room,
-        leadership=world.leadership,
+        leadership=drivers.leadership,
     )
 
 
 def ends(
-    world: Drivers, memory: Memory, tokens: TokenIssuer, lease: LeaseSettings
+    drivers: Drivers, memory: Memory, tokens: TokenIssuer, lease: LeaseSettings
 ) -> tuple[FollowUp, Requeues]:
     """Return the parts that handle ended attempts and expired leases."""
-    store, clock = world.store, world.clock
+    store, clock = drivers.store, drivers.clock
     follow_up = FollowUp(
-        store=store, memory=memory, bus=world.bus, tokens=tokens, clock=clock, log=world.log
+        store=store, memory=memory, bus=drivers.bus, tokens=tokens, clock=clock, log=drivers.log
     )
     requeues = Requeues(
         store=store, memory=memory, follow_up=follow_up, clock=clock, settings=lease
@@ -125,14 +125,14 @@ def ends(
 
 
 def pilot_logs(
-    world: Drivers, memory: Memory, queries: Queries, settings: RetentionSettings
+    drivers: Drivers, memory: Memory, queries: Queries, settings: RetentionSettings
 ) -> PilotLogService:
     """Return the service that stores the logs of pilots."""
     return PilotLogService(
-        store=world.store,
+        store=drivers.store,
         memory=memory,
         queries=queries,
-        room=LogRoom(world.store, world.clock, settings),
-        clock=world.clock,
+        room=LogRoom(drivers.store, drivers.clock, settings),
+        clock=drivers.clock,
         settings=settings,
     )

@@ -12,8 +12,8 @@ from ..observe.events import Log
 from ..pilots.presence import Presence
 from ..ports import Clock
 from ..sites.failure_rates import INFRA
-from ..sites.hosts import QUICK_S, HostChange, HostFailure, match_canary, match_without
-from ..sites.scores import PlaceChange
+from ..sites.host_scores import PlaceChange
+from ..sites.suspended_hosts import QUICK_S, HostChange, HostFailure, match_canary, match_without
 from .memory import Memory
 
 ASK_AGAIN_S: Final = 10.0  # for a pilot that may not get the waiting jobs
@@ -25,8 +25,8 @@ _EVENTS: Final = {
 }
 
 
-class HostWatch:
-    """Reports ends of attempts to `Hosts`, and withdraws the offers of suspended places."""
+class BlackHoleService:
+    """Reports ends of attempts to `SuspendedHosts`, and withdraws the offers of suspended places."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class HostWatch:
         return room if room is None or room > 0 else self._room_of_canary(presence, now)
 
     def holds(self, presence: Presence) -> bool:
-        """Whether the pilot's host or element is suspended or on trial."""
+        """Return whether the pilot's host or element is suspended or on trial."""
         return self._hosts.is_held(presence.site, presence.element, presence.host)
 
     def _room_of_canary(self, presence: Presence, now: float) -> int | None:

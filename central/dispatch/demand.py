@@ -6,14 +6,14 @@ from pilotage.matcher.clauses.clause import Clauses
 from pilotage.matcher.types import Ceiling, ClassSpec
 
 from ..pilots.presence import Pilots
-from ..sites.places import Places
+from ..sites.site_marks import SiteMarks
 from .queue import JobQueue
 
 
-class WaitingWork:
+class WaitingJobs:
     """The matcher's waiting jobs by class."""
 
-    def __init__(self, queue: JobQueue, places: Places, pilots: Pilots) -> None:
+    def __init__(self, queue: JobQueue, places: SiteMarks, pilots: Pilots) -> None:
         self._queue, self._places, self._pilots = queue, places, pilots
 
     def require_isolation(self, sites: frozenset[str]) -> None:
@@ -38,9 +38,9 @@ class WaitingWork:
         return self._queue.matcher.clauses
 
     def is_banned(self, site: str, element: str) -> bool:
-        """Whether the element accepts only jobs of the type Test."""
+        """Return whether the element accepts only jobs of the type Test."""
         return self._places.is_banned(site, element)
 
     def is_draining(self, site: str, element: str) -> bool:
-        """Whether an operator drains the element: it gets no more pilots."""
+        """Return whether an operator drains the element: it gets no more pilots."""
         return self._places.is_draining(site, element)

@@ -9,19 +9,19 @@ from typing import Final, Literal
 
 from ..ports import Clock
 from ..sites import record as mark_records
-from ..sites.hosts import Hosts
-from ..sites.record import HeldPlace
-from ..sites.scores import PlaceHold
+from ..sites.host_scores import PlaceSuspension
+from ..sites.record import SuspendedPlace
+from ..sites.suspended_hosts import SuspendedHosts
 from ..store.engine import Store
 from ..store.errors import StoreError
 
 KEEP_EVERY_S: Final = 5.0
 
 
-class HeldPlaces:
+class ExcludedPlaces:
     """Writes suspended hosts and elements to the store, and restores them at the start."""
 
-    def __init__(self, store: Store, hosts: Hosts, clock: Clock) -> None:
+    def __init__(self, store: Store, hosts: SuspendedHosts, clock: Clock) -> None:
         self._store, self._hosts, self._clock = store, hosts, clock
         self._kept, self._due = 0, clock.monotonic() + KEEP_EVERY_S
 
@@ -61,8 +61,8 @@ class HeldPlaces:
         self._kept = self._hosts.changes
 
 
-def _row(kind: Literal["host", "element"], one: PlaceHold, ahead_s: float) -> HeldPlace:
-    return HeldPlace(
+def _row(kind: Literal["host", "element"], one: PlaceSuspension, ahead_s: float) -> SuspendedPlace:
+    return SuspendedPlace(
         kind=kind,
         site=one.place[0],
         name=one.place[1],
@@ -75,8 +75,8 @@ def _row(kind: Literal["host", "element"], one: PlaceHold, ahead_s: float) -> He
     )
 
 
-def _held(row: HeldPlace, ahead_s: float) -> PlaceHold:
-    return PlaceHold(
+def _held(row: SuspendedPlace, ahead_s: float) -> PlaceSuspension:
+    return PlaceSuspension(
         place=(row.site, row.name),
         since=row.since - ahead_s,
         until=row.until - ahead_s,

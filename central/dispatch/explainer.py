@@ -79,7 +79,7 @@ class Explainer:
         if not is_over_wall(lease, self._clock.wall()):
             return []
         return [
-            f"its wall limit of {lease.grant.wall_s:.0f} s was over long ago, but its pilot still"
+            f"its wall limit of {lease.grant.wall_s:.0f} s passed long ago, but its pilot still"
             " sends heartbeats: the payload was suspended for a time, or the pilot cannot deliver"
             " the result"
         ]

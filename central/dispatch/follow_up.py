@@ -45,7 +45,7 @@ from ..pilots import record as pilot_records
 from ..pilots.presence import Presence
 from ..ports import Bus, Clock
 from ..store.engine import Store
-from .black_holes import HostWatch
+from .black_holes import BlackHoleService
 from .memory import Memory
 from .record_arrivals import Run
 from .submissions.intake import ArrivedJobs
@@ -82,7 +82,7 @@ class FollowUp:
         self._pilots, self._classes = memory.pilots, memory.classes
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
         self._tally, self._pilot_news = memory.tally, memory.pilot_news
-        self._hosts = HostWatch(memory, clock, log)
+        self._hosts = BlackHoleService(memory, clock, log)
         self._bus, self._tokens, self._clock, self._log = bus, tokens, clock, log
         self.pending: dict[int, Lease] = {}  # matches that are being written, by attempt id
 
@@ -121,7 +121,7 @@ class FollowUp:
             self._feed.jobs(kind, [lease.job for lease in some], new, site=site, pilot=pilot)
 
     def taken_back(self, lease: Lease) -> None:
-        """Return a requeued job to its attempt, whose pilot was cut off and is back."""
+        """Return a requeued job to its attempt, after its disconnected pilot has come back."""
         self._queue.take_out(lease.job)
         self._queue.running(lease)
         self.moved(lease, JobState.WAITING, JobState.RUNNING)
@@ -161,13 +161,13 @@ class FollowUp:
 
     def submitted(self, arrived: ArrivedJobs) -> None:
         """Queue new jobs, which are now stored."""
-        told = 0
+        fed = 0
         for info, priority, first, count in arrived.runs:
             # During a long submission the class may have been forgotten as idle.
             self._classes.keep(info)
             self._queue.learn(info)
             self._queue.add(info.spec.class_id, priority, range(first, first + count))
-            told += self._came(info, range(first, first + count), FED_MAX - told)
+            fed += self._came(info, range(first, first + count), FED_MAX - fed)
         for job, until in arrived.limits:
             self._queue.limit(job, until)
         self._queue.wake()
@@ -181,9 +181,9 @@ class FollowUp:
         self._queue.learn(info)
         jobs = range(run.first, run.first + run.count)
         # Count all as Waiting, their first state. Later changes of state are counted separately.
-        told = self._came(info, jobs, fed_max)
+        fed = self._came(info, jobs, fed_max)
         if not run.waits:
-            return told
+            return fed
         new = [job for job in jobs if not self._is_here(job)]
         if run.epoch:
             for job in new:
@@ -193,7 +193,7 @@ class FollowUp:
         if run.queue_until is not None:
             for job in new:
                 self._queue.limit(job, run.queue_until)
-        return told
+        return fed
 
     def job_moved(self, job: JobStanding, move: JobMove) -> None:
         """Follow the move of a job without a live attempt, by a person or after its queue time."""
@@ -222,10 +222,10 @@ class FollowUp:
     def _came(self, info: KnownClass, jobs: range, fed_max: int) -> int:
         """Count new jobs, and add up to `fed_max` of them to the feed. Return how many."""
         self._counters.add(info.kind, "", JobState.WAITING, len(jobs))
-        told = jobs[:fed_max]
-        for job in told:
+        fed = jobs[:fed_max]
+        for job in fed:
             self._feed.job(info.kind, job, JobState.WAITING)
-        return len(told)
+        return len(fed)
 
     def _is_here(self, job: int) -> bool:
         return job in self._queue.matcher or self._leases.of_job(job) is not None
@@ -362,8 +362,8 @@ class FollowUp:
         if presence.state in SPEAKING:
             is_excused = presence.drain or self._hosts.holds(presence)
             self._pilot_news.left(presence.pilot, is_excused=is_excused)
-            said = f"said good-bye, {presence.told}" if presence.told else "said good-bye"
-            await self.pilot_moved(presence, PilotEvent.GOODBYE, said)
+            text = f"said good-bye, {presence.told}" if presence.told else "said good-bye"
+            await self.pilot_moved(presence, PilotEvent.GOODBYE, text)
         self._pilots.forget(presence.pilot)
 
     async def pilot_moved(self, presence: Presence, event: PilotEvent, reason: str) -> None:

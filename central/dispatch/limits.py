@@ -97,7 +97,7 @@ class LimitService:
     """Shows and reloads shares and limits."""
 
     def __init__(self, policy: Policy | None, queue: JobQueue, communities: Sequence[str]) -> None:
-        """`policy`: None without a settings file. `communities`: all with pilots here."""
+        """`policy` is None without a settings file. `communities` have pilots at this central."""
         self._policy, self._queue, self._communities = policy, queue, communities
 
     async def show(self, caller: User) -> LimitsView:

@@ -13,7 +13,7 @@ from .follow_up import FollowUp
 from .memory import Memory
 
 
-class PilotCrew:
+class LivePilotService:
     """Reports news and idle times of pilots, and drains them."""
 
     def __init__(
@@ -53,7 +53,7 @@ class PilotCrew:
         return {pilot: now - at for pilot, at in since.items()}
 
     def _is_idle(self, presence: Presence, now: float) -> bool:
-        """Whether a pilot runs no job at all and was heard lately."""
+        """Return whether a pilot runs no job at all and was heard lately."""
         offer = presence.offer
         return (
             presence.state is PilotState.RUNNING
@@ -65,7 +65,7 @@ class PilotCrew:
         )
 
     def has_worked(self, pilot: str) -> bool:
-        """Whether a pilot had a job, or may have had one before this central started."""
+        """Return whether a pilot had a job, or may have had one before this central started."""
         return pilot not in self._pilot_news.without
 
     async def drain(self, pilots: Mapping[str, str]) -> list[str]:

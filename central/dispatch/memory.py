@@ -14,8 +14,8 @@ from ..jobs.undelivered_results import LateResults
 from ..pilots.pilot_use import PilotNews
 from ..pilots.presence import Pilots
 from ..sites.failure_rates import SiteRates
-from ..sites.hosts import Hosts
-from ..sites.places import Places
+from ..sites.site_marks import SiteMarks
+from ..sites.suspended_hosts import SuspendedHosts
 from .queue import JobQueue
 
 
@@ -32,13 +32,13 @@ class Memory:
     tally: Tally
     feed: Feed
     logs: LiveLogs
-    hosts: Hosts = field(init=False)
+    hosts: SuspendedHosts = field(init=False)
     rates: SiteRates = field(default_factory=SiteRates)
     pilot_news: PilotNews = field(default_factory=PilotNews)
-    places: Places = field(default_factory=Places)
+    places: SiteMarks = field(default_factory=SiteMarks)
     late: LateResults = field(init=False)
     told: Counter[str] = field(default_factory=Counter[str])  # events that pilots have logged
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hosts", Hosts(self.pilots.run_at))
+        object.__setattr__(self, "hosts", SuspendedHosts(self.pilots.run_at))
         object.__setattr__(self, "late", LateResults(self.leases))

@@ -149,7 +149,7 @@ class JobQueue:
         self.touched.clear()
 
     def is_any_over(self, at: float) -> bool:
-        """Whether the queue time of some job may be over, so that `expired` should be called."""
+        """Return whether some job's queue time may be over, so that `expired` should be called."""
         return bool(self._until) and self._until[0][0] <= at
 
     def expired(self, at: float, most: int) -> list[int]:

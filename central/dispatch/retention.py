@@ -13,11 +13,11 @@ from ..accounts.record_series import DAY_S
 from ..identity import actions as action_records
 from ..identity.scope import CountKey
 from ..jobs import record_retention as retention_records
-from ..jobs.blobs.sweep import BlobSweep
+from ..jobs.blobs.removal import BlobSweep
 from ..jobs.record_retention import PRUNED_MAX
 from ..jobs.record_types import EndedJob
 from ..observe.events import Log
-from ..observe.wall_clock import Wall
+from ..observe.wall_clock import WallClockWatch
 from ..pauses import by_and_by
 from ..pilots import record as pilot_records
 from ..pilots.logs import LogRoom
@@ -78,7 +78,7 @@ class Retention:
         logs: LogRoom,
         clock: Clock,
         log: Log,
-        wall: Wall,
+        wall: WallClockWatch,
         probe: StoreProbe,
         settings: RetentionSettings,
     ) -> None:

@@ -47,13 +47,13 @@ LIMIT_ROUTES: Final = Routes[LimitService]()
 
 @ROUTES.add_hot("/v1/turn", Permission.PILOT_WORK, takes=Turn, gives=TurnReply)
 def turn(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
-    """Any reports and at most one ask."""
+    """Handle any reports and at most one ask."""
     return dispatch.turn(caller, message)
 
 
 @ROUTES.add_hot("/v1/ask", Permission.PILOT_WORK, takes=Turn, gives=TurnReply)
 def ask(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
-    """A turn that is one ask."""
+    """Handle a turn with one ask."""
     if message.ask is None or message.reports:
         why = "$.ask: /v1/ask takes one ask and no reports: send reports to /v1/turn"
         raise Refused(Code.INVALID, why, field="$.ask")
@@ -62,7 +62,7 @@ def ask(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[Tur
 
 @ROUTES.add_hot("/v1/report", Permission.PILOT_WORK, takes=Turn, gives=TurnReply)
 def report(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[TurnReply]:
-    """A turn that is reports."""
+    """Handle a turn with reports."""
     if message.ask is not None:
         why = "$.ask: /v1/report takes only reports: send an ask to /v1/turn"
         raise Refused(Code.INVALID, why, field="$.ask")
@@ -71,7 +71,7 @@ def report(dispatch: Dispatch, caller: PilotCaller, message: Turn) -> Awaitable[
 
 @ROUTES.add_hot("/v1/beat", Permission.PILOT_WORK, takes=Beat, gives=BeatAnswer)
 def beat(dispatch: Dispatch, caller: PilotCaller, message: Beat) -> Awaitable[BeatAnswer]:
-    """A beat that the bus did not answer."""
+    """Handle a heartbeat that the bus did not answer."""
     return dispatch.beat(caller, message)
 
 

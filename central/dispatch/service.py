@@ -125,7 +125,7 @@ class Dispatch:
         ]
 
     def _should_ask(self, presence: Presence, parked: int) -> bool:
-        """Whether a pilot's parked ask is unknown here, or work fits it (PROTOCOL C5)."""
+        """Return whether a pilot's parked ask is unknown here, or work fits it (PROTOCOL C5)."""
         if parked == 0 or presence.drain:
             return False
         matcher = self._queue.matcher

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..jobs import record as job_records
 from ..jobs.record_types import ShareLevels
-from ..observe.wall_clock import Wall
+from ..observe.wall_clock import WallClockWatch
 from ..ports import Clock
 from ..store.engine import Store
 from .queue import JobQueue
@@ -19,7 +19,7 @@ KEEP_EVERY_S: Final = 60.0
 class UsedShares:
     """Stores the usage levels of the matcher, and restores them."""
 
-    def __init__(self, store: Store, queue: JobQueue, clock: Clock, wall: Wall) -> None:
+    def __init__(self, store: Store, queue: JobQueue, clock: Clock, wall: WallClockWatch) -> None:
         self._store, self._queue, self._clock, self._wall = store, queue, clock, wall
         self._due = clock.monotonic() + KEEP_EVERY_S
 

@@ -115,7 +115,7 @@ def read_options(found: Driver, options: Mapping[str, Any]) -> msgspec.Struct:
     try:
         read = msgspec.convert(dict(options), type=found.options)
     except msgspec.ValidationError as why:
-        told = complaint(why, found.options, as_json(dict(options)))
-        raise BadOptions(f"options{told.path[1:]}: {told.message}") from None
+        mistake = complaint(why, found.options, as_json(dict(options)))
+        raise BadOptions(f"options{mistake.path[1:]}: {mistake.message}") from None
     found.check(read)
     return read

@@ -11,7 +11,7 @@ OUTPUT_MAX_BYTES = 65_536  # of each stream of a pilot
 
 
 def is_stamp(text: str) -> bool:
-    """Whether a text can be the stamp of a pilot."""
+    """Return whether a text can be the stamp of a pilot."""
     return _STAMP.fullmatch(text) is not None
 
 
@@ -108,7 +108,7 @@ class ComputeElement(Protocol):
         ...
 
     async def output(self, slot: str) -> PilotOutput:
-        """Return the output of a pilot; empty if the element has it no longer."""
+        """Return the output of a pilot; empty if the element no longer has it."""
         ...
 
     async def forget(self, slots: Sequence[str]) -> None:

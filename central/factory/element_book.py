@@ -29,7 +29,7 @@ def _made(kind: str, entry: ElementEntry, tools: Tools) -> ComputeElement:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class SiteFileProblem:
     """A part of a site's file that could not be used."""
 
     site: str
@@ -43,7 +43,7 @@ class _Reading:
 
     book: SiteBook
     watched: dict[tuple[str, str], WatchedElement]
-    troubles: list[Trouble]
+    troubles: list[SiteFileProblem]
 
 
 class ElementBook:
@@ -63,8 +63,8 @@ class ElementBook:
         self._book = SiteBook()
         self._watched: dict[tuple[str, str], WatchedElement] = {}
         self._gone: dict[tuple[str, str], WatchedElement] = {}  # that still have pilots of ours
-        self.troubles: list[Trouble] = []
-        self.notes: list[Trouble] = []  # warnings, which keep nothing from use
+        self.troubles: list[SiteFileProblem] = []
+        self.notes: list[SiteFileProblem] = []  # warnings, which keep nothing from use
         self._is_stale = self._is_unread = True
         self._reader = ReaderThread()
         self._reading = asyncio.Lock()  # a second caller also waits for the files
@@ -112,7 +112,7 @@ class ElementBook:
         return [self._gone[key] for key in sorted(self._gone)]
 
     def is_gone(self, site: str, element: str) -> bool:
-        """Whether no file names an element. While a file cannot be read, it may name it."""
+        """Return whether no file names an element. While a file cannot be read, it may name it."""
         return not (
             self._is_unread
             or self._book.unlisted
@@ -127,15 +127,15 @@ class ElementBook:
     def _read(self) -> "_Reading":
         """Read the files, which may block, and return their content; change nothing in use."""
         book = read_sites(self._folder, self._book)
-        troubles = [Trouble(site, "", why) for site, why in book.troubles.items()]
+        troubles = [SiteFileProblem(site, "", why) for site, why in book.troubles.items()]
         watched: dict[tuple[str, str], WatchedElement] = {}
         for site, site_entry in book.sites.items():
             for name, entry in site_entry.elements.items():
                 try:
                     watched[site, name] = self._one(site, name, site_entry, entry)
                 except (BadOptions, OSError) as why:
-                    told = located(self._folder / f"{site}{SUFFIX}", name, str(why))
-                    troubles.append(Trouble(site, name, told))
+                    message = located(self._folder / f"{site}{SUFFIX}", name, str(why))
+                    troubles.append(SiteFileProblem(site, name, message))
                     if (site, name) in self._watched:  # its last valid version stays in use
                         watched[site, name] = self._watched[site, name]
         return _Reading(book, watched, troubles)
@@ -168,11 +168,11 @@ class ElementBook:
             troubles=len(self.troubles) + len(self.notes),
         )
 
-    def _strangers(self) -> Iterator[Trouble]:
+    def _strangers(self) -> Iterator[SiteFileProblem]:
         """Yield entries of sites' files for communities that this central does not serve."""
         for site, entry in self._book.sites.items():
             for why in strangers(entry.communities, self._communities) if self._communities else ():
-                yield Trouble(site, "", located(self._folder / f"{site}{SUFFIX}", "", why))
+                yield SiteFileProblem(site, "", located(self._folder / f"{site}{SUFFIX}", "", why))
 
     def _goes(self, one: WatchedElement) -> None:
         one.is_gone, one.is_empty = True, False

@@ -75,11 +75,14 @@ class WatchedElement:
         self.found = self.asked_at = None
 
     def is_to_be_asked(self, now: float) -> bool:
-        """Whether its last answer is too old. An element that gets no pilots is not asked."""
+        """Return whether its last answer is too old. A disabled element is not asked."""
         return not self.is_disabled and (self.asked_at is None or now >= self.asked_at + ASK_S)
 
     def has_just_failed(self, now: float) -> bool:
-        """Whether it failed lately, so that others go first: in its pause and as long after it."""
+        """Return whether it failed recently, so that other elements come first.
+
+        This holds during its pause, and for the same time after the pause.
+        """
         return now < self.open_at + self.pause_s
 
     def came_to_nothing(self, failed: int, now: float) -> None:

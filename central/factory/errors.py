@@ -58,5 +58,5 @@ class NoSuchDriver(BadOptions):
     def __init__(self, kind: str, known: list[str]) -> None:
         near = difflib.get_close_matches(kind, known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        self.why = f"there is no driver {kind!r}; there are {', '.join(known)}{hint}"
+        self.why = f"there is no driver {kind!r}; known drivers: {', '.join(known)}{hint}"
         super().__init__(f"kind: {self.why}")

@@ -25,10 +25,10 @@ from .element import PilotRequest, Slot, SlotState
 from .element_watch import WatchedElement, shape_name
 from .errors import Denied, ElementOperation, ElementTrouble, ElementUnreachable
 from .orphans import WHY, Orphans, SlotKey
-from .pilot_requests import Origin, new_pilot
+from .pilot_requests import PilotDefaults, new_pilot
 from .planning.communities import CommunityShape, spots
-from .planning.pilot_activity import Crew, NoCrew, Staff, state_of
-from .planning.pilot_demand import TEST, Outlook, WorkSource
+from .planning.pilot_activity import LivePilots, NoLivePilots, PilotActivity, state_of
+from .planning.pilot_demand import TEST, PilotDemand, WorkSource
 from .planning.plans import (
     ClosedReason,
     ElementState,
@@ -45,7 +45,7 @@ PAGE = 1_000
 AT_ONCE = 32  # elements asked in parallel
 FAILED_MAX = 3  # failed pilots in a row; then their element is paused
 FETCH_MAX = 5  # outputs fetched from an element in one cycle
-NO_CREW = NoCrew()
+NO_CREW = NoLivePilots()
 FETCH_TRIES = 2  # then the pilot is removed without its output, so that others can be fetched
 WAIT_S = 60.0  # for all elements in one round; late ones continue beside the next rounds
 TURN_S = 900.0  # of one element's turn
@@ -80,19 +80,19 @@ class Factory:
         clock: Clock,
         randomness: Randomness,
         log: Log,
-        terms: FactoryConfig,
-        crew: Crew = NO_CREW,
+        config: FactoryConfig,
+        crew: LivePilots = NO_CREW,
         is_gone: Callable[[str, str], bool] = _is_never_gone,
     ) -> None:
         self._store, self._elements = store, elements
-        self._clock, self._randomness, self._log, self._terms = clock, randomness, log, terms
+        self._clock, self._randomness, self._log, self._config = clock, randomness, log, config
         self._origins = {
-            name: Origin(name, terms.central_url, terms.pilot_sh, terms.hide)
-            for name in terms.communities
+            name: PilotDefaults(name, config.central_url, config.pilot_sh, config.hide)
+            for name in config.communities
         }
         self._work, self._watched = work, list[WatchedElement]()
-        self.outlook = Outlook(work, terms.communities)
-        self.staff = Staff(crew, log)
+        self.outlook = PilotDemand(work, config.communities)
+        self.activity = PilotActivity(crew, log)
         self._orphans = Orphans(store, is_gone, log)
         self.last_plan = FactoryPlan()
 
@@ -101,7 +101,7 @@ class Factory:
         async with asyncio.TaskGroup() as turns:
             while True:
                 await self._supervised_cycle(turns)
-                await self._clock.sleep(self._terms.every_s)
+                await self._clock.sleep(self._config.every_s)
 
     def prospects(self, spec: ClassSpec) -> list[str]:
         """Return remarks about future pilots for a waiting job."""
@@ -118,27 +118,27 @@ class Factory:
         now = self._clock.monotonic()
         in_all = pilots_in_all(self._state(one, now) for one in self._watched)
         said: dict[str, None] = {}
-        for place in spots([element], self._terms.communities):
+        for place in spots([element], self._config.communities):
             closed = self._why_none(place, in_all, is_test=True)
             if closed is not None and closed.by in (PlaceBlocker.HELD, PlaceBlocker.LIMIT):
                 said[closed.why] = None
-            elif held := self.staff.place(0, place, now).held:  # the place has some room left
+            elif held := self.activity.place(0, place, now).held:  # the place has some room left
                 said[held] = None
         return "; ".join(said)
 
     def _why_none(self, spot: CommunityShape, in_all: int, *, is_test: bool) -> ClosedReason | None:
         now = self._clock.monotonic()
-        place, state = self.staff.place(0, spot, now), self._state(spot.element, now)
-        return why_none(place, state, self._terms.bounds, in_all, is_test=is_test)
+        place, state = self.activity.place(0, spot, now), self._state(spot.element, now)
+        return why_none(place, state, self._config.bounds, in_all, is_test=is_test)
 
     def _state(self, element: WatchedElement, now: float) -> ElementState:
         return state_of(
             element,
             now,
-            communities=self._terms.communities,
+            communities=self._config.communities,
             is_banned=self._work.is_banned(*element.key),
             is_draining=self._work.is_draining(*element.key),
-            is_suspended=self.staff.is_suspended(element),
+            is_suspended=self.activity.is_suspended(element),
         )
 
     async def _supervised_cycle(self, turns: asyncio.TaskGroup) -> None:
@@ -146,7 +146,7 @@ class Factory:
             await self._round(turns)
         except StoreError as why:
             self._log("factory_waits", why=str(why))
-        except Exception:  # existing jobs and pilots go on without it
+        except Exception:  # existing jobs and pilots continue without it
             self._log("loop_failed", loop="factory", error=traceback.format_exc())
 
     async def cycle(self) -> None:
@@ -159,7 +159,7 @@ class Factory:
         self._watched = watched = sorted(await self._elements(), key=lambda one: one.is_gone)
         rest = await self._read_rows(watched)
         await self._each(turns, watched, self._look)
-        await self._orphans.look(watched, rest, self._clock, self._terms.patience.gone_s)
+        await self._orphans.look(watched, rest, self._clock, self._config.patience.gone_s)
         await self._carry_out(turns, watched)
 
     async def _read_rows(
@@ -266,7 +266,7 @@ class Factory:
             element.seen,
             wall=self._clock.wall(),
             now=now,
-            patience=self._terms.patience,
+            patience=self._config.patience,
         )
         await self._settle(element, found, said)
         element.found = found
@@ -318,7 +318,7 @@ class Factory:
                 why=reason,
             )
         if found.lost:
-            await self.staff.end_lost(found.lost)
+            await self.activity.end_lost(found.lost)
         if found.cancel:
             cancel = list(found.cancel.values())
             await self._if_it_can(element, element.driver.cancel(cancel))
@@ -375,14 +375,14 @@ class Factory:
         now = self._clock.monotonic()
         self.outlook.look([one for one in watched if not one.is_gone])
         demands = self.outlook.demands()
-        places = spots(watched, self._terms.communities)  # counted as in `Outlook.look`
+        places = spots(watched, self._config.communities)  # counted as in `PilotDemand.look`
         wanted = 0
         for demand in demands:
             wanted |= demand.places
-        self.staff.look(watched, (one for at, one in enumerate(places) if wanted >> at & 1), now)
-        shapes = self.staff.places(watched, places, now)
+        self.activity.look(watched, (one for at, one in enumerate(places) if wanted >> at & 1), now)
+        shapes = self.activity.places(watched, places, now)
         states = [self._state(one, now) for one in watched]
-        self.last_plan = found = plan(shapes, states, demands, self._terms.bounds)
+        self.last_plan = found = plan(shapes, states, demands, self._config.bounds)
         submit: dict[int, list[tuple[CommunityShape, int]]] = {}
         cancel: dict[int, list[tuple[CommunityShape, int]]] = {}
         index = {id(one): at for at, one in enumerate(watched)}
@@ -397,7 +397,7 @@ class Factory:
             await self._take_back(element, cancel.get(at, []))
 
         await self._each(turns, [watched[at] for at in {*submit, *cancel}], do)
-        await self.staff.let_go(watched, states, shapes, found)
+        await self.activity.let_go(watched, states, shapes, found)
 
     async def _submit(
         self, element: WatchedElement, wanted: Sequence[tuple[CommunityShape, int]]

@@ -25,7 +25,7 @@ AT_ONCE_MAX: Final = 1_000  # pilots of one element in one round
 
 
 class Orphans:
-    """Aborts pilots that could not be asked about for long enough."""
+    """Aborts pilots whose element could not be asked for long enough."""
 
     def __init__(self, store: Store, is_gone: Callable[[str, str], bool], log: Log) -> None:
         self._store, self._is_gone, self._log = store, is_gone, log

@@ -22,7 +22,7 @@ LOCAL = "local"  # a kind whose pilots share the central's disk
 
 
 @dataclass(frozen=True)
-class Origin:
+class PilotDefaults:
     """The settings that all pilots of a central have in common."""
 
     community: str
@@ -33,7 +33,7 @@ class Origin:
 
 
 def new_pilot(
-    origin: Origin,
+    origin: PilotDefaults,
     element: WatchedElement,
     shape: Shape,
     shape_name: str,
@@ -78,7 +78,7 @@ def new_pilot(
     )
 
 
-def _options(origin: Origin, element: WatchedElement, shape: Shape) -> dict[str, Option]:
+def _options(origin: PilotDefaults, element: WatchedElement, shape: Shape) -> dict[str, Option]:
     entry = element.entry.pilot
     pilot: dict[str, Option] = {
         name: value

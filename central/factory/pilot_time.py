@@ -9,7 +9,7 @@ LONGEST_S = 900.0  # a longer interval between looks counts as this
 
 
 class PilotTime:
-    """Adds up the time from look to look. An element without a new answer counts as before."""
+    """Adds up the time between two looks. An element without a new answer counts as before."""
 
     def __init__(self) -> None:
         self.by_site: Counter[str] = Counter()  # seconds, rounded

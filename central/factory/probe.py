@@ -19,7 +19,7 @@ from ..store.engine import Store
 from .element import PilotRequest, Slot, SlotState
 from .element_watch import WatchedElement
 from .errors import Denied, ElementOperation, ElementTrouble
-from .pilot_requests import Origin, new_pilot
+from .pilot_requests import PilotDefaults, new_pilot
 
 SHAPE = "probe"  # in its row: it counts for no shape of the plan
 IDLE_S = 5.0  # it ends after this time without a job
@@ -89,7 +89,7 @@ class Probe:
         element: WatchedElement,
         *,
         store: Store,
-        origin: Origin,
+        origin: PilotDefaults,
         has_asked: Callable[[str], bool],
         clock: Clock,
         randomness: Randomness,
@@ -198,8 +198,8 @@ class Probe:
                 self._steps.begin(why.step.value)
             raise _Failed(why.why) from None
         except (ElementTrouble, TimeoutError) as why:
-            told = _error_text(why, self._timeout_s)
-            raise _Failed(f"{told}; the pilot may be queued there") from None
+            text = _error_text(why, self._timeout_s)
+            raise _Failed(f"{text}; the pilot may be queued there") from None
         if request.stamp in submitted.refused:
             await self._give_up(submitted.refused[request.stamp])
             raise _Failed(submitted.refused[request.stamp])
@@ -292,9 +292,9 @@ class Probe:
         if word.state is not SlotState.ENDED:
             return
         code = "" if word.exit_code is None else f", with exit code {word.exit_code}"
-        told = f"it ended before it asked for work{code}{why}"
+        reason = f"it ended before it asked for work{code}{why}"
         await self._store.write(
-            slot_records.end_waiting, {self._pilot: told}, PilotState.FAILED, self._clock.wall()
+            slot_records.end_waiting, {self._pilot: reason}, PilotState.FAILED, self._clock.wall()
         )
 
     def _status_text(self, row: PilotRow) -> str:

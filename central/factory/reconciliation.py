@@ -40,7 +40,7 @@ class FactoryTimeouts:
 
 @dataclass
 class SlotHistory:
-    """When an element's report on each slot last changed; kept from look to look."""
+    """The time when an element's report on each slot last changed. It is kept between looks."""
 
     since: dict[str, tuple[SlotState, float]] = field(
         default_factory=dict[str, tuple[SlotState, float]]
@@ -55,13 +55,13 @@ class SlotHistory:
             else (one.state, now)
             for slot, one in said.items()
         }
-        told = {slot: one for slot, one in said.items() if one.state is SlotState.ENDED}
+        ended = {slot: one for slot, one in said.items() if one.state is SlotState.ENDED}
         # A batch system may forget an ended pilot a moment later; remember the end here.
         gone = (slot for slot, one in said.items() if one.state is SlotState.GONE)
         kept = {slot: self.ends[slot] for slot in gone if slot in self.ends}
         self.ends = {
             **kept,
-            **{slot: self.ends.get(slot, (one, now)) for slot, one in told.items()},
+            **{slot: self.ends.get(slot, (one, now)) for slot, one in ended.items()},
         }
 
     def end_of(self, slot: str, now: float, at_least_s: float) -> Slot | None:
@@ -144,7 +144,7 @@ def reconcile(
 def _has_gone(
     row: SlotRow, said: Mapping[str, Slot], seen: SlotHistory, now: float, lost_s: float
 ) -> bool:
-    """Whether a registered pilot is silent, and its element has long reported its end."""
+    """Return whether a registered pilot is silent, and its element has long reported its end."""
     if row.state is not PilotState.LOST or row.slot is None:
         return False
     is_there = said.get(row.slot, GONE).state not in (SlotState.ENDED, SlotState.GONE)

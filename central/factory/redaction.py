@@ -12,7 +12,7 @@ from typing import Final
 from .credential import Credential, CredentialSource
 
 INSTEAD: Final = "[struck out]"
-ENOUGH: Final = 12  # so many letters identify a part of a secret
+ENOUGH: Final = 12  # this many letters identify a part of a secret
 KEPT: Final = 4  # recent credentials: a text may be about one before the last renewal
 # Three parts with dots between them: a JSON web token, whole or cut, from any issuer.
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){0,4}")

@@ -15,7 +15,7 @@ from ..ports import Clock, Randomness
 from ..store.engine import Store
 from .element_book import ElementBook
 from .element_watch import WatchedElement
-from .pilot_requests import Origin
+from .pilot_requests import PilotDefaults
 from .planning.communities import shares
 from .probe import Probe
 
@@ -43,7 +43,7 @@ class _Check:
         )
 
 
-class Checks:
+class SiteChecks:
     """Runs checks, and remembers the last ones."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Checks:
         *,
         book: ElementBook,
         store: Store,
-        origin: Origin,
+        origin: PilotDefaults,
         has_asked: Callable[[str], bool],
         held: Callable[[str, str], str],
         clock: Clock,
@@ -124,7 +124,7 @@ class Checks:
             for one in found
         ]
 
-    def _origin_at(self, element: WatchedElement) -> Origin:
+    def _origin_at(self, element: WatchedElement) -> PilotDefaults:
         """Return the origin of a probe, for the first community with a share."""
         served = shares(element.site_entry.communities, self._communities)
         return replace(self._origin, community=next(iter(served), self._origin.community))

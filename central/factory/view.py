@@ -21,7 +21,7 @@ from .errors import ElementTrouble
 from .factory import Factory
 from .pilot_time import PilotTime
 from .planning.communities import parts
-from .site_checks import Checks
+from .site_checks import SiteChecks
 
 CANCEL_S = 60.0  # for an element to confirm that it ends a pilot
 SiteMarkOf = Callable[[str, str], str]  # site, element → banned, draining or empty
@@ -38,7 +38,7 @@ class ElementsView:
         self._clock, self.held = clock, held
         self.communities: Sequence[str] = ()  # whose pilots the factory submits
         self.book: ElementBook | None = None
-        self.checks: Checks | None = None
+        self.checks: SiteChecks | None = None
         self.factory: Factory | None = None
         self._time = PilotTime()
 
@@ -143,7 +143,7 @@ class ElementsView:
         require_for_all(caller, Permission.SITE_CONTROL, self.communities)
         return self._begun().get(name)
 
-    def _begun(self) -> Checks:
+    def _begun(self) -> SiteChecks:
         if self.checks is None:
             raise Refused(
                 Code.UNAVAILABLE, "the factory has not started yet: try again in a moment"

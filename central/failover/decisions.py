@@ -229,7 +229,7 @@ def decide_cycle(rules: RuleSet, facts: TransformationFacts) -> list[Decision]:
 
 
 def _worst(when: WhenTransformation, facts: TransformationFacts) -> FailureClass | None:
-    """Return the class of too many failures; None: no class, or the rule does not ask."""
+    """Return the class with too many failures; None: no class, or the rule names no limit."""
     if when.above is None:
         return None
     if when.of_first:

@@ -67,7 +67,7 @@ class Mails:
             try:
                 await self.once(self._mailer)
             except StoreFull:
-                continue  # a mail that was sent is not marked, and is sent once more
+                continue  # a mail that was sent is not marked, and is sent again
             except StoreBroken:
                 raise
             except StoreError as why:
@@ -115,5 +115,5 @@ class Mails:
 
 
 def pause_s(tries: int) -> float:
-    """Return the seconds to wait after so many tries."""
+    """Return the seconds to wait after this number of tries."""
     return min(LONGEST_S, FIRST_S * 2.0 ** min(tries - 1, 20))

@@ -165,7 +165,7 @@ class TaskRecovery:
         if odd:
             await self._store.write(failover_records.begin_failover, one)
         before = (await self._store.read(failover_records.failover_rows, [one])).get(one)
-        if before is None or (not odd and not _told_before(before)):
+        if before is None or (not odd and not _last_mark(before)):
             return
         rules = (await self._rules.of(one)).rules
         has_heir = await self._store.read(transformation_records.derived_from, one) is not None
@@ -173,7 +173,7 @@ class TaskRecovery:
             (task, decide_recovery(rules, oddness(task, errors_max=doc.errors_max))) for task in odd
         ]
         found = _found(decided, has_heir=has_heir)
-        if not found.mends and found.mark == _told_before(before):
+        if not found.mends and found.mark == _last_mark(before):
             return
         if await self._keep(row, doc, before, found):
             self._tell(one, decided, found.mends)
@@ -190,8 +190,8 @@ class TaskRecovery:
         counts = (await self._store.read(transformation_records.transformation_counts, [one]))[one]
         cycle = before.cycle + 1
         left = {one: standing_of(row, doc, counts)}
-        told = found.told if found.mark != _told_before(before) else ()
-        made = reports((), left, cycle=cycle, acted={one: [*found.done, *found.new, *told]})
+        reported = found.told if found.mark != _last_mark(before) else ()
+        made = reports((), left, cycle=cycle, acted={one: [*found.done, *found.new, *reported]})
         said = tuple(word for word in before.said if not word.startswith(GONE))
         if found.mark:
             said += (found.mark,)
@@ -259,8 +259,8 @@ class TaskRecovery:
             self._touch(one)
 
 
-def _told_before(row: FailoverRow) -> str:
-    """Return the mark of the last report; empty: none."""
+def _last_mark(row: FailoverRow) -> str:
+    """Return the mark of the last report; empty if there was none."""
     return next((word for word in row.said if word.startswith(GONE)), "")
 
 
@@ -275,7 +275,7 @@ def _found(
     mends: list[TaskRepair] = []
     done: list[Decision] = []
     new: list[Decision] = []
-    told: list[Decision] = []
+    reported: list[Decision] = []
     stands: list[int] = []
     inputs = 0
     for task, several in decided:
@@ -291,12 +291,12 @@ def _found(
             new += tried + [one for one in steps if one.do is RuleVerb.TELL]
         elif several:
             stands.append(task.task_id)
-            told += tried
+            reported += tried
             if steps:
-                told.append(msgspec.structs.replace(steps[0], do=RuleVerb.TELL))
+                reported.append(msgspec.structs.replace(steps[0], do=RuleVerb.TELL))
     mark = f"{GONE}{len(stands)} {crc32(str(stands).encode()):08x}" if stands else ""
     return RecoveryPlan(
-        mends=tuple(mends), done=tuple(done), new=tuple(new), told=tuple(told), mark=mark
+        mends=tuple(mends), done=tuple(done), new=tuple(new), told=tuple(reported), mark=mark
     )
 
 

@@ -77,7 +77,7 @@ class RuleVerb(str, enum.Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> "RuleVerb | None":
-        """Read the name that `inputs_stuck` had up to release 0.1: rules files may have it."""
+        """Accept the name that `inputs_stuck` had up to release 0.1: rules files may have it."""
         return cls.INPUTS_STUCK if value == "inputs_max_reset" else None
 
 
@@ -134,7 +134,7 @@ class RuleStep(_Entry, frozen=True, kw_only=True):
 
 
 class WhenFailed(_Entry, frozen=True, kw_only=True):
-    """The failures that a rule is for. A condition that is left out always holds."""
+    """The failures to which a rule applies. An omitted condition always holds."""
 
     classes: tuple[FailureClass, ...] = msgspec.field(name="class", default=())
     how: tuple[str, ...] = ()  # words of `How`, or lease_over
@@ -145,8 +145,8 @@ class WhenFailed(_Entry, frozen=True, kw_only=True):
     ] = ()  # the pilot, in any case
     seen_from: _Count = 0  # number of failures of this class in the task, with this one
     seen_to: _Count | None = None
-    same_on_hosts: _Count = 0  # it failed in the same way on at least so many hosts
-    host_failed: _Count = 0  # at least so many other jobs failed on the host recently
+    same_on_hosts: _Count = 0  # it failed in the same way on at least this many hosts
+    host_failed: _Count = 0  # at least this many other jobs failed on the host recently
     inputs_from: _Count = 0  # number of inputs of the task
     inputs_to: _Count | None = None
     steps: tuple[str, ...] = ()  # of a workflow, which the tasks belong to
@@ -172,7 +172,7 @@ class ParentState(str, enum.Enum):
 
 
 class WhenTransformation(_Entry, frozen=True, kw_only=True):
-    """The transformations that a rule is for. A condition that is left out always holds."""
+    """The transformations to which a rule applies. An omitted condition always holds."""
 
     types: tuple[str, ...] = ()  # of their jobs
     not_types: tuple[str, ...] = ()
@@ -193,9 +193,9 @@ class WhenTransformation(_Entry, frozen=True, kw_only=True):
     new_failures: bool | None = None  # since the last cycle
     not_after: tuple[str, ...] = ()  # rules that have fitted in this cycle
     failed: tuple[FailureClass, ...] = ()  # failures that count; empty: all
-    of_first: _Count = 0  # count among the first so many tasks …
+    of_first: _Count = 0  # count among this many first tasks …
     of_last: _Count = 0  # … or the last
-    least: _Count = 1  # if at least so many have ended
+    least: _Count = 1  # if at least this many have ended
     above: _Part | None = None  # more than this part failed
     steps: tuple[str, ...] = ()  # of a workflow, which the transformations carry out
 
@@ -212,7 +212,7 @@ class TransformationRule(_Entry, frozen=True, kw_only=True):
 
 
 class OutputPresence(str, enum.Enum):
-    """How many of a task's outputs exist."""
+    """The part of a task's outputs that exists."""
 
     ALL = "all"
     SOME = "some"
@@ -220,7 +220,7 @@ class OutputPresence(str, enum.Enum):
 
 
 class WhenOdd(_Entry, frozen=True, kw_only=True):
-    """The tasks that a rule is for. A condition that is left out always holds."""
+    """The tasks to which a rule applies. An omitted condition always holds."""
 
     job: tuple[JobState, ...] = ()
     outputs: tuple[OutputPresence, ...] = ()
@@ -230,7 +230,7 @@ class WhenOdd(_Entry, frozen=True, kw_only=True):
     inputs_there: bool | None = None  # all of them are in the catalogue
     other_task: bool | None = None  # another task has had the same inputs
     other_task_did: bool | None = None  # and all of its outputs exist
-    errors_left: bool | None = None  # the inputs may fail once more
+    errors_left: bool | None = None  # the inputs may fail again
     lost: bool | None = None  # all missing outputs are Lost, and none was removed on purpose
     read: bool | None = None  # another task or job has read one of its outputs, or is reading it
     anew_below: _Count | None = None  # each of its inputs was processed again less often
@@ -295,12 +295,12 @@ def read_rules(
     except RecursionError:
         raise BadRules(f"{where}: an alias in the YAML contains itself") from None
     except msgspec.ValidationError as why:
-        told = complaint(why, RuleSet, as_json(found))
-        path = told.path.removeprefix("$").removeprefix(".")
-        place = tuple(int(one) if one.isdigit() else one for one in steps(told.path))
-        said = f"{path}: {told.message}" if path else told.message
+        mistake = complaint(why, RuleSet, as_json(found))
+        path = mistake.path.removeprefix("$").removeprefix(".")
+        place = tuple(int(one) if one.isdigit() else one for one in steps(mistake.path))
+        said = f"{path}: {mistake.message}" if path else mistake.message
         message = f"{_at(where, line_of(text, place))}: {said}"
-        raise BadRules(message, place, told.message) from None
+        raise BadRules(message, place, mistake.message) from None
     own = own if base is None else _with_new_names(own)
     made = own if base is None else joined(own, base)
     for place, said in chain(_faults(own, made.budgets), _faults_of_steps(own, workflow_steps)):
@@ -376,7 +376,7 @@ def _faults(own: RuleSet, budgets: Iterable[str]) -> Iterable[tuple[YamlPath, st
     for number, one in enumerate(own.transformations):
         when, place = one.when, ("transformations", number, "when")
         if when.of_first and when.of_last:
-            yield (*place, "of_last"), "found beside of_first; give only one of them"
+            yield (*place, "of_last"), "found together with of_first; give only one of them"
         if (when.above is None) != (not when.of_first and not when.of_last):
             yield (*place, "above"), "give it together with of_first or of_last"
         for name in when.not_after:
@@ -409,8 +409,8 @@ def _faults_of_failure(
     for number, step in enumerate(rule.then):
         place = (*at, "then", number)
         if step.do not in OF_FAILURES:
-            said = unknown(step.do.value, [do.value for do in OF_FAILURES], what="step here")
-            yield (*place, "do"), said
+            text = unknown(step.do.value, [do.value for do in OF_FAILURES], what="step here")
+            yield (*place, "do"), text
         grows = step.do in (RuleVerb.GROW_MEMORY, RuleVerb.GROW_TIME)
         if grows and step.factor is None:
             yield (*place, "do"), f"{step.do.value} needs `factor`, the factor of the growth"
@@ -430,8 +430,8 @@ def _strange(
     for number, rule in enumerate(rules):
         for step, do in enumerate(rule.then):
             if do not in known:
-                said = unknown(do.value, [one.value for one in known], what="step here")
-                yield (kind, number, "then", step), said
+                text = unknown(do.value, [one.value for one in known], what="step here")
+                yield (kind, number, "then", step), text
 
 
 def _at(where: str, line: int | None) -> str:

@@ -1,4 +1,4 @@
-"""What a handler returns: a whole answer, or an answer that is streamed in parts."""
+"""The results of handlers: a whole answer, or an answer that is streamed in parts."""
 
 import asyncio
 import dataclasses
@@ -17,7 +17,7 @@ JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 BYTES: Final = "application/octet-stream"
 TEXT: Final = "text/plain"
-SEND_S: Final = 60.0  # after so long without reading, the client is given up
+SEND_S: Final = 60.0  # a client that reads nothing for this long is given up
 _PARTS_MAX: Final = 16  # read ahead for a slow client; the source waits when the queue is full
 _ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
@@ -69,10 +69,10 @@ def problem(why: Refused, *, allow: list[str] | None = None) -> HttpAnswer:
         headers.append((b"connection", b"close"))  # the next try must reach another process
     if allow is not None:
         headers.append((b"allow", ", ".join(allow).encode()))
-    told = Problem(code=why.code.value, message=why.message, field=why.field)
+    body = Problem(code=why.code.value, message=why.message, field=why.field)
     if isinstance(why, Misdirected):
-        told = Misdirection(**dataclasses.asdict(told), leader=why.leader)
-    return HttpAnswer(_encoder.encode(told), status=why.status, headers=headers)
+        body = Misdirection(**dataclasses.asdict(body), leader=why.leader)
+    return HttpAnswer(_encoder.encode(body), status=why.status, headers=headers)
 
 
 class _Gone(Exception):

@@ -15,7 +15,7 @@ from ..observe.request_ids import RequestIds
 from .answers import HttpAnswer, problem
 from .asgi import ASGIApp, AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from .body import header
-from .call import Call, Face
+from .call import Call, RouteContext
 from .direct_answers import Exchange
 from .forwarding import LeaderLink, MisdirectedRoute
 from .guards import Admit, RouteGate, trust
@@ -52,14 +52,14 @@ class _Ordinary:
 
 
 @dataclass
-class _Told:
+class _Repeats:
     """Repeated events of one route since its last log line."""
 
     times: int = 0  # since the last line
     again_at: float = 0.0
 
 
-class Front:
+class HttpApp:
     """The whole HTTP face. It is callable as ASGI 3 and needs no lifespan."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Front:
         check_room: Callable[[], Awaitable[None]] = always_room,
         spool_dir: Path | None = None,
         life: str = "r",
-        elsewhere: LeaderLink | None = None,
+        leader_link: LeaderLink | None = None,
         recognise: Recognise = nobody_new,
         log: Log = no_log,
         monotonic: Callable[[], float] = loop_time,
@@ -81,13 +81,13 @@ class Front:
         answers requests that need the leader; if it is None, this process answers all requests.
         `recognise` receives each caller before the handler runs.
         """
-        self.face = Face(spool_dir=spool_dir)
+        self.face = RouteContext(spool_dir=spool_dir)
         self._ids = RequestIds(life)
-        self._elsewhere, self._check_room, self._recognise = elsewhere, check_room, recognise
+        self._leader_link, self._check_room, self._recognise = leader_link, check_room, recognise
         self._hot: dict[str, HotRoute | MisdirectedRoute] = {
             route.path: HotRoute(one.service, gate(route.action), route.takes, route.hot)
-            if elsewhere is None
-            else MisdirectedRoute(elsewhere)
+            if leader_link is None
+            else MisdirectedRoute(leader_link)
             for one in offered
             if (route := one.route).hot is not None and route.takes is not None
         }
@@ -102,7 +102,7 @@ class Front:
             for route in [one.route]
         )
         self._log, self._monotonic = log, monotonic
-        self._deep: dict[str, _Told] = {}
+        self._deep: dict[str, _Repeats] = {}
 
     async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         status = 0
@@ -158,11 +158,11 @@ class Front:
         """Return the answer for a refusal. Hostile requests are logged, but rarely."""
         if isinstance(why, TooDeep):
             now = self._monotonic()
-            told = self._deep.setdefault(route, _Told())
-            told.times += 1
-            if now >= told.again_at:
-                self._log("nested_too_deep", route=route, times=told.times)
-                told.times, told.again_at = 0, now + TOLD_EVERY_S
+            repeats = self._deep.setdefault(route, _Repeats())
+            repeats.times += 1
+            if now >= repeats.again_at:
+                self._log("nested_too_deep", route=route, times=repeats.times)
+                repeats.times, repeats.again_at = 0, now + TOLD_EVERY_S
         return problem(why)
 
     def _find(self, method: str, path: str) -> tuple[str, ASGIApp]:
@@ -194,8 +194,8 @@ class Front:
         await answer(scope, receive, send)
 
     def _way(self, one: BoundRoute, gate: RouteGate) -> _Ordinary:
-        """Return what answers a route: its handler, or the leader's process."""
-        route, elsewhere, check_room = one.route, self._elsewhere, self._check_room
+        """Return the function that answers a route: its handler, or a request to the leader."""
+        route, leader_link, check_room = one.route, self._leader_link, self._check_room
         needs_leader, answer = route.needs_leader, one.answer
 
         async def with_room(call: Call) -> ASGIApp:
@@ -204,9 +204,9 @@ class Front:
 
         if route.creates:
             answer = with_room
-        if elsewhere is None or needs_leader is False:
+        if leader_link is None or needs_leader is False:
             return _Ordinary(route.path, gate(route.action), answer)
-        hand_on = partial(elsewhere.hand_on, lasts=route.lasts)
+        hand_on = partial(leader_link.hand_on, lasts=route.lasts)
         if needs_leader is True:
             return _Ordinary(route.path, gate(route.action), hand_on)
 
@@ -232,7 +232,7 @@ def _erred(number: str) -> HttpAnswer:
 
 
 def _away() -> HttpAnswer:
-    """Return the answer while the store cannot be reached, or while this process ends for it.
+    """Return the answer while the store cannot be reached, or this process ends for that reason.
 
     The reason goes to the log only, because it names machines.
     """

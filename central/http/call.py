@@ -29,7 +29,7 @@ LARGE_AT_ONCE_MAX: Final = 2  # submissions held whole in memory; others wait on
 
 
 @dataclass(frozen=True)
-class Face:
+class RouteContext:
     """The state that all requests share."""
 
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,7 +53,7 @@ class Call:
 
     def __init__(
         self,
-        face: Face,
+        face: RouteContext,
         scope: AsgiScope,
         receive: AsgiReceive,
         caller: object,

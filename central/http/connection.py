@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from pilotage.proto.problems import Code
 
-from ..anonymous_connections import Stranger, Strangers
+from ..anonymous_connections import AnonymousConnection, AnonymousConnections
 from .direct_answers import Exchange
 from .known_heads import AsgiScope, KnownHeads
 
@@ -131,7 +131,7 @@ class LimitedConnection(HttpToolsProtocol):
     def __init__(
         self,
         *args: Any,
-        strangers: Strangers,
+        strangers: AnonymousConnections,
         answer: Answered | None = None,
         hot: Container[str] = (),
         **named: Any,
@@ -142,7 +142,7 @@ class LimitedConnection(HttpToolsProtocol):
         """
         super().__init__(*args, **named)
         self._strangers, self._answer = strangers, answer
-        self.stranger: Stranger | None = None  # None after a valid token
+        self.stranger: AnonymousConnection | None = None  # None after a valid token
         self._in_head = True
         self._moved = False  # whether the last read had body bytes, or ended a head or message
         self._still_bytes = 0  # read since then; the parser may hold them
@@ -311,7 +311,7 @@ class LimitedConnection(HttpToolsProtocol):
     def _refuse(self, answer: bytes) -> None:
         if self.transport.is_closing():
             return
-        if self._in_head and not self._has_request():  # else it would look like another's answer
+        if self._in_head and not self._has_request():  # not in place of another answer
             self.transport.write(answer)
         self.transport.close()
 

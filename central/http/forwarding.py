@@ -124,7 +124,7 @@ class LeaderLink:
         if content is None or isinstance(content, bytes):
             has_come.set()
         else:
-            content = _told_of(content, has_come)
+            content = _signalling(content, has_come)
         query = scope["query_string"].decode("latin-1")
         path = scope["raw_path"].decode("latin-1")
         request = client.build_request(
@@ -222,7 +222,7 @@ async def _parts(response: "httpx.Response") -> AsyncIterator[bytes]:
         yield part
 
 
-async def _told_of(parts: AsyncIterator[bytes], has_come: asyncio.Event) -> AsyncIterator[bytes]:
+async def _signalling(parts: AsyncIterator[bytes], has_come: asyncio.Event) -> AsyncIterator[bytes]:
     async for part in parts:
         yield part
     has_come.set()
@@ -259,13 +259,13 @@ def _handed(headers: Any, *, without: Sequence[bytes] = ()) -> Headers:
 class MisdirectedRoute:
     """A hot route of a process that does not lead."""
 
-    def __init__(self, elsewhere: LeaderLink) -> None:
-        self._elsewhere = elsewhere
+    def __init__(self, leader_link: LeaderLink) -> None:
+        self._leader_link = leader_link
 
     async def exchange(self, exchange: Exchange) -> bytes:
         """Refuse. Raises Misdirected."""
-        raise self._elsewhere.misdirected()
+        raise self._leader_link.misdirected()
 
     async def serve(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         """Answer one ASGI request."""
-        await problem(self._elsewhere.misdirected())(scope, receive, send)
+        await problem(self._leader_link.misdirected())(scope, receive, send)

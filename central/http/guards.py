@@ -1,4 +1,4 @@
-"""Who calls, and whether the call is permitted: checked before the body is read."""
+"""Identifies the caller and checks the permission, before the body is read."""
 
 from collections.abc import Callable
 from typing import Any

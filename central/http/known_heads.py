@@ -82,12 +82,12 @@ def _parts(data: bytes) -> _Parts | None:
 
 
 def _is_usual(headers: Iterable[tuple[bytes, bytes]], parts: _Parts) -> bool:
-    """Whether the parser saw each value once, and no other header changes where the body ends."""
-    told = [(name, value) for name, value in headers]
-    names = [name for name, _ in told]
+    """Return whether each value occurs once, and no other header changes where the body ends."""
+    pairs = [(name, value) for name, value in headers]
+    names = [name for name, _ in pairs]
     return (
         names.count(b"content-length") == names.count(b"authorization") == 1
-        and (b"content-length", parts.length) in told
-        and (b"authorization", parts.token) in told
+        and (b"content-length", parts.length) in pairs
+        and (b"authorization", parts.token) in pairs
         and not _UNUSUAL & set(names)
     )

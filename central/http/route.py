@@ -1,4 +1,4 @@
-"""What a route is, and how a subject declares the routes of its service."""
+"""Routes, and the way in which a subject declares the routes of its service."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -47,13 +47,13 @@ class BoundRoute:
 
     async def answer(self, call: Call) -> ASGIApp:
         """Decode the query or the body, call the handler, encode its answer. Raises Refused."""
-        route, told = self.route, dict[str, Any]()
+        route, arguments = self.route, dict[str, Any]()
         assert route.handler is not None
         if route.query is not None:
-            told["query"] = call.query(route.query)
+            arguments["query"] = call.query(route.query)
         if route.reads_body and route.takes is not None:
-            told["body"] = await call.read(route.takes)
-        given = await route.handler(self.service, call, **told)
+            arguments["body"] = await call.read(route.takes)
+        given = await route.handler(self.service, call, **arguments)
         if given is None:
             return nothing()
         return given if isinstance(given, HttpAnswer | StreamedAnswer) else encoded(given)

@@ -9,8 +9,8 @@ from typing import Final, cast
 
 import uvicorn
 
-from ..anonymous_connections import PART, Strangers
-from .app import Front
+from ..anonymous_connections import PART, AnonymousConnections
+from .app import HttpApp
 from .connection import LimitedConnection
 
 CONNECTIONS_MAX: Final = 20_000
@@ -31,7 +31,7 @@ class HttpServer:
 
     def __init__(
         self,
-        front: Front,
+        front: HttpApp,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -48,7 +48,7 @@ class HttpServer:
         0 means a fixed part of `connections_max`. `listener` is a bound socket, which the caller
         closes.
         """
-        strangers = Strangers(strangers_max or max(1, connections_max // PART))
+        strangers = AnonymousConnections(strangers_max or max(1, connections_max // PART))
         self.front = front
         self._socket = bound(host, port) if listener is None else listener.dup()
         self._port = int(self._socket.getsockname()[1])

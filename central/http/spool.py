@@ -10,7 +10,7 @@ from typing import IO, Final
 
 from ..errors import NoSpace
 
-HELD_BYTES: Final = 1 << 20  # of one body in memory; more goes to the disk
+HELD_BYTES: Final = 1 << 20  # of one body in memory; the rest is on the disk
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

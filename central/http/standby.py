@@ -17,7 +17,7 @@ from pilotage.proto.api.jobs import Health
 from pilotage.proto.messages import FOLLOWS
 from pilotage.proto.problems import Code
 
-from ..anonymous_connections import PART, Strangers
+from ..anonymous_connections import PART, AnonymousConnections
 from ..errors import Misdirected, Refused
 from ..observe.metrics import MEDIA, MetricsPage
 from ..ports import Clock
@@ -68,7 +68,7 @@ class StandbyServer:
         tls_key: str,
         leader: Callable[[], str | None],
         clock: Clock,
-        elsewhere: LeaderLink,
+        leader_link: LeaderLink,
         connections_max: int = CONNECTIONS_MAX,
         strangers_max: int = 0,
     ) -> None:
@@ -77,15 +77,15 @@ class StandbyServer:
         `elsewhere` forwards requests to the leader; the caller closes it. The limits are those of
         `HttpServer`. This process checks no tokens, so all callers count as strangers.
         """
-        self._leader, self._clock, self._elsewhere = leader, clock, elsewhere
+        self._leader, self._clock, self._leader_link = leader, clock, leader_link
         self._since = clock.monotonic()
         self.listener = bound(host, port)  # the caller closes it
         self.port = int(self.listener.getsockname()[1])
         self._is_over = False
-        self._handed_on = Strangers(HANDED_ON_MAX)
+        self._handed_on = AnonymousConnections(HANDED_ON_MAX)
         connection = partial(
             _Abortable,
-            strangers=Strangers(strangers_max or max(1, connections_max // PART)),
+            strangers=AnonymousConnections(strangers_max or max(1, connections_max // PART)),
             is_over=lambda: self._is_over,
         )
         self._server = QuietServer(
@@ -167,7 +167,7 @@ class StandbyServer:
         answer: ASGIApp
         try:
             try:
-                answer = await self._elsewhere.pass_on(scope, receive)
+                answer = await self._leader_link.pass_on(scope, receive)
             except Refused as why:
                 answer = problem(why)
             await answer(scope, receive, send)

@@ -109,7 +109,7 @@ class Verifier:
         self._cache[digest] = verified
 
     def _sweep(self) -> None:
-        """Drop expired tokens. The next sweep follows after as many new tokens as are left."""
+        """Drop expired tokens. The next sweep follows after as many new tokens as now remain."""
         now = self._clock.wall()
         self._cache = {key: one for key, one in self._cache.items() if one.expires_at > now}
         self._of_pilot = {key: one for key, one in self._of_pilot.items() if one in self._cache}

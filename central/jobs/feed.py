@@ -1,6 +1,6 @@
 """The stream of events that submitters and the portal follow. Events are hints only.
 
-To publish an event costs the same for one follower as for a thousand. The event is stored once for
+Publishing an event costs the same for one follower as for a thousand. The event is stored once for
 each reach that covers it. Followers fetch new events from their reach, encoded once for all.
 """
 

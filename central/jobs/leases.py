@@ -113,7 +113,7 @@ class LeaseTable:
             del self._by_job[lease.job]
         name = lease.job << EPOCH_BITS | lease.epoch
         looks = self._looks.get(lease.look_at)
-        if looks is not None:  # most attempts end long before; kept, they would fill the memory
+        if looks is not None:  # most attempts end long before: do not keep them in memory
             looks.pop(name, None)
             if not looks:
                 del self._looks[lease.look_at]

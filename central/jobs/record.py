@@ -228,7 +228,7 @@ def change(session: Session, changes: Sequence[AttemptChange]) -> list[bool]:
     ended: dict[int, tuple[object, ...]] = {}  # rows of jobs, not written yet
     for i in sorted(range(len(changes)), key=lambda i: changes[i].job_id):
         one = changes[i]
-        if one.job_id in ended:  # this change depends on the job's row after the earlier one
+        if one.job_id in ended:  # this change must see the job's row after the earlier change
             _end_jobs(session, ended)
         if isinstance(one, AttemptResult) and one.publication is not None:
             one, won[i] = end_with_files(session, one, partial(_write_end, session))

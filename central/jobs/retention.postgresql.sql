@@ -1,5 +1,5 @@
 -- name: still_ended
--- Of the jobs to remove, return those that nobody has rescheduled since.
+-- Return the jobs to remove that nobody has rescheduled since.
 SELECT j.job_id, j.class_id, j.state, j.submission_id, j.deleted
   FROM json_array_elements(:jobs::json) AS g(value)
   JOIN job AS j ON j.job_id = (g.value ->> 0)::bigint

@@ -1,10 +1,10 @@
 """Decides whether the wall clock may be trusted for removals by age. Pure."""
 
 JUMP_S = 3_600.0  # more than any time service corrects at once
-DOUBT_S = 86_400.0  # no removal by age for so long after a jump: an operator may correct the clock
+DOUBT_S = 86_400.0  # no removal by age for this time after a jump, so that people can correct it
 
 
-class Steadiness:
+class ClockTrust:
     """Compares the wall clock with the monotonic clock."""
 
     def __init__(self, wall: float, monotonic: float) -> None:

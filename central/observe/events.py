@@ -53,7 +53,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "submitted_again": frozenset({"submission", "owner"}),
     # a job was given to a pilot
     "matched": frozenset({"job", "epoch", "pilot"}),
-    # a job could not be described to a pilot: it fails, other jobs go on
+    # a job could not be described to a pilot: it fails, other jobs continue
     "order_failed": frozenset({"job", "pilot", "error"}),
     # the central took a result
     "attempt_ended": frozenset({"job", "epoch", "pilot", "how", "state"}),
@@ -111,7 +111,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "sweeps_wait": frozenset({"why"}),
     # rules pause: the store refuses their orders
     "rules_wait": frozenset({"why"}),
-    # a user removed files from the catalogue; their bytes go later
+    # a user removed files from the catalogue; their bytes are removed later
     "files_removed": frozenset({"count", "first", "who"}),
     # a quota stops new tasks until it has room
     "transformation_waits": frozenset({"transformation", "name", "why"}),
@@ -133,7 +133,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "pilots_submitted": frozenset({"site", "element", "pilots", "refused"}),
     # a submitted pilot ended before it asked for work; its output is kept if available
     "pilot_failed": frozenset({"pilot", "site", "element", "why"}),
-    # an operator ended a pilot; `trouble` says why its element did not
+    # an operator ended a pilot; `trouble` has the reason if its element did not
     "pilot_killed": frozenset({"pilot", "site", "why", "trouble"}),
     # an operator banned, drained or enabled a site or an element
     "site_said": frozenset({"place", "what", "who", "why"}),

@@ -99,10 +99,10 @@ METRICS: Final[dict[str, Metric]] = {
         "counter", (), "submissions from other processes, queued here"
     ),
     "pilotage_others_lag_seconds": Metric(
-        "gauge", (), "longest wait of submissions from other processes at the last look", "P3"
+        "gauge", (), "longest wait of submissions from other processes at the last poll", "P3"
     ),
     "pilotage_others_unseen_seconds": Metric(
-        "gauge", (), "since that look; above 5 the store is not read", "P3"
+        "gauge", (), "time since that poll; above 5 s polling has stopped", "P3"
     ),
     "pilotage_failover_decisions_total": Metric(
         "counter",

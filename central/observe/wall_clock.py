@@ -1,16 +1,16 @@
 """Watches the wall clock for all parts that remove things by age."""
 
 from ..ports import Clock
-from .clock_trust import Steadiness
+from .clock_trust import ClockTrust
 from .events import Log
 
 
-class Wall:
+class WallClockWatch:
     """Compares both clocks of the machine, and logs when it begins to doubt the wall clock."""
 
     def __init__(self, clock: Clock, log: Log) -> None:
         self._clock, self._log = clock, log
-        self._steady = Steadiness(clock.wall(), clock.monotonic())
+        self._steady = ClockTrust(clock.wall(), clock.monotonic())
 
     def begin_from(self, seen: float) -> None:
         """Compare the clock with `seen`, the time of the store's last write before this start."""

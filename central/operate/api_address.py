@@ -20,13 +20,13 @@ def url_of(http: HttpSettings, port: int) -> str:
 
 
 def only_here(url: str) -> bool:
-    """Whether a URL names the local machine, wherever it is used."""
+    """Return whether a URL names the local machine, wherever it is used."""
     host = urlsplit(url).hostname or ""
     return host.startswith(_HERE) or host in _ANY
 
 
 def readable_by_others(http: HttpSettings) -> bool:
-    """Whether tokens may cross a network in clear text; a proxy with TLS sets `http.url`."""
+    """Return whether tokens may cross a network in clear text; a proxy with TLS sets `http.url`."""
     secure = http.tls_certificate or http.url.startswith("https://")
     return not secure and not http.host.startswith(_HERE)
 
@@ -57,7 +57,7 @@ def check_urls(http: HttpSettings, bus: BusSettings) -> None:
 
 
 def is_url(url: str, schemes: tuple[str, str]) -> bool:
-    """Whether a URL has a host and one of two schemes."""
+    """Return whether a URL has a host and one of two schemes."""
     try:
         parts = urlsplit(url)
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0

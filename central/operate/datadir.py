@@ -31,12 +31,12 @@ class DataDirUnusable(Exception):
     """The data directory cannot be created or written."""
 
     def __init__(self, data: Path, why: OSError) -> None:
-        said = f"cannot be written: {why.strerror}"
+        text = f"cannot be written: {why.strerror}"
         if isinstance(why, (FileExistsError, NotADirectoryError)):
-            said = "is a file or below one: a folder is needed"
+            text = "is a file or below one: a folder is needed"
         elif why.filename and Path(why.filename) != data:
-            said = f"{why.filename}: {said}"
-        super().__init__(f"--data {data}: {said}")
+            text = f"{why.filename}: {text}"
+        super().__init__(f"--data {data}: {text}")
         self.errno = why.errno
 
 
@@ -66,11 +66,11 @@ def check_whole(data: Path, *, used: Path) -> None:
         )
     # If the central of a database never started on this disk, its keys look the same.
     do = f"is its store in a database? Then {name_it}. Is a disk not mounted? Else restore a backup"
-    raise StoreGone(data, f"it has keys, but {STORE_FILE} is gone", do)
+    raise StoreGone(data, f"it has keys, but {STORE_FILE} is missing", do)
 
 
 def _has_database(data: Path) -> bool:
-    """Whether a central with its store in a database has locked the data directory."""
+    """Return whether a central with its store in a database has locked the data directory."""
     try:
         return (data / LOCK_FILE).read_text() != ""
     except (OSError, UnicodeDecodeError):
@@ -172,7 +172,7 @@ def announce(data: Path, running: CentralProcess) -> None:
 
 
 def withdraw(data: Path, pid: int) -> None:
-    """Remove `central.json`, unless it is of another process."""
+    """Remove `central.json`, unless it belongs to another process."""
     said = running_on(data)
     if said is None or said.pid == pid:
         (data / RUNNING_FILE).unlink(missing_ok=True)

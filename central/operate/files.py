@@ -165,7 +165,7 @@ class RealBlobs:
             file.close()
 
     async def untouched(self, before: float) -> AsyncIterator[list[str]]:
-        """Yield hashes of blobs that were neither stored nor asked about since `before`."""
+        """Yield hashes of blobs that were neither stored nor requested since `before`."""
         await asyncio.to_thread(self._tidy)
         for folder in await asyncio.to_thread(
             lambda: sorted(self._folder.glob("[0-9a-f][0-9a-f]"))

@@ -36,7 +36,7 @@ class SetBack(StoreError):
     ) -> None:
         first = "It is empty: restore the backup first. " if is_empty else ""
         super().__init__(
-            f"it was set back: its next {name} would be {stands}, and {stood} was reached. "
+            f"it was set back: its next {name} would be {stands}, but {stood} was reached before. "
             f"{first}If it is the wrong database, correct store.url. If the tools of its database "
             "restored it, give it a new generation and new ids first "
             f"(docs/operations/postgresql.md). If its data is not needed, remove {file}"
@@ -54,8 +54,8 @@ class HighWater:
     async def check(self, ask: Callable[[], Awaitable[Mapping[str, int] | None]]) -> None:
         """Compare the store's ids with the mark, if there is one. Raises SetBack, OSError.
 
-        `ask` returns None if the store does not answer. An unreadable mark is ignored: the store
-        counts. The mark is read first: the leader may raise it, but never above the store.
+        `ask` returns None if the store does not answer. An unreadable mark is ignored. The mark is
+        read first: the leader may raise it, but never above the store.
         """
         self._kept = self._read()
         given = await ask() if self._kept else None

@@ -56,7 +56,7 @@ async def wait_for_lead(
     If not `patient`, fail when the first read fails; a read that is only slow is repeated in any
     case. Raises StoreError. `now` must also run while the machine is suspended.
     """
-    told = ""
+    logged = ""
     while True:
         sent, why = now(), ""
         try:
@@ -77,9 +77,9 @@ async def wait_for_lead(
             standing.granted(sent)
             log("lead_taken", term=taken.term)
             return HeldLead(taken, standing)
-        if why and why != told:
+        if why and why != logged:
             log("lead_unknown", why=why)
-        told = why
+        logged = why
         await clock.sleep(TAKE_EVERY_S)
 
 

@@ -17,7 +17,7 @@ from .process import tied
 
 @dataclass(frozen=True)
 class PilotPlan:
-    """How to start a pilot: its offer and its users.
+    """The plan of a pilot to start: its offer and its users.
 
     For values in `told` that are empty, zero or missing, the pilot uses its own detection.
     """

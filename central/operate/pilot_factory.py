@@ -5,8 +5,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from ..dispatch.demand import WaitingWork
-from ..dispatch.live_pilots import PilotCrew
+from ..dispatch.demand import WaitingJobs
+from ..dispatch.live_pilots import LivePilotService
 from ..factory.commands import Commands
 from ..factory.credentials.credential_expiry import KnownCredential
 from ..factory.credentials.sources import source
@@ -14,9 +14,9 @@ from ..factory.drivers import Tools
 from ..factory.element_book import ElementBook
 from ..factory.element_watch import WatchedElement
 from ..factory.factory import Factory, FactoryConfig
-from ..factory.pilot_requests import Origin
+from ..factory.pilot_requests import PilotDefaults
 from ..factory.planning.plans import PlanBounds
-from ..factory.site_checks import Checks
+from ..factory.site_checks import SiteChecks
 from ..factory.site_files.sites import ElementEntry
 from ..factory.spawned_commands import spawned
 from ..factory.view import ElementsView
@@ -35,8 +35,8 @@ async def keep_pilots(
     data: Path,
     settings: Settings,
     store: Store,
-    work: WaitingWork,
-    crew: PilotCrew,
+    work: WaitingJobs,
+    crew: LivePilotService,
     view: ElementsView,
     url: str,
     pilot_sh: Callable[[], str],
@@ -75,10 +75,10 @@ async def keep_pilots(
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look_again)
         script = await asyncio.to_thread(pilot_sh)
         hide = _hidden(data)
-        view.checks = checks = Checks(
+        view.checks = checks = SiteChecks(
             book=book,
             store=store,
-            origin=Origin(communities[0], url, script, hide, made_by="site check"),
+            origin=PilotDefaults(communities[0], url, script, hide, made_by="site check"),
             has_asked=has_asked,
             held=view.held,
             clock=clock,
@@ -95,7 +95,7 @@ async def keep_pilots(
             clock=clock,
             randomness=randomness,
             log=log,
-            terms=FactoryConfig(
+            config=FactoryConfig(
                 communities=communities,
                 central_url=url,
                 pilot_sh=script,

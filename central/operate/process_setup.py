@@ -112,20 +112,20 @@ async def open_ground(
 
 
 def open_server(
-    ground: ProcessSetup,
+    setup: ProcessSetup,
     services: ApiServices,
     *,
     recognise: Recognise,
-    elsewhere: LeaderLink | None = None,
+    leader_link: LeaderLink | None = None,
     listener: socket.socket | None = None,
 ) -> tuple[HttpServer, Handout]:
     """Open the server of the API. `listener` is already bound. Raises BadSetting."""
-    data, http, world = ground.data, ground.settings.http, ground.world
+    data, http, world = setup.data, setup.settings.http, setup.world
 
     def url() -> str:
         return url_of(http, server.port)  # a free port is known only after it was bound
 
-    handout = Handout(ground.bundle, ground.signer, url)
+    handout = Handout(setup.bundle, setup.signer, url)
     issuer = ElementIssuer(
         data, url, disk=RealDisk(), clock=world.clock, randomness=world.randomness
     )
@@ -134,10 +134,10 @@ def open_server(
         handouts=Handouts(
             version=__version__,
             pilot_files=partial(asyncio.to_thread, handout.files),
-            client_wheel=partial(asyncio.to_thread, WheelHandout(ground.bundle).wheel),
+            client_wheel=partial(asyncio.to_thread, WheelHandout(setup.bundle).wheel),
             element_issuer=partial(asyncio.to_thread, issuer.published),
         ),
-        elsewhere=elsewhere,
+        leader_link=leader_link,
         recognise=recognise,
         spool_dir=data,
         life=f"{int(world.clock.wall()):x}",

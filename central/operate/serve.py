@@ -18,7 +18,7 @@ from msgspec.structs import replace as replaced
 from pilotage.proto.job_states import JobState
 
 from ..app.central import Central, build
-from ..dispatch.demand import WaitingWork
+from ..dispatch.demand import WaitingJobs
 from ..dispatch.limits import Policy
 from ..factory.file_reader import ReaderThread
 from ..factory.site_files.sites import SiteBook, read_sites
@@ -267,13 +267,13 @@ async def serve(
         await _lead(place, settings, None, policy, clock=clock, log=log, ready=ready, waits=waits)
         return
     seen = KnownLeader()
-    elsewhere = LeaderLink(
+    leader_link = LeaderLink(
         seen.url,
         log,
         verify=trusted(settings.http),
         passed_bytes_max=settings.sandbox.blob_bytes_max + SMALL_MAX,
     )
-    standby = _standby_server(settings.http, seen, elsewhere, clock)
+    standby = _standby_server(settings.http, seen, leader_link, clock)
     try:
         async with asyncio.TaskGroup() as tasks:
             answering = tasks.create_task(standby.run())
@@ -291,7 +291,7 @@ async def serve(
                 )
     finally:
         standby.listener.close()
-        await elsewhere.close()
+        await leader_link.close()
         await leaders.close()
 
 
@@ -303,7 +303,7 @@ def _leaders(settings: Settings) -> Leaders | None:
 
 
 def _standby_server(
-    http: HttpSettings, seen: KnownLeader, elsewhere: LeaderLink, clock: Clock
+    http: HttpSettings, seen: KnownLeader, leader_link: LeaderLink, clock: Clock
 ) -> StandbyServer:
     try:
         return StandbyServer(
@@ -312,7 +312,7 @@ def _standby_server(
             tls_certificate=http.tls_certificate,
             tls_key=http.tls_key,
             leader=seen.url,
-            elsewhere=elsewhere,
+            leader_link=leader_link,
             clock=clock,
             connections_max=http.connections_max,
             strangers_max=http.strangers_max,
@@ -441,7 +441,7 @@ async def _keep_pilots(
         data=place.data,
         settings=settings,
         store=started.store,
-        work=WaitingWork(memory.queue, memory.places, memory.pilots),
+        work=WaitingJobs(memory.queue, memory.places, memory.pilots),
         crew=started.central.crew,
         view=started.central.elements,
         url=url,
@@ -510,7 +510,7 @@ async def _started(
         if settings.store.url:
             await check_keys(place.data, store)
         await high_water.begin(store)
-        ground = await open_ground(
+        setup = await open_ground(
             place.data,
             settings,
             store,
@@ -520,10 +520,10 @@ async def _started(
             leadership=held.standing if held is not None else ALONE,
             policy=policy,
         )
-        central = build(ground.world, ground.tokens, settings)
+        central = build(setup.world, setup.tokens, settings)
         recognise = central.memory.owners.recognise if settings.store.url else nobody_new
         server, handout = open_server(
-            ground, central.services, recognise=recognise, listener=place.listener
+            setup, central.services, recognise=recognise, listener=place.listener
         )
         central.memory.places.isolating = await isolating_in(sites_of(place, settings))
         await central.recover(JOBS_S)
@@ -533,7 +533,7 @@ async def _started(
     except BaseException:
         await store.close()
         raise
-    return _Started(store, ground.world.bus, central, server, handout, high_water)
+    return _Started(store, setup.world.bus, central, server, handout, high_water)
 
 
 def sites_of(place: ServeOptions, settings: Settings) -> Path:

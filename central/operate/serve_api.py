@@ -144,12 +144,12 @@ async def _started(
 
     await high_water.check(partial(store.read, job_records.ids_given))
     await high_water.begin(store, leads=False)
-    ground = await open_ground(data, settings, store, clock=clock, log=log, leads=False)
-    central = build_api(ground.world, ground.tokens, settings, leader)
-    elsewhere = LeaderLink(central.leader.url, log, verify=trusted(settings.http))
-    closing.push_async_callback(elsewhere.close)
+    setup = await open_ground(data, settings, store, clock=clock, log=log, leads=False)
+    central = build_api(setup.world, setup.tokens, settings, leader)
+    leader_link = LeaderLink(central.leader.url, log, verify=trusted(settings.http))
+    closing.push_async_callback(leader_link.close)
     recognise = central.owners.recognise
-    server, _ = open_server(ground, central.services, elsewhere=elsewhere, recognise=recognise)
+    server, _ = open_server(setup, central.services, leader_link=leader_link, recognise=recognise)
     await central.begin()
     return _Started(store, central, server, high_water)
 

@@ -1,6 +1,6 @@
 """Public routes of the pilot's file, its signature and the script that fetches it.
 
-They need no token: a new pilot has none, and the files are no secret. Their signature protects
+They need no token: a new pilot has none, and the files are not secret. Their signature protects
 them.
 """
 

@@ -45,7 +45,7 @@ OTHER: Final = "other"
 _ONE_LINE: Final = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
-class Allowance:
+class LogBudget:
     """A rate limit for the log of each pilot. Pure: the allowance grows again with time."""
 
     def __init__(self, pilots_max: int = 100_000) -> None:
@@ -113,7 +113,7 @@ class PilotLogService:
         self._store, self._pilots, self._queries = store, memory.pilots, queries
         self._told = memory.told
         self._room, self._clock, self._settings = room, clock, settings
-        self._allowance = Allowance()
+        self._allowance = LogBudget()
         self._kept = 0  # parcels since the last check of the total size
 
     # -- pilots ---------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ class PilotLogService:
 
 
 def fits(line: LogLine, wanted: PilotLogFilter) -> bool:
-    """Whether a line of a matching parcel matches the filter too."""
+    """Return whether a line of a matching parcel matches the filter too."""
     if wanted.job is not None and line.job != wanted.job:
         return False
     if wanted.warnings and not line.warning:

@@ -221,7 +221,7 @@ class Pilots:
             self._count(gone, gone.state, -1)
 
     def run_at(self, site: str, host: str) -> bool:
-        """Whether a pilot on this host accepts jobs."""
+        """Return whether a pilot on this host accepts jobs."""
         return self._running_at[site, host] > 0
 
     def _count(self, presence: Presence, state: PilotState, change: int) -> None:

@@ -64,7 +64,7 @@ class LogSearch(_Record, frozen=True):
     since: float = 0.0  # parcels that came at this time or later
 
     def fits(self, source: LogSource) -> bool:
-        """Whether a source matches the search."""
+        """Return whether a source matches the search."""
         return (
             self.community in (None, source.community)
             and self.pilot in ("", source.pilot)

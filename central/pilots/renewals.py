@@ -1,4 +1,4 @@
-"""Rotates the renewal secret of a pilot at each use. Use of one secret by two ends the pilot.
+"""Rotates the renewal secret of a pilot at each use. If two processes use one, the pilot ends.
 
 The text of a secret has its number, so a used secret is still recognized as genuine. A pilot draws
 one nonce for each secret, and writes it to its journal before it sends it. So an honest pilot
@@ -65,8 +65,8 @@ class Renewals:
     ) -> tuple[PilotRow, str]:
         """Use a secret. Return the pilot's row and its next secret.
 
-        With `may_stay` a full store is no error: the returned secret is empty then, and the pilot
-        uses the same secret and nonce again. Raises Refused: BAD_TOKEN, USED_SECRET (a late
+        With `may_stay` a full store is not an error: the returned secret is empty then, and the
+        pilot uses the same secret and nonce again. Raises Refused: BAD_TOKEN, USED_SECRET (a late
         copy), OLD_SESSION (the pilot has ended, or this use ends it), OTHER_STORE.
         """
         row = await self._store.read(pilot_records.pilot, pilot)

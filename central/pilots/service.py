@@ -99,7 +99,7 @@ class PilotService:
     # -- messages of pilots ---------------------------------------------------------------------
 
     async def register(self, message: Register) -> Registered:
-        """Register a pilot by its one-use secret. The same (secret, nonce) gives it again."""
+        """Register a pilot by its one-use secret. The same (secret, nonce) returns it again."""
         _check_protocol(message.protocol)
         # Derived from the message: a late copy must not change the pilot's first secret.
         unnumbered = self._tokens.renewal_secret(message.secret, message.nonce)
@@ -218,7 +218,7 @@ class PilotService:
                     tasks.create_task(self._bus.add_login(one.community, one.pilot, password))
 
     def willed(self, caller: PilotCaller) -> None:
-        """Withdraw a pilot's parked offer after its last will. Nothing else ends (PROTOCOL C6)."""
+        """Withdraw a pilot's parked offer after its last will. Leases do not end (PROTOCOL C6)."""
         self._moves.withdraw(caller.pilot)
 
     # -- people ---------------------------------------------------------------------------------
@@ -329,9 +329,11 @@ class PilotService:
         elif row.state in FINAL:
             ended = f"{row.state.value}: {row.reason}"
             raise Refused(Code.ILLEGAL_STATE, f"pilot {pilot} has already ended as {ended}")
-        told = await self._hurry(pilot, why) if row.state not in FINAL else False
+        is_ordered = await self._hurry(pilot, why) if row.state not in FINAL else False
         kept = await self._store.read(slot_records.slot_output, pilot)
         trouble = "no factory has submitted it: end it on the node where you started it"
+        if row.registered_at is None:
+            trouble = "it never registered, and now its secret is void"
         if kept is not None:
             trouble = "it has not reported the batch job's id yet"
             if kept.slot is not None:
@@ -340,7 +342,7 @@ class PilotService:
         return PilotEnded(
             pilot=pilot,
             state=(await self._row(caller, pilot)).state,
-            told=told,
+            told=is_ordered,
             cancelled=not trouble,
             trouble=trouble,
         )

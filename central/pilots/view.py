@@ -56,12 +56,12 @@ def pilot_view(
         registered_at=shown(row.registered_at),
         made_at=shown(row.made_at),
         ended_at=shown(row.ended_at),
-        **_said(row, PilotRow),
-        **_said(offer, Offer),
-        **_said(node, Node),
+        **_copied_fields(row, PilotRow),
+        **_copied_fields(offer, Offer),
+        **_copied_fields(node, Node),
     )
 
 
-def _said(it: object, kind: type[PilotRow | Offer | Node]) -> dict[str, Any]:
+def _copied_fields(it: object, kind: type[PilotRow | Offer | Node]) -> dict[str, Any]:
     """Return the fields that the view copies from `it`, which has the fields of `kind`."""
     return {name: getattr(it, name) for name in _SHOWN & kind.__annotations__.keys()}

@@ -44,11 +44,11 @@ def productions(
     `act` carries out an action on jobs. `last_line` reads the last line of an attempt's standard
     error. `unfit` says why no pilot fits the jobs of a transformation.
     """
-    knowledge = ProductionCache(store, clock)
+    cache = ProductionCache(store, clock)
     cleaning = Cleaning(store=store, catalogue=store, act=act)
     watching = ProductionWatch(
         store=store,
-        knowledge=knowledge,
+        cache=cache,
         cleaning=cleaning,
         touch=made.engine.touch,
         unfit=unfit,
@@ -60,8 +60,8 @@ def productions(
         store=store,
         catalogue=store,
         owners=owners,
-        knowledge=knowledge,
-        views=Views(store=store, knowledge=knowledge, owners=owners, clock=clock, unfit=unfit),
+        cache=cache,
+        views=Views(store=store, cache=cache, owners=owners, clock=clock, unfit=unfit),
         steering=ProductionControl(store=store, act=act, touch=made.engine.touch, clock=clock),
         check_rules=check_rules,
         storages=storages,

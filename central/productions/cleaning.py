@@ -18,7 +18,7 @@ from .record import ProductionRow, StepRow
 
 KILLED: Final = 250  # jobs that are killed at once
 JOBS: Final = 100  # jobs whose files are read at once
-FILES_MAX: Final = JOBS * OUTPUTS_MAX  # the most files that so many jobs have made
+FILES_MAX: Final = JOBS * OUTPUTS_MAX  # the most files that this number of jobs has made
 TOGETHER: Final = 250  # files of one transaction, so that other writers do not wait long
 FAR: Final = 32_503_680_000.0  # the year 3000: nothing checks this expiry
 
@@ -37,7 +37,7 @@ class Cleaning:
     async def kill(self, row: ProductionRow, steps: Sequence[StepRow]) -> AsyncGenerator[int]:
         """Kill the unfinished jobs, last steps first; yield the number after each slice.
 
-        New tasks cannot come: all steps are Cleaning.
+        No new tasks are made, because all steps are Cleaning.
         """
         reason = f"production {row.name} is cleaned"
         for one in reversed(steps):

@@ -14,7 +14,7 @@ from typing import Final
 SAMPLES_MAX: Final = 240  # samples kept for one production
 LATE: Final = 0.5  # the last part of the time since the first progress; it gives the speed
 PIECES: Final = 8
-PIECES_MIN: Final = 3  # fewer pieces tell nothing
+PIECES_MIN: Final = 3  # fewer pieces show nothing
 SAMPLES_MIN: Final = 4
 Z: Final = 1.28  # 8 of 10 ends are in the interval
 # least part of the time left, even at a steady speed: the end is not like the middle
@@ -35,7 +35,7 @@ class ProgressPoint:
 
 @dataclass(frozen=True)
 class Estimate:
-    """When a production will be complete (wall clock): the likely time, and an 80 % interval."""
+    """The expected end of a production (wall clock): the likely time, and an 80 % interval."""
 
     at: float
     low: float
@@ -59,7 +59,7 @@ def estimate(
     since = begin + (end - begin) * (1.0 - LATE)
     rates = _rates(known, since, end)
     mean = fmean(rates)
-    if mean <= 0.0 or _stands(known, moved, now):
+    if mean <= 0.0 or _is_stalled(known, moved, now):
         return None
     left, late = 1.0 - known[-1].progress, now - end
     piece = (end - since) / len(rates)
@@ -85,7 +85,7 @@ def kept(samples: Sequence[ProgressPoint], new: ProgressPoint) -> list[ProgressP
 def _on_one_scale(samples: Sequence[ProgressPoint]) -> list[ProgressPoint]:
     """Return samples as if all of today's work had been known from the start.
 
-    If progress fell, more work had come: earlier work is then a smaller part of the whole.
+    If progress fell, work was added, so that earlier work is a smaller part of the whole.
     """
     found: list[ProgressPoint] = []
     scale = 1.0
@@ -117,7 +117,7 @@ def _at(samples: Sequence[ProgressPoint], at: float) -> float:
     return samples[-1].progress
 
 
-def _stands(samples: Sequence[ProgressPoint], moved: Sequence[int], now: float) -> bool:
+def _is_stalled(samples: Sequence[ProgressPoint], moved: Sequence[int], now: float) -> bool:
     """Return whether it has not moved for much longer than in any pause before."""
     times = [samples[i].at for i in moved]
     longest = max(after - before for before, after in zip(times, times[1:], strict=False))

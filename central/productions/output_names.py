@@ -25,7 +25,7 @@ async def check_names(
 ) -> None:
     """Raise Refused if an output would have the name of a removed file.
 
-    A name stands for the same bytes forever. So the result of a job with such a file is refused, at
+    A name always means the same bytes. So the result of a job with such a file is refused, at
     each try. Only names that are known before the start are checked.
     """
     named = [
@@ -41,8 +41,8 @@ async def check_names(
         for (step, port, did), row in zip(some, found, strict=True):
             if row is not None and row.state is FileState.REMOVED:
                 why = (
-                    f"step {step}: outputs.{port}.name: {did} was removed, and a name stands for "
-                    "the same bytes forever: no job can make it again. Choose another name; "
+                    f"step {step}: outputs.{port}.name: {did} was removed, and names are never "
+                    "reused: no job can make it again. Choose another name; "
                     "{transformation} in it gives a new number each time"
                 )
                 field = f"workflow.steps.{step}.outputs.{port}.name"

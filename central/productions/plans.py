@@ -364,5 +364,5 @@ def _next(row: ProductionRow, event: ProductionEvent) -> ProductionState:
 
 
 def _cannot(row: ProductionRow, what: str) -> Refused:
-    said = f"a production that is {row.state.value} cannot be {what}"
-    return Refused(Code.ILLEGAL_STATE, said, field="action")
+    text = f"a production that is {row.state.value} cannot be {what}"
+    return Refused(Code.ILLEGAL_STATE, text, field="action")

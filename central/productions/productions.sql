@@ -44,7 +44,7 @@ SELECT 1 FROM production_step AS s
    AND t.state = :state;
 
 -- name: step_wants
--- Finds a step that still wants so many tasks and may want the new number.
+-- Finds a step that still wants this number of tasks and may want the new number.
 SELECT 1 FROM production_step AS s
   JOIN transformation AS t ON t.transformation_id = s.transformation_id
  WHERE s.production_id = :production_id AND t.transformation_id = :transformation_id

@@ -16,7 +16,7 @@ from ..transformations.missing_outputs import COUNTED, STUCK
 from ..workflows import graph
 from ..workflows.plan import StepPlan, WorkflowPlan
 
-PLAN_TASKS: Final = 3  # the plan weighs as much as so many ended tasks
+PLAN_TASKS: Final = 3  # the plan weighs as much as this number of ended tasks
 LEFT: Final = (InputState.UNUSED, InputState.ASSIGNED)
 
 

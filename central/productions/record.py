@@ -17,7 +17,7 @@ from ..transformations.record import (
     row_of,
 )
 
-STEPS_MAX: Final = 1_000  # of one production: other writers wait for so many rows at most
+STEPS_MAX: Final = 1_000  # of one production: other writers wait for this many rows at most
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -29,7 +29,7 @@ def check_same(
         why = f"its priority is {was}, not {new.priority}: change it with `prod priority`"
         raise _other(row, "priority", why)
     if "rules" in says and new.rules != texts.rules:
-        raise _other(row, "rules", "its failover rules are others and cannot change")
+        raise _other(row, "rules", "its failover rules differ and cannot change")
     if "title" in says and new.title != row.title:
         raise _other(row, "title", f"its title is {row.title!r}, not {new.title!r}")
 
@@ -39,22 +39,22 @@ def taken(row: ProductionRow, *, reads: bool) -> Refused:
 
     Only a caller who `reads` the other production gets its id.
     """
-    said = (
+    text = (
         f"name: {row.name!r} is taken by another user of the community: choose another name "
         "(`prod submit --name`)"
     )
     if reads:
-        said = (
+        text = (
             f"name: {row.name!r} is the name of production {row.production_id}, which is a "
             "different one: choose another name (`prod submit --name`), also for a corrected file, "
             "or archive or clean that one"
         )
-    return Refused(Code.KEY_REUSED, said, field="name")
+    return Refused(Code.KEY_REUSED, text, field="name")
 
 
 def _other(row: ProductionRow, field: str, why: str) -> Refused:
-    said = (
+    text = (
         f"{field}: production {row.production_id}, {row.name!r}, exists already, and {why}; or "
         "choose another name (`prod submit --name`), or archive or clean that one"
     )
-    return Refused(Code.KEY_REUSED, said, field=field)
+    return Refused(Code.KEY_REUSED, text, field=field)

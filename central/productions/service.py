@@ -85,7 +85,7 @@ class ProductionService:
         store: Store,
         catalogue: Store,
         owners: Owners,
-        knowledge: ProductionCache,
+        cache: ProductionCache,
         views: Views,
         steering: ProductionControl,
         check_rules: CheckRules,
@@ -106,7 +106,7 @@ class ProductionService:
         why the waiting files of a step make no group.
         """
         self._store, self._catalogue, self._owners = store, catalogue, owners
-        self._knowledge, self._views, self._steering = knowledge, views, steering
+        self._cache, self._views, self._steering = cache, views, steering
         self._storages, self._last_line = storages, last_line
         self._check_rules, self._waits = check_rules, waits
         self._touch, self._nudge = touch, nudge
@@ -179,7 +179,7 @@ class ProductionService:
         if not await self._begin(row, first):
             did = ["it exists already: nothing was added"]
             return msgspec.structs.replace(await self._detail(row), did=did, was_there=True)
-        self._told(caller, row, "rerun" if before else "add", "")
+        self._log_action(caller, row, "rerun" if before else "add", "")
         return msgspec.structs.replace(await self._detail(row), did=_extended(docs, wanted))
 
     async def _read(
@@ -287,7 +287,7 @@ class ProductionService:
                 raise Refused(Code.INVALID, why, field="workflow")
             return None
         if body.workflow is not None or body.files or body.images:
-            why = "rerun_of: a rerun takes the workflow and files of the production: give none"
+            why = "rerun_of: a rerun uses the workflow and files of the production: give none"
             raise Refused(Code.INVALID, why, field="rerun_of")
         if not body.name:
             why = "name: a rerun needs a new name"
@@ -339,7 +339,7 @@ class ProductionService:
         )
         steps = rows[row.production_id]
         ids = [one.row.transformation_id for one in steps]
-        means = await self._knowledge.means(ids)
+        means = await self._cache.means(ids)
         reads = self._last_line if self._covers(caller, row, Permission.JOB_OUTPUT) else None
         failures = await failures_of(self._store, [one.row for one in steps], reads)
         reports: list[StepReport] = []
@@ -366,9 +366,7 @@ class ProductionService:
     # -- steer ----------------------------------------------------------------------------------
 
     async def act(self, caller: User, named: str, action: ProductionAction) -> ProductionDetail:
-        """Carry out an action; a repeated action changes nothing. Raises Refused if it is
-        impossible.
-        """
+        """Carry out an action; repeating it changes nothing. Raises Refused if it is impossible."""
         row = await self._row(caller, named, Permission.PRODUCTION_CONTROL)
         if action.action is ProductionActionName.CLEAN and row.state is ProductionState.ARCHIVED:
             await self._check_free(caller, row)
@@ -380,7 +378,7 @@ class ProductionService:
                 await self._check_free(caller, row)
             raise
         self._nudge(row.production_id)
-        self._told(caller, row, action.action.value, action.reason)
+        self._log_action(caller, row, action.action.value, action.reason)
         now = await self._store.read(production_records.production, row.production_id)
         assert now is not None
         return msgspec.structs.replace(await self._detail(now), did=did)
@@ -407,15 +405,15 @@ class ProductionService:
         by, do = "another user of the community", ""
         if other is not None and self._reads(caller, other):
             by, do = f"transformation {other.transformation_id}", ", or archive or clean that one"
-        said = (
+        text = (
             f"name: step {step} would be {name!r}, and {by} has that name: choose another name for "
         )
-        return Refused(Code.KEY_REUSED, f"{said}the production{do}", field="name")
+        return Refused(Code.KEY_REUSED, f"{text}the production{do}", field="name")
 
     def _reads(self, caller: User, row: TransformationRow) -> bool:
         return self._covers(caller, row, Permission.TRANSFORMATION_READ)
 
-    def _told(self, caller: User, row: ProductionRow, what: str, why: str) -> None:
+    def _log_action(self, caller: User, row: ProductionRow, what: str, why: str) -> None:
         self._log(
             "production_said",
             production=row.production_id,
@@ -437,11 +435,11 @@ class ProductionService:
                 production_records.production_named, caller.community, named
             )
         if row is None or not self._covers(caller, row, action):
-            said = f"there is no production {short(named)!r}"
-            raise Refused(Code.NOT_FOUND, said + await self._meant(caller, named, action))
+            text = f"there is no production {short(named)!r}"
+            raise Refused(Code.NOT_FOUND, text + await self._suggestion(caller, named, action))
         return row
 
-    async def _meant(self, caller: User, named: str, action: Permission) -> str:
+    async def _suggestion(self, caller: User, named: str, action: Permission) -> str:
         """Return a question with the nearest name; empty if none is near."""
         bounds = scope(caller, action, self._owners)
         rows = await self._store.read(
@@ -464,7 +462,7 @@ class ProductionService:
         view = await self._views.one(row)
         texts = await self._store.read(production_records.production_texts, row.production_id)
         assert texts is not None
-        definition = (await self._knowledge.of(row.production_id)).definition
+        definition = (await self._cache.of(row.production_id)).definition
         details = details_of(texts.details)
         workflow, files = shown_definition(definition)
         return ProductionDetail(

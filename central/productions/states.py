@@ -21,7 +21,7 @@ def verdict(state: ProductionState, steps: Sequence[StepRow]) -> tuple[Productio
     """Return the event of a production that follows from its steps, and the reason; or None."""
     left = [one for one in steps if one.row.state not in OVER]
     if state is P.ACTIVE and not left:
-        return ProductionEvent.ALL_COMPLETED, _said(steps)
+        return ProductionEvent.ALL_COMPLETED, _reasons(steps)
     if state is P.COMPLETED and left:
         return ProductionEvent.MORE, f"step {left[0].step} has more work"
     if state is P.CLEANING and all(one.row.state is S.CLEANED for one in steps):
@@ -29,7 +29,7 @@ def verdict(state: ProductionState, steps: Sequence[StepRow]) -> tuple[Productio
     return None
 
 
-def _said(steps: Sequence[StepRow]) -> str:
+def _reasons(steps: Sequence[StepRow]) -> str:
     """Return the reasons of steps, such as inputs that were left."""
     return "; ".join(f"step {one.step}: {one.row.reason}" for one in steps if one.row.reason)[:500]
 

@@ -44,7 +44,7 @@ class ProductionControl:
     def __init__(
         self, *, store: Store, act: ActOnJobs, touch: Callable[[int], None], clock: Clock
     ) -> None:
-        """Make it; `act` carries out actions on jobs, `touch` tells the engine of a change."""
+        """Make a control; `act` carries out actions on jobs, `touch` notifies the engine."""
         self._store, self._act, self._touch, self._clock = store, act, touch, clock
 
     async def act(self, caller: User, row: ProductionRow, action: ProductionAction) -> list[str]:
@@ -88,8 +88,8 @@ class ProductionControl:
                 }:
                     self._touch(one)
                 return found.did
-        said = f"production {row.name} keeps changing: try again"
-        raise Refused(Code.ILLEGAL_STATE, said, field="action")
+        text = f"production {row.name} keeps changing: try again"
+        raise Refused(Code.ILLEGAL_STATE, text, field="action")
 
     async def steps(self, row: ProductionRow) -> list[StepRow]:
         """Return the present steps of a production."""
@@ -212,8 +212,8 @@ class ProductionControl:
         wanted = action.priority
         assert wanted is not UNSET, "the action's own check refuses it"
         if row.state in _GONE:
-            said = f"a production that is {row.state.value} makes no more jobs"
-            raise Refused(Code.ILLEGAL_STATE, said, field="action")
+            text = f"a production that is {row.state.value} makes no more jobs"
+            raise Refused(Code.ILLEGAL_STATE, text, field="action")
         at = self._clock.wall()
         await self._store.write(
             production_records.set_production_priority, row.production_id, wanted, at

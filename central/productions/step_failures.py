@@ -38,14 +38,14 @@ async def failures_of(
         attempts = await store.read(
             job_records.attempts_of_jobs, [job for one in classes for job in one.examples]
         )
-        told: list[StepFailures] = []
+        shown: list[StepFailures] = []
         for one in classes:
             ordered, attempt = _to_look_at(one, attempts)
             if attempt is not None and last_line is not None and left:
                 left -= 1
                 ordered = msgspec.structs.replace(ordered, stderr=await last_line(attempt))
-            told.append(ordered)
-        found.append(told)
+            shown.append(ordered)
+        found.append(shown)
     return found
 
 
@@ -72,7 +72,7 @@ async def _counted(store: Store, row: TransformationRow) -> list[StepFailures]:
 def _to_look_at(
     found: StepFailures, attempts: dict[int, list[AttemptRow]]
 ) -> tuple[StepFailures, AttemptRow | None]:
-    """Return it with an example first whose output shows the failure, and that attempt.
+    """Move an example whose output shows the failure to the front; return its attempt too.
 
     The output of a job is that of its newest attempt. An example does not help if that attempt
     succeeded, failed for another reason, or was removed. Without a good example, the order stays.

@@ -64,12 +64,12 @@ class Views:
         self,
         *,
         store: Store,
-        knowledge: ProductionCache,
+        cache: ProductionCache,
         owners: Owners,
         clock: Clock,
         unfit: Unfit = all_fit,
     ) -> None:
-        self._store, self._knowledge, self._unfit = store, knowledge, unfit
+        self._store, self._cache, self._unfit = store, cache, unfit
         self._owners, self._clock = owners, clock
 
     async def of(self, rows: Sequence[ProductionRow]) -> list[ProductionView]:
@@ -79,7 +79,7 @@ class Views:
         )
         ids = [one.row.transformation_id for some in steps.values() for one in some]
         counts = await self._store.read(transformation_records.transformation_counts, ids)
-        means = await self._knowledge.means(ids)
+        means = await self._cache.means(ids)
         return [await self._view(row, steps[row.production_id], counts, means) for row in rows]
 
     async def one(self, row: ProductionRow) -> ProductionView:
@@ -110,7 +110,7 @@ class Views:
         counts: Mapping[int, StateCounts],
         means: Mapping[int, TaskMean],
     ) -> ProductionView:
-        known = await self._knowledge.of(row.production_id)
+        known = await self._cache.of(row.production_id)
         stands = {one.step: stand(one, known, counts, means) for one in steps}
         how_far = progress(known.definition.workflow, known.plan, stands)
         views = [

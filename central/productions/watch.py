@@ -33,7 +33,7 @@ from .views import Unfit, all_fit, stand, unfit_steps
 
 SAMPLE_S: Final = 15.0  # between two samples of progress
 YOUNG_S: Final = 2.0  # the same for young productions: a short one needs samples too …
-YOUNG_FOR_S: Final = 60.0  # … for so long after the start
+YOUNG_FOR_S: Final = 60.0  # … for this time after the start
 # between two checks whether pilots fit the jobs of a production; productions take turns
 FITS_S: Final = 15.0
 HEARD_S: Final = 120.0  # after a start: by then all live pilots have sent a heartbeat
@@ -61,7 +61,7 @@ class ProductionWatch:
         self,
         *,
         store: Store,
-        knowledge: ProductionCache,
+        cache: ProductionCache,
         cleaning: Cleaning,
         touch: Callable[[int], None],
         clock: Clock,
@@ -73,7 +73,7 @@ class ProductionWatch:
         `unfit` says why no pilot fits the jobs of a transformation.
         """
         self._unfit, self._unfit_steps = unfit, dict[int, set[str]]()
-        self._store, self._knowledge, self._cleaning = store, knowledge, cleaning
+        self._store, self._cache, self._cleaning = store, cache, cleaning
         self._touch, self._clock, self._log = touch, clock, log
         self._of: dict[int, int] = {}  # the production of a transformation
         self._due: set[int] = set()  # productions to check
@@ -91,7 +91,7 @@ class ProductionWatch:
         self._told: dict[int, str] = {}  # the last error of the store about each
         self._nudged = asyncio.Event()
 
-    # -- what others tell -----------------------------------------------------------------------
+    # -- news from others -----------------------------------------------------------------------
 
     def heard(self, transformation_id: int) -> None:
         """Check the production of a transformation that has changed, if it has one."""
@@ -223,8 +223,8 @@ class ProductionWatch:
                 self._told[production_id] = str(why)
                 self._log("loop_failed", loop=f"production {production_id}", error=str(why))
         except Exception:  # a definition from another release
-            told = traceback.format_exc()
-            self._log("loop_failed", loop=f"production {production_id}", error=told)
+            trace = traceback.format_exc()
+            self._log("loop_failed", loop=f"production {production_id}", error=trace)
 
     async def _look(self, production_id: int, steps: Sequence[StepRow]) -> None:
         row = await self._store.read(production_records.production, production_id)
@@ -361,8 +361,8 @@ class ProductionWatch:
         counts: Mapping[int, StateCounts],
         at: float,
     ) -> None:
-        known = await self._knowledge.of(production_id)
-        means = await self._knowledge.means([one.row.transformation_id for one in steps])
+        known = await self._cache.of(production_id)
+        means = await self._cache.means([one.row.transformation_id for one in steps])
         stands = {one.step: stand(one, known, counts, means) for one in steps}
         whole = progress(known.definition.workflow, known.plan, stands).whole
         before = await self._kept(production_id)

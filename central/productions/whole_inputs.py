@@ -27,7 +27,7 @@ def unlike_when_fixed(
     """Return the faults: steps whose result would not be the same as without failures.
 
     Steps in `again` retry their files in `states`. A step whose tasks have all failed has not run:
-    its files come together once more, if none of them stays stuck.
+    its files come together again, if none of them stays stuck.
     """
     found: list[str] = []
     ran: set[str] = set()
@@ -57,10 +57,12 @@ def unlike_a_whole(
     *,
     ran: Collection[str] | None = None,
 ) -> list[str]:
-    """Return the faults: steps whose result would not be the same with all files from the start.
+    """Return the faults: steps that would give other results with all files from the start.
 
-    They have run, and `some` steps above make more. `steps` come parents before children, `docs`
-    are their documents by transformation, `ran` the steps that have run; None: all with tasks.
+    These steps have run, and the steps `some` above them make more files. `steps` has parents
+    before children, `docs` their documents by transformation, and `ran` the steps that have run
+    (None: all steps with tasks).
+
     """
     if ran is None:
         ran = {one.step for one in steps if one.row.tasks_made}

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from pilotage.proto.documents.workflow import Workflow
 
 T = TypeVar("T")
-STEPS_AT_ONCE: Final = 10  # a check of so many takes a few milliseconds: a thread is not worth it
+STEPS_AT_ONCE: Final = 10  # a check of this many takes a few milliseconds: a thread is not worth it
 RULES_AT_ONCE: Final = 4_000  # characters of rules, for the same reason
 
 

@@ -49,7 +49,7 @@ class SiteActionBook:
 
     @property
     def begun(self) -> ActionRow | None:
-        """The row to store with the marks, None for an action without a key."""
+        """The row to store with the marks; None for an action without a key."""
         return self._row(is_complete=False)
 
     async def close(self, told: int) -> None:

@@ -30,7 +30,7 @@ class PlaceMark(msgspec.Struct, frozen=True, kw_only=True):
     at: float
 
 
-class HeldPlace(msgspec.Struct, frozen=True, kw_only=True):
+class SuspendedPlace(msgspec.Struct, frozen=True, kw_only=True):
     """A host or an element that is suspended because attempts failed there."""
 
     kind: Literal["host", "element"]
@@ -67,7 +67,7 @@ def marks(session: Session) -> list[PlaceMark]:
     return [msgspec.convert(dict(zip(names, row, strict=True)), PlaceMark) for row in rows]
 
 
-def keep_held(session: Session, held: Sequence[HeldPlace]) -> None:
+def keep_held(session: Session, held: Sequence[SuspendedPlace]) -> None:
     """Replace the stored suspensions by the last HELD_MAX of these."""
     rows = [
         {"number": number, "facts": msgspec.json.encode(one)}
@@ -77,7 +77,7 @@ def keep_held(session: Session, held: Sequence[HeldPlace]) -> None:
     session.many("insert_held_place", rows)
 
 
-def held(session: Session) -> list[HeldPlace]:
+def held(session: Session) -> list[SuspendedPlace]:
     """Return the stored suspensions, in the order in which they were given."""
     rows = session.rows("held_places", {"limit": HELD_MAX})
-    return [msgspec.json.decode(row[0], type=HeldPlace) for row in rows]
+    return [msgspec.json.decode(row[0], type=SuspendedPlace) for row in rows]

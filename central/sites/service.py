@@ -32,10 +32,10 @@ from ..store.engine import Store
 from ..store.errors import StoreError
 from . import record as mark_records
 from .action_keys import SiteActionBook, open_book
-from .hosts import Hosts
-from .places import SETTINGS, Places
 from .record import MarkKind, PlaceMark
 from .shares import community_shares
+from .site_marks import SETTINGS, SiteMarks
+from .suspended_hosts import SuspendedHosts
 
 _MARKS = {SiteActionName.BAN: MarkKind.BANNED, SiteActionName.DRAIN: MarkKind.DRAINING}
 
@@ -44,11 +44,11 @@ class SiteMemory(Protocol):
     """The tables in memory that this module needs."""
 
     @property
-    def places(self) -> Places: ...
+    def places(self) -> SiteMarks: ...
     @property
     def pilots(self) -> Pilots: ...
     @property
-    def hosts(self) -> Hosts: ...
+    def hosts(self) -> SuspendedHosts: ...
     @property
     def leases(self) -> LeaseTable: ...
     @property
@@ -120,8 +120,8 @@ class SiteService:
                 self._log("acted_again", action=action.action.value, who=who)
             else:
                 await self._carry_out(caller, site, action, who, book)
-        told = book.told()
-        return msgspec.structs.replace(self._detail(caller, site), told=told)
+        ordered = book.told()
+        return msgspec.structs.replace(self._detail(caller, site), told=ordered)
 
     async def _carry_out(
         self, caller: User, site: str, action: SiteAction, who: str, book: SiteActionBook
@@ -242,7 +242,7 @@ class SiteService:
 
     async def _follow(self, place: str) -> int:
         """Apply marks to the pilots at a place. Return how many got the order to drain."""
-        told = 0
+        ordered = 0
         async for presence in by_and_by(self._pilots.all(), self._clock):
             if place not in (presence.site, f"{presence.site}/{presence.element}"):
                 continue
@@ -250,9 +250,9 @@ class SiteService:
                 continue
             self._offer_again(presence)
             if self._places.is_draining(presence.site, presence.element):
-                told += await self._drain(presence)
+                ordered += await self._drain(presence)
         self._moves.wake()
-        return told
+        return ordered
 
     def _offer_again(self, presence: Presence) -> None:
         """Apply a new or ended ban to the parked offer of a pilot."""
@@ -391,7 +391,7 @@ def site_view(
     figures: Mapping[str, int],
     file: SiteFile | None,
     share: tuple[float, float | None] | None,
-    places: Places,
+    places: SiteMarks,
     communities: Sequence[CommunityShare] = (),
 ) -> SiteView:
     """Return the view of a site for people."""
@@ -423,7 +423,7 @@ def _elements(places: set[str]) -> tuple[str, ...]:
     )
 
 
-def _marks(site: str, places: Places) -> list[SiteMark]:
+def _marks(site: str, places: SiteMarks) -> list[SiteMark]:
     found = [
         SiteMark(
             place=one.place,

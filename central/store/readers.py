@@ -65,10 +65,10 @@ class Readers:
             # An error of the verb leaves the connection usable. After an error of the database,
             # the connection may be dead.
             is_good = isinstance(why, Transactions.faults) and _is_rolled_back(session)
-            told = session.translated(why)
-            if told is why:
+            error = session.translated(why)
+            if error is why:
                 raise
-            raise told from why
+            raise error from why
         finally:
             one.end()
             if is_good and not one.is_stopped:
@@ -95,10 +95,10 @@ class Readers:
         except session.faults as why:
             one.end()
             session.give_up()
-            told = session.translated(why)
-            if told is why:
+            error = session.translated(why)
+            if error is why:
                 raise
-            raise told from why
+            raise error from why
         return session
 
     def close(self) -> None:

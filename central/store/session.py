@@ -1,4 +1,4 @@
-"""What verbs run on: a connection with its statements, and a cache of rows that never change.
+"""Sessions, on which verbs run: a connection, and a cache of rows that never change.
 
 A driver implements how statements run. One thread at a time uses a session.
 """

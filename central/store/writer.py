@@ -36,7 +36,7 @@ class JointOperation(ABC):
 
     @abstractmethod
     def __call__(self, session: Any) -> Any:
-        """Run alone."""
+        """Run the operation alone."""
 
     @classmethod
     @abstractmethod

@@ -52,7 +52,7 @@ class RuleProgress(_Record, frozen=True):
 
 
 def anew(tally: RuleProgress) -> RuleProgress:
-    """Return the progress with stuck copies as wanted, so that the rule is checked soon."""
+    """Return the progress with stuck copies as wanted ones, so that the rule is checked soon."""
     return msgspec.structs.replace(tally, wanted=tally.wanted + max(1, tally.stuck), stuck=0)
 
 
@@ -185,7 +185,7 @@ def transfer_job(session: Session, transfer_id: int, job_id: int) -> None:
 
 
 def end_transfers(session: Session, ends: Sequence[tuple[int, str, float]]) -> None:
-    """End transfers given as (id, reason of the failure, earliest retry). No reason: success."""
+    """End transfers given as (id, reason, earliest retry); an empty reason means success."""
     for transfer_id, why, not_before in ends:
         given = {"transfer_id": transfer_id, "why": why, "not_before": not_before}
         session.run("fail_transfer" if why else "remove_transfer", given)

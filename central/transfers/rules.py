@@ -8,7 +8,7 @@ from pilotage.proto.catalogue import ReplicaState, RuleState
 
 from .record import RuleProgress, TransferRow
 
-FAILURES_MAX: Final = 5  # after so many failures, a transfer is stuck
+FAILURES_MAX: Final = 5  # after this number of failures, a transfer is stuck
 
 
 @dataclass(frozen=True)

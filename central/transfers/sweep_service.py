@@ -10,8 +10,8 @@ from pilotage.proto.problems import Code
 from ..catalogue import record_read as catalogue_read, record_remnants as remnant_records
 from ..catalogue.remnants import RemnantCount, RemnantRow, not_its_own, view_of
 from ..catalogue.rights import community_of
+from ..catalogue.storage_sweeps import unswept
 from ..catalogue.storages import Storages
-from ..catalogue.sweeping import unswept
 from ..errors import Refused
 from ..identity.callers import User
 from ..identity.policy import Permission, require

@@ -14,7 +14,7 @@ from ..identity.callers import User
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
-from .avoided_hosts import KeptOff
+from .avoided_hosts import AvoidedHosts
 from .engine import Engine
 from .input_files import FileReader
 from .inputs import InputIndex
@@ -33,7 +33,7 @@ class Transformations:
 
     engine: Engine
     service: TransformationService
-    kept_off: KeptOff
+    kept_off: AvoidedHosts
 
 
 def transformations(
@@ -62,7 +62,7 @@ def transformations(
             classes=memory.classes,
             owners=memory.owners,
             storages=storages,
-            retrying=RetryAdviser(repairs, clock),
+            adviser=RetryAdviser(repairs, clock),
             hosts=memory.hosts,
             quotas=quotas,
             room=room,
@@ -84,7 +84,7 @@ def transformations(
         clock=clock,
         log=log,
     )
-    kept_off = KeptOff(
+    kept_off = AvoidedHosts(
         store=store, repairs=repairs, hosts=memory.hosts, pilots=memory.pilots, clock=clock
     )
     return Transformations(engine, service, kept_off)

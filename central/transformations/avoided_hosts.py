@@ -7,7 +7,7 @@ from typing import Final
 
 from ..pilots.presence import Pilots
 from ..ports import Clock
-from ..sites.hosts import Hosts
+from ..sites.suspended_hosts import SuspendedHosts
 from ..store.engine import Store
 from . import record as transformation_records
 from .live_state import document
@@ -17,11 +17,11 @@ LONGEST_S: Final = 3_600.0  # older tasks are not restored
 TASKS_MAX: Final = 1_000  # the newest
 
 
-class KeptOff:
-    """Tells `Hosts` again which jobs avoid which hosts."""
+class AvoidedHosts:
+    """Restores in `SuspendedHosts` which jobs avoid which hosts."""
 
     def __init__(
-        self, *, store: Store, repairs: Repairs, hosts: Hosts, pilots: Pilots, clock: Clock
+        self, *, store: Store, repairs: Repairs, hosts: SuspendedHosts, pilots: Pilots, clock: Clock
     ) -> None:
         self._store, self._repairs, self._clock = store, repairs, clock
         self._hosts, self._pilots = hosts, pilots

@@ -78,14 +78,14 @@ def resolved(
 
 
 def check_name(name: str, field: str) -> None:
-    """Raise Refused for a name that looks like an id: requests by name would find another one."""
+    """Raise Refused for a name that looks like an id, which requests would take for one."""
     if name.isascii() and name.isdecimal():
         why = f"{field}: found {short(name)!r}, expected a name that is not a number"
         raise Refused(Code.INVALID, why, field=field)
 
 
 def check_template(doc: Transformation, keys: Mapping[str, KeyType], outputs: str) -> None:
-    """Raise Refused for a name in braces that is no key of files: tasks could not be made.
+    """Raise Refused for a name in braces that is not a key of files: no task could be made.
 
     The outputs of another transformation get their keys only when they are made.
     """
@@ -127,6 +127,6 @@ def _checked_outputs(group: str, doc: Transformation) -> str:
     scope = text.partition(":")[0]
     if not of_group(scope, group):
         right = f"found {scope!r}, expected a scope of the job's group: {group}, or {group}.…"
-        said = f"document.outputs_dataset: {right}"
-        raise Refused(Code.INVALID, said, field="document.outputs_dataset")
+        words = f"document.outputs_dataset: {right}"
+        raise Refused(Code.INVALID, words, field="document.outputs_dataset")
     return text

@@ -177,7 +177,7 @@ class Engine:
         one.complete, one.missing = over, joined(missing.values())
 
     async def _see_unmade(self, one: LiveTransformation) -> None:
-        """Count the outputs that working parents have not made as missing: a user has closed it."""
+        """Count outputs that parents have not made yet as missing, after a user closed it."""
         for parent in sorted(one.parents() - one.complete):
             row = await self._store.read(transformation_records.transformation, parent)
             if row is not None:
@@ -216,8 +216,7 @@ class Engine:
                 self._log("loop_failed", loop=f"inputs of {community}", error=str(why))
 
     async def _of(self, one: LiveTransformation, doing: Awaitable[bool | None]) -> bool:
-        """Work on one transformation; pause it if the store refuses a change, so that others
-        continue.
+        """Work on one transformation; pause it, not the others, if the store refuses a change.
 
         If it makes no tasks now, or cannot even be paused, it rests until it is changed.
         """
@@ -258,8 +257,8 @@ class Engine:
         except Exception as why:  # rules may come from other packages
             error = "".join(traceback.format_exception(why))
             self._log("loop_failed", loop=f"transformation {one.id}", error=error)
-            said = str(why) if isinstance(why, BadRule) else f"no task can be made: {why!r}"
-            await self._ending.brake(one, said)
+            text = str(why) if isinstance(why, BadRule) else f"no task can be made: {why!r}"
+            await self._ending.brake(one, text)
         else:
             await self._ending.go_on(one, ROOM_WAITS)
             if not one.dirty:

@@ -21,7 +21,7 @@ class TrimmedMetadata:
     """Metadata cut to the keys in use: equal ones are one object."""
 
     def __init__(self, keys: Collection[str] | None) -> None:
-        """Make it for some keys; None: keep all."""
+        """Make a cutter of metadata to these keys; None: keep all keys."""
         self._keys = None if keys is None else sorted(keys)
         self._known: dict[tuple[object, ...], Metadata] = {}
 
@@ -46,9 +46,7 @@ class FileReader:
     async def of_rows(
         self, rows: Sequence[InputRow], *, with_sites: bool, cut: TrimmedMetadata
     ) -> tuple[list[WaitingInput], list[tuple[InputRow, FileState]]]:
-        """Return the files of inputs, and the inputs without a readable copy, with the file's
-        state.
-        """
+        """Return the files of inputs, and the other inputs with the states of their files."""
         found = await self._catalogue.read(
             catalogue_read.files_by_id, [row.file_id for row in rows]
         )

@@ -40,7 +40,7 @@ class InputIndex:
         self._judged: dict[tuple[str, int], _Judged] = {}
 
     def put(self, transformation_id: int, wanted: Sequence[WantedInput]) -> None:
-        """Let files come to a transformation."""
+        """Add the inputs of a transformation, so that it gets files."""
         self.drop(transformation_id)
         self._of[transformation_id] = tuple(wanted)
         for one in wanted:
@@ -52,7 +52,7 @@ class InputIndex:
             here.setdefault(transformation_id, []).append(one)
 
     def drop(self, transformation_id: int) -> None:
-        """Let no more files come to a transformation."""
+        """Remove the inputs of a transformation, so that it gets no more files."""
         for one in self._of.pop(transformation_id, ()):
             if one.query.dataset is None:
                 self._plain[one.community].pop(transformation_id, None)

@@ -11,7 +11,7 @@ from ..catalogue.record_types import FileCursor, FileRow
 from ..ports import Clock
 from ..store.engine import Store
 from . import record as transformation_records
-from .excluded_files import Makers
+from .feeding_transformations import FeedingTransformations
 from .grouping import key_of
 from .input_files import FileReader, file_of
 from .input_moves import moves_of
@@ -31,7 +31,7 @@ class InputIntake:
     ) -> None:
         self._store, self._catalogue, self._files = store, catalogue, files
         self._index, self._clock = index, clock
-        self._makers = Makers(store)
+        self._makers = FeedingTransformations(store)
         self._looked: dict[str, int] = {}  # last checked change, by community
 
     def forget(self) -> None:
@@ -98,10 +98,12 @@ class InputIntake:
         await self._tell(new, moves, done, lives, at)
         for row, one in others:
             if one.state is InputState.SHARED:
-                self._beside(row, one, lives[one.transformation_id], at)
+                self._offer_side_input(row, one, lives[one.transformation_id], at)
 
-    def _beside(self, row: FileRow, one: WantedInput, live: LiveTransformation, at: float) -> None:
-        """Give a side input to new tasks only while it can be read: its state does not say so."""
+    def _offer_side_input(
+        self, row: FileRow, one: WantedInput, live: LiveTransformation, at: float
+    ) -> None:
+        """Offer a side input to new tasks only while its file can be read."""
         if row.state is FileState.AVAILABLE:
             live.came(file_of(row, one.input_no, at, cut=live.cut))
         else:

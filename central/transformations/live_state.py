@@ -54,7 +54,7 @@ def parents_of(doc: Transformation) -> set[int]:
 
 
 def growing(doc: Transformation, over: Collection[int], *, seeded: bool) -> frozenset[int]:
-    """Return the numbers of the side inputs that are complete only later, though tasks need all.
+    """Return the side inputs that tasks need completely, but that are not complete yet.
 
     `over` are the transformations that will make no more files; `seeded`: all earlier files have
     been checked.

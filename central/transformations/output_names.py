@@ -29,7 +29,7 @@ async def check_names(
 ) -> None:
     """Raise Refused if an output would have a taken name: then each try of a task fails.
 
-    A name stands for the same bytes forever. Only names that are known before the start are
+    A name always means the same bytes. Only names that are known before the start are
     checked: those of removed files, and of files by a task of another transformation.
     """
     named: list[tuple[int, Did]] = []
@@ -58,7 +58,7 @@ async def check_names(
 def _why_not(row: FileRow, did: Did, maker: str) -> str:
     was = "was removed" if row.state is FileState.REMOVED else f"was made by {maker}"
     return (
-        f"{did} {was}, and a name stands for the same bytes forever: "
+        f"{did} {was}, and names are never reused: "
         "choose another name; {transformation} in it gives a new number each time"
     )
 

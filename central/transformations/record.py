@@ -303,7 +303,7 @@ def make_tasks(
     new: NewSubmission,
     tasks: Sequence[NewTask],
 ) -> list[MadeTask]:
-    """Store tasks with their jobs, all or none; numbers follow `made`.
+    """Store tasks with their jobs, all or none; their numbers begin after `made`.
 
     Store none if the transformation makes no tasks now, has made others since, or an input is not
     Unused any more.

@@ -48,7 +48,7 @@ class RetryGroup:
     wall_s: int = 0
     after: float = 0.0  # not before this (wall clock)
     avoid: tuple[tuple[str, str], ...] = ()  # sites and hosts that its job avoids …
-    avoid_s: float = 0.0  # … for so many seconds
+    avoid_s: float = 0.0  # … for this many seconds
 
 
 @dataclass(frozen=True)

@@ -225,8 +225,8 @@ class TransformationService:
             names = ", ".join(f"{name} ({use})" for name, use in of_parent) or "none"
             why = f"a derived transformation needs the same inputs in the same order: {names}"
         if why:
-            said = f"transformation {parent.transformation_id}: {why}"
-            raise Refused(Code.ILLEGAL_STATE, said, field="derived_from")
+            text = f"transformation {parent.transformation_id}: {why}"
+            raise Refused(Code.ILLEGAL_STATE, text, field="derived_from")
 
     async def _preview(
         self, caller: User, community: str, group: str, doc: Transformation
@@ -362,9 +362,9 @@ class TransformationService:
             return str(why)
         if not made:
             return why_no_group(plan, files)
-        return why_alone(plan, await self._beside(row, doc), made)
+        return why_alone(plan, await self._side_inputs(row, doc), made)
 
-    async def _beside(self, row: stored.TransformationRow, doc: Transformation) -> SideInputs:
+    async def _side_inputs(self, row: stored.TransformationRow, doc: Transformation) -> SideInputs:
         """Return the present side inputs, at most a page of them."""
         rows = await self._store.read(
             transformation_records.inputs,
@@ -456,9 +456,7 @@ class TransformationService:
     async def act(
         self, caller: User, named: str, action: TransformationAction
     ) -> TransformationDetail:
-        """Carry out an action; a repeated action changes nothing. Raises Refused if it is
-        impossible.
-        """
+        """Carry out an action; repeating it changes nothing. Raises Refused if it is impossible."""
         row = await self._row(caller, named, Permission.TRANSFORMATION_CONTROL)
         who = self._owners.word(caller.issuer, caller.subject)
         is_clean = action.action is TransformationActionName.CLEAN
@@ -529,11 +527,11 @@ class TransformationService:
                 transformation_records.transformation_named, caller.community, named
             )
         if row is None or not self._covers(caller, row, action):
-            said = f"there is no transformation {short(named)!r}"
-            raise Refused(Code.NOT_FOUND, said + await self._meant(caller, named, action))
+            text = f"there is no transformation {short(named)!r}"
+            raise Refused(Code.NOT_FOUND, text + await self._suggestion(caller, named, action))
         return row
 
-    async def _meant(self, caller: User, named: str, action: Permission) -> str:
+    async def _suggestion(self, caller: User, named: str, action: Permission) -> str:
         """Return a question with the nearest name; empty if none is near."""
         bounds = scope(caller, action, self._owners)
         rows = await self._store.read(
@@ -555,13 +553,13 @@ class TransformationService:
 
     def _taken(self, caller: User, row: stored.TransformationRow) -> Refused:
         """Return the refusal of a name. The id is shown only to callers who may read it."""
-        said = f"name: {row.name!r} is taken by another user of the community: choose another name"
+        text = f"name: {row.name!r} is taken by another user of the community: choose another name"
         if self._reads(caller, row):
-            said = (
+            text = (
                 f"name: {row.name!r} is the name of transformation {row.transformation_id}, which "
                 "is a different one: choose another name, or archive or clean that one"
             )
-        return Refused(Code.KEY_REUSED, said, field="document.name")
+        return Refused(Code.KEY_REUSED, text, field="document.name")
 
     async def _detail(self, row: stored.TransformationRow) -> TransformationDetail:
         one = row.transformation_id

@@ -133,16 +133,14 @@ class TransformationControl:
         return row
 
     async def _inherit(self, child: TransformationRow, at: float) -> None:
-        """Give it all inputs of its parent; continue after an interruption."""
+        """Give a transformation all inputs of its parent; continue after an interruption."""
         if child.parent_id is not None:
             await transformation_records.derive_inputs(
                 self._store, child.parent_id, child.transformation_id, at
             )
 
     async def _check_heir(self, row: TransformationRow, what: str) -> None:
-        """Raise Refused if a derived transformation continues with its files: both would take new
-        ones.
-        """
+        """Raise Refused if a derived one continues with its files: both would take new files."""
         heir = await self._store.read(transformation_records.derived_from, row.transformation_id)
         child = (
             await self._store.read(transformation_records.transformation, heir)
@@ -150,11 +148,11 @@ class TransformationControl:
             else None
         )
         if child is not None and child.state not in FINAL:
-            said = (
+            text = (
                 f"action: transformation {child.transformation_id}, {child.name}, was derived from "
                 f"{row.transformation_id} and continues with its files: {what} that one"
             )
-            raise Refused(Code.ILLEGAL_STATE, said, field="action")
+            raise Refused(Code.ILLEGAL_STATE, text, field="action")
 
     # -- states ---------------------------------------------------------------------------------
 
@@ -183,7 +181,7 @@ class TransformationControl:
         raise _busy(row)
 
     async def _complete(self, row: TransformationRow, reason: str) -> None:
-        """Close it: the engine completes it after it has checked all earlier files."""
+        """Close a transformation: the engine completes it after a check of all earlier files."""
         self._check_inputs(row, "complete")
         if row.state in (S.COMPLETING, S.COMPLETED) and row.closing:
             return
@@ -204,7 +202,7 @@ class TransformationControl:
         raise _busy(row)
 
     async def _extend(self, row: TransformationRow, action: TransformationAction) -> None:
-        """Add tasks without inputs; with inputs, look for them again."""
+        """Add tasks to a transformation without inputs; otherwise look for inputs again."""
         if not document(row).inputs:
             if not action.tasks:
                 why = "tasks: it has no inputs to look for again: give the number of tasks to add"
@@ -246,7 +244,7 @@ class TransformationControl:
         raise _busy(row)
 
     async def _kill_jobs(self, caller: User, row: TransformationRow) -> None:
-        """Kill its unfinished jobs. New tasks cannot come: it is Cleaning."""
+        """Kill its unfinished jobs. It is Cleaning, so no new tasks are made."""
         after = 0
         while True:
             tasks = await self._store.read(
@@ -365,8 +363,8 @@ class TransformationControl:
         found = await self._catalogue.read(catalogue_read.files_by_did, community, dids)
         for i, (did, row) in enumerate(zip(dids, found, strict=True)):
             if row is None:
-                said = f"files[{i}]: there is no file {short(str(did))!r}"
-                raise Refused(Code.INVALID, said, field=f"files[{i}]")
+                text = f"files[{i}]: there is no file {short(str(did))!r}"
+                raise Refused(Code.INVALID, text, field=f"files[{i}]")
         return frozenset(row.file_id for row in found if row is not None)
 
 
@@ -378,10 +376,10 @@ def _next(row: TransformationRow, event: TransformationEvent) -> TransformationS
 
 
 def _cannot(row: TransformationRow, what: str) -> Refused:
-    said = f"a transformation that is {row.state.value} cannot be {what}"
-    return Refused(Code.ILLEGAL_STATE, said, field="action")
+    text = f"a transformation that is {row.state.value} cannot be {what}"
+    return Refused(Code.ILLEGAL_STATE, text, field="action")
 
 
 def _busy(row: TransformationRow) -> Refused:
-    said = f"transformation {row.transformation_id} keeps changing: try again"
-    return Refused(Code.ILLEGAL_STATE, said, field="action")
+    text = f"transformation {row.transformation_id} keeps changing: try again"
+    return Refused(Code.ILLEGAL_STATE, text, field="action")

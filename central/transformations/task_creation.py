@@ -27,7 +27,7 @@ from ..jobs.record_types import JobClassRow, NewJob, NewSubmission
 from ..observe.events import Log
 from ..pauses import by_and_by
 from ..ports import Clock
-from ..sites.hosts import Hosts
+from ..sites.suspended_hosts import SuspendedHosts
 from ..store.engine import Store
 from ..store.errors import OverQuota
 from . import record as transformation_records
@@ -65,15 +65,15 @@ class TaskMaker:
         classes: JobClasses,
         owners: Owners,
         storages: Storages,
-        retrying: RetryAdviser,
-        hosts: Hosts,
+        adviser: RetryAdviser,
+        hosts: SuspendedHosts,
         quotas: Quotas,
         room: DiskRoom,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._files, self._submissions = store, files, submissions
-        self._retrying, self._regrouping, self._hosts = retrying, Regrouping(clock), hosts
+        self._adviser, self._regrouping, self._hosts = adviser, Regrouping(clock), hosts
         self._storages, self._quotas, self._room = storages, quotas, room
         self._classes, self._owners = classes, owners
         self._clock, self._log = clock, log
@@ -81,7 +81,7 @@ class TaskMaker:
     async def some(self, live: LiveTransformation) -> bool:
         """Make at most one chunk of tasks; return whether there may be more to make now.
 
-        Raises any fault of the transformation: its template, its rule, its limits.
+        Raises any fault in the transformation's template, rule or limits.
         """
         if live.doc.inputs and live.pool is None:
             await self._read(live)
@@ -90,11 +90,11 @@ class TaskMaker:
         if live.lacks_side_inputs:
             live.due = NEVER  # it is checked again when they come
             return False
-        trial = await self._retrying.trial(live)
+        trial = await self._adviser.trial(live)
         groups = await self._groups(live, trial)
         while not groups and not live.is_whole and live.room() > 0:
             await self._read(live)  # those in memory became tasks, or make no group alone
-            trial = await self._retrying.trial(live)
+            trial = await self._adviser.trial(live)
             groups = await self._groups(live, trial)
         if not groups:
             return False
@@ -126,7 +126,7 @@ class TaskMaker:
         tasks: Sequence[NewTask],
         ready: CheckedJobs,
     ) -> tuple[list[MadeTask], CheckedJobs]:
-        """Make as many tasks as the quotas allow. Raises OverQuota if that is none.
+        """Make as many tasks as the quotas allow. Raises OverQuota if they allow none.
 
         Raises ReserveReached if the disk has no room for new tasks.
         """
@@ -196,9 +196,7 @@ class TaskMaker:
         live.pool, live.shared, live.is_whole = pool, shared, len(pool) < most
 
     def _rests(self, live: LiveTransformation) -> bool:
-        """Return whether to check the waiting inputs later: they are many, and were checked just
-        now.
-        """
+        """Return whether to check waiting inputs later: they are many, and were just checked."""
         if live.row.state is not TransformationState.ACTIVE or live.closes_groups:
             return False
         if not live.is_whole:

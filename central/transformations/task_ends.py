@@ -217,7 +217,7 @@ class TaskEnding:
             live.stale = True
 
     async def unusable(self, row: TransformationRow, why: str) -> None:
-        """Pause one that the engine cannot run: it names an unknown rule or word."""
+        """Pause a transformation that the engine cannot run: it names an unknown rule or word."""
         if row.state in MAKES_TASKS:
             move = TransformationMove(
                 transformation_id=row.transformation_id,
@@ -268,7 +268,7 @@ class TaskEnding:
         return done
 
     async def _close(self, live: LiveTransformation, *, parents_done: bool) -> None:
-        """Close it if no more inputs will come: partial groups may become tasks."""
+        """Close a transformation without further inputs: partial groups may become tasks."""
         row = live.row
         if live.doc.inputs:
             over = row.seeded and (row.closing or parents_done)
@@ -309,7 +309,7 @@ class TaskEnding:
             transformation_records.last_ends, live.id, live.row.judged_from, made
         )
         not_done = sum(one is not TaskState.DONE for one in judged) if judged else made - len(rows)
-        count = len(judged) or made  # none since: all of them ended while it was paused
+        count = len(judged) or made  # no newer ends: all scouts ended while it was paused
         if not_done > live.doc.pause_when_failed * count:
             why = f"{not_done} of the {count} scouts are not Done"
             move = TransformationEvent.BRAKE

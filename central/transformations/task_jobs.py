@@ -201,8 +201,8 @@ def check_types(metadata: Mapping[str, Value], keys: Mapping[str, KeyType], wher
 
 def _check_known(unknown: frozenset[str], where: str) -> None:
     if unknown:
-        said = f"{where}: {{{min(unknown)}}} is unknown: a job without inputs can use "
-        raise Refused(Code.INVALID, said + "{task} and {transformation}", field=where)
+        text = f"{where}: {{{min(unknown)}}} is unknown: a job without inputs can use "
+        raise Refused(Code.INVALID, text + "{task} and {transformation}", field=where)
 
 
 def _check_inputs(doc: Transformation) -> None:
@@ -219,21 +219,21 @@ def _check_inputs(doc: Transformation) -> None:
     for i, one in enumerate(doc.inputs):
         where = f"inputs[{i}]"
         if names.index(one.name) != i:
-            said = f"{where}.name: {one.name!r} is also the name of inputs[{names.index(one.name)}]"
-            raise Refused(Code.INVALID, said, field=f"{where}.name")
+            text = f"{where}.name: {one.name!r} is also the name of inputs[{names.index(one.name)}]"
+            raise Refused(Code.INVALID, text, field=f"{where}.name")
         if not one.count and one.use == "once":
-            said = (
+            text = (
                 f"{where}.count: found 0, expected at least 1: 0 (all files) is for shared inputs"
             )
-            raise Refused(Code.INVALID, said, field=f"{where}.count")
+            raise Refused(Code.INVALID, text, field=f"{where}.count")
         if not one.query and not one.from_:
             why = f"{where}.query: give a query, or the transformation that it is from"
             raise Refused(Code.INVALID, why, field=f"{where}.query")
     _check_grouping(doc, once)
 
 
-def _lie_together(inputs: Sequence[InputSpec]) -> bool:
-    """Return whether the job sees several inputs as one kind: they share a folder."""
+def _share_folder(inputs: Sequence[InputSpec]) -> bool:
+    """Return whether several inputs share a folder, so that the job sees them as one kind."""
     return bool(inputs[0].to) and len({one.to for one in inputs}) == 1
 
 
@@ -246,7 +246,7 @@ def _check_grouping(doc: Transformation, once: Sequence[InputSpec]) -> None:
         wrong, where = "the rule key needs the keys with equal values", "grouping.keys"
     elif rule.rule == "join" and not all(one.on or rule.keys for one in doc.inputs):
         wrong, where = "the rule join needs keys, here or as `on` of each input", "grouping.keys"
-    elif len(once) > 1 and rule.rule in OF_ONE_INPUT and not _lie_together(once):
+    elif len(once) > 1 and rule.rule in OF_ONE_INPUT and not _share_folder(once):
         wrong = f"the rule {rule.rule} takes one input that is used once, or several in one folder"
         wrong, where = f"{wrong}: give each the same `to`", "grouping.rule"
     elif rule.partial == "after" and not rule.after_s:

@@ -217,7 +217,7 @@ class Workflow:
         cores: int | None = None,
         resume: bool = False,
     ) -> RunResult:
-        """Run it on this machine, in an empty folder; return the result.
+        """Run the workflow on this machine, in an empty folder; return the result.
 
         With `resume` the folder may be that of an earlier run, whose finished tasks are kept.
         Raises BadWorkflow and RunRefused. Inside an event loop, call it in a thread.

@@ -63,7 +63,7 @@ def _of_workflow(workflow: Workflow) -> Iterator[Fault]:
     ring = graph.cycle(workflow)
     if ring:
         way = " → ".join([*ring, ring[0]])
-        yield Fault(ring[0], ("inputs",), f"the steps feed each other in a circle: {way}")
+        yield Fault(ring[0], ("inputs",), f"the steps feed each other in a cycle: {way}")
     for name, parameter in workflow.parameters.items():
         if name in RESERVED:
             yield Fault(
@@ -248,9 +248,9 @@ class _Checker:
         there = keys[key].values
         if there is None or there & set(wanted):
             return
-        said = ", ".join(sorted(map(braces.as_text, there)))
+        text = ", ".join(sorted(map(braces.as_text, there)))
         values = " or ".join(braces.as_text(one) for one in wanted)
-        yield at, f"no file of {what} has the value {values}: the values are {said}"
+        yield at, f"no file of {what} has the value {values}: the values are {text}"
 
     def _taken(self, port: str) -> KeyValueSets:
         return self._table.taken.get((self._name, port), {})
@@ -387,7 +387,7 @@ class _Checker:
         names = [path.rpartition("/")[2] for path in self._step.files]
         for i, name in enumerate(names):
             if name in names[:i]:
-                yield ("files", i), f"there are two files {name}: all go into one folder"
+                yield ("files", i), f"there are two files {name}: all are put into one folder"
 
     def _of_text(
         self, at: YamlPath, text: str, more: tuple[str, ...] = ()

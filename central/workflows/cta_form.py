@@ -346,7 +346,7 @@ class _Reader:
         fills = {
             rule.fills: config[key] for key, rule in rules.items() if rule.fills and key in config
         }
-        metadata, sets = self._said(element, rules, config, parent, place)
+        metadata, sets = self._metadata_of(element, rules, config, parent, place)
         words = _words(element, rules, config)
         size = int(fills.get("size", 1))
         for key, rule in rules.items():
@@ -390,7 +390,7 @@ class _Reader:
             metadata=metadata,
         )
 
-    def _said(
+    def _metadata_of(
         self,
         element: ElementType,
         rules: Mapping[str, KeyRule],

@@ -100,7 +100,7 @@ def _rows(workflow: Workflow) -> list[tuple[str, str]]:
     while open_:
         name, lead, inner = open_.pop()
         others = [one for one in graph.parents(workflow, name) if one != tree[name]]
-        rows.append((lead + name + _beside(others), name))
+        rows.append((lead + name + _other_parents(others), name))
         below = fed.get(name, [])
         for child in reversed(below):
             last = child == below[-1]
@@ -109,7 +109,7 @@ def _rows(workflow: Workflow) -> list[tuple[str, str]]:
     return rows
 
 
-def _beside(others: Sequence[str]) -> str:
+def _other_parents(others: Sequence[str]) -> str:
     """Return the parents of a step other than the one above it."""
     if not others:
         return ""
@@ -170,11 +170,11 @@ def as_svg(workflow: Workflow, nodes: Nodes | None = None) -> str:
 
 def _box(name: str, x: float, y: float, node: DrawnStep | None) -> str:
     shown = _short(name, NAME_MAX)
-    said = "" if node is None else f"{node.words}{f'. {node.why}' if node.why else ''}"
+    text = "" if node is None else f"{node.words}{f'. {node.why}' if node.why else ''}"
     look = f"box {node.look}".strip() if node is not None else "box"
     parts = [
         f'<g transform="translate({x:.0f} {y:.0f})">',
-        f"<title>{escape(name)}{': ' if said else ''}{escape(said)}</title>",
+        f"<title>{escape(name)}{': ' if text else ''}{escape(text)}</title>",
         f'<rect class="{look}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>',
     ]
     if node is not None and node.done + node.failed:

@@ -335,7 +335,7 @@ class WorkflowRun:
         for members in groups:
             group = _by_port(state, members)
             common = common_of(group.values())
-            beside = {port: self._beside(state, port, files[port], common) for port in files}
+            beside = {port: self._shared_files(state, port, files[port], common) for port in files}
             if any(found is None for found in beside.values()):
                 continue  # it waits for shared files, as on pilots, and is reported at the end
             taken.update(members)
@@ -349,7 +349,7 @@ class WorkflowRun:
         allowed = self._workflow.allowed(state.name)
         return all(one.complete and one.missing.is_within(allowed) for one in parents)
 
-    def _beside(
+    def _shared_files(
         self, state: _State, port: str, files: tuple[WorkflowFile, ...], common: Mapping[str, Value]
     ) -> tuple[WorkflowFile, ...] | None:
         """Return the last shared files that match a group; None: too few match."""

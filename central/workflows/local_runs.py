@@ -271,7 +271,7 @@ class _Run:
         for name in step.files:
             shutil.copy(self._place.beside / name, folder / PurePosixPath(name).name)
         paths: dict[str, list[str]] = {}
-        told, places = list[dict[str, Any]](), PayloadPaths()
+        records, places = list[dict[str, Any]](), PayloadPaths()
         for port, files in task.files.items():
             paths[port] = []
             for file in files:
@@ -280,10 +280,10 @@ class _Run:
                 link.symlink_to(file.path)
                 paths[port].append(str(link))
                 did = f"local:{self._shown(file.path).lstrip('/')}"
-                told.append(
+                records.append(
                     {"did": did, "path": str(link), "metadata": file.metadata, "port": port}
                 )
-        (folder / INPUTS_FILE).write_bytes(msgspec.json.encode(told))
+        (folder / INPUTS_FILE).write_bytes(msgspec.json.encode(records))
         return paths
 
     def _environment(
@@ -296,7 +296,9 @@ class _Run:
     ) -> dict[str, str]:
         need = step.job.needs[0]
         inputs = "\n".join(path for each in paths.values() for path in each)
-        told = {"PILOTAGE_INPUTS": inputs} if 0 < len(inputs.encode()) <= INPUTS_BYTES_MAX else {}
+        variables = (
+            {"PILOTAGE_INPUTS": inputs} if 0 < len(inputs.encode()) <= INPUTS_BYTES_MAX else {}
+        )
         return {
             "PATH": self._place.environment.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
@@ -308,7 +310,7 @@ class _Run:
             "PILOTAGE_GPUS": str(need.gpus_min),
             "PILOTAGE_MEMORY_MB": str(need.memory_mb),
             "PILOTAGE_WALL_S": str(need.wall_s),
-            **told,
+            **variables,
         }
 
     async def _process(

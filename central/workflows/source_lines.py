@@ -117,7 +117,7 @@ def _named(text: SourceText, found: Any, written: Any) -> Any:
 
 
 def load_as_written(text: SourceText) -> Any:
-    """Return the same with every scalar as its text. The text is valid already."""
+    """Return the mapping in a valid text, with every scalar as its text."""
     return yaml.CBaseLoader(text.content).get_single_data()
 
 
@@ -126,9 +126,9 @@ def converted(text: SourceText, found: Any, kind: type[T], place: YamlPath, *, s
     try:
         return msgspec.convert(found, kind, strict=True)
     except msgspec.ValidationError as why:
-        told = complaint(why, kind, as_json(found))
-        inside = tuple(int(one) if one.isdigit() else one for one in steps(told.path))
-        fault = Fault(step, inside, told.message)
+        mistake = complaint(why, kind, as_json(found))
+        inside = tuple(int(one) if one.isdigit() else one for one in steps(mistake.path))
+        fault = Fault(step, inside, mistake.message)
         raise BadWorkflow([text.line((*place, *inside), fault)]) from None
 
 

@@ -229,11 +229,11 @@ def _file_ports(workflow: Workflow, step: Step) -> list[str]:
 
 def _output(workflow: Workflow, name: str, port: str, output: StepOutput) -> DataOutput:
     source = Source(step=name, port=port)
-    told = {PORT_KEY: port} if _is_told_apart(workflow, source) else {}
+    marks = {PORT_KEY: port} if _is_told_apart(workflow, source) else {}
     found = DataOutput(
         pattern=output.pattern,
         dataset=output.dataset,
-        metadata={**output.metadata, **told},
+        metadata={**output.metadata, **marks},
         storages=output.storages,
         required=output.required,
     )

@@ -46,15 +46,15 @@ class Clause(ABC, Generic[W, H]):
         return found
 
     def asks(self, wanted: W) -> bool:
-        """Whether any offer can refuse this demand."""
+        """Return whether any offer can refuse this demand."""
         return bool(wanted)
 
     @abstractmethod
     def denies(self, wanted: W, had: H) -> bool:
-        """Whether an offer with this fact refuses a job with this demand: the rule."""
+        """Return whether an offer with this fact refuses a job with this demand: the rule."""
 
     def refuses(self, need: Need, spec: ClassSpec, offer: LiveOffer) -> bool:
-        """Whether this clause alone refuses the job."""
+        """Return whether this clause alone refuses the job."""
         return self.denies(self.wants(need, spec), self.has(offer))
 
     # -- the index --------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class Clause(ABC, Generic[W, H]):
         return ()
 
     def words_had(self, had: H) -> Iterable[str]:
-        """Return the words of an offer that the user may have meant by those."""
+        """Return the words of an offer that the user may have meant by the given words."""
         return ()
 
 

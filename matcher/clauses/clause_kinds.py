@@ -139,7 +139,7 @@ class Range(Clause[tuple[Any, Any], H]):
         return any(wanted)
 
     def _lies_outside(self, wanted: tuple[Any, Any], had: Any) -> bool:
-        """Whether a value lies outside a range. An unknown value lies outside every range."""
+        """Return whether a value is outside a range. An unknown value is outside every range."""
         low, high = wanted
         if not had:
             return bool(low or high)
@@ -273,7 +273,7 @@ class NodeSize(Clause[int, NodeFacts]):
 class Capacity(Clause[W, H]):
     """The offer must have enough free capacity.
 
-    Each job changes the free capacity, so it is no part of a kind of offers.
+    Each job changes the free capacity, so it is not part of a kind of offers.
     """
 
     @abstractmethod

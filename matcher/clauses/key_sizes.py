@@ -30,7 +30,7 @@ def weight(facts: Iterable[Any]) -> int:
     return found
 
 
-class Keys:
+class KeySizes:
     """Keys made of facts. Keys that share a fact store and count it once."""
 
     __slots__ = ("_facts", "bytes")

@@ -19,26 +19,26 @@ _NOTHING: Final[Choice] = (frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class TagChoices:
     """Each choice is met if the expression holds; `says_all`: the reverse is true as well."""
 
     each: tuple[Choice, ...]
     says_all: bool = True
 
 
-def one_tag(name: str, negated: bool) -> Choices:
+def one_tag(name: str, negated: bool) -> TagChoices:
     its, nothing = frozenset((name,)), _NOTHING[0]
-    return Choices(((nothing, its) if negated else (its, nothing),))
+    return TagChoices(((nothing, its) if negated else (its, nothing),))
 
 
-def all_of(parts: list[Choices]) -> Choices:
+def all_of(parts: list[TagChoices]) -> TagChoices:
     """Return the choices that are met if all parts hold."""
     each = tuple(dict.fromkeys(choice for part in parts for choice in part.each))
     says_all = len(each) <= CHOICES_MAX and all(part.says_all for part in parts)
-    return Choices(each[:CHOICES_MAX], says_all)
+    return TagChoices(each[:CHOICES_MAX], says_all)
 
 
-def any_of(parts: list[Choices]) -> Choices:
+def any_of(parts: list[TagChoices]) -> TagChoices:
     """Return the choices that are met if one of some parts holds: one of each part, combined.
 
     If there would be too many, one choice represents each part.
@@ -51,10 +51,10 @@ def any_of(parts: list[Choices]) -> Choices:
         found = [(must | it, without | no) for must, without in found for it, no in its]
     # A choice that is met with and without a tag asks for nothing.
     each = dict.fromkeys(choice for choice in found if not choice[0] & choice[1])
-    return Choices(tuple(each), says_all)
+    return TagChoices(tuple(each), says_all)
 
 
-def told(choices: Choices) -> Choices:
+def told(choices: TagChoices) -> TagChoices:
     """Leave out the choices with two or more forbidden tags: rows of bits cannot express them."""
     each = tuple(choice for choice in choices.each if len(choice[1]) < 2)
-    return Choices(each, choices.says_all and len(each) == len(choices.each))
+    return TagChoices(each, choices.says_all and len(each) == len(choices.each))

@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Final, NamedTuple
 
 from ..errors import BadTags
-from .tag_choices import Choices, all_of, any_of, one_tag, told
+from .tag_choices import TagChoices, all_of, any_of, one_tag, told
 
 __all__ = ["EVERY_TAG", "BadTags", "TagExpression", "count", "parse"]
 
@@ -46,7 +46,7 @@ class _Tag:
     def named(self, negated: bool) -> frozenset[str]:
         return frozenset() if negated else frozenset((self.name,))
 
-    def choices(self, negated: bool) -> Choices:
+    def choices(self, negated: bool) -> TagChoices:
         return one_tag(self.name, negated)
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class _Not:
     def named(self, negated: bool) -> frozenset[str]:
         return self.part.named(not negated)
 
-    def choices(self, negated: bool) -> Choices:
+    def choices(self, negated: bool) -> TagChoices:
         return self.part.choices(not negated)
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class _All:
     def named(self, negated: bool) -> frozenset[str]:
         return frozenset[str]().union(*(part.named(negated) for part in self.parts))
 
-    def choices(self, negated: bool) -> Choices:
+    def choices(self, negated: bool) -> TagChoices:
         parts = [part.choices(negated) for part in self.parts]
         return any_of(parts) if negated else all_of(parts)
 
@@ -98,7 +98,7 @@ class _Any:
     def named(self, negated: bool) -> frozenset[str]:
         return frozenset[str]().union(*(part.named(negated) for part in self.parts))
 
-    def choices(self, negated: bool) -> Choices:
+    def choices(self, negated: bool) -> TagChoices:
         parts = [part.choices(negated) for part in self.parts]
         return all_of(parts) if negated else any_of(parts)
 
@@ -128,8 +128,8 @@ class TagExpression:
         return self.hashed
 
     @property
-    def choices(self) -> Choices:
-        """Return its choices, as far as they are short. They are computed at each call."""
+    def choices(self) -> TagChoices:
+        """Return its choices; long ones are omitted. They are computed at each call."""
         return told(self.root.choices(False))
 
     @property
@@ -138,7 +138,7 @@ class TagExpression:
         return self.named | self.root.named(True)
 
     def holds(self, tags: frozenset[str]) -> bool:
-        """Whether an offer with exactly these tags meets it."""
+        """Return whether an offer with exactly these tags meets it."""
         return self.root.holds(tags)
 
     def __str__(self) -> str:
@@ -165,7 +165,7 @@ class _Reader:
             position = found.start() + 1
             if found["other"] is not None:
                 hint = {"!": ": not is written '~'", ",": ": and is written '&'"}
-                why = f"{found['other']!r} is no part of a tag{hint.get(found['other'], '')}"
+                why = f"{found['other']!r} cannot be part of a tag{hint.get(found['other'], '')}"
                 raise BadTags(self._text, position, why)
             tokens.append(_Token(found[0], position, found["tag"] is not None))
         return tokens
@@ -182,7 +182,7 @@ class _Reader:
     def _left_over(self, token: _Token) -> str:
         """Return why a token cannot follow the text before it."""
         if token.text == ")":
-            return "a bracket closes that none opened before ')'"
+            return "')' closes a bracket that was never opened"
         for one in (token, self._tokens[self._next - 1]):
             sign = _WORDS_FOR_SIGNS.get(one.text.lower())
             if sign is not None:

@@ -13,7 +13,7 @@ _AS_BYTES: Final = bytes.maketrans(b"01", b"\0\1")
 T = TypeVar("T")
 
 
-class Bits:
+class RowSet:
     """A set of rows that grows row by row."""
 
     __slots__ = ("_octets", "_value")
@@ -46,7 +46,7 @@ class WordRows:
 
     def __init__(self) -> None:
         self._few: dict[Any, array[int]] = {}
-        self._many: dict[Any, Bits] = {}
+        self._many: dict[Any, RowSet] = {}
 
     def add(self, word: Any, row: int) -> None:
         many = self._many.get(word)
@@ -59,7 +59,7 @@ class WordRows:
             return
         few.append(row)
         if len(few) > FEW_MAX:
-            many = self._many[word] = Bits()
+            many = self._many[word] = RowSet()
             for one in self._few.pop(word):
                 many.add(one)
 

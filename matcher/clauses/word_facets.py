@@ -1,6 +1,6 @@
 """Facets that words alone can answer, without a check of each different demand.
 
-One submitter can have ten thousand different demands. To check each of them for each new kind of
+One submitter can have ten thousand different demands. Checking each of them for each new kind of
 offer would delay everything.
 """
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..platforms import ANY
 from .facets import NEW_MAX, Facet
-from .tag_choices import Choices
-from .word_bits import Bits, WordRows, each
+from .tag_choices import TagChoices
+from .word_bits import RowSet, WordRows, each
 
 if TYPE_CHECKING:
     from .clause import Clause
@@ -21,7 +21,7 @@ _NOTHING_SAID: Final = frozenset(("\0",))
 
 
 class ByWords(Facet, ABC):
-    """Which rows have which words."""
+    """A facet that knows the words of each row."""
 
     __slots__ = ("_naming",)
 
@@ -46,7 +46,7 @@ class ByOneOf(ByWords):
 
     def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
-        self._asking = Bits()
+        self._asking = RowSet()
 
     def _take_up(self, row: int, wants: Any) -> None:
         for word in wants:
@@ -127,10 +127,10 @@ class ChoiceLevel:
     __slots__ = ("asking", "naming", "shunning", "without")
 
     def __init__(self) -> None:
-        self.asking = Bits()  # rows with a choice here
+        self.asking = RowSet()  # rows with a choice here
         self.naming = WordRows()
         self.shunning = WordRows()
-        self.without = Bits()  # rows with a choice that a word must be absent, or another present
+        self.without = RowSet()  # rows with a choice that a word must be absent, or another present
 
     def unmet(self, key: frozenset[str], size: int) -> int:
         met = self.without.value
@@ -147,11 +147,11 @@ class ByTags(Facet):
     def __init__(self, clause: "Clause[Any, Any]") -> None:
         super().__init__(clause)
         self._levels: list[ChoiceLevel] = []
-        self._partly = Bits()  # rows that may refuse an offer that meets their choices
+        self._partly = RowSet()  # rows that may refuse an offer that meets their choices
         self._said = set[Any]()
 
     def _take_up(self, row: int, wants: Any) -> None:
-        choices: Choices = wants.choices
+        choices: TagChoices = wants.choices
         if not choices.says_all:
             self._partly.add(row)
             self._said.update(wants.words)

@@ -20,8 +20,8 @@ from .advice import advise
 from .free_capacity import FittingOffers, Free, look_at_room
 from .matcher_view import MatcherState
 from .nearest_words import meant
+from .next_match import NextMatch, turn
 from .offer_bits import Miss, OfferBits, OfferFit
-from .offer_turns import NextMatch, turn
 
 SAMPLE_MAX: Final = 512  # fitting offers that are asked which jobs come before
 TURNS_MAX: Final = 128  # fitting offers with room that are asked whose turn it is
@@ -29,7 +29,7 @@ QUESTIONS_MAX: Final = 10_000  # checks of single needs, after which no more off
 
 
 class _Turns(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose turn it is on some offers."""
+    """The answers of some offers to the question whose turn it is."""
 
     on: Counter[NextMatch]  # how many of them have each answer
     is_now: bool  # offers in their present state; otherwise as they would be when empty
@@ -218,7 +218,7 @@ def _of_room(room: FittingOffers, fitting: int) -> list[str]:
 
 
 def _of_turns(turns: _Turns, room: FittingOffers, fitting: int, *, is_here: bool) -> list[str]:
-    """Say on which offers the job is next, and where other jobs come first."""
+    """Return notes on the offers where the job is next, or where other jobs come first."""
     if not turns.its:
         if not turns.is_now or not turns.on[NextMatch.OTHERS]:
             return []
@@ -245,7 +245,7 @@ def _of_alternatives(place: int, count: int) -> list[str]:
 
 
 def _of_kept(turns: _Turns) -> list[str]:
-    """Say how many offers with room are kept or reserved for other jobs."""
+    """Return notes with the number of offers that are kept or reserved for other jobs."""
     if not turns.is_now:
         return []
     of = f"of the {turns.asked} offers with room now" if turns.asked > 1 else "offer with room now"

@@ -1,4 +1,4 @@
-"""What holds a job although offers fit: limits, shares, preferences and its reservation."""
+"""The obstacles for a job that fits offers: limits, shares, preferences, its reservation."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ def by_limits(
 
 
 def by_submission(spec: ClassSpec, backlog: Backlog) -> list[str]:
-    """Say that its submission's limit of running jobs is used up, which blocks it everywhere."""
+    """Return a note if its submission's limit of running jobs blocks it everywhere."""
     cls = backlog.classes.find(spec.class_id)
     if cls is None or cls.cap is None or not cls.is_shut:
         return []
@@ -97,7 +97,7 @@ def holding(
 
 
 def told(limit: Limit, takes: int = 1) -> str:
-    """Say what a used-up limit blocks."""
+    """Return a text that describes what a used-up limit blocks."""
     by, value = limit.kind
     at = f"at {limit.where}" if limit.where else "at all sites together"
     if limit.is_amount:
@@ -112,12 +112,12 @@ def told(limit: Limit, takes: int = 1) -> str:
 
 
 def banned(place: ElementLimits) -> str:
-    """Say that a place is banned."""
+    """Return the note that a place is banned."""
     return f"{place.site}/{place.element} is banned: only jobs of type {TEST} run there"
 
 
 def by_shares(spec: ClassSpec, shares: Shares, now: float) -> tuple[int, int, list[str]]:
-    """Return how many groups, and owners of its group, are served first, and say so.
+    """Return how many groups, and owners of its group, are served first, with notes.
 
     A group or owner without waiting jobs counts at the place where it would start. Names and usage
     of other owners are not shown.
@@ -182,9 +182,10 @@ def by_preference(
     *,
     is_its: bool,
 ) -> list[str]:
-    """Say that a job still waits for its preferred sites, and which of them have no live offer.
+    """Return notes on the preferred sites that a job waits for, or that have no live offer.
 
-    `is_its`: it is next nevertheless, because nothing else waits.
+    `is_its`: the job is next nevertheless, because no other job waits.
+
     """
     preference = spec.preference
     if preference is None or not preference.sites or not offers:
@@ -199,11 +200,11 @@ def by_preference(
     others = sum(offer.site not in preference.sites for offer in fitting)
     left_s = _prefers_s(job, spec.class_id, preference, backlog)
     if others and left_s > 0.0:
-        told = f"it prefers {' or '.join(preference.sites)} for {left_s:.0f} s more: "
+        prefix = f"it prefers {' or '.join(preference.sites)} for {left_s:.0f} s more: "
         if is_its:
-            notes.append(f"{told}other sites may run it, because no other job waits there")
+            notes.append(f"{prefix}other sites may run it, because no other job waits there")
         else:
-            notes.append(f"{told}until then, all other jobs precede it on {others} of the offers")
+            notes.append(f"{prefix}until then, all other jobs precede it on {others} of the offers")
     return notes
 
 
@@ -216,7 +217,7 @@ def _prefers_s(job: int | None, class_id: int, preference: Preference, backlog: 
 
 
 def reservation(spec: ClassSpec, reservations: Reservations, backlog: Backlog) -> list[str]:
-    """Say which offer is reserved for a class, and until when."""
+    """Return notes on the offers that are reserved for a class, and until when."""
     held = reservations.by_class.get(spec.class_id, ())
     return [
         f"pilot {its.pilot} is reserved for a job of its class and has room within "

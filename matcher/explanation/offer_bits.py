@@ -1,4 +1,4 @@
-"""Which of many offers accept the demands of classes, as bits; the first offer is the lowest bit.
+"""Finds the offers that accept the demands of classes, as bits; the first is the lowest bit.
 
 The matcher's index holds classes and answers for an offer. This module is the reverse: it holds
 offers, either live ones or those of pilots to start, and answers for a class. Demands repeat, so

@@ -83,7 +83,7 @@ def _of_reservation(offer: LiveOffer, known: MatcherState) -> list[str]:
 
 
 def _of_limits(offer: LiveOffer, held: Iterable[JobClass], known: MatcherState) -> list[str]:
-    """Say which limits keep waiting jobs from an offer that fits them."""
+    """Return notes on the limits that keep waiting jobs from an offer that fits them."""
     place = known.limits.place(offer.community, offer.site, offer.element)
     if place is None or not place.look(known.backlog.now):
         return []
@@ -95,7 +95,7 @@ def _of_limits(offer: LiveOffer, held: Iterable[JobClass], known: MatcherState) 
 
 
 def _of_obstacles(offer: LiveOffer, obstacles: list[OfferObstacle]) -> list[str]:
-    """Say which clause alone excludes jobs; for a full offer that is already known."""
+    """Return notes on clauses that alone exclude jobs; none for a full offer."""
     if offer.cores_free <= 0:
         return []
     takes = {
@@ -111,6 +111,8 @@ def _of_obstacles(offer: LiveOffer, obstacles: list[OfferObstacle]) -> list[str]
             why = takes.get(one.clause)
             name = one.clause.replace("_", " ")
             notes.append(
-                f"{why}: {jobs} would fit otherwise" if why else f"but for {name}, {jobs} would fit"
+                f"{why}: {jobs} would fit otherwise"
+                if why
+                else f"without the clause {name}, {jobs} would fit"
             )
     return notes

@@ -17,7 +17,7 @@ from ..limits.fair_shares import ShareNode, Shares
 from ..limits.running_limits import LimitTable
 from ..queue.backlog import Backlog
 from ..queue.job_classes import JobClass, QueueEntry, rank
-from ..queue.owner_ranking import Ranked
+from ..queue.owner_ranking import OwnerRanking
 from ..rules import Rules
 from ..types import LiveOffer
 from .rows import Rows
@@ -48,7 +48,7 @@ class ClassIndex(Rows):
         self._shares, self.community = shares, community
         self.known = 0  # classes in this index
         self.forgotten = 0  # forgotten classes whose rows are still here
-        self._ranked: dict[ShareNode, Ranked] = {}
+        self._ranked: dict[ShareNode, OwnerRanking] = {}
         self.heir: ClassIndex | None = None  # the new index that will replace this one
         self._to_be: dict[ShareNode, int] | None = (
             None  # share node → live rows, until this index is in service
@@ -72,7 +72,7 @@ class ClassIndex(Rows):
         cls.watcher, cls.timer = self, 0.0
         self.known += 1
         if cls.owner not in self._ranked:
-            self._ranked[cls.owner] = Ranked()
+            self._ranked[cls.owner] = OwnerRanking()
         if cls.entry is not None:
             self.changed(cls, None)
 
@@ -124,7 +124,7 @@ class ClassIndex(Rows):
             self._to_be = {}
         self.enter(cls)
         if cls.owner not in self._ranked:
-            self._ranked[cls.owner] = Ranked()
+            self._ranked[cls.owner] = OwnerRanking()
         row = self._entered[cls]
         if cls.entry is not None:
             self._change(cls, row, None)
@@ -173,7 +173,7 @@ class ClassIndex(Rows):
                 cls.timer = 0.0
                 self._note_preference(cls, cls.needs << cls.first_row)
 
-    def ranked(self) -> dict[ShareNode, Ranked]:
+    def ranked(self) -> dict[ShareNode, OwnerRanking]:
         """Return the classes with waiting jobs by owner. For checks only."""
         return self._ranked
 
@@ -305,7 +305,7 @@ class ClassIndex(Rows):
         return owner
 
     def _surely_precedes(self, scarce: ShareNode, rows: int) -> bool:
-        """Whether an owner's scarce demand precedes any of these rows that may really fit."""
+        """Return whether an owner's scarce demand precedes all of these rows that may fit."""
         if not rows:
             return True
         group = scarce.parent
@@ -327,7 +327,7 @@ class ClassIndex(Rows):
         return self._rules.ahead_core_s * self._shares.weight(self._backlog.now)
 
     def _may_precede(self, scarce: ShareNode, plain: ShareNode) -> bool:
-        """Whether an owner's scarce demand precedes the turn of another owner.
+        """Return whether an owner's scarce demand precedes the turn of another owner.
 
         It does unless the owner or its group is too far above the other's level.
         """

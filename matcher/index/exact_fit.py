@@ -8,7 +8,7 @@ from ..types import NO_AMOUNTS, ClassSpec, Grant, LiveOffer
 
 
 def accepts(need: Need, spec: ClassSpec, offer: LiveOffer, clauses: Clauses) -> bool:
-    """Whether none of some clauses refuses."""
+    """Return whether none of some clauses refuses."""
     return not any(clause.refuses(need, spec, offer) for clause in clauses)
 
 

@@ -3,14 +3,14 @@
 from typing import Any, Final
 
 from ..clauses.facets import Facet
-from ..clauses.key_sizes import Keys
+from ..clauses.key_sizes import KeySizes
 
 STAND_INS_MAX: Final = 16_384
 KEYS_BYTES_MAX: Final = 8 << 20  # of the facts whose representative is cached
 ROWS_BYTES_MAX: Final = 64 << 20  # of the rows of all representatives
 
 
-class StandIn:
+class RepresentativeOffer:
     """A representative of offers whose rare facts make no difference to any row."""
 
     __slots__ = ("rows",)
@@ -19,7 +19,7 @@ class StandIn:
         self.rows = rows  # that accept these facts, as bits
 
 
-class StandIns:
+class RepresentativeOffers:
     """The representatives of all combinations of rare facts.
 
     Offers differ a lot in these facts, but usually no class asks for them. The key of an offer
@@ -31,12 +31,12 @@ class StandIns:
     def __init__(self) -> None:
         # Facets that may refuse a fact, with the fact's place.
         self._asked: list[tuple[int, Facet]] = []
-        self.known: dict[tuple[Any, ...], StandIn] = {}
-        self._keys = Keys()  # the cached facts
-        self._by_rows: dict[int, StandIn] = {}
+        self.known: dict[tuple[Any, ...], RepresentativeOffer] = {}
+        self._keys = KeySizes()  # the cached facts
+        self._by_rows: dict[int, RepresentativeOffer] = {}
         self._rows_bytes = 0
 
-    def of(self, facts: tuple[Any, ...]) -> StandIn:
+    def of(self, facts: tuple[Any, ...]) -> RepresentativeOffer:
         """Return the representative of an offer with these facts."""
         found = self.known.get(facts)
         if found is None:
@@ -52,7 +52,7 @@ class StandIns:
                 self.known[key] = found
         return found
 
-    def _standing_for(self, rows: int) -> StandIn:
+    def _standing_for(self, rows: int) -> RepresentativeOffer:
         """Return the representative with these rows."""
         found = self._by_rows.get(rows)
         if found is None:
@@ -60,7 +60,7 @@ class StandIns:
             if len(self._by_rows) >= STAND_INS_MAX or self._rows_bytes + its > ROWS_BYTES_MAX:
                 self.forget()
             self._rows_bytes += its
-            found = self._by_rows[rows] = StandIn(rows)
+            found = self._by_rows[rows] = RepresentativeOffer(rows)
         return found
 
     @property

@@ -18,7 +18,7 @@ from pilotage.proto.documents.job import Need
 from ..clauses.clause import Clause, Clauses
 from ..clauses.clause_kinds import joint, numbers, of_kinds
 from ..clauses.facets import Facet
-from ..clauses.key_sizes import Keys
+from ..clauses.key_sizes import KeySizes
 from ..clauses.word_bits import WordRows, selected
 from ..limits.running_limits import Kinds, LimitKind, LimitTable, Shut, is_shut
 from ..queue.backlog import Backlog
@@ -26,10 +26,10 @@ from ..queue.job_classes import JobClass
 from ..rules import Rules
 from ..types import LiveOffer
 from .exact_fit import accepts
-from .limit_demands import Takings
-from .representative_offers import StandIn, StandIns
+from .limit_use import RowsByUse
+from .representative_offers import RepresentativeOffer, RepresentativeOffers
 from .scarce_demands import is_scarce
-from .thresholds import Steps
+from .thresholds import Thresholds
 
 KINDS_MAX: Final = 16_384
 KINDS_BYTES_MAX: Final = 64 << 20  # of the rows of all kinds of offers
@@ -60,16 +60,16 @@ class Rows:
         self._facets = [*self._words, *self._rare, *self._joint]
         self._jointly = [0 for _ in its_joint]  # for each joint clause, the rows that it may refuse
         self._words_of = self._rare_of = _getter([])
-        self._stand_ins = StandIns()
-        self._steps = [Steps() for _ in self._numbers]
+        self._stand_ins = RepresentativeOffers()
+        self._steps = [Thresholds() for _ in self._numbers]
         self._by_name = dict(zip([it.name for it in self._numbers], self._steps, strict=True))
-        self._counting: list[Steps] = []  # the numbers that may refuse anything
+        self._counting: list[Thresholds] = []  # the numbers that may refuse anything
         self._counted = _getter([])
         self._asked: list[
             tuple[int, Facet]
         ] = []  # the facets that may refuse an offer's words, with the place of the word
         self._unsure: list[
-            tuple[int, Steps]
+            tuple[int, Thresholds]
         ] = []  # the numbers that must be checked when a row is picked, by place
         self._amounts: tuple[Any, ...] = ()  # the amounts of the last offer
         self._looked = 0  # number of rows when these were computed
@@ -77,8 +77,10 @@ class Rows:
         self._entered: dict[JobClass, int] = {}
         self._row_class: list[JobClass] = []
         self._row_need: list[Need] = []
-        self._kinds: dict[tuple[tuple[Any, ...], StandIn], int] = {}  # kind → rows that accept it
-        self._keys = Keys()  # of the words in the kinds
+        self._kinds: dict[
+            tuple[tuple[Any, ...], RepresentativeOffer], int
+        ] = {}  # kind → rows that accept it
+        self._keys = KeySizes()  # of the words in the kinds
         self.live: int = 0  # rows of classes with waiting jobs
         self._liking = WordRows()  # rows that prefer a site
         self._liked: dict[str, int] = {}  # the same as bits, for sites that were asked for
@@ -86,7 +88,7 @@ class Rows:
         self._scarce = 0  # rows with a scarce demand
         self._on_gpus = 0  # rows that ask for GPUs
         self._several, self._first_of_several = 0, 0  # rows of classes with several needs
-        self._limited: dict[LimitKind, Takings] = {}  # rows that a limit or a ban counts
+        self._limited: dict[LimitKind, RowsByUse] = {}  # rows that a limit or a ban counts
         self._row_kinds: dict[int, Kinds] = {}  # of the rows with any
 
     def enter(self, cls: JobClass) -> None:
@@ -135,7 +137,7 @@ class Rows:
             for kind, takes in kinds.items():
                 takings = self._limited.get(kind)
                 if takings is None:
-                    takings = self._limited[kind] = Takings()
+                    takings = self._limited[kind] = RowsByUse()
                 takings.add(row, takes)
 
     def limits_changed(self) -> None:
@@ -220,7 +222,7 @@ class Rows:
             self._keep_kind(key, rows)
         return rows
 
-    def _keep_kind(self, key: tuple[tuple[Any, ...], StandIn], rows: int) -> None:
+    def _keep_kind(self, key: tuple[tuple[Any, ...], RepresentativeOffer], rows: int) -> None:
         """Cache the rows that accept a kind of offer, unless its words are too large."""
         most = min(KINDS_MAX, KINDS_BYTES_MAX // (self.size // 8 + 1))
         if len(self._kinds) >= most or self._keys.bytes > WORDS_BYTES_MAX:

@@ -7,7 +7,7 @@ from ..rules import Rules
 
 
 def is_scarce(need: Need, rules: Rules) -> bool:
-    """Whether a need asks for something that few offers have."""
+    """Return whether a need asks for something that few offers have."""
     return (
         need.gpus_min > 0
         or need.cores_min > rules.wide_cores

@@ -18,7 +18,7 @@ LOOSE_MAX: Final = 64  # rows above the lower end of a step that are not worth a
 SPLIT_MAX: Final = 8_192  # rows that are checked for splits each time
 
 
-class Steps:
+class Thresholds:
     """The thresholds of one number for all rows."""
 
     __slots__ = ("_loose", "_rows", "below", "bounds", "demands", "is_exact", "top")

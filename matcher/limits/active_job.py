@@ -5,10 +5,10 @@ import msgspec
 from ..types import Grant
 from .fair_shares import ShareNode
 from .running_limits import Limit
-from .submission_caps import Cap
+from .submission_caps import SubmissionCap
 
 
-class MatchedJob(msgspec.Struct, gc=False):
+class ActiveJob(msgspec.Struct, gc=False):
     """A pending or running job.
 
     It is in no reference cycle, so the garbage collector can skip it.
@@ -23,7 +23,7 @@ class MatchedJob(msgspec.Struct, gc=False):
     at: float  # when it was matched
     limits: tuple[Limit, ...]
     is_running: bool = False
-    cap: Cap | None = None  # of its submission
+    cap: SubmissionCap | None = None  # of its submission
     part: float = 0.0  # share of its request that it is charged with; 0: not known yet
 
     @property

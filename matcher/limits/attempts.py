@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pilotage.proto.documents.job import Need
 
 from ..types import LiveOffer
-from .active_job import MatchedJob
+from .active_job import ActiveJob
 from .fair_shares import Shares
 from .running_limits import LimitTable
 
@@ -22,7 +22,7 @@ class PilotAttempts:
     __slots__ = ("jobs", "memory_mb", "scratch_mb")
 
     def __init__(self) -> None:
-        self.jobs: dict[int, MatchedJob] = {}
+        self.jobs: dict[int, ActiveJob] = {}
         self.memory_mb = self.scratch_mb = 0  # of all of them
 
 
@@ -31,14 +31,14 @@ class Attempts:
 
     def __init__(self, shares: Shares, limits: LimitTable) -> None:
         self._shares, self._limits = shares, limits
-        self.by_job: dict[int, MatchedJob] = {}
+        self.by_job: dict[int, ActiveJob] = {}
         self._by_pilot: dict[str, PilotAttempts] = {}
 
     def held(self, pilot: str) -> PilotAttempts | None:
         """Return the jobs of a pilot; None if it has none."""
         return self._by_pilot.get(pilot)
 
-    def begin(self, job: int, out: MatchedJob) -> None:
+    def begin(self, job: int, out: ActiveJob) -> None:
         """Record a job as matched or running, and charge its owner.
 
         Its limits were taken before.
@@ -94,12 +94,12 @@ class Attempts:
         self._shares.settle(out.owner, asked * out.part, used, out.at)
         self._forget(job, out, started=True, now=now)
 
-    def of_pilot(self, pilot: str) -> Iterable[MatchedJob]:
+    def of_pilot(self, pilot: str) -> Iterable[ActiveJob]:
         """Return the pending and running jobs of a pilot."""
         held = self._by_pilot.get(pilot)
         return held.jobs.values() if held is not None else ()
 
-    def _forget(self, job: int, out: MatchedJob, *, started: bool, now: float = 0.0) -> None:
+    def _forget(self, job: int, out: ActiveJob, *, started: bool, now: float = 0.0) -> None:
         del self.by_job[job]
         out.owner.users -= 1
         if out.cap is not None:
@@ -115,18 +115,18 @@ class Attempts:
                 del self._by_pilot[out.pilot]
 
 
-def _asked_core_s(out: MatchedJob) -> float:
+def _asked_core_s(out: ActiveJob) -> float:
     """Return the charge of a job that uses all the time that it asks for."""
     grant = out.grant
     return (grant.charged_cores or grant.cores) * grant.wall_s
 
 
-def _charged_core_s(out: MatchedJob) -> float:
+def _charged_core_s(out: ActiveJob) -> float:
     """Return the charge that a job got when it was matched."""
     return _asked_core_s(out) * out.part
 
 
-def _charge_of(out: MatchedJob, used_core_s: float) -> float:
+def _charge_of(out: ActiveJob, used_core_s: float) -> float:
     """Return the charge for the real use of the job's own cores."""
     grant = out.grant
     if not grant.charged_cores or not grant.cores:

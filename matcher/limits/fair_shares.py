@@ -296,7 +296,7 @@ class Shares:
         rivals = list(parent.order)
         if is_first or turned is None or not rivals:
             return
-        turn = min(turn, turned.level)  # refunds since then count
+        turn = min(turn, turned.level)  # refunds since then have lowered it
         behind = [node for node in rivals if node.level < turn]
         if not behind:
             return
@@ -350,7 +350,7 @@ class Shares:
     def came(self, owner: ShareNode, now: float) -> None:
         """Record more waiting jobs of an owner that is busy already.
 
-        Its earlier waiting jobs may have fitted no offer: such waiting must not save turns up.
+        Its earlier waiting jobs may have fitted no offer: such waiting must not save up turns.
         """
         node, parent = owner, owner.parent
         while parent is not None:

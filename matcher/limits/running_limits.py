@@ -73,7 +73,7 @@ class Limit:
         return self.room < 1.0 - _HARDLY
 
     def is_short_of(self, takes: float) -> bool:
-        """Whether less is left than a job takes."""
+        """Return whether less is left than a job takes."""
         return self.room < takes - _HARDLY
 
     def fill(self, now: float) -> None:
@@ -143,7 +143,7 @@ class ElementLimits:
         return self.closed
 
     def shuts(self, kinds: Kinds, now: float) -> bool:
-        """Whether a row that takes these kinds may not start here now."""
+        """Return whether a row that takes these kinds may not start here now."""
         self.look(now)
         return any(kind in kinds for kind in self.without) or any(
             limit.is_short_of(kinds[limit.kind]) for limit in self.limits if limit.kind in kinds
@@ -431,7 +431,7 @@ def _terms(rule: "RunningLimit | StartLimit") -> tuple[float, float]:
 def _whose(rule: "RunningLimit | StartLimit", community: str) -> str | None:
     """Return whose jobs a limit counts for a community: empty for those of all.
 
-    None: it is no limit for that community.
+    None: it does not limit that community.
     """
     together = rule.by in ("type", "tag", AMOUNT)
     if rule.community == ALL_COMMUNITIES or (not rule.community and together):
@@ -448,10 +448,10 @@ def _named(rule: "RunningLimit | StartLimit") -> tuple[_Rule, str]:
 
 
 def shuts(place: ElementLimits | None, kinds: Kinds, now: float) -> bool:
-    """Whether a row with these kinds may not start at a place. None: there are no limits."""
+    """Return whether a row with these kinds may not start at a place. None: there are no limits."""
     return NO_POOL in kinds if place is None else place.shuts(kinds, now)
 
 
 def is_shut(kinds: Kinds, closed: Iterable[Shut]) -> bool:
-    """Whether a row takes more of any kind than is left."""
+    """Return whether a row takes more of any kind than is left."""
     return any(kinds.get(kind, 0) > room + _HARDLY for kind, room in closed)

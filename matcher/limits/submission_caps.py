@@ -7,18 +7,18 @@ as if they had no waiting jobs, so they save no turns up either.
 from typing import Protocol
 
 
-class Gate(Protocol):
+class ClassSwitch(Protocol):
     """The object that shuts and opens classes."""
 
-    def turned(self, cap: "Cap") -> None: ...
+    def turned(self, cap: "SubmissionCap") -> None: ...
 
 
-class Cap:
+class SubmissionCap:
     """The limit of one submission."""
 
     __slots__ = ("gate", "is_used_up", "most", "out", "slots")
 
-    def __init__(self, most: int, gate: Gate) -> None:
+    def __init__(self, most: int, gate: ClassSwitch) -> None:
         self.most, self.gate = most, gate
         self.out = 0  # jobs that count
         self.slots: list[int] = []  # of its classes

@@ -43,7 +43,7 @@ class OfferKind:
         self.free: list[Standing] = []
 
 
-class Takers:
+class AcceptingKinds:
     """The kinds that accept a class, without numbers, and the numbers that the class demands."""
 
     __slots__ = ("demands", "joint", "kinds", "known", "lowest", "needs", "sites", "spec")
@@ -74,7 +74,7 @@ class OfferKinds:
         self._by_key: dict[tuple[Any, ...], OfferKind] = {}
         self.all: list[OfferKind] = []
         self._facts = [FactBits() for _ in clauses]
-        self._takers: dict[int, Takers] = {}  # by slot
+        self._takers: dict[int, AcceptingKinds] = {}  # by slot
         self._bytes = self._kept_bytes = 0  # of the facts: of all kinds, and of those kept last
 
     def __len__(self) -> int:
@@ -117,18 +117,18 @@ class OfferKinds:
             bits ^= 1 << found[-1].serial
         return found
 
-    def takers(self, cls: JobClass) -> Takers:
+    def takers(self, cls: JobClass) -> AcceptingKinds:
         """Return which kinds accept a class, without numbers and limits."""
         takers = self._takers.get(cls.slot)
         if takers is None or takers.spec is not cls.spec:
             if len(self._takers) >= TAKERS_MAX:
                 self._takers.clear()
-            takers = self._takers[cls.slot] = Takers(cls.spec, self._numbers, self._joint)
+            takers = self._takers[cls.slot] = AcceptingKinds(cls.spec, self._numbers, self._joint)
         if takers.known < len(self.all):
             self._extend(takers)
         return takers
 
-    def _extend(self, takers: Takers) -> None:
+    def _extend(self, takers: AcceptingKinds) -> None:
         """Check the new kinds."""
         spec, new = takers.spec, self.all[takers.known :]
         for place, need in enumerate(spec.needs):

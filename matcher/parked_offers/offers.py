@@ -16,7 +16,7 @@ from ..limits.running_limits import ElementLimits, LimitTable
 from ..platforms import ANY
 from ..queue.job_classes import JobClass
 from ..types import LiveOffer
-from .offer_kinds import Joint, Numbers, OfferKind, OfferKinds, Standing, Takers
+from .offer_kinds import AcceptingKinds, Joint, Numbers, OfferKind, OfferKinds, Standing
 
 FEW: Final = 16  # sites or kinds that are searched one by one
 SLACK: Final = 1_024  # kinds without offers that are not worth a sweep
@@ -54,7 +54,7 @@ class ParkedOffer:
         return (self.offer,) if self.spare is None else (self.offer, self.spare)
 
     def meets(self, demand: Numbers, joint: Joint) -> bool:
-        """Whether its numbers meet a demand."""
+        """Return whether its numbers meet a demand."""
         if all(map(le, demand, self.numbers)) and not _denies(joint, self.offer):
             return True
         spare = self.spare
@@ -235,7 +235,7 @@ class ParkedOffers:
             return next(self._of(self.free.all(takers.lowest), takers, cls, now), None)
         return self._best_of(rows, takers, cls, now)
 
-    def _rows_of(self, takers: Takers) -> list[list[Standing]] | None:
+    def _rows_of(self, takers: AcceptingKinds) -> list[list[Standing]] | None:
         """Return a few lists that contain all offers that accept a class; None: too many lists."""
         if takers.sites is not None and len(takers.sites) <= FEW:
             return [row for site in (*takers.sites, ANY) if (row := self.free.of_site(site))]
@@ -244,7 +244,7 @@ class ParkedOffers:
         return None
 
     def _best_of(
-        self, rows: list[list[Standing]], takers: Takers, cls: JobClass, now: float
+        self, rows: list[list[Standing]], takers: AcceptingKinds, cls: JobClass, now: float
     ) -> ParkedOffer | None:
         """Return the first offer of all lists that fits.
 
@@ -284,14 +284,14 @@ class ParkedOffers:
         preferred = self._of(_ordered(rows, takers), takers, cls, now)
         return chain(preferred, self._anywhere(takers, cls, now))
 
-    def _anywhere(self, takers: Takers, cls: JobClass, now: float) -> Iterator[ParkedOffer]:
+    def _anywhere(self, takers: AcceptingKinds, cls: JobClass, now: float) -> Iterator[ParkedOffer]:
         rows = self._rows_of(takers)
         if rows is None:
             return self._of(list(self.free.all(takers.lowest)), takers, cls, now)
         return self._of(_ordered(rows, takers), takers, cls, now)
 
     def _of(
-        self, standings: Iterable[Standing], takers: Takers, cls: JobClass, now: float
+        self, standings: Iterable[Standing], takers: AcceptingKinds, cls: JobClass, now: float
     ) -> Iterator[ParkedOffer]:
         """Yield the fitting offers."""
         by_pilot, kinds = self.by_pilot, takers.kinds
@@ -307,7 +307,7 @@ class ParkedOffers:
             if kinds >> parked.kind.serial & 1 and self._fits(parked, takers, cls, now):
                 yield parked
 
-    def _fits(self, parked: ParkedOffer, takers: Takers, cls: JobClass, now: float) -> bool:
+    def _fits(self, parked: ParkedOffer, takers: AcceptingKinds, cls: JobClass, now: float) -> bool:
         kind, closed = parked.kind, 0
         if kind.place is not None and (shut := kind.place.look(now)):
             closed = self._index.closed_needs(shut, cls)
@@ -351,7 +351,7 @@ def _denies(joint: Joint, offer: LiveOffer) -> bool:
     return any(clause.denies(wants, clause.has(offer)) for clause, wants in joint)
 
 
-def _ordered(rows: list[list[Standing]], takers: Takers) -> Iterable[Standing]:
+def _ordered(rows: list[list[Standing]], takers: AcceptingKinds) -> Iterable[Standing]:
     """Merge several lists in order, each from the first offer with enough cores on."""
     least = (0, (takers.lowest,), "")
     return merge(*[row[bisect_left(row, least) :] for row in rows])

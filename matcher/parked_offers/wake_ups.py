@@ -33,7 +33,7 @@ class KeptJob:
         return self.parked.offer.pilot
 
 
-class Wakes:
+class WakeUps:
     """The kept jobs, and the search for pilots to wake.
 
     After each call of `wake`, no waiting job fits a free parked offer. The next call therefore
@@ -60,13 +60,13 @@ class Wakes:
         self.opening: dict[
             ElementLimits, deque[str]
         ] = {}  # where jobs may start again: pilots to check
-        self._again: set[ElementLimits] = set()  # places to check once more after that
+        self._again: set[ElementLimits] = set()  # places to check again after that
         self._wakes = 0
         self.by_job: dict[int, KeptJob] = {}
         self.by_pilot: dict[str, KeptJob] = {}
 
     def expire(self, now: float) -> None:
-        """End what has expired: jobs wait for any pilot again, pilots may be woken again."""
+        """End expired wake-ups: jobs wait for any pilot again, and pilots may be woken again."""
         while self.running and self.running[0].until <= now:
             keep = self.running.popleft()
             if self.by_job.get(keep.job) is keep:
@@ -77,7 +77,7 @@ class Wakes:
                 self._parked.doubt(parked)
 
     def answered(self, pilot: str, now: float) -> None:
-        """Record that the pilot asks or is gone: its job may now go to any pilot, also this one."""
+        """Record that the pilot asked or ended: its job may now go to any pilot, also this one."""
         keep = self.by_pilot.get(pilot)
         if keep is not None:
             self._release(keep, now)

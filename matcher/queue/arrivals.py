@@ -17,9 +17,9 @@ class Arrivals:
         self._times: list[float] = []  # arrival time of its first job
 
     def came(self, job: int, now: float) -> None:
-        """Record that jobs arrived now, the youngest of which is this."""
+        """Record that jobs arrived now; `job` is the youngest of them."""
         if self._jobs and job <= self._jobs[-1]:
-            return  # a returning older job: its record exists
+            return  # an older job that returns, which has a record already
         if self._times and now - self._times[-1] < self._for_s / STEPS:
             self._jobs[-1] = job
             return

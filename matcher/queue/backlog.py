@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable
 
 from ..limits.fair_shares import Shares
-from ..limits.submission_caps import Cap
+from ..limits.submission_caps import SubmissionCap
 from ..types import ClassSpec
 from .job_classes import ClassTable, JobClass, job_of
 from .ledger import KEPT, PENDING, WAITING, Ledger, mark_of, priority_of, state_of
@@ -26,7 +26,9 @@ class Backlog:
         self.now = 0.0  # the last reading of the caller's clock
         self.roused: set[int] = set()  # slots of classes that had no waiting job before
         self.waiting = 0  # including kept jobs
-        self.caps: dict[tuple[str, str, str], Cap] = {}  # by community, owner and submission
+        self.caps: dict[
+            tuple[str, str, str], SubmissionCap
+        ] = {}  # by community, owner and submission
 
     @property
     def ledger(self) -> Ledger:
@@ -40,7 +42,7 @@ class Backlog:
             key = _cap_key(spec)
             cap = self.caps.get(key)
             if cap is None:
-                cap = self.caps[key] = Cap(spec.running_max, self)
+                cap = self.caps[key] = SubmissionCap(spec.running_max, self)
             cls.cap, cls.is_shut = cap, cap.is_used_up
             cap.slots.append(cls.slot)
         return cls
@@ -54,7 +56,7 @@ class Backlog:
                 del self.caps[_cap_key(cls.spec)]
         return cls
 
-    def turned(self, cap: Cap) -> None:
+    def turned(self, cap: SubmissionCap) -> None:
         """Open or shut the classes of a submission, whose limit was released or used up."""
         for slot in cap.slots:
             cls = self.classes.by_slot[slot]

@@ -11,7 +11,7 @@ from typing import Final
 BLOCK: Final = 2_048  # ids; half of them after a block was split
 
 
-class IdQueue:
+class ClassQueue:
     """Sorted ids. Those before the head of the first block have left already."""
 
     __slots__ = ("_blocks", "_firsts", "_head", "waiting")

@@ -9,10 +9,10 @@ from pilotage.proto.ids import ID_MAX
 from ..clauses.amounts import offered
 from ..errors import UnknownClass
 from ..limits.fair_shares import ShareNode
-from ..limits.submission_caps import Cap
+from ..limits.submission_caps import SubmissionCap
 from ..types import ClassSpec
 from .arrivals import Arrivals
-from .class_queues import IdQueue
+from .class_queues import ClassQueue
 
 _ID_BITS: Final = ID_MAX.bit_length()
 
@@ -83,20 +83,20 @@ class JobClass:
         self.needs = (1 << len(spec.needs)) - 1  # a bit for each
         self.timer = 0.0  # when the index checks whether the preference is over
         self.prefers_until = 0.0  # until when the best job prefers its sites
-        self.cap: Cap | None = None  # of its submission
+        self.cap: SubmissionCap | None = None  # of its submission
         self.is_shut = False  # the cap is used up: no job of the class can be matched
-        self.queues: dict[int, IdQueue] = {}  # by priority
+        self.queues: dict[int, ClassQueue] = {}  # by priority
         self.entry: QueueEntry | None = None
         self.waiting = 0  # jobs that can be matched
         self.here = 0  # including kept and pending jobs
         self._levels = 0  # a bit for each priority with waiting jobs
 
-    def queue(self, priority: int) -> IdQueue:
+    def queue(self, priority: int) -> ClassQueue:
         """Return the queue of a priority, which is made on first use."""
         queue = self.queues.get(priority)
         if queue is None:
             assert PRIORITY_MIN <= priority <= PRIORITY_MAX, f"no such priority: {priority}"
-            queue = self.queues[priority] = IdQueue()
+            queue = self.queues[priority] = ClassQueue()
         return queue
 
     def came(self, priority: int, count: int) -> None:
@@ -162,7 +162,7 @@ class JobClass:
 
 
 def _is_wide(need: Need) -> bool:
-    """Whether a need asks for more than a single core, so that smaller jobs may starve it."""
+    """Return whether a need asks for more than one core, so that smaller jobs may starve it."""
     return bool(
         need.cores_min > 1
         or need.whole_node
@@ -183,7 +183,7 @@ class ClassTable:
         self._free: list[int] = []
 
     def __contains__(self, which: object) -> bool:
-        """Whether a class is known, by itself or by its id."""
+        """Return whether a class is known, by itself or by its id."""
         if isinstance(which, JobClass):
             return self.by_id.get(which.spec.class_id) is which
         return which in self.by_id

@@ -8,7 +8,7 @@ from typing import Final
 PART_MAX: Final = 256  # entries that one change may have to move
 
 
-class Ranked:
+class OwnerRanking:
     """Codes of classes sorted by rank, in parts, so that a change moves few of them.
 
     Ranks and codes are in separate arrays, because a search for all classes reads only codes.

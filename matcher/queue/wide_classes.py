@@ -30,7 +30,7 @@ class WideClasses:
         self._ripening: list[tuple[float, int, JobClass]] = []
 
     def __contains__(self, community: str) -> bool:
-        """Whether a community has any."""
+        """Return whether a community has any."""
         return community in self._of
 
     def add(self, cls: JobClass, now: float) -> None:

@@ -9,16 +9,16 @@ import msgspec
 from pilotage.proto.documents.job import Need
 
 from ..clauses.amounts import due, free_of, given_by, with_free
-from ..limits.active_job import MatchedJob
+from ..limits.active_job import ActiveJob
 from ..types import LiveOffer
 
 
-class Ends:
+class ExpectedEnds:
     """The jobs on an offer in the order of their ends, and the free amounts after each."""
 
     __slots__ = ("_free", "_given", "_now", "_offer", "outs")
 
-    def __init__(self, offer: LiveOffer, outs: Iterable[MatchedJob], now: float) -> None:
+    def __init__(self, offer: LiveOffer, outs: Iterable[ActiveJob], now: float) -> None:
         self._offer, self._now = offer, now
         self.outs = sorted(outs, key=_end)
         self._given = [given_by(out.grant, offer) for out in self.outs]
@@ -59,8 +59,8 @@ class Ends:
     def soon(self) -> LiveOffer:
         """Return the capacity that is surely free after the first end, with the time left now.
 
-        Without a free core, no other job can take anything before. With a free core, others may
-        take all that is free now, so only the capacity of that job is sure.
+        Without a free core, no other job can take anything before that. With a free core, others
+        may take all that is free now, so only the capacity of that job is sure.
         """
         if self._offer.cores_free > 0:
             return with_free(self._offer, self._given[0])
@@ -75,7 +75,7 @@ class Ends:
         return after(self._offer, self.outs[:number], self._now)
 
 
-def after(offer: LiveOffer, ended: list[MatchedJob], now: float) -> LiveOffer:
+def after(offer: LiveOffer, ended: list[ActiveJob], now: float) -> LiveOffer:
     """Return the offer after some jobs on it have used all their time."""
     until = max((out.ends_at for out in ended), default=now)
     free = list(
@@ -87,5 +87,5 @@ def after(offer: LiveOffer, ended: list[MatchedJob], now: float) -> LiveOffer:
     )
 
 
-def _end(out: MatchedJob) -> float:
+def _end(out: ActiveJob) -> float:
     return out.ends_at

@@ -71,11 +71,11 @@ class ReservationIndex:
                 del self.counts[node]
 
     def is_all(self, community: ShareNode) -> bool:
-        """Whether a community has as many reservations as it may."""
+        """Return whether a community has as many reservations as it may."""
         return self.counts[community] >= OF_A_COMMUNITY_MAX
 
     def is_full(self, owner: ShareNode) -> bool:
-        """Whether an owner or its community has as many reservations as it may."""
+        """Return whether an owner or its community has as many reservations as it may."""
         _, community = counted(owner)
         return self.counts[owner] >= OF_AN_OWNER_MAX or self.counts[community] >= OF_A_COMMUNITY_MAX
 

@@ -13,7 +13,7 @@ class of one core that fits after the first end needs no reservation: it waits f
 Reservations do not bypass the shares: as with scarce demands, an owner who is too far ahead gets
 none. The permitted lead is larger, because wide jobs are few and large. No reservation is made if
 limits block the job, or for jobs of the lowest priority. Each community has its own reservations,
-and an owner only a few. After a reservation in vain, its owner gets none for the time that it
+and an owner only a few. After a failed reservation, its owner gets none for the time that it
 lasted.
 """
 
@@ -36,7 +36,7 @@ from ..queue.backlog import Backlog
 from ..queue.job_classes import JobClass
 from ..rules import Rules
 from ..types import LiveOffer
-from .expected_ends import Ends, after
+from .expected_ends import ExpectedEnds, after
 from .reservation_table import Reservation, ReservationIndex, counted
 
 OF_A_CLASS_MAX: Final = 3  # with one, a class whose jobs come in bursts falls behind
@@ -89,7 +89,7 @@ class Reservations:
     # -- making -----------------------------------------------------------------------------------
 
     def is_time(self, community: str) -> bool:
-        """Whether wide classes wait, and it is time to check an offer for them."""
+        """Return whether wide classes wait, and it is time to check an offer for them."""
         if community not in self._backlog.wide:
             return False
         now, at = self._backlog.now, self._considered.get(community, -SELDOM_S)
@@ -105,7 +105,7 @@ class Reservations:
         if offer.pilot in self.by_pilot or offer.cores_free >= offer.cores:
             return
         now = self._backlog.now
-        ends = Ends(offer, self._attempts.of_pilot(offer.pilot), now)
+        ends = ExpectedEnds(offer, self._attempts.of_pilot(offer.pilot), now)
         if not ends.outs:
             return
         at = self._limits.place(offer.community, offer.site, offer.element)
@@ -136,7 +136,7 @@ class Reservations:
                     self._reserve(cls, need, offer, ends.until(number))
                     return
 
-    def _hungry(self, offer: LiveOffer, ends: Ends) -> list[JobClass]:
+    def _hungry(self, offer: LiveOffer, ends: ExpectedEnds) -> list[JobClass]:
         """Return hungry classes that an offer may serve after some of its jobs have ended.
 
         The class that was served longest ago comes first. Offers with GPUs are for classes that ask
@@ -198,7 +198,7 @@ class Reservations:
     # -- precedence -------------------------------------------------------------------------------
 
     def is_due(self, held: Reservation, offer: LiveOffer) -> bool:
-        """Whether the class may have its offer before the job that is next.
+        """Return whether the class may have its offer before the job that is next.
 
         Its owner may be further ahead now than when it reserved, so that the reserved time is
         seldom wasted.
@@ -206,7 +206,7 @@ class Reservations:
         return self._may_precede(held.owner, offer, DUE_TIMES)
 
     def _may_precede(self, owner: ShareNode, offer: LiveOffer, times: float) -> bool:
-        """Whether an owner and its group are not too far ahead of the next owner for an offer."""
+        """Return whether neither an owner nor its group is too far ahead of the next owner."""
         found = self._indexes.best(offer)
         if found is None or found[0].owner is owner:
             return True
@@ -221,7 +221,7 @@ class Reservations:
         return max(ahead, OF_OUT * out)
 
     def _is_shut(self, cls: JobClass, need: int, place: ElementLimits | None, until: float) -> bool:
-        """Whether limits or a ban block a job at a place, and will still block it at a time."""
+        """Return whether limits or a ban block a job at a place now, and also at a later time."""
         closed = place.look(self._backlog.now) if place is not None else ()
         if place is None or not closed:
             return False
@@ -233,7 +233,7 @@ class Reservations:
         )
 
     def _moments(
-        self, cls: JobClass, offer: LiveOffer, ends: Ends, latest: float
+        self, cls: JobClass, offer: LiveOffer, ends: ExpectedEnds, latest: float
     ) -> Iterator[tuple[int, int]]:
         """Yield the indices of the needs for which there will be enough room and time.
 
@@ -248,7 +248,7 @@ class Reservations:
         return accepts(cls.spec.needs[place], cls.spec, offer, self._clauses)
 
     def _has_room(self, cls: JobClass, place: int, offer: LiveOffer) -> bool:
-        """Whether an offer that a need has accepted has room for it."""
+        """Return whether an offer that a need has accepted has room for it."""
         return accepts(cls.spec.needs[place], cls.spec, offer, self._capacities)
 
     # -- keeping ----------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ class Reservations:
         if self._end_if_over(held):
             return None
         cls = self._backlog.classes.get(held.class_id)
-        ends = Ends(offer, self._attempts.of_pilot(offer.pilot), self._backlog.now)
+        ends = ExpectedEnds(offer, self._attempts.of_pilot(offer.pilot), self._backlog.now)
         for place, number in self._moments(cls, offer, ends, held.until):
             later = ends.after(number)
             # The pilot has not changed since it accepted this need: only numbers change.

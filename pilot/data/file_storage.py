@@ -178,7 +178,7 @@ def _ours(handle: int) -> Iterator[bytes]:
 
 
 class _OfOurs(Exception):
-    """The local file cannot be read, which is no fault of the storage."""
+    """The local file cannot be read; the storage is not at fault."""
 
     def __init__(self, why: OSError) -> None:
         super().__init__(str(why))
@@ -190,7 +190,7 @@ def _check_size(target: Path, size_bytes: int) -> None:
     if found != size_bytes:
         # Otherwise it would stay without a name, because it may be stored elsewhere.
         target.unlink()
-        raise StorageUnavailable(f"{found} bytes are there, but {size_bytes} were written")
+        raise StorageUnavailable(f"{found} bytes are stored, but {size_bytes} were written")
 
 
 def _sync_folder(folder: Path) -> None:

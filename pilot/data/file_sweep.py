@@ -57,7 +57,7 @@ def _folder(name: str, above: int) -> Optional[int]:
     if stat.S_ISLNK(found.st_mode):
         raise StorageRefused(f"{name!r} is a link, which is not followed")
     if found.st_dev != os.fstat(above).st_dev:
-        raise StorageRefused(f"{name!r} is another file system")
+        raise StorageRefused(f"{name!r} is on another file system")
     return os.open(name, _FOLDER, dir_fd=above)
 
 

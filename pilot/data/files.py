@@ -114,13 +114,13 @@ class DataFiles:
     def _check_room(self, assignment: Assignment, data: DataBody, folder: Path) -> None:
         total, granted = sum(one.size_bytes for one in data.inputs), assignment.grant.scratch_mb
         if granted and total > granted * 1_000_000:
-            said = f"its data files have {total / 1e6:.0f} MB, but scratch_mb is {granted}"
-            raise StageInFailed(said, How.NO_START)
+            text = f"its data files have {total / 1e6:.0f} MB, but scratch_mb is {granted}"
+            raise StageInFailed(text, How.NO_START)
         free = _room(folder)
         if total > free:
-            said = f"its data files have {total / 1e6:.0f} MB, "
-            said += f"but the disk has room for {max(0, free) / 1e6:.0f} MB"
-            raise StageInFailed(said, How.INPUT)
+            text = f"its data files have {total / 1e6:.0f} MB, "
+            text += f"but the disk has room for {max(0, free) / 1e6:.0f} MB"
+            raise StageInFailed(text, How.INPUT)
 
     async def _fetch(self, assignment: Assignment, file: DataFile, to: Path) -> None:
         fetch = stage_in.FetchResult(file)
@@ -142,7 +142,7 @@ class DataFiles:
     async def _get(self, copy: Copy, to: Path, bytes_max: int) -> CopyChecksums:
         storage = stage_in.driver(self._drivers, copy.type)
         place = stage_in.place_of(copy)
-        return await self._beside(
+        return await self._in_thread(
             lambda go_on: storage.get(place, to, bytes_max=bytes_max, go_on=go_on), bytes_max
         )
 
@@ -180,7 +180,7 @@ class DataFiles:
         try:
             brought = frozenset(one.path for one in data.inputs)
             listed = len(encode(beside)) + len(encode(self.bad(assignment.attempt_id)))
-            chosen, absent = await self._beside(
+            chosen, absent = await self._in_thread(
                 lambda go_on: stage_out.choose(
                     folder / "work",
                     data.outputs,
@@ -211,7 +211,9 @@ class DataFiles:
         storage = stage_in.driver(self._drivers, access.type)
         place = CopyLocation(access.url, path)
         size_bytes = os.stat(file).st_size
-        return await self._beside(lambda go_on: storage.put(file, place, go_on=go_on), size_bytes)
+        return await self._in_thread(
+            lambda go_on: storage.put(file, place, go_on=go_on), size_bytes
+        )
 
     async def _remove(self, data: DataBody, kept: "list[Published]") -> None:
         """Remove outputs that were stored in vain, if that is quick."""
@@ -249,8 +251,8 @@ class DataFiles:
 
     # -- helpers ----------------------------------------------------------------------------------
 
-    async def _beside(self, act: Callable[[GoOn], T], size_bytes: int) -> T:
-        """Do some work in its own thread. A storage that hangs counts as unavailable."""
+    async def _in_thread(self, act: Callable[[GoOn], T], size_bytes: int) -> T:
+        """Run `act` in its own thread. A storage that hangs counts as unavailable."""
         patience_s = PATIENCE_S + size_bytes / BYTES_A_SECOND_MIN
         try:
             return await BackgroundWork(act).result(patience_s)

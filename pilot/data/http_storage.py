@@ -63,7 +63,7 @@ class HttpStorage:
                 f"it confirmed the file, but does not have it: {why}"
             ) from None
         if found != sums.size_bytes:
-            self._take_back(place, f"{found} bytes are there, but {sums.size_bytes} were sent")
+            self._take_back(place, f"{found} bytes are stored, but {sums.size_bytes} were sent")
         return sums
 
     def _take_back(self, place: CopyLocation, why: str) -> NoReturn:
@@ -112,7 +112,7 @@ class HttpStorage:
         self._is_there(place)
 
     def _is_that_file(self, place: CopyLocation, size: int) -> bool:
-        """Whether a file of this size exists; False: nothing is there. Raises StorageError.
+        """Return whether a file of this size exists; False: nothing is there. Raises StorageError.
 
         Some servers remove a collection despite the depth, and the path may have become a folder
         with other users' files.
@@ -126,7 +126,7 @@ class HttpStorage:
             length = response.getheader("Content-Length") or "an unknown number of"
         if length != str(size):
             raise StorageRefused(
-                f"{length} bytes are there, but {size} were stored: it is another file"
+                f"{length} bytes are stored, but {size} were expected: it is another file"
             )
         return True
 
@@ -263,19 +263,19 @@ def _expect(response: http.client.HTTPResponse, *good: int) -> None:
 
 
 def _trouble(status: int, said: str) -> StorageError:
-    told = f"HTTP {status} {said}".strip()
+    text = f"HTTP {status} {said}".strip()
     if status in _FULL:
-        return StorageFull(told)
+        return StorageFull(text)
     if status in (404, 410):
-        return CopyMissing(told)
+        return CopyMissing(text)
     if status >= 500 or status in _LATER:
-        return StorageUnavailable(told)
+        return StorageUnavailable(text)
     if 300 <= status < 400:
-        return StorageRefused(f"{told}: redirects are not followed; set the storage's own URL")
-    return StorageRefused(told)
+        return StorageRefused(f"{text}: redirects are not followed; set the storage's own URL")
+    return StorageRefused(text)
 
 
 def _reason(why: BaseException) -> str:
     if isinstance(why, socket.timeout):
-        return "it does not answer in time"
+        return "it did not answer in time"
     return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__

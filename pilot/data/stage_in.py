@@ -110,7 +110,7 @@ def difference(file: DataFile, found: CopyChecksums) -> str:
     """
     # The central reads these words (failure_class.py).
     if found.size_bytes != file.size_bytes:
-        return f"it has not the {file.size_bytes} bytes that the file has"
+        return f"it does not have the {file.size_bytes} bytes that the file has"
     for name in ("adler32", "sha256"):
         should, is_ = getattr(file, name), getattr(found, name)
         if should and should != is_:

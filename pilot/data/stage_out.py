@@ -66,7 +66,7 @@ def choose(
 ) -> tuple[list[ChosenFile], list[str]]:
     """Return the matching files, each for its first rule, and the patterns without a match.
 
-    `x.meta.json` beside a matching file `x` holds its metadata, and is no output itself. A file
+    `x.meta.json` beside a matching file `x` holds its metadata, and is not an output itself. A file
     that was `brought` counts only if a rule names it without wildcards. All files will be stored
     below `folder`, and listed in a report with `listed_bytes` of other content. Raises UnsafePath
     for a name that no DID can have, TooLarge and BadMetadata.
@@ -113,8 +113,8 @@ def _check_report(
     """
     longest = [max(one.storages, key=lambda to: len(to.storage), default=_NOWHERE) for one in rules]
     sums = CopyChecksums(_NUMBER_MAX, "0" * 8, "0" * 64)
-    told = [published(one, longest[one.rule], f"{folder}/{one.name}", sums) for one in chosen]
-    size = len(encode(told))
+    entries = [published(one, longest[one.rule], f"{folder}/{one.name}", sums) for one in chosen]
+    size = len(encode(entries))
     if size > bytes_max:
         metadata = len(encode([one.metadata for one in chosen]))
         raise TooLarge(
@@ -124,7 +124,7 @@ def _check_report(
 
 
 def _takes(rule: DataRule, name: str) -> bool:
-    """Whether a rule selects a file that was fetched as input."""
+    """Return whether a rule selects a file that was fetched as input."""
     return rule.brought or rule.pattern == name
 
 
@@ -218,11 +218,11 @@ class StageOut:
             rounds += 1
             if all(one.storage in self._out for one in storages):
                 break
-            if not await wait(rounds, _told(whys)):
+            if not await wait(rounds, _reasons_text(whys)):
                 break
         refused = {name: why for name, why in self._out.items() if name in _names(storages)}
         raise OutputNotStored(
-            f"{chosen.name}: {_told({**refused, **whys}) or 'no storage accepts it'}"
+            f"{chosen.name}: {_reasons_text({**refused, **whys}) or 'no storage accepts it'}"
         )
 
 
@@ -246,5 +246,5 @@ def _names(storages: Sequence[StorageAccess]) -> "list[str]":
     return [one.storage for one in storages]
 
 
-def _told(whys: "dict[str, str]") -> str:
+def _reasons_text(whys: "dict[str, str]") -> str:
     return "; ".join(f"{storage}: {why}" for storage, why in whys.items())

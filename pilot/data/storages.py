@@ -61,7 +61,7 @@ class Storage(Protocol):
         ...
 
     def remove(self, place: CopyLocation) -> None:
-        """Remove the file. A missing file is no failure. Raises StorageError."""
+        """Remove the file. A missing file is not a failure. Raises StorageError."""
         ...
 
     def sweep(

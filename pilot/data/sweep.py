@@ -23,17 +23,17 @@ async def run(
     An unavailable storage is not asked for the rest, because each request may take minutes. When
     the time is over, no further removal begins; the first one always does.
     """
-    told: list[Removed] = []
+    results: list[Removed] = []
     away, why = 0, ""
     for one in removals:
-        if away == AWAY or (told and is_late()):
-            said = why if away == AWAY else "there was no time left for it"
-            told.append(Removed(one.remnant, f"not tried: {said}"[:WHY_MAX], tried=False))
+        if away == AWAY or (results and is_late()):
+            said = why if away == AWAY else "no time was left for it"
+            results.append(Removed(one.remnant, f"not tried: {said}"[:WHY_MAX], tried=False))
             continue
         why, is_away = await _removed(one, remove)
         away = away + 1 if is_away else 0
-        told.append(Removed(one.remnant, why[:WHY_MAX]))
-    return tuple(told)
+        results.append(Removed(one.remnant, why[:WHY_MAX]))
+    return tuple(results)
 
 
 async def _removed(one: Removal, remove: Remove) -> tuple[str, bool]:
@@ -41,7 +41,7 @@ async def _removed(one: Removal, remove: Remove) -> tuple[str, bool]:
     try:
         await remove(one)
     except TimeoutError:
-        return "it does not answer in time", True
+        return "it did not answer in time", True
     except StorageUnavailable as why:
         return str(why) or type(why).__name__, True  # never empty, which would mean removed
     except (ValueError, OSError, RuntimeError) as why:  # also StorageError and RecursionError

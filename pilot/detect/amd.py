@@ -19,7 +19,7 @@ _VERSION = re.compile(r"[0-9]{1,9}(?:[.][0-9]{1,9}){0,4}")
 
 
 def may_be_there(around: Surroundings) -> bool:
-    """Whether it makes sense to ask: the driver is loaded or its device exists."""
+    """Return whether it makes sense to ask: the driver is loaded or its device exists."""
     return around.is_there("/dev/kfd") or around.is_there("/sys/module/amdgpu/version")
 
 

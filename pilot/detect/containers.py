@@ -20,7 +20,7 @@ _FROM_CVMFS = {
 def containers(around: Surroundings) -> SourcedValue[tuple[str, ...]]:
     """Return the names of the tools, with their places in the notes."""
     found = {name: around.tool(command) for name, command in TOOLS.items()}
-    # Only mounted file systems, because a sick mount could hang the pilot.
+    # Only mounted file systems, because a hanging mount could hang the pilot.
     for one in mounts(around):
         repository = one.point[len("/cvmfs/") :] if one.point.startswith("/cvmfs/") else ""
         name, path = _FROM_CVMFS.get(repository, ("", ""))

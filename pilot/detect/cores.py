@@ -29,7 +29,7 @@ def affinity(around: Surroundings) -> SourcedValue[int]:
             processors = count(line.partition(":")[2])
             if processors:
                 return SourcedValue(processors, f"affinity ({_STATUS})")
-            return SourcedValue(0, "", (f"{_STATUS}: Cpus_allowed_list is no list",))
+            return SourcedValue(0, "", (f"{_STATUS}: Cpus_allowed_list is not a list",))
     return SourcedValue(0)
 
 

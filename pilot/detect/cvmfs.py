@@ -19,7 +19,7 @@ def repositories(around: Surroundings, wanted: Sequence[str] = ()) -> SourcedVal
     """Return the names of the repositories below /cvmfs that are mounted or can be mounted.
 
     If autofs mounts repositories on use, the configured ones and the `wanted` ones are accessed
-    once, by a separate command, because a sick mount could hang the pilot.
+    once, by a separate command, because a hanging mount could hang the pilot.
     """
     table = mounts(around)
     names = {one.point[len("/cvmfs/") :] for one in table if one.point.startswith("/cvmfs/")}

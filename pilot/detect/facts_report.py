@@ -37,7 +37,7 @@ def as_plain(facts: DetectedNode) -> dict[str, Any]:
 
 
 def as_json(facts: DetectedNode) -> str:
-    """Return the same as JSON text."""
+    """Return all facts as JSON text."""
     return json.dumps(as_plain(facts), indent=2, ensure_ascii=False)
 
 

@@ -63,7 +63,7 @@ def _ours(
             ours = shown if len(given) == len(shown) else _named(given, shown)
             return ours, f"{tool}, {job.gpus.source}"
     if any(job.confines_gpus for job in jobs):
-        return [], f"{tool}; {jobs[0].system} gave us none"
+        return [], f"{tool}; {jobs[0].system} assigned none"
     let_in = _named(around.environ.get(_LET_IN, "").split(","), shown)
     return (let_in, f"{tool}, {_LET_IN}") if let_in else (shown, tool)
 

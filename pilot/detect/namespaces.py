@@ -20,10 +20,10 @@ def user_namespaces(around: Surroundings, proof: str = "") -> SourcedValue[bool]
             "kernel/apparmor_restrict_unprivileged_userns",
         )
     )
-    said = text(around.file(most)).strip()
-    if not said.isdecimal():
+    words = text(around.file(most)).strip()
+    if not words.isdecimal():
         return SourcedValue(False, "", (f"{most} has no number",))
-    if not number(said):
+    if not number(words):
         return SourcedValue(False, most)
     if text(around.file(clone)).strip() == "0":
         return SourcedValue(False, clone)
@@ -36,7 +36,7 @@ def user_namespaces(around: Surroundings, proof: str = "") -> SourcedValue[bool]
 
 
 def _filtered(around: Surroundings) -> bool:
-    """Whether a seccomp filter may block it; administrators of the node are not affected."""
+    """Return whether a seccomp filter may block it; administrators of the node are not affected."""
     fields = dict(
         line.split(":", 1) for line in text(around.file(_STATUS)).splitlines() if ":" in line
     )

@@ -46,7 +46,7 @@ _CAPABILITIES = (
 
 
 def may_be_there(around: Surroundings) -> bool:
-    """Whether it makes sense to ask: the driver is loaded or its devices exist."""
+    """Return whether it makes sense to ask: the driver is loaded or its devices exist."""
     return around.is_there("/proc/driver/nvidia/version") or around.is_there("/dev/nvidiactl")
 
 

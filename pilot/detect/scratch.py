@@ -46,7 +46,7 @@ def _kind(around: Surroundings, path: str) -> str:
 
 
 def is_ours(around: Surroundings, path: str) -> bool:
-    """Whether a folder exists that the pilot may write to and other users may not."""
+    """Return whether a folder exists that the pilot may write to and other users may not."""
     file: Path = around.file(path)
     try:
         status = file.stat()

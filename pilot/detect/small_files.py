@@ -69,7 +69,7 @@ def count(ranges: str) -> int:
 
 
 def size_bytes(word: str, thousand: int = 1024) -> int:
-    """Return the bytes of `4gb`, `2G` or `512`; 0 if it is no size.
+    """Return the bytes of `4gb`, `2G` or `512`; 0 if it is not a size.
 
     `thousand` is the value of a `k`.
     """

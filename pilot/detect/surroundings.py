@@ -109,7 +109,7 @@ def output(
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     """Kill a command and its children.
 
-    A process that waits for a sick disk dies when the disk answers.
+    A process that waits for a hanging disk dies when the disk answers.
     """
     try:
         os.killpg(process.pid, signal.SIGKILL)

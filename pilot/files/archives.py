@@ -125,7 +125,7 @@ def _safe_path(root: Path, name: str, inside: FolderGuard) -> Path:
     if path == root:
         raise UnsafePath(f"{name[:80]!r} names the folder itself")
     if not inside.has(path.parent):
-        raise UnsafePath(f"{name[:80]!r} goes through a link that leads out of the folder")
+        raise UnsafePath(f"{name[:80]!r} leads out of the folder through a link")
     return path
 
 
@@ -169,8 +169,8 @@ def extract(
 ) -> int:
     """Unpack a tar archive, compressed or not, below `root`; return the size of its members.
 
-    Raises UnsafePath for a member that leads out, is a device or cannot be read. Raises TooLarge,
-    and the errors of `go_on`, which is called at each member and block.
+    Raises UnsafePath for a member that leads out of `root`, is a device or is unreadable. Raises
+    TooLarge, and the errors of `go_on`, which is called at each member and block.
     """
     unpacking = _Unpacking(root, members_max, bytes_max, go_on)
     try:

@@ -17,7 +17,7 @@ from pathlib import Path
 ENTRIES_MAX = 1_500_000  # more than any payload may have (`limits.FILES_MAX`)
 HANDLES_MAX = 4_096  # open files of a payload that are checked
 PIECE = 2_000  # entries between two pauses
-PAUSE = 4  # length of a pause, as a multiple of the last piece: other threads of the pilot go first
+PAUSE = 4  # length of a pause, as a multiple of the last piece, for the pilot's other threads
 SHARED = "/dev/shm"  # in a payload's namespaces: its private file system in memory
 _BLOCK = 512  # bytes: the unit of `st_blocks`
 _READ = stat.S_IRUSR | stat.S_IXUSR

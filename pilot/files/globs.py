@@ -2,7 +2,7 @@
 
 Patterns are untrusted, so they are not converted to regular expressions: one with many stars could
 block the process for ever. Here a later star never backtracks behind an earlier one. This still
-finds every match, in a time of at most length times length. Pure.
+finds every match, and its time is bounded by the product of both lengths. Pure.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ class Glob:
         )
 
     def fullmatch(self, name: str) -> bool:
-        """Whether the pattern matches the whole relative name."""
+        """Return whether the pattern matches the whole relative name."""
         if self._literal:
             return name == self._literal
         return _matches(self._parts, name.split("/"), _part_matches)
@@ -86,7 +86,7 @@ def _part(text: str) -> _Part:
 
 
 def _close(text: str, at: int) -> int:
-    """Return the end of the class that begins here; 0 if it is no class."""
+    """Return the end of the class that begins here; 0 if it is not a class."""
     first = at + 1 + (text[at + 1 : at + 2] == "!")
     return max(0, text.find("]", first + 1))  # a bracket in first place is one of the characters
 
@@ -100,7 +100,7 @@ def _character_matches(token: Any, character: str) -> bool:
 
 
 def _matches(tokens: Sequence[Any], items: Sequence[str], one: Callable[[Any, str], bool]) -> bool:
-    """Whether the tokens match all items; `_STAR` matches any number of them.
+    """Return whether the tokens match all items; `_STAR` matches any number of them.
 
     After a mismatch, only the last star takes one more item: it can take all that an earlier star
     could.

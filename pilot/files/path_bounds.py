@@ -27,7 +27,7 @@ class FolderGuard:
         self._steps_max = self._steps_left = steps_max
 
     def has(self, path: Path) -> bool:
-        """Whether the real place of `path`, which is named below the root, is inside too.
+        """Return whether the real place of `path`, which is named below the root, is inside too.
 
         Raises UnsafePath once links have taken too many steps.
         """

@@ -50,7 +50,7 @@ class _Weighed:
     busy: bool = False
 
 
-class Scales:
+class UsageSampler:
     """Measures folders and shared memory, and writes the curves.
 
     `tell` passes results to the guard.

@@ -1,8 +1,8 @@
 """Work on untrusted files, in a separate thread that nobody has to wait for.
 
 An archive or a payload's folder can take any time. In a thread of the loop's pool, such work could
-delay the next attempt and the end of the pilot. Here, abandoned work is told so, and ends itself at
-the next file or block.
+delay the next attempt and the end of the pilot. Here, abandoned work gets an exception at its next
+file or block, and ends.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class BackgroundWork(Generic[T]):
         raise TimeoutError(f"it was not finished after {patience_s:.0f} s")
 
     async def ends(self, patience_s: float) -> bool:
-        """Whether the work ends within this time."""
+        """Return whether the work ends within this time."""
         waiting: asyncio.Future[Any] = asyncio.wrap_future(self._found)
         try:
             done, _ = await asyncio.wait({waiting}, timeout=patience_s)

@@ -5,8 +5,8 @@
     STATE/attempts/N/private   its /tmp and /var/tmp, if its rung gives it private ones
     STATE/attempts/N/stdout    and stderr, and usage: its resource curve
 
-Folders are emptied and reused. To create and remove folders waits for the file system's journal,
-which on a busy node costs a short payload more than everything else.
+Folders are emptied and reused. Creating and removing folders waits for the file system's journal.
+On a busy node, this costs a short payload more than everything else.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ _PARTS = ("work", "tmp", "private")
 T = TypeVar("T")
 
 
-class Folders:
+class Workspaces:
     """Driver of ports.Workspace, below `state`/attempts."""
 
     def __init__(
@@ -105,28 +105,28 @@ class Folders:
         self, file: Path, into: Path, name: str, unpack: bool, *, bytes_max: Optional[int] = None
     ) -> int:
         act = partial(_unpack, file, into, name if not unpack else "", bytes_max)
-        return await self._beside(into.parent, act)
+        return await self._in_thread(into.parent, act)
 
     async def collect(
         self, work: Path, patterns: tuple[tuple[str, bool], ...]
     ) -> tuple[list[tuple[Output, Path]], list[str]]:
         most = self._output_bytes_max
-        return await self._beside(
+        return await self._in_thread(
             work.parent, lambda go_on: collect(work, patterns, bytes_max=most, go_on=go_on)
         )
 
     async def pack(self, folder: Path, name: str) -> Optional[tuple[Output, Path]]:
         most = self._checkpoint_bytes_max
-        return await self._beside(
+        return await self._in_thread(
             folder, lambda go_on: checkpoint.pack(folder, name, bytes_max=most, go_on=go_on)
         )
 
     async def restore(self, file: Path, folder: Path, name: str) -> None:
         act = partial(_restore, file, folder, name, self._checkpoint_bytes_max)
-        await self._beside(folder, act)
+        await self._in_thread(folder, act)
 
-    async def _beside(self, folder: Path, act: Callable[[GoOn], T]) -> T:
-        """Do some work in a folder, in its own thread. Also raises TimeoutError."""
+    async def _in_thread(self, folder: Path, act: Callable[[GoOn], T]) -> T:
+        """Run `act` on a folder, in its own thread. Also raises TimeoutError."""
         work = BackgroundWork(act)
         self._works[folder] = work
         try:
@@ -147,7 +147,7 @@ class Folders:
                     return file.read(size_max)
             finally:
                 os.close(handle)
-        except OSError:  # a sick disk: the missing part shows as a gap
+        except OSError:  # a hanging disk: the missing part shows as a gap
             return b""
 
     def size(self, folder: Path, stream: str) -> int:
@@ -188,8 +188,8 @@ def _unpack(file: Path, into: Path, name: str, granted: Optional[int], go_on: Go
         return laid
     except TooLarge as why:
         if most == allowed:
-            said = "" if granted is None else ", all that is left of the scratch_mb it was given"
-            raise TooLarge(f"{why}{said}") from None
+            text = "" if granted is None else ", all that is left of the scratch_mb it was given"
+            raise TooLarge(f"{why}{text}") from None
         raise _no_room(room, granted, str(why)) from None
     finally:
         if laid is None:
@@ -197,7 +197,7 @@ def _unpack(file: Path, into: Path, name: str, granted: Optional[int], go_on: Go
 
 
 def _restore(file: Path, folder: Path, name: str, bytes_max: int, go_on: GoOn) -> None:
-    """Restore a checkpoint. A disk that is too small is no fault of the archive."""
+    """Restore a checkpoint. A disk that is too small is not the archive's fault."""
     go_on = _while_there_is_room(folder, 0, go_on)
     checkpoint.restore(file, folder, name, bytes_max=bytes_max, go_on=go_on)
 
@@ -223,10 +223,10 @@ def _room(folder: Path) -> int:
 
 def _no_room(room: int, granted: Optional[int], why: str) -> OSError:
     """Return the error of a full disk: the node's fault if space was promised, else the job's."""
-    said = f"{why}: the disk has {max(0, room) / 1e6:.0f} MB for input"
+    text = f"{why}: the disk has {max(0, room) / 1e6:.0f} MB for input"
     if granted is None:
-        return TooLarge(f"{said}; set scratch_mb in `needs` to get a node with more")
-    return OSError(errno.ENOSPC, said)
+        return TooLarge(f"{text}; set scratch_mb in `needs` to get a node with more")
+    return OSError(errno.ENOSPC, text)
 
 
 def collect(

@@ -120,7 +120,7 @@ class ControlGroup:
         return int(words[0]) / 1e6 if words and words[0].isdigit() else 0.0
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel has killed any of its processes for lack of memory."""
+        """Return whether the kernel has killed any of its processes for lack of memory."""
         return self._figure("memory.events", "oom_kill") > 0
 
     def remove(self) -> None:

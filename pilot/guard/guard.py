@@ -328,14 +328,16 @@ class GuardProcess:
         """Stop every process, again and again until none is running."""
         first, held.frozen_at = held.frozen_at is None, held.frozen_at or now
         held.look_at = now + holding.LOOK_S
-        told: set[int] = set()
+        signalled: set[int] = set()
         for _ in range(FREEZE_PASSES_MAX if not self._freeze_group(held) else 0):
             moving = [one for one in self._members(held) if one.state not in processes.STOPPED]
             for one in moving:
                 processes.send(one.pid, signal.SIGSTOP)
-            if all(one.state in processes.UNINTERRUPTIBLE and one.pid in told for one in moving):
+            if all(
+                one.state in processes.UNINTERRUPTIBLE and one.pid in signalled for one in moving
+            ):
                 break
-            told.update(one.pid for one in moving)
+            signalled.update(one.pid for one in moving)
         if first:
             self._tell(held.attempt_id, frozen=True)
 
@@ -429,7 +431,7 @@ class GuardProcess:
                 self._held[attempt_id].account.reaped(cpu_s, 0.0)
 
     def _whose(self, pid: int) -> int:
-        """Return the attempt of an orphan that has ended; 0 if it is no orphan."""
+        """Return the attempt of an orphan that has ended; 0 if it is not an orphan."""
         if pid in self._roots or self._is_shelter(pid):
             return 0
         attempt_id = self._adopted.get(pid)
@@ -528,7 +530,7 @@ class GuardProcess:
         return self._adopted
 
     def _is_shelter(self, pid: int) -> bool:
-        """Whether it is a shelter without a payload, or the rest of one."""
+        """Return whether it is a shelter without a payload, or the rest of one."""
         return pid in self._waste or (self._shelter is not None and self._shelter.pid == pid)
 
     def _owner(self, orphan: processes.Process) -> int | None:

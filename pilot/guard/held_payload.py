@@ -10,7 +10,7 @@ import os
 from . import processes
 from .limits import GRACE_S, UNLIMITED, PayloadLimits, size
 from .processes import depth_below_us
-from .sampling import Account
+from .sampling import PayloadUsage
 from .signals import signal
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ CLOSING_S = 0.02  # interval of checks while a payload is being killed
 CLEAR_LOOKS, CLEAR_S = 3, 0.002
 # Growth of that interval, up to LOOK_S: some processes stay in the kernel for hours.
 CLOSING_SLOWER = 1.2
-STUCK_S = 30.0  # processes that live on after SIGKILL for this long are reported
+STUCK_S = 30.0  # processes that survive SIGKILL for this long are reported
 SAID_MAX = 2_000  # characters of a payload's report
 
 
@@ -78,7 +78,7 @@ class GuardedPayload:
         self._closing_s = CLOSING_S
         self._stuck_at: float | None = None
         self.limits = PayloadLimits(order.get("limits") or {})
-        self.account = Account(self.limits, now)
+        self.account = PayloadUsage(self.limits, now)
         self.depth = DEPTHS.get(order["isolation"], 1)
         self.deep: set[tuple[int, bytes]] = set()  # processes at the depth of the payload
         self.group: ControlGroup | None = None  # the kernel's control group, if the node has them
@@ -104,7 +104,7 @@ class GuardedPayload:
         return min(self.wall_over_at(now), self.ends_at) - self.limits.warning_s
 
     def to_be_warned(self, now: float) -> bool:
-        """Whether its warning signal is due."""
+        """Return whether its warning signal is due."""
         return self.limits.warning_s > 0 and (self.warn_now or now >= self.warn_at(now))
 
     def warning(self, now: float) -> str:
@@ -112,7 +112,7 @@ class GuardedPayload:
         left_s = min(self.wall_over_at(now), self.ends_at) - now
         if left_s <= self.limits.warning_s:
             return f"{self.limits.warning_signal}, {left_s:.0f} s before its end"
-        return f"{self.limits.warning_signal}, its pilot was told to end"
+        return f"{self.limits.warning_signal}, its pilot was ordered to end"
 
     def end_moved(self, ends_at: float, now: float) -> None:
         """Change the end of the pilot: an earlier warning may have been wrong."""
@@ -142,7 +142,7 @@ class GuardedPayload:
         return not self.has_strayed or self._clear_looks >= CLEAR_LOOKS
 
     def found_again(self) -> None:
-        """Record that a process was found again: earlier checks were no proof."""
+        """Record that a process was found again: earlier checks proved nothing."""
         self._clear_looks = 0
 
     def leave_group(self) -> None:
@@ -227,7 +227,7 @@ def warning_signal(name: str) -> int:
 
 
 def stuck(members: Iterable[Process]) -> str:
-    """Say which processes live on although they were killed."""
+    """Return a text with the processes that are still alive after SIGKILL."""
     found = ", ".join(f"{one.pid} ({one.state})" for one in members)
     return f"killed, but still alive after {STUCK_S:.0f} s: processes {found[:200] or 'unknown'}"
 

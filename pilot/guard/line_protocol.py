@@ -27,7 +27,7 @@ class _Rules:
 
 
 def _refuse(value: object) -> object:
-    raise TypeError(f"{value!r} is no part of a message")
+    raise TypeError(f"{value!r} cannot be part of a message")
 
 
 def _lean() -> tuple[Callable[[str], Message], Callable[[Message], str]]:

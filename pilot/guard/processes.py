@@ -39,7 +39,7 @@ class Process:
         self.resident_pages = int(words[21])
 
     def is_young(self, now: float) -> bool:
-        """Whether it was forked less than YOUNG_S before `now`, a reading of CLOCK_BOOTTIME."""
+        """Return whether it was forked less than YOUNG_S before `now` (CLOCK_BOOTTIME)."""
         return 0.0 <= now - int(self.started) / TICKS_S < YOUNG_S
 
     @property
@@ -113,7 +113,7 @@ def mark(pid: int, name: str) -> str | None:
 
 
 def awaits(pid: int, number: int) -> bool:
-    """Whether a process handles a signal, or blocks it to wait for it.
+    """Return whether a process handles a signal, or blocks it to wait for it.
 
     A process that blocks all signals waits for none: it is about to become another program, which
     unblocks them.

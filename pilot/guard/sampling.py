@@ -48,7 +48,7 @@ class Census:
         return table
 
 
-class Account:
+class PayloadUsage:
     """The usage of one payload until its last check, and when the next check is due."""
 
     def __init__(self, limits: PayloadLimits, now: float) -> None:
@@ -177,7 +177,7 @@ class Account:
 
 
 def _is_vforked(child: processes.Process, parent: processes.Process | None) -> bool:
-    """Whether it still shares its parent's memory: the parent waits until the child has its own."""
+    """Return whether it still shares its parent's memory, while the parent waits."""
     return (
         parent is not None
         and parent.state in processes.UNINTERRUPTIBLE

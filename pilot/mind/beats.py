@@ -48,7 +48,7 @@ class SessionBeats:
         return at
 
     def overdue(self, impatience_s: float, now: float) -> bool:
-        """Whether an answer has been missing for so long that HTTPS must be tried."""
+        """Return whether an answer has been missing for so long that HTTPS must be tried."""
         since = self._waiting_since
         return since is not None and now >= since + impatience_s
 
@@ -72,7 +72,7 @@ class SessionBeats:
         self._regular_at, self._soon_at = now + next_in_s, math.inf
         self._sent[self._n] = SentBeat(now, holding, parked)
         while len(self._sent) > UNANSWERED_MAX:
-            # Not the oldest: it tells for how long nobody has answered.
+            # Not the oldest one, because its age shows for how long no answer has come.
             del self._sent[list(self._sent)[1]]
         return Beat(
             gen=self._gen,

@@ -33,13 +33,13 @@ from .beats import SessionBeats
 from .commands import (
     Command,
     Exit,
-    GoHome,
     KillAll,
     LeaderIs,
     PublishBeat,
     SendBeat,
     SendTurn,
-    Tell,
+    UseFirstAddress,
+    WriteLog,
 )
 from .holdings import FENCE, HeldAttempts
 from .pace import (
@@ -174,7 +174,7 @@ class Brain:
             self._payloads.stop(message.stop, now, self._lease_s)
         if message.follow is not None:
             self._payloads.follow(message.follow)
-        self._told_to_end(message.drain, message.hurry, now)
+        self._ordered_to_end(message.drain, message.hurry, now)
         return self._commands(now)
 
     def replied(self, reply: Reply, now: float) -> list[Command]:
@@ -337,7 +337,7 @@ class Brain:
             self._ask_answered(reply.ask, now)
         for answer in reply.reports:
             self._payloads.answered(answer, now)
-        self._told_to_end(reply.drain, reply.hurry, now)
+        self._ordered_to_end(reply.drain, reply.hurry, now)
         self._rest_unanswered(turn, now)
 
     def _ask_answered(self, answer: AskAnswer, now: float) -> None:
@@ -383,7 +383,7 @@ class Brain:
         self._payloads.follow_only(answer.follow)
         if answer.ask_again:
             self._asks.woken(beat.parked)
-        self._told_to_end(answer.drain, answer.hurry, now)
+        self._ordered_to_end(answer.drain, answer.hurry, now)
 
     def _leader_is(self, url: str) -> None:
         if url:
@@ -396,7 +396,9 @@ class Brain:
             return
         self._leader_is(wake.leader)
         if wake.term > self._term:
-            self._own.append(GoHome())  # otherwise requests would wait for a machine that is gone
+            self._own.append(
+                UseFirstAddress()
+            )  # otherwise requests would wait for a machine that is gone
         self._asks.called()
 
     def _term_stands(self, term: int) -> bool:
@@ -407,7 +409,7 @@ class Brain:
         return True
 
     def _rest_unanswered(self, turn: Turn, now: float) -> None:
-        """Repeat later what the reply left out."""
+        """Repeat the items later that the reply left out."""
         later = now + self._uniform(BACK_OFF_MIN_S, BACK_OFF_MAX_S)
         for report in turn.reports:
             self._reports.later(report.attempt_id, report.n, later)
@@ -431,14 +433,14 @@ class Brain:
         if _disowns(refusal):
             self._disowned(other_store=refusal.status == 410)
         elif isinstance(flying, Beat):
-            self._own.append(Tell("beat_refused", refusal.facts()))
+            self._own.append(WriteLog("beat_refused", refusal.facts()))
             if flying.goodbye and self._goodbyes >= GOODBYES_MAX:
                 self._exit(EXIT_DONE, "drained; the goodbye was not answered")
         elif isinstance(flying, Turn) and refusal.status in (400, 413, 422):
-            self._own.append(Tell("turn_refused", refusal.facts()))
+            self._own.append(WriteLog("turn_refused", refusal.facts()))
             self._unreadable(flying, refusal, now)
         else:
-            self._own.append(Tell("turn_refused", refusal.facts()))
+            self._own.append(WriteLog("turn_refused", refusal.facts()))
             for report in flying.reports if isinstance(flying, Turn) else ():
                 self._payloads.undelivered(report.attempt_id, refusal.text())
             self._back_off(now)
@@ -461,13 +463,13 @@ class Brain:
         """End all work: this pilot's past is lost, or another process speaks as this pilot."""
         self._own.append(KillAll())
         if other_store:
-            self._exit(EXIT_OTHER_STORE, "the central has another store")
+            self._exit(EXIT_OTHER_STORE, "the central has a different store")
         else:
             self._exit(EXIT_OLD_SESSION, "this session of the pilot is over")
 
     # -- ends -----------------------------------------------------------------------------------
 
-    def _told_to_end(self, drain: bool, hurry: bool, now: float) -> None:
+    def _ordered_to_end(self, drain: bool, hurry: bool, now: float) -> None:
         """Handle an order of the central to end."""
         if hurry:
             self._stop_all("killed by an operator", now)
@@ -477,7 +479,7 @@ class Brain:
     def _drain(self, why: str) -> None:
         if not self._draining:
             self._draining = True
-            self._own.append(Tell("draining", {"why": why, "held": len(self._holdings)}))
+            self._own.append(WriteLog("draining", {"why": why, "held": len(self._holdings)}))
             # Assignments for an open ask are refused: the next heartbeat says that it is closed.
             self._asks.give_up()
 
@@ -641,7 +643,7 @@ class Brain:
         return max(self._next_try, self._turn_at + TOGETHER_S, gathered)
 
     def _talk_due(self) -> float:
-        """Return when a request has something to say, without back-off."""
+        """Return when the next request is due, without back-off."""
         if self._drained or self._asks.open is not None:
             return -math.inf
         due = self._reports.next_due()
@@ -651,5 +653,5 @@ class Brain:
 
 
 def _disowns(refusal: FailedRequest) -> bool:
-    """Whether a refusal ends the pilot (PROTOCOL P7)."""
+    """Return whether a refusal ends the pilot (PROTOCOL P7)."""
     return refusal.status == 410 or refusal.code == Code.OLD_SESSION.value

@@ -33,7 +33,7 @@ class PublishBeat:
 
 
 @dataclass(frozen=True)
-class GoHome:
+class UseFirstAddress:
     """Send everything to the pilot's first address again, because the leader has changed."""
 
 
@@ -143,7 +143,7 @@ class Exit:
 
 
 @dataclass(frozen=True)
-class Tell:
+class WriteLog:
     """Write one line of the log; the events are those of `events.py`."""
 
     event: str
@@ -154,7 +154,7 @@ Command = Union[
     SendTurn,
     SendBeat,
     PublishBeat,
-    GoHome,
+    UseFirstAddress,
     LeaderIs,
     KeepAssignment,
     KeepEnded,
@@ -169,5 +169,5 @@ Command = Union[
     Follow,
     KillAll,
     Exit,
-    Tell,
+    WriteLog,
 ]

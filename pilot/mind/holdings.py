@@ -19,26 +19,26 @@ class AttemptPhase(enum.Enum):
     """The phase of a held attempt on this node."""
 
     STAGING = "staging"
-    STARTING = "starting"  # the guard was told to start it
+    STARTING = "starting"  # the guard was ordered to start it
     RUNNING = "running"
     COLLECTING = "collecting"  # the payload has ended, its output is being uploaded
     ENDED = "ended"  # its last report is not answered yet
 
 
 def wants_staging(assignment: Assignment) -> bool:
-    """Whether something must be fetched or found before a payload starts."""
+    """Return whether something must be fetched or found before a payload starts."""
     body, data = assignment.body, assignment.data
     return bool(body.inputs or wants_outfit(body) or (data is not None and data.inputs))
 
 
 def leaves_data(assignment: Assignment) -> bool:
-    """Whether the payload's outputs go to storages."""
+    """Return whether the payload's outputs go to storages."""
     data = assignment.data
     return data is not None and bool(data.outputs or data.removals)
 
 
 def wants_outfit(body: Body) -> bool:
-    """Whether a payload needs more than its node's files and its inputs."""
+    """Return whether a payload needs more than its node's files and its inputs."""
     return bool(body.image or body.software or body.modules)
 
 

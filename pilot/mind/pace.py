@@ -38,7 +38,7 @@ class PilotSession:
 
 @dataclass(frozen=True)
 class PilotDeadlines:
-    """When the pilot must end by itself."""
+    """The times at which the pilot must end by itself."""
 
     stop_at: float = math.inf  # CLOCK_BOOTTIME at which its payloads must be stopped
     end_at: float = math.inf  # … and at which it ends, even with unanswered reports

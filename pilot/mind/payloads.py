@@ -35,8 +35,8 @@ from .commands import (
     Stage,
     StartPayload,
     StopPayload,
-    Tell,
     UploadAgain,
+    WriteLog,
 )
 from .holdings import (
     FENCE_LEFT_MIN,
@@ -115,7 +115,7 @@ class Payloads:
             return False
         why = self._unfit(assignment, fence, wall_left_s, now)
         if why:
-            self._out.append(Tell("declined", {**_name(holding), "why": why}))
+            self._out.append(WriteLog("declined", {**_name(holding), "why": why}))
             self._end(holding, How.DECLINED, now, detail=why)
             return False
         self._slots.book(assignment.attempt_id, assignment.grant)
@@ -391,7 +391,7 @@ class Payloads:
             return
         holding.stale = True
         self._reports.drop(holding.attempt_id)
-        self._out.append(Tell("stale", _name(holding)))
+        self._out.append(WriteLog("stale", _name(holding)))
         if holding.alive:
             holding.stopping = How.STALE
             self._out.append(StopPayload(holding.attempt_id, 0.0))
@@ -492,13 +492,13 @@ class Payloads:
         if holding is None or unanswered is None or self._reports.simplify(attempt_id):
             return
         if unanswered.report.what is not What.ENDED:
-            self._out.append(Tell("report_dropped", {**_name(holding), "why": why}))
+            self._out.append(WriteLog("report_dropped", {**_name(holding), "why": why}))
             self._reports.drop(attempt_id)
         elif leaving:
-            self._out.append(Tell("report_dropped", {**_name(holding), "why": why}))
+            self._out.append(WriteLog("report_dropped", {**_name(holding), "why": why}))
             self._over(holding)
         else:
-            self._out.append(Tell("end_refused", {**_name(holding), "why": why}))
+            self._out.append(WriteLog("end_refused", {**_name(holding), "why": why}))
             unanswered.due = now + REFUSED_AGAIN_S
 
     def _over(self, holding: HeldAttempt) -> None:
@@ -510,7 +510,7 @@ class Payloads:
 
 
 def _saved(outputs: tuple[Output, ...]) -> bool:
-    """Whether a checkpoint is among the uploaded files."""
+    """Return whether a checkpoint is among the uploaded files."""
     return any(one.name == CHECKPOINT_FILE for one in outputs)
 
 

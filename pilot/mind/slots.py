@@ -29,7 +29,7 @@ class FreeCapacity:
         )
 
     def is_news_after(self, offered: "FreeCapacity") -> bool:
-        """Whether this capacity is worth a new ask after `offered`.
+        """Return whether this capacity is worth a new ask after `offered`.
 
         The free space of the disk changes all the time: only a large increase counts.
         """
@@ -97,7 +97,7 @@ class Slots:
         return bool(self._booked)
 
     def fits(self, grant: Grant) -> bool:
-        """Whether a grant fits into the free capacity."""
+        """Return whether a grant fits into the free capacity."""
         free = self.free()
         return (
             grant.cores <= free.cores

@@ -72,7 +72,7 @@ class Measuring:
         return SourcedValue(found, f"measured ({found.method})", figures)
 
     def end(self) -> None:
-        """Stop it, if it still runs, because the results are not needed any more."""
+        """Stop the benchmark, if it still runs, because its results are not needed any more."""
         process = self._process
         if process is not None and process.poll() is None:
             process.kill()

@@ -35,7 +35,7 @@ def resolved(what: str, path: str, hidden: Iterable[Path]) -> str:
 
 
 def is_in(path: str, folder: str) -> bool:
-    """Whether a path is that folder or below it; both without links."""
+    """Return whether a path is that folder or below it; both without links."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 

@@ -47,7 +47,7 @@ class ImageMounts:
 
 @dataclass(frozen=True)
 class ImagePrefix:
-    """How a payload gets into an image: the prefix of its command, and its environment."""
+    """The way of a payload into an image: the prefix of its command, and its environment."""
 
     rung: str
     prefix: tuple[str, ...]
@@ -123,7 +123,7 @@ def layers(tree: str, targets: Sequence[str]) -> list[str]:
     """Return the options that show a tree in which the way to each target is writable.
 
     Nothing can be mounted on a missing folder of a read-only tree. So the folders on the way to a
-    target are created anew, and their entries in the tree are shown one by one.
+    target are created again, and their entries in the tree are shown one by one.
     """
     words: list[str] = []
     waiting = [""]

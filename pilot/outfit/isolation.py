@@ -130,7 +130,7 @@ def _public(hidden: tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 def is_private(path: str) -> bool:
-    """Whether each payload has a private folder at the place of this path."""
+    """Return whether each payload has a private folder at the place of this path."""
     return any(path == one or path.startswith(f"{one}/") for one in map(str, private_roots()))
 
 
@@ -192,7 +192,7 @@ def best_rung(ladder: Sequence[str] = LADDER) -> str:
 
 
 def works(rung: str) -> bool:
-    """Whether a command on `rung` gets its environment, hidden folders and PID namespace."""
+    """Return whether a command on `rung` gets its environment, hidden folders and PID namespace."""
     return rung == SESSION or bool(closed(rung)) or _trial(rung)
 
 
@@ -209,7 +209,7 @@ def closed(rung: str) -> tuple[str, ...]:
 
 
 def keeps_groups(rung: str) -> bool:
-    """Whether payloads on `rung` may have control groups: they cannot write to the trees."""
+    """Return whether payloads on `rung` may have control groups: they cannot write to the trees."""
     return rung == SESSION or bool(closed(rung))
 
 

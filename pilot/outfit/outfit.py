@@ -51,7 +51,7 @@ class NodeOutfitter:
         self._loading = threading.Lock()
 
     async def outfit(self, assignment: Assignment, folder: Path) -> Outfit:
-        return await _beside(functools.partial(self._outfit, assignment, folder))
+        return await _search_in_thread(functools.partial(self._outfit, assignment, folder))
 
     def _outfit(self, assignment: Assignment, folder: Path) -> Outfit:
         body, tools = assignment.body, self._tools
@@ -232,10 +232,10 @@ class NodeOutfitter:
         return try_out(wrapping, (), patience_s=LOAD_PATIENCE_S)
 
 
-async def _beside(find: Callable[[], Outfit]) -> Outfit:
+async def _search_in_thread(find: Callable[[], Outfit]) -> Outfit:
     """Search for an outfit in its own thread.
 
-    After a cancellation nobody waits for it, so that a pilot can end despite a sick disk.
+    After a cancellation nobody waits for it, so that a pilot can end despite a hanging disk.
     """
     found: Future[Outfit] = Future()
     found.set_running_or_notify_cancel()

@@ -1,8 +1,8 @@
 """Software folders on this node: the level of the processor, and missing folders.
 
 `{level}` in a folder means the best existing level, from x86-64-v4 to x86-64-v1, that the node can
-run, or the name of another architecture. A command examines the folders, because a sick file system
-could hang the pilot.
+run, or the name of another architecture. A command examines the folders, because a hanging file
+system could hang the pilot.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A trial of a command in a wrapping, without the guard: does it work here, and how."""
+"""Trials of commands in wrappings, without the guard, to find those that work on this node."""
 
 import contextlib
 import os
@@ -63,7 +63,7 @@ def try_out(
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill it and its session. A process that waits for a sick disk dies when the disk answers."""
+    """Kill a trial and its session. If it waits for a disk, it dies when the disk answers."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except OSError:

@@ -61,7 +61,7 @@ def exported(environment: Mapping[str, str]) -> str:
 
 
 def can_export(name: str) -> bool:
-    """Whether a shell passes on a variable of this name."""
+    """Return whether a shell passes on a variable of this name."""
     return _is_name(name) and name not in _OF_THE_SHELL and not name.startswith("BASH_")
 
 

@@ -291,7 +291,7 @@ def _into(file: Path, bytes_max: int, response: http.client.HTTPResponse) -> Dow
     if response.status != 200:
         return Downloaded(response.status, "", body=_whole(response).body)
     digest, size_bytes, whole = hashlib.sha256(), 0, False
-    with _told_of(file):
+    with _as_disk_errors(file):
         out = open(file, "wb", buffering=0)  # noqa: SIM115 - closed below
     try:
         with out:
@@ -300,7 +300,7 @@ def _into(file: Path, bytes_max: int, response: http.client.HTTPResponse) -> Dow
                 size_bytes += len(block)
                 if size_bytes > bytes_max:
                     raise TooManyBytes(f"more than {bytes_max} bytes arrived")
-                with _told_of(file):
+                with _as_disk_errors(file):
                     _write(out, block)
         whole = True
     finally:
@@ -311,7 +311,7 @@ def _into(file: Path, bytes_max: int, response: http.client.HTTPResponse) -> Dow
 
 
 @contextlib.contextmanager
-def _told_of(file: Path) -> Generator[None, None, None]:
+def _as_disk_errors(file: Path) -> Generator[None, None, None]:
     """Turn errors of the disk into DiskWriteFailed, apart from errors of the connection."""
     try:
         yield
@@ -349,7 +349,7 @@ def _expect_whole(response: http.client.HTTPResponse) -> None:
 
 
 def _is_dead(connection: http.client.HTTPConnection) -> bool:
-    """Whether the peer has closed: an idle connection has nothing to read but its end."""
+    """Return whether the peer has closed: an idle connection has nothing to read but its end."""
     kept: Optional[socket.socket] = connection.sock
     if kept is None:
         return True

@@ -186,6 +186,6 @@ def back_off_s(failures: int, uniform: Uniform) -> float:
 
 
 def _refused(code: object) -> bool:
-    """Whether a subscription was refused: 0x80 and above, as number or as reason code."""
+    """Return whether a subscription was refused: 0x80 and above, as number or as reason code."""
     value = getattr(code, "value", code)
     return isinstance(value, int) and value >= 0x80

@@ -226,11 +226,11 @@ def refusal(reply: HttpReply) -> FailedRequest:
         pass  # a proxy's page
     if problem is None:
         return FailedRequest(reply.status)
-    told = not problem.field or problem.message.startswith(problem.field)
-    message = problem.message if told else f"{problem.field}: {problem.message}"
+    is_named = not problem.field or problem.message.startswith(problem.field)
+    message = problem.message if is_named else f"{problem.field}: {problem.message}"
     return FailedRequest(reply.status, problem.code, message)
 
 
 def may_pass(status: int) -> bool:
-    """Whether the same request may succeed later."""
+    """Return whether the same request may succeed later."""
     return status in RETRIED or status >= 500

@@ -17,13 +17,13 @@ BEHIND_BYTES_MAX = 4 * RATE_BYTES_S  # output that is further behind is left out
 
 @dataclass
 class SentOffsets:
-    """How far the output of one attempt has been sent: from sizes to ranges. Pure."""
+    """The offsets up to which the output of one attempt was sent. Pure."""
 
     offsets: dict[Stream, int] = field(default_factory=dict[Stream, int])
     _allowed_at: float = -math.inf
 
     def next_range(self, stream: Stream, size: int, now: float) -> Optional[tuple[int, int]]:
-        """Return (offset, length) of what may be sent of a stream that has `size` bytes now."""
+        """Return the (offset, length) that may be sent of a stream that has `size` bytes now."""
         offset = self.offsets.get(stream, 0)
         if size - offset > BEHIND_BYTES_MAX:
             offset = size - BEHIND_BYTES_MAX
@@ -42,7 +42,7 @@ class SentOffsets:
         return [*(one for one in Stream if one not in self.offsets), *self.offsets]
 
     def untold(self, stream: Stream) -> bool:
-        """Whether nothing was sent about a stream yet, not even that it is empty."""
+        """Return whether nothing was sent about a stream yet, not even that it is empty."""
         return stream not in self.offsets
 
 

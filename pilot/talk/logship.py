@@ -33,13 +33,13 @@ class LogShip:
     def __init__(
         self,
         untold: UntoldLog,
-        line: CentralChannel,
+        channel: CentralChannel,
         clock: Clock,
         log: WriteEvent,
         secrets: Callable[[], Iterable[str]],
     ) -> None:
         """Take `secrets`: words that must not leave this host, wherever they appear."""
-        self._untold, self._line, self._clock, self._log = untold, line, clock, log
+        self._untold, self._channel, self._clock, self._log = untold, channel, clock, log
         self._secrets = secrets
         self._refused = False  # the central accepts no lines: it is older, or has another store
         self._failures = 0
@@ -68,7 +68,7 @@ class LogShip:
             if not lines:
                 return
             parcel = PilotLog(gen, session, tuple(self._shown(lines)))
-            answer = await self._line.pilot_log(parcel)
+            answer = await self._channel.pilot_log(parcel)
             if isinstance(answer, FailedRequest):
                 self._failures += 1
                 if may_pass(answer.status):
@@ -85,11 +85,11 @@ class LogShip:
     def _shown(self, lines: Iterable[PilotLine]) -> Iterable[PilotLine]:
         """Yield the lines without any secret. They should contain none; this makes sure."""
         secrets = [one for one in self._secrets() if one]
-        for line in lines:
+        for channel in lines:
             for secret in secrets:
-                if secret in line.text:
-                    line = replace(line, text=line.text.replace(secret, HIDDEN))
-            yield line
+                if secret in channel.text:
+                    channel = replace(channel, text=channel.text.replace(secret, HIDDEN))
+            yield channel
 
     def _give_up(self, lines: tuple[PilotLine, ...], why: FailedRequest) -> None:
         """Drop these lines, or all lines of this process, because the central refuses them."""

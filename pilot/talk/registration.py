@@ -14,13 +14,13 @@ from .conversation import CentralChannel
 from .renewal import Renewal
 
 
-class Introduction:
+class PilotRegistration:
     """Repeats the first request until it is answered, called off, or has taken too long."""
 
     def __init__(
-        self, line: CentralChannel, renewal: Renewal, journal: Journal, random: Randomness
+        self, channel: CentralChannel, renewal: Renewal, journal: Journal, random: Randomness
     ) -> None:
-        self._line, self._renewal = line, renewal
+        self._channel, self._renewal = channel, renewal
         self._journal, self._random = journal, random
         self._saying: Optional[asyncio.Task[Registered]] = None
         self._called_off = False
@@ -35,7 +35,7 @@ class Introduction:
         """Return the identity, or None if there is none. Raises RequestRefused."""
         async with Tasks() as tasks:
             first_word = introduce(
-                self._line, self._renewal, self._journal, self._random, secret, node
+                self._channel, self._renewal, self._journal, self._random, secret, node
             )
             self._saying = tasks.start(first_word, name="introduction")
             if not self._called_off:
@@ -45,47 +45,49 @@ class Introduction:
 
     def failure(self, central: str, waited_s: float) -> str:
         """Return why the first request failed."""
-        last = self._line.last_refusal
+        last = self._channel.last_refusal
         if last is None or not last.status:
             why = f" ({last.message})" if last is not None else ""
             return f"no answer from {central} for {waited_s:.0f} s{why}"
-        said = f"{last.status} {last.code} {last.message}".strip()
-        return f"{central} has not accepted the pilot for {waited_s:.0f} s: {said}"
+        text = f"{last.status} {last.code} {last.message}".strip()
+        return f"{central} has not accepted the pilot for {waited_s:.0f} s: {text}"
 
 
 async def introduce(
-    line: CentralChannel,
+    channel: CentralChannel,
     renewal: Renewal,
     journal: Journal,
     random: Randomness,
     secret: str,
     node: Node,
 ) -> Registered:
-    """Return with the identity in the journal, or register. Raises RequestRefused."""
+    """Say hello with the identity in the journal, or register. Raises RequestRefused."""
     kept = journal.identity()
     if kept is None:
         # Stored before it is sent: if the pilot dies now, its next process registers as the same
         # pilot.
         who = Identity(random.token())
         renewal.keep(who)
-        return await _register(line, renewal, secret, node)
+        return await _register(channel, renewal, secret, node)
     renewal.restored(decode(Identity, kept))
     if not renewal.who.pilot:
         # An earlier process began this registration, and may still run elsewhere as the same pilot:
         # the new session that hello opens ends it.
-        await _register(line, renewal, secret, node)
+        await _register(channel, renewal, secret, node)
     who = renewal.who
     if who.session:
         who = replace(who, session=who.session + 1)
         renewal.keep(who)
     # The session in the answer differs only if the journal, or the central, is from before sessions
     # had names.
-    return await line.hello(_hello(who, journal, random.token()))
+    return await channel.hello(_hello(who, journal, random.token()))
 
 
-async def _register(line: CentralChannel, renewal: Renewal, secret: str, node: Node) -> Registered:
+async def _register(
+    channel: CentralChannel, renewal: Renewal, secret: str, node: Node
+) -> Registered:
     nonce = renewal.who.nonce
-    me = await line.register(Register(secret=secret, nonce=nonce, protocol=PROTOCOL, node=node))
+    me = await channel.register(Register(secret=secret, nonce=nonce, protocol=PROTOCOL, node=node))
     renewal.keep(Identity(nonce, me.pilot, me.renewal_secret, me.session))
     return me
 

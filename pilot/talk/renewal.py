@@ -44,7 +44,7 @@ class Renewal:
         self._who = self._kept = who
 
     def is_ours(self) -> bool:
-        """Whether the journal still contains what this process has written."""
+        """Return whether the journal still contains what this process has written."""
         kept = self._journal.identity()
         return kept is None or decode(Identity, kept) == self._kept
 

@@ -58,7 +58,7 @@ class UploadResult:
 
 
 class BlobNotStored(Exception):
-    """The central refuses a blob."""
+    """The central refused a blob."""
 
     tells = False  # whether the owner of the job can do something about it
 
@@ -131,8 +131,8 @@ class BlobTransfer:
                 await self._fetch(assignment, file, fetched, file.size_bytes or max(0, room))
                 laid += await self._lay(assignment, file, fetched, folder, left)
             except TooManyBytes as why:
-                said = f"{why}, but its size_bytes is {file.size_bytes}"
-                raise InputUnusable(f"input {file.name!r}: {said}") from why
+                text = f"{why}, but its size_bytes is {file.size_bytes}"
+                raise InputUnusable(f"input {file.name!r}: {text}") from why
             except (UnsafePath, TooLarge) as why:
                 raise InputUnusable(f"input {file.name!r}: {why}") from why
             except (DiskWriteFailed, OSError) as why:
@@ -189,7 +189,7 @@ class BlobTransfer:
     def left_nothing(
         self, assignment: Assignment, *, outputs: bool, checkpoint: bool = False
     ) -> bool:
-        """Whether there is nothing to upload, so that the end can be reported at once."""
+        """Return whether there is nothing to upload, so that the end can be reported at once."""
         if checkpoint or (outputs and assignment.body.outputs):
             return False
         folder = self.make(assignment.attempt_id)

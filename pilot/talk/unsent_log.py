@@ -89,7 +89,7 @@ class FileUntoldLog:
         return max((now - one.at for one in self._lines if one.event not in QUIET), default=0.0)
 
     def is_pressing(self) -> bool:
-        """Whether a line waits that should be sent soon."""
+        """Return whether a line waits that should be sent soon."""
         return any(one.event in SOON for one in self._lines)
 
     def lines(self, lines_max: int, characters_max: int) -> tuple[PilotLine, ...]:
@@ -165,15 +165,15 @@ class FileUntoldLog:
                 texts = kept.read(TAIL_BYTES_MAX).split(b"\n")
         except OSError:
             return
-        told = 0
+        known = 0
         for text in texts:
             read = _parsed(text)
             if isinstance(read, _Line):
                 self._lines.append(read)
             else:
-                told = max(told, read)
-        self._lines = deque((one for one in self._lines if one.n > told), LINES_MAX)
-        self._last = max([self._last, told, *(one.n for one in self._lines)])
+                known = max(known, read)
+        self._lines = deque((one for one in self._lines if one.n > known), LINES_MAX)
+        self._last = max([self._last, known, *(one.n for one in self._lines)])
 
     def _open(self, file: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -64,7 +64,7 @@ class RegisterRequest(_In, frozen=True):
 
 
 class ItemResult(str, enum.Enum):
-    """What became of one item."""
+    """The result for one item."""
 
     NEW = "new"
     CHANGED = "changed"  # something new was added to an existing item
@@ -217,7 +217,7 @@ class DatasetPage(_Out, frozen=True):
 
 
 class DatasetActionName(str, enum.Enum):
-    """What can be done to a dataset."""
+    """An action on a dataset."""
 
     OPEN = "open"
     CLOSE = "close"  # no files can be added or taken out

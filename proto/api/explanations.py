@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from .bodies import ReplyStruct as _Out
 
-ROOM_ASKED_MAX: Final = 2_048  # of the offers that fit a job: so many are asked for their free room
+ROOM_ASKED_MAX: Final = 2_048  # fitting offers of a job that are asked for their free room
 
 
 class Obstacle(_Out, frozen=True):

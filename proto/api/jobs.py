@@ -66,7 +66,7 @@ class Submitted(_Out, frozen=True):
 
 
 class JobFilter(_In, frozen=True):
-    """Which jobs. All clauses must hold; an empty clause always holds."""
+    """A filter for jobs. All clauses must hold; an empty clause always holds."""
 
     states: tuple[JobState, ...] = ()
     ids: Annotated[tuple[Id, ...], Meta(max_length=10_000)] = ()
@@ -374,7 +374,7 @@ class PilotPage(_Out, frozen=True):
 
 
 class PilotLogFilter(_In, frozen=True):
-    """Which lines of pilots' own logs. Empty clauses hold for all; of several all must hold."""
+    """A filter for lines of pilots' own logs. All clauses must hold; an empty one always holds."""
 
     pilot: str = ""
     site: str = ""
@@ -443,7 +443,7 @@ class Sites(_Out, frozen=True):
 
 
 class ElementView(_Out, frozen=True):
-    """A compute element of the factory, or a site file that is wrong."""
+    """A compute element of the factory, or a site file with errors."""
 
     site: str
     element: str  # empty: the whole file
@@ -521,7 +521,7 @@ class AccountLine(_Out, frozen=True):
 
 
 class Accounts(_Out, frozen=True):
-    """What jobs have used, including removed jobs."""
+    """The resources that jobs have used, including removed jobs."""
 
     by: AccountsBy
     lines: list[AccountLine]

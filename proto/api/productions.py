@@ -63,7 +63,7 @@ class ProductionActionName(str, enum.Enum):
     """An action on a production."""
 
     START = "start"
-    PAUSE = "pause"  # no step makes tasks; inputs gather
+    PAUSE = "pause"  # no step makes tasks; new inputs wait
     RESUME = "resume"  # also steps that a brake has paused: the brake starts to count again
     STOP = "stop"  # no tasks and no inputs are added; running jobs finish
     COMPLETE = "complete"  # steps that query the catalogue: no more inputs will come
@@ -86,7 +86,7 @@ ACTION_FIELDS: Final = {
 
 
 class ProductionAction(_In, frozen=True):
-    """Steer a production. An action that changes nothing is no error.
+    """Steer a production. An action that changes nothing is not an error.
 
     A field that the action does not use is refused.
     """
@@ -134,7 +134,7 @@ class StepView(_Out, frozen=True):
 
 
 class Eta(_Out, frozen=True):
-    """When a production will be complete at its recent speed; right in 8 of 10 cases."""
+    """The expected end of a production at its recent speed, right in 8 of 10 cases."""
 
     at: str
     low: str
@@ -189,7 +189,7 @@ class ProductionPage(_Out, frozen=True):
 
 
 class StepPreview(_Out, frozen=True):
-    """What a step would be."""
+    """The preview of a step."""
 
     step: str
     name: str  # of its transformation
@@ -202,7 +202,7 @@ class StepPreview(_Out, frozen=True):
 
 
 class ProductionPreview(_Out, frozen=True):
-    """What a production would be: the answer to a dry run."""
+    """The preview of a production: the answer to a dry run."""
 
     name: str
     steps: list[StepPreview]
@@ -223,7 +223,7 @@ class StepFailures(_Out, frozen=True):
 
 
 class StepReport(_Out, frozen=True):
-    """How a step went."""
+    """The report on a step."""
 
     step: str
     failures: list[StepFailures]
@@ -234,7 +234,7 @@ class StepReport(_Out, frozen=True):
 
 
 class ProductionReport(_Out, frozen=True):
-    """How a production went."""
+    """The report on a production."""
 
     view: ProductionView
     steps: list[StepReport]

@@ -83,7 +83,7 @@ class SiteDetail(_Out, frozen=True):
     marks: list[SiteMark] = []
     elements: list[ElementView] = []
     states: dict[str, int] = {}  # pilots by state, without ended ones
-    told: int = 0  # pilots that this action told to end
+    told: int = 0  # pilots that this action orders to end
     hosts: list[HostView] = []  # hosts and elements that swallow jobs
 
 

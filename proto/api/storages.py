@@ -4,7 +4,7 @@ from .bodies import ReplyStruct as _Out
 
 
 class StorageView(_Out, frozen=True):
-    """A storage, or a storage file that is wrong."""
+    """A storage, or a storage file with errors."""
 
     name: str
     type: str = ""  # empty: no version of the file is in force

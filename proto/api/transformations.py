@@ -30,7 +30,7 @@ class TransformationActionName(str, enum.Enum):
     """An action on a transformation."""
 
     START = "start"
-    PAUSE = "pause"  # no more tasks; inputs gather
+    PAUSE = "pause"  # no more tasks; new inputs wait
     RESUME = "resume"
     STOP = "stop"  # no tasks and no inputs are added; running jobs finish
     FLUSH = "flush"  # groups that are not full become tasks now
@@ -147,7 +147,7 @@ class TaskPage(_Out, frozen=True):
 
 
 class Preview(_Out, frozen=True):
-    """What a document would do: the answer to a dry run."""
+    """The preview of a transformation: the answer to a dry run."""
 
     inputs: dict[str, int]  # existing files, by input; at most 10,000 are counted
     groups: list[list[str]]  # the first groups that would become tasks now

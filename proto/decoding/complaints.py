@@ -44,7 +44,7 @@ _SIGNS: Final = {">=": "at least", "<=": "at most", ">": "more than", "<": "less
 _PATTERNS: Final = {
     SITE_OR_ELEMENT: "the form SITE or SITE/ELEMENT, as in PIC or PIC/htcondor",
     whole("[0-9a-f]{64}"): "64 hexadecimal digits",
-    whole(r"/[^\x00-\x1f]*"): "a path from / on, without line ends and their like",
+    whole(r"/[^\x00-\x1f]*"): "an absolute path, without line ends and control characters",
     whole("([0-9]{1,9}([.][0-9]{1,9}){0,4})?"): "numbers with points between them, as in 2.34",
 }
 _LETTERS = re.compile(  # one character set for all, after an optional slash or first character set
@@ -223,11 +223,11 @@ def _letters(pattern: str) -> str:
         if letters in left:
             words.append(word)
             left = left.replace(letters, "")
-    said = ", ".join(words) + (f" and {' '.join(left)} only" if left else " only")
+    text = ", ".join(words) + (f" and {' '.join(left)} only" if left else " only")
     if found["slash"]:
-        return f"a path from / on, of {said}"
+        return f"an absolute path, of {text}"
     most = int(found["most"] or 0) + bool(found["first"])
-    return f"{said}, at most {most}" if found["most"] else said
+    return f"{text}, at most {most}" if found["most"] else text
 
 
 def _noun(kinds: str) -> str:
@@ -243,8 +243,8 @@ def _unknown_field(name: str, path: str, kind: Any) -> Complaint:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     other = elsewhere(name, _parts(holder), instead_of=near[0] if near else "")
     right = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    said = f"there is no field {short(name)!r}; {other or right}"
-    return Complaint(f"{path}.{short(name)}", said)
+    text = f"there is no field {short(name)!r}; {other or right}"
+    return Complaint(f"{path}.{short(name)}", text)
 
 
 def elsewhere(name: str, parts: Mapping[str, Iterable[str]], *, instead_of: str = "") -> str:

@@ -20,7 +20,7 @@ PART_BYTES: Final = 1 << 20  # that are examined at a time
 
 
 def is_deep(data: bytes | memoryview | msgspec.Raw) -> bool:
-    """Whether JSON, complete or cut off, is nested deeper than NESTED_MAX."""
+    """Return whether JSON, complete or cut off, is nested deeper than NESTED_MAX."""
     plain = bytes(data)
     if len(plain.translate(None, _NO_BRACKETS)) <= NESTED_MAX:
         return False
@@ -51,7 +51,7 @@ def _peeled(brackets: bytes) -> tuple[bytes, bool]:
 
 
 def is_deep_value(value: object) -> bool:
-    """Whether lists and mappings are nested deeper than NESTED_MAX."""
+    """Return whether lists and mappings are nested deeper than NESTED_MAX."""
     layer: list[object] = [value]
     for _ in range(NESTED_MAX):
         layer = [inner for one in layer for inner in _inside(one)]

@@ -27,7 +27,7 @@ class _Loader(yaml.CSafeLoader):
                 continue
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} comes twice", key.start_mark
+                    None, None, f"the key {key.value!r} occurs twice", key.start_mark
                 )
             seen.add(key.value)
             if key.tag == _BOOL:
@@ -84,7 +84,7 @@ def _tab(text: str, why: yaml.MarkedYAMLError) -> str:
     is_tab = mark is not None and line[mark.column : mark.column + 1] == "\t"
     if not is_tab and "tab character" not in (why.problem or ""):
         return ""
-    return "a tab stands there: YAML is indented with spaces"
+    return "found a tab: indent YAML with spaces"
 
 
 def _refuse_anchors(text: str) -> None:

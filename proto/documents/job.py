@@ -1,4 +1,4 @@
-"""What a submitter asks for. Unknown fields are refused by name."""
+"""The documents in which a submitter describes a job. Unknown fields are refused by name."""
 
 import enum
 from typing import Annotated, Any, Final, Literal

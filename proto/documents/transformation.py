@@ -1,4 +1,4 @@
-"""What a user hands in as a transformation. Unknown fields are refused by name."""
+"""The document of a transformation. Unknown fields are refused by name."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -28,7 +28,7 @@ class InputSpec(
     omit_defaults=True,
     rename={"from_": "from"},
 ):
-    """Which files are inputs: those that match a query, or outputs of a transformation.
+    """The files that are inputs: those that match a query, or outputs of a transformation.
 
     Each file is used once: one task has it. A *shared* file goes to every task that it fits, such
     as calibrations and models. With `count: 0` a task gets all files that fit, at least one, once
@@ -52,7 +52,7 @@ class InputSpec(
 class Grouping(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """How inputs become tasks. Plug-ins add rules by entry points `pilotage.groupings`.
+    """Rules that make tasks from inputs. Plug-ins add rules by entry points `pilotage.groupings`.
 
     - `count`: `size` files
     - `bytes`: files of up to `bytes_max` bytes

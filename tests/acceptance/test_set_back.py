@@ -49,7 +49,7 @@ def test_no_process_begins_on_a_database_that_was_set_back(
         nothing = [refused(central, roles, empty) for roles in ROLES]
 
     assert code == EXIT_BROKEN  # its connections had ended, so that it is started anew
-    assert all(f"its next job would be 1, and {job + 1} was reached" in one for one in below)
+    assert all(f"its next job would be 1, but {job + 1} was reached before" in one for one in below)
     assert all("It is empty: restore the backup first" in one for one in nothing)
     assert server.sql(TABLES, database="empty").strip() == "0"  # pg_restore finds it as it was
 

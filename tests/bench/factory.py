@@ -18,8 +18,8 @@ from pilotage.central.factory.element import (
 )
 from pilotage.central.factory.element_watch import WatchedElement
 from pilotage.central.factory.factory import Factory, FactoryConfig
-from pilotage.central.factory.planning.pilot_activity import NoCrew, Staff, state_of
-from pilotage.central.factory.planning.pilot_demand import Outlook
+from pilotage.central.factory.planning.pilot_activity import NoLivePilots, PilotActivity, state_of
+from pilotage.central.factory.planning.pilot_demand import PilotDemand
 from pilotage.central.factory.planning.plans import PlanBounds, plan
 from pilotage.central.factory.reconciliation import ReconcileResult
 from pilotage.central.factory.site_files.sites import ElementEntry, PilotEntry, Shape, SiteEntry
@@ -111,8 +111,8 @@ def plans(scale: Scale) -> list[Figure]:
         (_a_class(chance, number, scale.elements), chance.randint(1, 20))
         for number in range(scale.classes)
     )
-    cold = sorted(_plan(watched, Outlook(work, ("ctao",))) for _ in range(scale.plans))
-    outlook = Outlook(work, ("ctao",))
+    cold = sorted(_plan(watched, PilotDemand(work, ("ctao",))) for _ in range(scale.plans))
+    outlook = PilotDemand(work, ("ctao",))
     warm = sorted(_plan(watched, outlook) for _ in range(scale.plans))
     of = f"{scale.elements} elements, {scale.classes} classes"
     return [
@@ -121,9 +121,9 @@ def plans(scale: Scale) -> list[Figure]:
     ]
 
 
-def _plan(watched: Sequence[WatchedElement], outlook: Outlook) -> float:
+def _plan(watched: Sequence[WatchedElement], outlook: PilotDemand) -> float:
     """Return how long one plan takes, as a round of the factory makes it."""
-    staff = Staff(NoCrew(), _no_log)
+    staff = PilotActivity(NoLivePilots(), _no_log)
     began = time.perf_counter()
     outlook.look(watched)
     demands = outlook.demands()
@@ -315,7 +315,7 @@ async def _fill(scale: Scale, store: Store, clock: SystemClock) -> list[Figure]:
         clock=clock,
         randomness=SystemRandomness(),
         log=_no_log,
-        terms=FactoryConfig(
+        config=FactoryConfig(
             communities=("ctao",),
             central_url="https://central:8470",
             pilot_sh="#" * scale.pilot_sh,

@@ -9,6 +9,7 @@ from ..tidy import tree
 
 ROOMS: Final = "central|matcher|pilot|proto|tests|deploy|docs|examples"
 FILE: Final = re.compile(rf"`((?:{ROOMS})(?:/[\w.-]+)+)`")
+SHORT: Final = re.compile(r"`(\w+/\w+\.py)`")  # a file by its folder alone
 MEASURED: Final = "docs/performance.md"  # is there once `make bench` has run
 TEST: Final = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 ENTRY: Final = re.compile(r"\*\*([^*]+)\*\*.*: \S")
@@ -28,8 +29,14 @@ MODULES: Final = [
 def test_every_file_that_a_page_names_exists(page: str) -> None:
     named = set(FILE.findall(tree.text(page))) - {MEASURED}
     missing = [name for name in named if not (tree.ROOT / name).exists()]
+    short = [
+        name
+        for name in SHORT.findall(tree.text(page))
+        if not any(f"/{one}".endswith(f"/{name}") for one in tree.files())
+    ]
 
     assert not missing
+    assert not short
 
 
 @pytest.mark.parametrize("page", PAGES)

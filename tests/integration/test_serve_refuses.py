@@ -113,7 +113,7 @@ def test_a_data_directory_that_cannot_be_made_is_named() -> None:
 @pytest.mark.parametrize(
     ("file", "why"),
     [
-        ("signing-keys.json", "it has keys, but store.sqlite is gone"),
+        ("signing-keys.json", "it has keys, but store.sqlite is missing"),
         ("restore-unfinished", "a restore was not finished"),
     ],
 )

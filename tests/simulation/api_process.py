@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pilotage.central.app.api import build_api
 from pilotage.central.app.route_assembly import ApiServices
 from pilotage.central.bus.no_bus import SilentBus
-from pilotage.central.http.app import Front
+from pilotage.central.http.app import HttpApp
 from pilotage.central.http.forwarding import SILENT_S, LeaderLink
 from pilotage.central.store.leaders import SHARD
 
@@ -59,7 +59,7 @@ class ApiHost(CentralHost):
         self._passed_over = status == 0 and self.chance.random() < 0.5
 
     @cached_property
-    def front(self) -> Front:
+    def front(self) -> HttpApp:
         """The ASGI application of this world: one binds itself to an event loop."""
         return front_of(
             ApiServices,

@@ -10,7 +10,7 @@ from typing import Any
 from pilotage.central.app.central import Central, build
 from pilotage.central.app.process_parts import World
 from pilotage.central.app.route_assembly import ApiServices, Services, face
-from pilotage.central.http.app import Front
+from pilotage.central.http.app import HttpApp
 from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from pilotage.central.observe.events import no_log
 from pilotage.central.ports import Bus
@@ -172,7 +172,7 @@ class CentralHost:
         )
 
     @property
-    def front(self) -> Front:
+    def front(self) -> HttpApp:
         """The one ASGI application of this Python process: to make one takes 20 ms."""
         if not _FRONTS:
             _FRONTS.append(front_of(Services))
@@ -235,10 +235,10 @@ class OfProcess:
         return getattr(found, name)
 
 
-_FRONTS: list[Front] = []
+_FRONTS: list[HttpApp] = []
 
 
-def front_of(kind: type[ApiServices], **named: Any) -> Front:
+def front_of(kind: type[ApiServices], **named: Any) -> HttpApp:
     """Return an ASGI application for services of the processes that answer. `named`: of `face`."""
     names: Any = {one.name: OfProcess("services", one.name) for one in fields(kind)}
     return face(kind(**(names | {"tokens": OfProcess("tokens")})), **named)

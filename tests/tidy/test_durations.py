@@ -5,7 +5,7 @@ Most of these run several processes through kills and take-overs, and wait for l
 
 from typing import Final
 
-from tests import durations
+from tests import durations, side_by_side
 
 from . import tree
 
@@ -93,3 +93,17 @@ def test_all_that_may_be_long_exist() -> None:
     ]
 
     assert not missing
+
+
+def test_every_file_that_the_order_of_the_cases_names_is_there() -> None:
+    lists = (
+        side_by_side.ALONE,
+        side_by_side.THOROUGH,
+        side_by_side.LONGEST,
+        side_by_side.ON_DISK,
+        side_by_side.PARTED,
+        side_by_side.TOGETHER,
+    )
+    gone = {path for paths in lists for path in paths if not (tree.ROOT / "tests" / path).exists()}
+
+    assert not gone, "a renamed file is no longer treated as its list says"

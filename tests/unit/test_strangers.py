@@ -2,11 +2,11 @@
 
 import pytest
 
-from pilotage.central.anonymous_connections import Strangers
+from pilotage.central.anonymous_connections import AnonymousConnections
 
 
 def test_one_address_has_so_many_strangers_and_another_its_own() -> None:
-    strangers = Strangers(2)
+    strangers = AnonymousConnections(2)
     first, second = strangers.come("192.0.2.1"), strangers.come("192.0.2.1")
 
     assert first is not None and second is not None
@@ -15,7 +15,7 @@ def test_one_address_has_so_many_strangers_and_another_its_own() -> None:
 
 
 def test_who_is_known_or_gone_makes_room_once() -> None:
-    strangers = Strangers(2)
+    strangers = AnonymousConnections(2)
     first, _ = strangers.come("192.0.2.1"), strangers.come("192.0.2.1")
     assert first is not None
     first.end()
@@ -37,7 +37,7 @@ SAME = [
 
 @pytest.mark.parametrize(("one", "other", "is_one"), SAME)
 def test_an_ipv6_network_of_64_bits_is_one_address(one: str, other: str, is_one: bool) -> None:
-    strangers = Strangers(1)
+    strangers = AnonymousConnections(1)
     strangers.come(one)
 
     assert (strangers.come(other) is None) == is_one

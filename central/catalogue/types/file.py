@@ -1,4 +1,4 @@
-"""`file`: a folder that pilots see, and people perhaps."""
+"""`file`: a folder that pilots, and perhaps users, can see."""
 
 import urllib.parse
 

@@ -227,7 +227,7 @@ async def register(
     """
     items = _items(file)
     client = await central.client()
-    return _told(await client.register_files(items))
+    return _outcomes(await client.register_files(items))
 
 
 @app.command
@@ -244,7 +244,7 @@ async def meta(
         values = await _values(client, pairs)
         reply = await client.set_metadata([did], values, remove=remove)
         if reply.refused:
-            return _told(reply)
+            return _outcomes(reply)
     found = (await client.file(did)).file.metadata
     return CommandResult(found, aligned([(key, _shown(found[key])) for key in sorted(found)], 24))
 
@@ -266,7 +266,7 @@ async def bad(
     _some(dids)
     client = await central.client()
     reply = await client.declare_replicas(dids, storage, state=state, reason=reason)
-    return _told(reply)
+    return _outcomes(reply)
 
 
 @app.command(name="rm")
@@ -279,7 +279,7 @@ async def remove(central: CentralConnection, *dids: Annotated[str, _DIDS]) -> Co
     """
     _some(dids)
     client = await central.client()
-    return _told(await client.remove_files(dids))
+    return _outcomes(await client.remove_files(dids))
 
 
 @app.command
@@ -300,7 +300,7 @@ async def attach(
     """Add files to a dataset. Their metadata stay the same."""
     _some(dids)
     client = await central.client()
-    return _told(await client.act_on_dataset(dataset, DatasetActionName.ATTACH, dids))
+    return _outcomes(await client.act_on_dataset(dataset, DatasetActionName.ATTACH, dids))
 
 
 @app.command
@@ -311,21 +311,21 @@ async def detach(
     """Take files out of a dataset. They stay in the catalogue."""
     _some(dids)
     client = await central.client()
-    return _told(await client.act_on_dataset(dataset, DatasetActionName.DETACH, dids))
+    return _outcomes(await client.act_on_dataset(dataset, DatasetActionName.DETACH, dids))
 
 
 @app.command
 @changes
 async def close(client: Client, dataset: DatasetArgument, /) -> CommandResult:
     """Close a dataset, so that no files are added or taken out."""
-    return _told(await client.act_on_dataset(dataset, DatasetActionName.CLOSE, ()))
+    return _outcomes(await client.act_on_dataset(dataset, DatasetActionName.CLOSE, ()))
 
 
 @app.command(name="open")
 @changes
 async def open_again(client: Client, dataset: DatasetArgument, /) -> CommandResult:
     """Open a closed dataset again."""
-    return _told(await client.act_on_dataset(dataset, DatasetActionName.OPEN, ()))
+    return _outcomes(await client.act_on_dataset(dataset, DatasetActionName.OPEN, ()))
 
 
 # -- rules ---------------------------------------------------------------------------------------
@@ -402,8 +402,8 @@ def _of_rule_job(one: RuleJob) -> str:
     """Describe a job of a rule, with a command that shows more."""
     at = f" at {one.site}" if one.site else ""
     more = "explain" if one.state is JobState.WAITING else "show"
-    said = f", {one.said}" if one.said else ""
-    return f"{one.state.value}{at}: a copy to {one.storage}{said}; pilotage {more} {one.id}"
+    text = f", {one.said}" if one.said else ""
+    return f"{one.state.value}{at}: a copy to {one.storage}{text}; pilotage {more} {one.id}"
 
 
 @rule_app.command(name="retry")
@@ -490,7 +490,7 @@ def _wrong(why: Exception, kind: Any, data: bytes) -> str:
 # -- output --------------------------------------------------------------------------------------
 
 
-def _told(reply: ItemsReply) -> CommandResult:
+def _outcomes(reply: ItemsReply) -> CommandResult:
     """Return the outcome for each item."""
     return CommandResult(reply, _print_reply, ExitCode.REFUSED if reply.refused else ExitCode.OK)
 

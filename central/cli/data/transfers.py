@@ -57,7 +57,7 @@ async def get(
     reported, unless you add --force.
     """
     if not what:
-        raise UsageError("get which files? Give SCOPE:NAME, or conditions such as run=7")
+        raise UsageError("no files to fetch: give SCOPE:NAME, or conditions such as run=7")
     client = await central.client()
     try:
         async for path in _fetched(client, what, to, force=force):

@@ -46,8 +46,8 @@ def check(file: FileArgument, /) -> int:
         for rule in getattr(rules, kind):
             if rule == known.get(rule.name):
                 continue
-            said = "replaces the default rule" if rule.name in known else "before the default rules"
-            print_line(f"{kind}: {rule.name}: {said}{', as a dry run' if rule.dry_run else ''}")
+            text = "replaces the default rule" if rule.name in known else "before the default rules"
+            print_line(f"{kind}: {rule.name}: {text}{', as a dry run' if rule.dry_run else ''}")
     print_line(f"{file}: no mistakes")
     return ExitCode.OK
 
@@ -127,8 +127,8 @@ def _evidence_in(file: Path) -> Evidence:
     try:
         return msgspec.convert(said, Evidence)
     except msgspec.ValidationError as why:
-        told = complaint(why, Evidence, data)
-        raise UsageError(f"{file}: {told.path.removeprefix('$.')}: {told.message}") from None
+        mistake = complaint(why, Evidence, data)
+        raise UsageError(f"{file}: {mistake.path.removeprefix('$.')}: {mistake.message}") from None
 
 
 def evidence_of(attempt: AttemptView) -> Evidence:
@@ -175,8 +175,8 @@ def _decided(rules: "RuleSet", one: Evidence, step: str) -> list[str]:
             f"after {two.wait_s:g} s" if two.wait_s else "",
             "at another host" if two.elsewhere else "",
         ]
-        said = ", ".join(filter(None, more))
+        text = ", ".join(filter(None, more))
         would = "would have: " if two.dry_run else ""
         failure = two.failure.value if two.failure is not None else ""
-        lines.append(f"{failure}: {would}{two.do.value}{f' ({said})' if said else ''}: {two.rule}")
+        lines.append(f"{failure}: {would}{two.do.value}{f' ({text})' if text else ''}: {two.rule}")
     return lines

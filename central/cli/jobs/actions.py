@@ -71,12 +71,12 @@ async def _act(
     reason: str,
 ) -> CommandResult:
     ids, given = parse_ids(words), job_filter(where)
-    meant = _meant(action, given)
+    meant = _completed_filter(action, given)
     if ids and (given is not None or all_matching):
         raise UsageError("give either ids or a filter, not both")
     if not ids and not all_matching:
         example = f"pilotage {action.value} --filter state=Waiting,owner=me --all"
-        raise UsageError(f"{action.value} which jobs? Give ids, or a filter and --all: {example}")
+        raise UsageError(f"{action.value} needs jobs: give ids, or a filter and --all: {example}")
     client = await central.client()
     if ids:
         return report(action, await client.act(action, ids, reason=reason))
@@ -91,7 +91,7 @@ async def _act(
     return report(action, reply, by_filter=True)
 
 
-def _meant(action: ActionName, given: JobFilter | None) -> JobFilter:
+def _completed_filter(action: ActionName, given: JobFilter | None) -> JobFilter:
     """Complete a filter: no filter means the user's own jobs, and no state means the states in
     which the action is possible."""
     chosen = given or JobFilter(owner="me")

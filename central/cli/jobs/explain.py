@@ -48,12 +48,12 @@ async def explain(
 
     The last two explain a job that you have not submitted.
     """
-    subject, told = _subject(job, needs, payload)
+    subject, describe = _subject(job, needs, payload)
     client = await central.client()
     try:
         found = await client.explain(subject)
     except Refused as why:
-        raise in_place(why, told) from None
+        raise in_place(why, describe) from None
     return CommandResult(found, _print)
 
 
@@ -66,7 +66,7 @@ def _subject(
             raise UsageError("give either a job or a command after `--`, not both")
         return draft_of(options, payload).job, by_option
     if not job:
-        raise UsageError("explain what? Give a job id, a job file, or a command after `--`")
+        raise UsageError("nothing to explain: give a job id, a job file, or a command after `--`")
     refuse_with_file(options)
     if job.isdecimal():
         return int(job), by_option

@@ -43,7 +43,7 @@ async def wait(
     """
     wanted, chosen = parse_ids(ids), job_filter(where)
     if bool(wanted) == (chosen is not None):
-        raise UsageError("wait for which jobs? Give ids, or --submission, --state, --filter")
+        raise UsageError("no jobs to wait for: give ids, or --submission, --state, --filter")
     client = await central.client()
     all_ids, submission = wanted, None
     if chosen is not None:

@@ -47,7 +47,7 @@ class JobOptions:
     group: str = _job("group", "Group to submit for (default: the first of your token).")
     need: Words = option((), "Amount of a counted resource, as in bandwidth_mbps=100. Repeatable.")
     preferred_site: Words = _preference("sites", "Prefer this site for a time. Repeatable.")
-    preferred_for_s: int = _preference("for_s", "Seconds to prefer it, from the submission on.")
+    preferred_for_s: int = _preference("for_s", "Seconds to prefer it, from the submission.")
     input: tuple[Path, ...] = option((), "File or folder to copy to the job. Repeatable.")
     output: Words = option((), "Glob of files to keep. Repeatable.")
     data_input: Words = option((), "File or dataset of the catalogue to read. Repeatable.")

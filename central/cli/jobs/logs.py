@@ -97,7 +97,7 @@ async def output(
 
 
 def _why_empty(view: JobView, stream: str) -> str:
-    """Say that a job has no output, and whether some may come."""
+    """Return the message for a job without output; it may still get some."""
     is_over = view.state in FINAL
     if not view.epoch:
         return f"job {view.id} has not run" + ("" if is_over else " yet")

@@ -102,7 +102,7 @@ Labels = dict[str, Any]  # fields of the submission, not of its jobs
 
 
 class SentJobs:
-    """How much of a submission was sent: with all jobs sent, the central may have accepted it."""
+    """The sent part of a submission. If all jobs were sent, the central may have accepted it."""
 
     def __init__(self, count: int) -> None:
         self._count, self._most = max(1, count), 0
@@ -126,7 +126,7 @@ class SentJobs:
 
 @contextmanager
 def says_if_submitted(sent: SentJobs) -> Generator[None]:
-    """Say after Ctrl-C whether the jobs were submitted."""
+    """Report after Ctrl-C whether the jobs were submitted."""
     try:
         yield
     except asyncio.CancelledError:

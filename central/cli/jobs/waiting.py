@@ -26,7 +26,7 @@ def _is_wait(_: Any, seconds: float | None) -> None:
 
 @contextmanager
 def says_what_continues(what: str, again: str) -> Generator[None]:
-    """Say after Ctrl-C that `what` continues on the central, and which command waits for it again.
+    """Report after Ctrl-C that `what` continues on the central, and how to wait for it again.
 
     The interrupt cancels the task of the command; the exit code stays that of an interrupt.
     """

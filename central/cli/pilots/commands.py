@@ -102,7 +102,7 @@ def secret(
 ) -> int:
     """Make one-use secrets, with which pilots on other machines register.
 
-    Give a file to `pilot.pyz run --secret-file`. See docs/operations/first-steps.md.
+    Give a file to `pilot.pyz run --secret-file`. See docs/operations/pilots.md.
     """
     wanted = request(SecretRequest, site=site, element=element, count=count, valid_s=valid_s)
     try:  # first make the folder: secrets that cannot be saved must not be made
@@ -196,7 +196,7 @@ async def explain(
 ) -> Answers:
     """Explain why a pilot gets no job: how many waiting jobs each clause excludes."""
     if bool(pilot) + bool(site) != 1:
-        raise UsageError("explain which pilot? Give a name from `pilotage pilot list`, or --site")
+        raise UsageError("give the pilot to explain: a name from `pilotage pilot list`, or --site")
     client = await central.client()
     names = [pilot] if pilot else [one.id async for one in client.pilots(states=LIVING, site=site)]
     for name in names[:_EXPLAINED_MAX]:
@@ -226,7 +226,7 @@ async def drain(
     """
     if bool(pilots) + bool(site) + all != 1:
         raise UsageError(
-            "drain which pilots? Give names from `pilotage pilot list`, --site or --all"
+            "give the pilots to drain: names from `pilotage pilot list`, --site or --all"
         )
     client = await central.client()
     names = pilots or [one.id async for one in client.pilots(states=LIVING, site=site)]
@@ -234,7 +234,7 @@ async def drain(
         await client.drain(pilot)
         yield CommandResult({"pilot": pilot, "draining": True}, f"{pilot}: draining")
     if not pilots and not central.json:
-        note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} told to end")
+        note(f"{len(names)} {'pilot' if len(names) == 1 else 'pilots'} will end")
     if wait:
         await _ended(client, set(names), timeout_s)
 
@@ -260,7 +260,7 @@ async def kill(
     """
     if bool(pilots) + bool(site) != 1 or (element and not site):
         raise UsageError(
-            "kill which pilots? Give names from `pilotage pilot list`, or --site and --element"
+            "give the pilots to kill: names from `pilotage pilot list`, or --site and --element"
         )
     client = await central.client()
     names = pilots or await _of_site(client, site, element)
@@ -294,11 +294,11 @@ def _became(done: PilotEnded) -> str:
     """Return the result of an order to end a pilot."""
     parts = [done.state.value]
     if done.told:
-        parts.append("told to end now")
+        parts.append("ordered to end now")
     if done.cancelled:
         parts.append("ended by its element")
     elif done.trouble:
-        parts.append(f"not ended by its element: {done.trouble}")
+        parts.append(f"its element did not end it: {done.trouble}")
     return ", ".join(parts)
 
 

@@ -35,15 +35,15 @@ def facts(pilot: PilotView) -> list[tuple[str, str]]:
     if not pilot.registered_at:
         names = (*_OF_ALL, *(_OF_SLOT if pilot.slot else ()))
         begun = [("begun", "no: it has never contacted the central")]
-        return [(name, _told(name, said[name], pilot)) for name in names] + begun
+        return [(name, _text_of(name, said[name], pilot)) for name in names] + begun
     return [
-        (name, _told(name, value, pilot))
+        (name, _text_of(name, value, pilot))
         for name, value in said.items()
         if (name not in _OF_GPUS or pilot.gpus) and name not in _PRINTED
     ]
 
 
-def _told(name: str, value: Any, pilot: PilotView) -> str:
+def _text_of(name: str, value: Any, pilot: PilotView) -> str:
     if name in _OF_OFFER and pilot.wall_left_s is None:
         return "-"
     if _NOT_KNOWN.get(name, ...) == value or (name in _OF_GPUS and not value):

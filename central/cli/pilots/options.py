@@ -61,7 +61,7 @@ PILOT_OPTIONS = PilotOptions()
 
 
 def said_of(options: PilotOptions) -> dict[str, Any]:
-    """Return the settings of the pilot, by their names there.
+    """Return the settings of the pilot by their names in the pilot.
 
     Raises UsageError, which names the wrong option.
     """

@@ -95,7 +95,7 @@ def submit(
     includes the files of the catalogue if a central answers.
 
     With --local each task is a process on this machine, in a folder of its own. Ctrl-C ends all
-    tasks. run.json records which file came from which. With --resume only missing and outdated
+    tasks. run.json records the input files of each output. With --resume only missing and outdated
     tasks run: those whose step, program, input or `software` version has changed. --inputs,
     --folder, --cores and --resume need --local.
 
@@ -107,7 +107,7 @@ def submit(
         raise UsageError("--inputs, --folder, --cores and --resume need --local")
     if (local or jobs) and (name or rules or priority is not None or no_start):
         which = "--local" if local else "--jobs"
-        raise UsageError(f"--name, --rules, --priority and --no-start cannot go with {which}")
+        raise UsageError(f"--name, --rules, --priority and --no-start cannot be used with {which}")
     written = read_file(file, chosen, types)
     if allow_partial is not None:
         written = allowing(written, allow_partial)

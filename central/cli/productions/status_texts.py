@@ -39,10 +39,10 @@ def percent(part: float) -> str:
 
 def how_far(view: ProductionView, now: datetime) -> str:
     """Return the progress of a production, and when it will be complete."""
-    said = f"{percent(view.progress)} done"
+    text = f"{percent(view.progress)} done"
     if view.eta is not None:
-        said += f", complete {eta_in_words(view.eta, now)}"
-    return said
+        text += f", complete {eta_in_words(view.eta, now)}"
+    return text
 
 
 def eta_in_words(eta: Eta, now: datetime) -> str:
@@ -91,7 +91,7 @@ def is_only_unfit(step: StepView, production: ProductionState) -> bool:
 
 
 def is_excused(view: ProductionView, step: StepView) -> bool:
-    """Return whether all steps after this one may do without the files that it has not made.
+    """Return whether all later steps may run without the files that this one has not made.
 
     A step that takes single files passes its missing files on to the steps after it.
     """
@@ -158,7 +158,7 @@ def what_stays(view: ProductionView) -> str:
     if view.state is P.CLEANING:
         return "its jobs and files are being removed; then its name is free"
     if view.state is P.CLEANED:
-        return "its files have left the catalogue, and its name is free"
+        return "its files were removed from the catalogue, and its name is free"
     return ""
 
 
@@ -204,7 +204,7 @@ def next_command(view: ProductionView) -> str:
     if view.state in (P.PAUSED, P.STOPPED):
         return f"pilotage prod resume {view.name}"
     if view.state is P.ARCHIVED:  # by its id: another production may have the name by now
-        return f"pilotage prod clean {view.id}, if its files shall be removed too"
+        return f"pilotage prod clean {view.id}, if its files should be removed too"
     if view.state in (P.CLEANING, P.CLEANED):
         return ""
     if any(stuck_files(one) for one in view.steps):  # `fix` also resumes paused steps

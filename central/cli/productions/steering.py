@@ -31,7 +31,7 @@ def _steering(action: ProductionActionName, help: str) -> Callable[..., int]:
 
 
 start = _steering(A.START, "Start a production that was submitted with --no-start.")
-pause = _steering(A.PAUSE, "Make no more tasks. Files gather, and running jobs continue.")
+pause = _steering(A.PAUSE, "Make no more tasks. New files wait, and running jobs continue.")
 resume = _steering(A.RESUME, "Resume a production, and steps that paused after too many failures.")
 stop = _steering(A.STOP, "Take no more files and make no more tasks. Running jobs end normally.")
 archive = _steering(A.ARCHIVE, "Archive a Completed or Stopped production, and free its name.")
@@ -39,7 +39,7 @@ clean = _steering(
     A.CLEAN,
     (
         "Kill its jobs, remove its files from the catalogue, and end it for good. "
-        "Their bytes go later, if the storage's file says `deletes: true`."
+        "Their bytes are removed later, if the storage's file says `deletes: true`."
     ),
 )
 
@@ -59,8 +59,9 @@ async def complete(
     ] = False,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Declare that no more files of the catalogue will come. It becomes Completed after the last
-    tasks.
+    """Declare that no more files of the catalogue will come.
+
+    The production becomes Completed after the last tasks.
     """
     return await _act(client, named, A.COMPLETE, reason, step=step, anyway=anyway)
 

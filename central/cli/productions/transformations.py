@@ -80,8 +80,8 @@ def _reading(file: Path) -> "Generator[Transformation]":
     except Refused as why:
         if not why.field or why.field == "derived_from":
             raise
-        said = f"{place_in_file(file, why.field)}: {why.message.removeprefix('document.')}"
-        raise type(why)(why.code, said, "", why.status) from None
+        text = f"{place_in_file(file, why.field)}: {why.message.removeprefix('document.')}"
+        raise type(why)(why.code, text, "", why.status) from None
 
 
 def _made(made: TransformationDetail) -> CommandResult:
@@ -197,7 +197,7 @@ async def extend(
     *,
     reason: ReasonOption = "",
 ) -> CommandResult:
-    """Add tasks; with inputs, look for inputs again, even if it was Completed."""
+    """Add tasks. If it has inputs, look for inputs again instead, even after it was Completed."""
     return CommandResult(
         await client.extend_transformation(named, more, reason=reason), print_transformation
     )
@@ -215,7 +215,7 @@ def _steering(action: TransformationActionName, help: str) -> Callable[..., int]
 
 for _action, _help in {
     A.FLUSH: "Make tasks from groups that are not full. Later groups must be full again.",
-    A.PAUSE: "Make no more tasks. Inputs gather, and running jobs continue.",
+    A.PAUSE: "Make no more tasks. New inputs wait, and running jobs continue.",
     A.RESUME: (
         "Resume a paused or stopped transformation, or start a new one. For a step of"
         " a production, the production must be Active."

@@ -82,8 +82,8 @@ async def show(central: CentralConnection, named: NamedArgument, /) -> CommandRe
     found = await client.production(named)
     waits: Sequence[str] = ()
     if not central.json and steps_to_complete(found.view):
-        told = await client.production_report(found.view.id)
-        waits = [_waits_in_words(one) for one in told.steps if one.waits]
+        its_report = await client.production_report(found.view.id)
+        waits = [_waits_in_words(one) for one in its_report.steps if one.waits]
     return CommandResult(found, lambda found: print_production(found, waits=waits))
 
 
@@ -164,15 +164,15 @@ async def _awaited(
     client: Client, named: str, timeout_s: float | None, *, through_held: bool
 ) -> ProductionView:
     """Wait until the production has ended, or until it is stuck."""
-    told: list[str] = []
+    lines: list[str] = []
     with bar(f"% of {named}", 100) as moved:
 
         def looked_at(view: ProductionView) -> None:
             if moved is not None:
                 moved(int(view.progress * 100))
             for words in (*_more_files(view), *_unfit(view), *waits_in_words(view)):
-                if words not in told:
-                    told.append(words)
+                if words not in lines:
+                    lines.append(words)
                     note(words)
 
         return await production_ended(

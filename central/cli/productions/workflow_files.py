@@ -77,8 +77,8 @@ def with_lines(written: "WorkflowSource") -> Generator[None]:
         inside = tuple(why.field.removeprefix(f"{_STEPS}{name}").split(".")[1:])
         number = line_of(written.text.content, (*written.places[name], *inside))
         message = why.message.replace(": document.", ": ", 1)
-        said = f"{written.text.where}:{number}: {message}"
-        raise type(why)(why.code, said, "", why.status) from None
+        text = f"{written.text.where}:{number}: {message}"
+        raise type(why)(why.code, text, "", why.status) from None
 
 
 def obstacles_of(written: "WorkflowSource") -> "Sequence[Fault]":

@@ -202,7 +202,7 @@ class _Reader:
                     why = f"unknown key {key!r} here: it belongs in `{place}` (`{place}.{key}`)"
                     raise self._wrong((*path, key), why, field=_shown(path))
             if not path and key in _TOP:
-                why = f"{key!r} stands only in a file with `jobs:` or `template:`"
+                why = f"{key!r} is allowed only in a file with `jobs:` or `template:`"
                 raise self._wrong((key,), why, field=_shown(path))
             here = known if path else {*known, *_TOP}
             parts = {place: _fields(shape) for place, shape in (inside or {}).items()}

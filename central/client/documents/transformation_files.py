@@ -43,13 +43,13 @@ def parse_transformation(text: str, where: str) -> Transformation:
     try:
         return msgspec.convert(found, Transformation)
     except msgspec.ValidationError as why:
-        told = complaint(why, Transformation, as_json(found))
-        place = place_of(told.path)
-        shown = told.path.removeprefix("$").removeprefix(".")
-        if told.message == MISSING:
+        mistake = complaint(why, Transformation, as_json(found))
+        place = place_of(mistake.path)
+        shown = mistake.path.removeprefix("$").removeprefix(".")
+        if mistake.message == MISSING:
             line = line_of(text, place[:-1])
             raise BadJobFile(where, line, "", f"the key `{shown}` is missing") from None
-        raise BadJobFile(where, line_of(text, place), shown, told.message) from None
+        raise BadJobFile(where, line_of(text, place), shown, mistake.message) from None
 
 
 def place_in_file(path: Path, field: str) -> str:

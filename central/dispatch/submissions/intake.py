@@ -243,7 +243,7 @@ class RowMaker:
         return CheckedJobs([info] * len(rows), rows)
 
     def _suspect(self, bodies: Sequence[bytes]) -> bool:
-        """Whether each entry needs a check of its size and characters.
+        """Return whether each entry needs a check of its size and characters.
 
         The check is not needed if all entries are short and contain no NUL.
         """

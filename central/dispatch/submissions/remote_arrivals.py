@@ -64,7 +64,7 @@ class ArrivalPoller:
         log: Log,
         also: Sequence[Also] = (),
     ) -> None:
-        """`also`: called every LOOK_S; each reads other data that other processes change."""
+        """`also` has functions to call every LOOK_S; they read data that other processes change."""
         self._also, self._also_read = also, 0.0
         self._store, self._memory, self._clock, self._log = store, memory, clock, log
         self._queue, self._follow_up = memory.queue, follow_up
@@ -120,10 +120,10 @@ class ArrivalPoller:
                 arrival_records.arrived_runs, ranges[start : start + RANGES_A_LOOK]
             )
         infos = await self._learn(runs)
-        told = 0
+        fed = 0
         for run in runs:
             for part in _parts(run):
-                told += self._follow_up.arrived(part, infos[run.class_id], fed_max=FED_MAX - told)
+                fed += self._follow_up.arrived(part, infos[run.class_id], fed_max=FED_MAX - fed)
                 await self._clock.sleep(0)  # let other tasks answer pilots between two parts
         if runs:
             self._queue.wake()

@@ -173,7 +173,7 @@ class Submissions:
             await self._prepare(maker)
             record = await self._submit(new, ready)
             if record.repeated:
-                return self._told_again(record)
+                return self._first_answer(record)
             arrived = ArrivedJobs()
             arrived.add(record.ranges[0][0], ready)
         else:
@@ -291,7 +291,7 @@ class Submissions:
             pass
         if body_hash() != known.body_hash:
             raise KeyReused(key)
-        return self._told_again(known)
+        return self._first_answer(known)
 
     async def _prepare(self, maker: RowMaker) -> None:
         """Add new classes to the matcher before the jobs are stored: unusual ones take a while.
@@ -308,7 +308,7 @@ class Submissions:
         arrived.add(first, ready)
         self._queued(arrived)
 
-    def _told_again(self, record: SubmissionRecord) -> Submitted:
+    def _first_answer(self, record: SubmissionRecord) -> Submitted:
         """Return the answer to a repeated key: the jobs of the first submission."""
         self._log(
             "submitted_again",

@@ -17,7 +17,7 @@ from ...ports import Clock
 from ...sent_messages import AskAnswer, Assignment
 from ...settings import LeaseSettings
 from ...store.engine import Store
-from ..black_holes import ASK_AGAIN_S, HostWatch
+from ..black_holes import ASK_AGAIN_S, BlackHoleService
 from ..memory import Memory
 from .assignments import Assignments
 from .reports import JudgedReport
@@ -78,7 +78,7 @@ class AskService:
     ) -> None:
         self._store, self._queue = store, memory.queue
         self._leases = memory.leases
-        self._hosts, self._places = HostWatch(memory, clock, log), memory.places
+        self._hosts, self._places = BlackHoleService(memory, clock, log), memory.places
         self._requeues, self._assignments, self._outbound = requeues, assignments, outbound
         self._clock, self._settings = clock, settings
         self._underway: dict[str, PendingAsk] = {}

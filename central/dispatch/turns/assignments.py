@@ -61,7 +61,7 @@ class Assignments:
         A job whose assignment cannot be made, for whatever reason, fails. Otherwise its pilot,
         and each later one, would repeat its ask without end and never get the other jobs.
         """
-        told: list[Assignment] = []
+        assigned: list[Assignment] = []
         broken: list[Broken] = []
         left = ANSWER_BYTES_MAX
         for lease, body in held:
@@ -81,11 +81,11 @@ class Assignments:
                 continue
             # If data do not fit into the answer, the attempt is omitted. The pilot's next ask
             # does not list it, so it is requeued then.
-            if left >= 0 or not told or not lease.has_data:
-                told.append(one)
+            if left >= 0 or not assigned or not lease.has_data:
+                assigned.append(one)
         if broken:
             await self._fail(broken)
-        return told
+        return assigned
 
     def _assignment(self, lease: Lease, body: JobBody) -> Assignment:
         order = self._orders.order(body, lease.kind.owner)

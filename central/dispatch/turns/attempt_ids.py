@@ -14,7 +14,7 @@ class AttemptIds:
         self._next = self._end = 0
 
     def at_hand(self, count: int) -> int | None:
-        """Return the same as `take`, or None if the block has too few ids left."""
+        """Return an id as `take` does, or None if the block has too few ids left."""
         taken = self._next
         if self._end - taken < count:
             return None

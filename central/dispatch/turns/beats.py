@@ -63,7 +63,9 @@ class BeatService:
         if beat.goodbye:
             await self._follow_up.goodbye(presence)
         elif beat.draining and presence.state is PilotState.RUNNING:
-            await self._follow_up.pilot_moved(presence, PilotEvent.DRAIN, "told to end at its site")
+            await self._follow_up.pilot_moved(
+                presence, PilotEvent.DRAIN, "ordered to drain at its site"
+            )
         return stale
 
     def _hear_late(self, presence: Presence, beat: Beat) -> None:
@@ -88,7 +90,7 @@ class BeatService:
         lease.renewed = now
 
     async def _take_back(self, leases: list[Lease]) -> list[Attempt]:
-        """Return requeued jobs to their attempts, whose pilot is back. Return those too late."""
+        """Return requeued jobs to their attempts on a returned pilot. Return the late attempts."""
         if not leases:
             return []
         at = self._clock.wall()

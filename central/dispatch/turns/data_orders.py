@@ -26,8 +26,8 @@ from ...catalogue.locality import ordered, reaches, writable
 from ...catalogue.record_jobs import folder_of
 from ...catalogue.record_types import FileRow, ReplicaRow
 from ...catalogue.remnants import not_its_own
+from ...catalogue.storage_sweeps import SWEEP_TYPE, swept
 from ...catalogue.storages import StorageBook, Storages
-from ...catalogue.sweeping import SWEEP_TYPE, swept
 from ...jobs import record as job_records
 from ...jobs.definition.rendering import job_of
 from ...jobs.leases import Lease

@@ -18,7 +18,7 @@ from ...catalogue.publications import NotPublished, files_of
 from ...catalogue.record_jobs import folder_of
 from ...catalogue.record_types import ReplicaChange
 from ...catalogue.remnants import SweepResult
-from ...catalogue.sweeping import SWEEP_TYPE
+from ...catalogue.storage_sweeps import SWEEP_TYPE
 from ...jobs import record as job_records
 from ...jobs.definition.rendering import NotReadable, readable
 from ...jobs.leases import Lease
@@ -77,7 +77,7 @@ class DataReports:
         return msgspec.structs.replace(change, publication=publication)
 
     def _with_removed(self, lease: Lease, report: Report, change: AttemptResult) -> AttemptResult:
-        """Return a result with its removed remnants. The store checks that it had them."""
+        """Return a result with its removed remnants. The store checks that the job had them."""
         stay = [one for one in report.removed if one.why]
         failed = tuple((one.remnant, one.why) for one in stay if one.tried)
         untried = tuple((one.remnant, one.why) for one in stay if not one.tried)
@@ -89,7 +89,7 @@ class DataReports:
         return msgspec.structs.replace(change, swept=swept)
 
     async def _declare(self, lease: Lease, report: Report, at: float) -> None:
-        """Declare copies bad that the attempt had to read, if the catalogue still has them."""
+        """Declare reported copies bad if the attempt had to read them and they still exist."""
         inputs = await self.store.read(data_job_records.inputs_of_job, lease.job)
         ids = [one.file_id for one in inputs]
         rows = await self.store.read(catalogue_read.files_by_id, ids) if ids else {}
@@ -126,7 +126,7 @@ def _as_failed(lease: Lease, change: AttemptResult) -> AttemptResult:
 
 
 def as_written(change: AttemptChange) -> AttemptChange:
-    """Return a successful change as it was written: refused if its publication had a clash."""
+    """Return a successful change in its written form: as refused after a clash."""
     if (
         isinstance(change, AttemptResult)
         and change.publication is not None

@@ -62,7 +62,7 @@ class CommandSource:
             raise CredentialExpired(str(why)) from None
         text = done.text.strip()
         if done.code != 0 or not text:
-            said = done.err.decode("utf-8", "replace")  # stdout may hold the credential
-            words = " ".join(struck(said, text.split()).split())[-500:] or "without a message"
+            message = done.err.decode("utf-8", "replace")  # stdout may hold the credential
+            words = " ".join(struck(message, text.split()).split())[-500:] or "without a message"
             raise CredentialExpired(f"{name}: exit code {done.code}: {words}")
         return fresh(text, name, self._clock)

@@ -75,10 +75,10 @@ def source(
     kind = _KINDS.get(name)
     if kind is None:
         known = ", ".join(_KINDS)
-        raise BadOptions(f"credential.source: there is no source {name!r}; there are {known}")
+        raise BadOptions(f"credential.source: there is no source {name!r}; known sources: {known}")
     try:
         given = msgspec.convert(dict(options), type=kind.options)
     except msgspec.ValidationError as why:
-        told = complaint(why, kind.options, as_json(dict(options)))
-        raise BadOptions(f"credential.options{told.path[1:]}: {told.message}") from None
+        mistake = complaint(why, kind.options, as_json(dict(options)))
+        raise BadOptions(f"credential.options{mistake.path[1:]}: {mistake.message}") from None
     return kind.make(given, _Means(commands, clock, signer))

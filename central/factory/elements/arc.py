@@ -23,7 +23,7 @@ from ..element import OUTPUT_MAX_BYTES, PilotOutput, PilotRequest, Slot, SlotSta
 from ..errors import BadOptions, Denied, ElementOperation, ElementTrouble, ElementUnreachable
 from .option_types import HttpsUrl, PathOrNone
 from .program_calls import batches, submit_each
-from .web import ANSWER_MAX_BYTES, LATER, Web, WebReply, opened
+from .web import ANSWER_MAX_BYTES, LATER, ElementHttp, WebReply, opened
 
 OUTPUT_READ_MAX_BYTES = 16_000_000  # read of a pilot's output, to find its end
 _ADL = "http://www.eu-emi.eu/es/2010/12/adl"
@@ -72,7 +72,7 @@ class Arc:
         self._base = options.url.rstrip("/") + "/rest/1.0"
 
     @asynccontextmanager
-    async def _open(self) -> AsyncGenerator[Web]:
+    async def _open(self) -> AsyncGenerator[ElementHttp]:
         options, source = self._options, self._tools.credential
         known: dict[str, str] = {}
         if source is not None:
@@ -104,11 +104,13 @@ class Arc:
             except ElementUnreachable:
                 await _leave(web, jobs.values())
                 raise
-            told = {*submitted.slots, *submitted.refused}
-            await _leave(web, [job for stamp, job in jobs.items() if stamp not in told])
+            known = {*submitted.slots, *submitted.refused}
+            await _leave(web, [job for stamp, job in jobs.items() if stamp not in known])
             return submitted
 
-    async def _describe(self, web: Web, requests: Sequence[PilotRequest]) -> dict[str, "_New"]:
+    async def _describe(
+        self, web: ElementHttp, requests: Sequence[PilotRequest]
+    ) -> dict[str, "_New"]:
         """Describe the jobs; return them by stamp, refused or waiting for their scripts."""
         text = "".join(self._description(one) for one in requests)
         answer = await _ask(
@@ -123,7 +125,8 @@ class Arc:
         if len(jobs) != len(requests):
             await _leave(web, jobs)
             raise ElementUnreachable(
-                ElementOperation.SUBMIT, f"{len(jobs)} answers to {len(requests)} descriptions"
+                ElementOperation.SUBMIT,
+                f"received {len(jobs)} answers to {len(requests)} descriptions",
             )
         return {one.stamp: job for one, job in zip(requests, jobs, strict=True)}
 
@@ -150,7 +153,7 @@ class Arc:
         return _DESCRIPTION.format(adl=_ADL, stamp=request.stamp, resources=resources)
 
     async def find(self, stamps: Sequence[str]) -> dict[str, str]:
-        """Return our jobs with these names, as far as the element lists them already."""
+        """Return our jobs with these names, if the element lists them already."""
         wanted, found = set(stamps), dict[str, str]()
         async with self._open() as web:
             answer = await _ask(web, ElementOperation.STATES, "GET", "/jobs")
@@ -197,7 +200,7 @@ class Arc:
                 await _ask_about(web, step, action, some, type_=_New)
 
 
-async def _begin(web: Web, request: PilotRequest, jobs: Mapping[str, "_New"]) -> str:
+async def _begin(web: ElementHttp, request: PilotRequest, jobs: Mapping[str, "_New"]) -> str:
     """Send a job its script, which starts it; kill a job that does not accept its script."""
     job = jobs[request.stamp]
     if not _is_slot(job.id):
@@ -208,12 +211,12 @@ async def _begin(web: Web, request: PilotRequest, jobs: Mapping[str, "_New"]) ->
     except Denied as why:
         try:
             for action in ("kill", "clean"):
-                (told,) = await _ask_about(
+                (reply,) = await _ask_about(
                     web, ElementOperation.SUBMIT, action, [job.id], type_=_New
                 )
-                if str(told.status_code) not in DONE:
+                if str(reply.status_code) not in DONE:
                     raise Denied(
-                        ElementOperation.SUBMIT, told.reason or f"{action}: {told.status_code}"
+                        ElementOperation.SUBMIT, reply.reason or f"{action}: {reply.status_code}"
                     )
         except (ElementTrouble, ValueError) as left:
             told_of = f"{why.why}; its job {job.id} is not removed: {left}"
@@ -222,7 +225,7 @@ async def _begin(web: Web, request: PilotRequest, jobs: Mapping[str, "_New"]) ->
     return job.id
 
 
-async def _leave(web: Web, jobs: Iterable["_New"]) -> None:
+async def _leave(web: ElementHttp, jobs: Iterable["_New"]) -> None:
     """Kill jobs whose scripts may not have arrived; A-REX itself waits 10 minutes.
 
     They are not cleaned away, so that their outcome can still be found.
@@ -232,7 +235,7 @@ async def _leave(web: Web, jobs: Iterable["_New"]) -> None:
             await _ask_about(web, ElementOperation.SUBMIT, "kill", some, type_=_New)
 
 
-async def _end(web: Web, slot: str, stream: str) -> bytes:
+async def _end(web: ElementHttp, slot: str, stream: str) -> bytes:
     path = f"/jobs/{slot}/session/{stream}"
     try:
         printed = await _ask(web, ElementOperation.OUTPUT, "GET", path, most=OUTPUT_READ_MAX_BYTES)
@@ -242,7 +245,7 @@ async def _end(web: Web, slot: str, stream: str) -> bytes:
 
 
 async def _ask_about(
-    web: Web, step: ElementOperation, action: str, slots: Sequence[str], *, type_: Any
+    web: ElementHttp, step: ElementOperation, action: str, slots: Sequence[str], *, type_: Any
 ) -> list[Any]:
     content = msgspec.json.encode({"job": [{"id": slot} for slot in slots]})
     answer = await _ask(web, step, "POST", f"/jobs?action={action}", content=content, headers=_JSON)
@@ -250,7 +253,7 @@ async def _ask_about(
 
 
 async def _ask(
-    web: Web,
+    web: ElementHttp,
     step: ElementOperation,
     method: str,
     path: str,
@@ -269,18 +272,18 @@ class _NotThere(Denied):
 
 
 def _judged(step: ElementOperation, answer: WebReply) -> bytes:
-    status, told = answer.status, " ".join(answer.said[:300].decode("utf-8", "replace").split())
+    status, text = answer.status, " ".join(answer.said[:300].decode("utf-8", "replace").split())
     if status < 300:
         return answer.said
     if status in (401, 403):
-        raise Denied(ElementOperation.AUTHORISE, f"{status}: {told}")
+        raise Denied(ElementOperation.AUTHORISE, f"{status}: {text}")
     if status == 404:
-        raise _NotThere(step, f"404: {told}")
+        raise _NotThere(step, f"404: {text}")
     if status < 500 and status not in LATER:
-        raise Denied(step, f"{status}: {told}")
-    if status == 500 and not told:
-        told = "no message; A-REX 7.0 answers like this if it refuses the credential"
-    raise ElementUnreachable(step, f"{status}: {told}")
+        raise Denied(step, f"{status}: {text}")
+    if status == 500 and not text:
+        text = "no message; A-REX 7.0 answers like this if it refuses the credential"
+    raise ElementUnreachable(step, f"{status}: {text}")
 
 
 class _New(msgspec.Struct, frozen=True, rename={"status_code": "status-code"}):

@@ -21,7 +21,7 @@ NOT_BEGUN = 1  # exit code of bare_hosts.sh if it could not start a pilot
 _SCRIPT = Path(__file__).with_name("bare_hosts.sh").read_text()
 
 
-class Bare:
+class BareHosts:
     """A compute element that starts every pilot at once, as a process in its own session.
 
     Its slots are stamps. Other words name no folder of ours, so they count as gone.

@@ -129,7 +129,7 @@ class HtcondorOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 60.0  # of one command
 
     def __post_init__(self) -> None:
-        """Refuse lines that would break the rule of one pilot a job that can be found again."""
+        """Refuse lines with which a job would not be one pilot, or could not be found again."""
         for line in self.lines:
             name = line.partition("=")[0].strip()
             plain = name.lower().removeprefix("+").removeprefix("my.")

@@ -34,7 +34,7 @@ from .kubernetes_objects import (
     slot,
 )
 from .program_calls import submit_each
-from .web import ANSWER_MAX_BYTES, LATER, Web, WebReply, for_each, opened
+from .web import ANSWER_MAX_BYTES, LATER, ElementHttp, WebReply, for_each, opened
 
 T = TypeVar("T")
 PAGE = 500
@@ -44,7 +44,7 @@ LISTS_MAX = 3  # restarts of a list that expires while it is read
 LOG_LINES = 4_096
 LOG_READ_MAX_BYTES = 16_000_000
 NO_CREDENTIAL = "credential: is required: the source of a service account's token"
-_STRICT = "fieldValidation=Strict"  # an unknown field is a mistake of ours
+_STRICT = "fieldValidation=Strict"  # an unknown field is our mistake
 _JSON = {"content-type": "application/json"}
 _MERGE = {"content-type": "application/merge-patch+json"}
 
@@ -60,7 +60,7 @@ class Kubernetes:
         self._core = f"/api/v1/namespaces/{options.namespace}"
 
     @asynccontextmanager
-    async def _open(self) -> AsyncGenerator[Web]:
+    async def _open(self) -> AsyncGenerator[ElementHttp]:
         options = self._options
         credential = await self._source.current()
         async with opened(
@@ -88,7 +88,7 @@ class Kubernetes:
 
             return await submit_each(requests, one)
 
-    async def _submit(self, web: Web, request: PilotRequest) -> str:
+    async def _submit(self, web: ElementHttp, request: PilotRequest) -> str:
         name = job_name(request.stamp)
         try:
             made = await _ask(
@@ -118,7 +118,7 @@ class Kubernetes:
             raise
         return name
 
-    async def _ours(self, web: Web, stamp: str) -> KubernetesJob:
+    async def _ours(self, web: ElementHttp, stamp: str) -> KubernetesJob:
         name = job_name(stamp)
         answer = await _ask(web, ElementOperation.SUBMIT, "GET", f"{self._jobs}/{name}")
         found = _decoded(ElementOperation.SUBMIT, answer, SingleKubernetesJob)
@@ -126,7 +126,7 @@ class Kubernetes:
             raise Denied(ElementOperation.SUBMIT, f"there is a Job {name} already that is not ours")
         return found
 
-    async def _finish(self, web: Web, request: PilotRequest, made: KubernetesJob) -> None:
+    async def _finish(self, web: ElementHttp, request: PilotRequest, made: KubernetesJob) -> None:
         """Send a Job its script and start it. Both steps are idempotent."""
         name = job_name(request.stamp)
         if made.metadata.name != name or not made.metadata.uid:
@@ -185,7 +185,7 @@ class Kubernetes:
 
             await for_each(names, one)
 
-    async def _end(self, web: Web, name: str, pod: Pod) -> None:
+    async def _end(self, web: ElementHttp, name: str, pod: Pod) -> None:
         """Set the deadline of a Pod to now; if that is not allowed, delete its Job."""
         try:
             path = f"{self._core}/pods/{_name_of(pod)}"
@@ -224,7 +224,7 @@ class Kubernetes:
 
             await for_each([name for name in slots if is_name(name)], one)
 
-    async def _delete(self, web: Web, step: ElementOperation, name: str) -> None:
+    async def _delete(self, web: ElementHttp, step: ElementOperation, name: str) -> None:
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -238,18 +238,20 @@ class Kubernetes:
             return
 
     async def _patch(
-        self, web: Web, step: ElementOperation, path: str, spec: dict[str, Any]
+        self, web: ElementHttp, step: ElementOperation, path: str, spec: dict[str, Any]
     ) -> None:
         content = msgspec.json.encode({"spec": spec})
         await _ask(web, step, "PATCH", f"{path}?{_STRICT}", content=content, headers=_MERGE)
 
-    async def _pods(self, web: Web, step: ElementOperation, name: str = "") -> dict[str, Pod]:
+    async def _pods(
+        self, web: ElementHttp, step: ElementOperation, name: str = ""
+    ) -> dict[str, Pod]:
         selector = f"{OURS},{STAMP}={name}" if name else OURS
         return pods_by_job(await self._list(web, step, f"{self._core}/pods", PodList, selector))
 
     async def _list(
         self,
-        web: Web,
+        web: ElementHttp,
         step: ElementOperation,
         path: str,
         type_: type[ObjectList[T]],
@@ -264,7 +266,12 @@ class Kubernetes:
         raise ElementUnreachable(step, "its lists expire before they are read to their end (410)")
 
     async def _pages(
-        self, web: Web, step: ElementOperation, path: str, type_: type[ObjectList[T]], selector: str
+        self,
+        web: ElementHttp,
+        step: ElementOperation,
+        path: str,
+        type_: type[ObjectList[T]],
+        selector: str,
     ) -> list[T]:
         query: dict[str, str | int] = {"labelSelector": selector, "limit": PAGE}
         found: list[T] = []
@@ -298,7 +305,7 @@ class _Status(msgspec.Struct, frozen=True):
 
 
 async def _ask(
-    web: Web,
+    web: ElementHttp,
     step: ElementOperation,
     method: str,
     path: str,
@@ -321,26 +328,26 @@ def _judged(step: ElementOperation, answer: WebReply) -> WebReply:
     status = answer.status
     if 200 <= status < 300:
         return answer
-    told = f"{status}: {_message(answer.said)}"
+    text = f"{status}: {_message(answer.said)}"
     if status == 401:
         raise Denied(
-            ElementOperation.AUTHORISE, f"{told}: the token has expired or is of another cluster"
+            ElementOperation.AUTHORISE, f"{text}: the token has expired or is of another cluster"
         )
     if status == 403:
-        raise Denied(step if "exceeded quota" in told else ElementOperation.AUTHORISE, told)
+        raise Denied(step if "exceeded quota" in text else ElementOperation.AUTHORISE, text)
     if status == 404:
-        raise _NotThere(step, told)
+        raise _NotThere(step, text)
     if status == 409:
-        raise _Conflict(step, told)
+        raise _Conflict(step, text)
     if status == 410:
-        raise _Expired(step, told)
+        raise _Expired(step, text)
     if status == 429:
-        raise ElementUnreachable(step, f"{told}: the central asks too often")
+        raise ElementUnreachable(step, f"{text}: the central asks too often")
     if status in LATER:
-        raise ElementUnreachable(step, told)
+        raise ElementUnreachable(step, text)
     if 400 <= status < 500:
-        raise Denied(step, told)
-    raise ElementUnreachable(step, told)
+        raise Denied(step, text)
+    raise ElementUnreachable(step, text)
 
 
 def _message(said: bytes) -> str:

@@ -125,7 +125,7 @@ def job_name(stamp: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can be a slot, which becomes part of a path."""
+    """Return whether a text can be a slot, which becomes part of a path."""
     return _NAME.fullmatch(text) is not None
 
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ..drivers import Driver, Tools
-from .bare_hosts import Bare
+from .bare_hosts import BareHosts
 
 
 class LocalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,8 +15,8 @@ class LocalOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 20.0  # of one command
 
 
-def _make(options: LocalOptions, tools: Tools) -> Bare:
-    return Bare(tools.commands, str(tools.folder), timeout_s=options.timeout_s)
+def _make(options: LocalOptions, tools: Tools) -> BareHosts:
+    return BareHosts(tools.commands, str(tools.folder), timeout_s=options.timeout_s)
 
 
 DRIVER = Driver(LocalOptions, _make, takes_credential=False)

@@ -128,7 +128,7 @@ class SlurmOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0  # of one command
 
     def __post_init__(self) -> None:
-        """Refuse options that would break the rule of one pilot that can be found again."""
+        """Refuse options with which a job would not be one pilot, or could not be found again."""
         for word in self.extra:
             name = word.partition("=")[0]
             # sbatch accepts the beginning of an option in place of all of it.
@@ -253,12 +253,12 @@ def _is_slot(text: str) -> bool:
 
 
 def _is_refused(done: CompletedCommand) -> bool:
-    """Whether this message is only printed about a job that was not accepted."""
-    said = done.err.decode("utf-8", "replace")
-    failed = _FAILED.findall(said)
+    """Return whether this message is only printed about a job that was not accepted."""
+    text = done.err.decode("utf-8", "replace")
+    failed = _FAILED.findall(text)
     if failed:
         return str(failed[-1]).startswith(_REFUSALS)
-    return done.code > 0 and any(words in said for words in _NOT_ASKED)
+    return done.code > 0 and any(words in text for words in _NOT_ASKED)
 
 
 def _edges() -> list[tuple[int, int]]:
@@ -277,8 +277,8 @@ _EDGES = _edges()
 def _slot(step: ElementOperation, state: str, code: str, reason: str) -> Slot:
     why = "" if reason == "None" else reason
     if state in _ENDED:
-        told = code.partition(":")[0]
-        ended = exit_code(told) if state in ("COMPLETED", "FAILED") else None
+        status = code.partition(":")[0]
+        ended = exit_code(status) if state in ("COMPLETED", "FAILED") else None
         return Slot(SlotState.ENDED, ended, why or ("" if state == "COMPLETED" else state))
     if state in _HELD or (state in _WAITS and reason.startswith(_HOLDS)):
         return Slot(SlotState.HELD, why=why)

@@ -22,7 +22,7 @@ from ..commands import RemoteCommands
 from ..drivers import Driver, ElementTraits, Tools, driver, element, kinds, read_options
 from ..element import ComputeElement
 from ..errors import BadOptions, NoSuchDriver
-from .bare_hosts import Bare
+from .bare_hosts import BareHosts
 from .option_types import LETTERS, Path as PlainPath
 
 KEPT_S = 60
@@ -87,7 +87,7 @@ def prefix(options: SshOptions, tools: Tools) -> tuple[str, ...]:
 def _make(options: SshOptions, tools: Tools) -> ComputeElement:
     commands = RemoteCommands(tools.commands, prefix(options, tools))
     if options.batch == _BARE:
-        return Bare(commands, options.folder, timeout_s=options.timeout_s)
+        return BareHosts(commands, options.folder, timeout_s=options.timeout_s)
     return element(options.batch, options.batch_options, Tools(commands, tools.clock, tools.folder))
 
 

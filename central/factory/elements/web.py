@@ -30,7 +30,7 @@ class WebReply:
     said: bytes
 
 
-class Web:
+class ElementHttp:
     """The connection of one call of a driver; its requests share open connections."""
 
     def __init__(self, client: httpx.AsyncClient, timeout_s: float) -> None:
@@ -61,15 +61,15 @@ class Web:
 
 
 def _in_words(why: BaseException, url: str) -> str:
-    """Say what happened at a URL, with the system's words, which the library hides."""
+    """Return a failure at a URL in the system's words, which the library hides."""
     first: BaseException | None = why
     words = [str(why)]
     while first is not None:
         if isinstance(first, OSError) and str(first) not in words:
             words.append(str(first))
         first = first.__cause__ or first.__context__
-    said = ": ".join(dict.fromkeys(filter(None, (words[0], words[-1]))))
-    return f"{type(why).__name__} at {url}" + (f": {said}" if said else "")
+    text = ": ".join(dict.fromkeys(filter(None, (words[0], words[-1]))))
+    return f"{type(why).__name__} at {url}" + (f": {text}" if text else "")
 
 
 async def _end_of(reply: httpx.Response, most: int) -> bytes:
@@ -123,7 +123,7 @@ async def opened(
     certificate: str = "",
     timeout_s: float,
     transport: httpx.AsyncBaseTransport | None,
-) -> AsyncGenerator[Web]:
+) -> AsyncGenerator[ElementHttp]:
     """Yield a connection to an element. `certificate`: a file with its key.
 
     Raises Denied if the file of authorities or of our certificate cannot be read.
@@ -144,7 +144,7 @@ async def opened(
     except ValueError:  # its text could show the token
         raise Denied(ElementOperation.CREDENTIAL, "the token contains invalid characters") from None
     async with client:
-        yield Web(client, timeout_s)
+        yield ElementHttp(client, timeout_s)
 
 
 async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]]) -> None:

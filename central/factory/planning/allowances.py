@@ -1,4 +1,4 @@
-"""How many of the waiting jobs the limits of running jobs allow, and at which places. Pure.
+"""Counts the waiting jobs that the limits of running jobs allow, by place. Pure.
 
 Jobs that a limit stops at a place need no pilot there: it would find no work.
 """

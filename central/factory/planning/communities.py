@@ -1,4 +1,4 @@
-"""Which communities have pilots at an element, and the share of each. Pure.
+"""The communities that have pilots at an element, and the share of each. Pure.
 
 A pilot serves one community, so a place is a shape of pilots of one community at an element. A
 site's file gives each community its *share* of the pilots there, while all want them. Pilots that

@@ -1,4 +1,4 @@
-"""Which idle pilots to end, so that others can come for waiting jobs. Pure.
+"""Selects the idle pilots to end, so that other pilots can run waiting jobs. Pure.
 
 A pilot without work ends by itself after the `idle_s` of its element; until then it may wait for
 jobs. It is ended earlier if its element is full and jobs wait that other pilots there could run.

@@ -13,7 +13,7 @@ from .plans import ElementShape, ElementState, FactoryPlan
 from .trials import TrialKey, Trials
 
 
-class Crew(Protocol):
+class LivePilots(Protocol):
     """The registered pilots, as the dispatch knows them."""
 
     def news(self) -> tuple[Sequence[str], Sequence[str]]:
@@ -25,7 +25,7 @@ class Crew(Protocol):
         ...
 
     def has_worked(self, pilot: str) -> bool:
-        """Whether a pilot had a job, or may have had one."""
+        """Return whether a pilot had a job, or may have had one."""
         ...
 
     async def drain(self, pilots: Mapping[str, str]) -> list[str]:
@@ -41,7 +41,7 @@ class Crew(Protocol):
         ...
 
 
-class NoCrew:
+class NoLivePilots:
     """A crew without pilots."""
 
     def news(self) -> tuple[Sequence[str], Sequence[str]]:
@@ -63,10 +63,10 @@ class NoCrew:
         return None
 
 
-class Staff:
+class PilotActivity:
     """Knows for each pilot of the elements whether it found work."""
 
-    def __init__(self, crew: Crew, log: Log) -> None:
+    def __init__(self, crew: LivePilots, log: Log) -> None:
         self._crew, self._log = crew, log
         self._trials = Trials()
         self._key_of: dict[str, TrialKey] = {}
@@ -155,7 +155,7 @@ class Staff:
         )
 
     def is_suspended(self, element: WatchedElement) -> bool:
-        """Whether an element gets one pilot at a time, or none."""
+        """Return whether an element gets one pilot at a time, or none."""
         return self._crew.room(element.site, element.name) is not None
 
     async def end_lost(self, pilots: Mapping[str, str]) -> None:

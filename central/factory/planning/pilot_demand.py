@@ -46,15 +46,15 @@ class WorkSource(Protocol):
         ...
 
     def is_banned(self, site: str, element: str) -> bool:
-        """Whether only jobs of type Test run there."""
+        """Return whether only jobs of type Test run there."""
         ...
 
     def is_draining(self, site: str, element: str) -> bool:
-        """Whether an operator wants no more pilots there."""
+        """Return whether an operator wants no more pilots there."""
         ...
 
 
-class Outlook:
+class PilotDemand:
     """The places of some elements, and the waiting jobs that their pilots could run."""
 
     def __init__(self, work: WorkSource, communities: Sequence[str]) -> None:
@@ -142,7 +142,7 @@ class Outlook:
         return found
 
     def _is_left(self, place: CommunityShape) -> bool:
-        """Whether the community of a place no longer has a share there."""
+        """Return whether the community of a place no longer has a share there."""
         known = self._communities
         return place.community not in shares(place.element.site_entry.communities, known)
 

@@ -1,4 +1,4 @@
-"""How many pilots to start at which place, and how many queued ones to cancel. Pure.
+"""Plans the numbers of pilots to start and of queued pilots to cancel, by place. Pure.
 
 A *place* is a shape of pilots of one community at an element: cores, memory and time. A *demand* is
 a number of waiting jobs that the same places could run. Jobs with the smallest choice of places
@@ -77,7 +77,7 @@ class ElementState:
     is_draining: bool = False
     pause_s: float = 0.0  # time for which it gets no pilot
     trouble: str = ""  # why it is paused or unknown
-    has_just_failed: bool = False  # elements without failures go first
+    has_just_failed: bool = False  # elements without failures come first
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ class PlaceBlocker(Enum):
     TROUBLE = "its calls fail"
     HELD = "its last pilots"
     LIMIT = "a limit of 0 pilots"
-    FULL = "it has its most pilots"
+    FULL = "it has as many pilots as it may have"
 
 
 class ClosedReason(NamedTuple):
@@ -273,11 +273,11 @@ class _Turns:
         heapify(self._order)
 
     def next(self) -> str:
-        """Return the community whose turn it is, or "". It gets no other turn before `had`."""
+        """Return the community whose turn it is, or "". Its next turn needs a call of `had`."""
         return heappop(self._order)[1] if self._order else ""
 
     def had(self, name: str) -> None:
-        """Note that it has got a pilot."""
+        """Note that a community has got a pilot."""
         self._has[name] += 1
         heappush(self._order, (self._level(name), name))
 

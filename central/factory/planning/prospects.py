@@ -42,7 +42,7 @@ def prospects(
             continue
         why, element = why_none(place), place.element
         queued = 0 if element.found is None else element.found.queued[place.sort]
-        if queued and (why is None or why.by is not PlaceBlocker.OPERATOR):  # else cancelled soon
+        if queued and (why is None or why.by is not PlaceBlocker.OPERATOR):  # others are cancelled
             coming.append(f"{queued} at {element.label}")
         elif why is not None:
             closed[f"{element.label} {why.why}"] = None
@@ -56,7 +56,7 @@ def prospects(
 
 
 def _no_place(looks: Sequence[OfferFit], places: int) -> str:
-    """Say which need excludes all places; if several do, the one that is closest to fit."""
+    """Return why a need excludes all places; of several needs, the one closest to fitting."""
     near = max(looks, key=lambda look: -sum(miss.excludes for miss in look.misses))
     misses = sorted(near.misses, key=lambda miss: -miss.excludes)
     said = [

@@ -29,7 +29,7 @@ class PlaceTrial:
         if self.idle:
             return f"{_pilots(self.idle)} idle although they should be able to run waiting jobs"
         left = max(0.0, self.open_at - now)
-        when = f"one more comes in {left:.0f} s" if left else "one more comes next"
+        when = f"the next one comes in {left:.0f} s" if left else "the next one comes soon"
         return f"{_pilots(self.empty)} ended without a job although jobs wait; {when}"
 
 
@@ -50,7 +50,7 @@ class Trials:
     ) -> None:
         """Note the activity of pilots, with the key of the place of each pilot.
 
-        `wanted`: the places for which jobs wait. An idle pilot elsewhere is no sign against its
+        `wanted`: the places for which jobs wait. An idle pilot elsewhere does not count against its
         place.
         """
         for trial in self.by_place.values():

@@ -22,14 +22,14 @@ def located(file: Path, element: str, why: str) -> str:
     it on the event loop.
     """
     before = ("elements", element) if element else ()
-    said = ".".join((*before, why))
+    words = ".".join((*before, why))
     found = _FIELD.match(why)
     if found is None:
-        return f"{file}: {said}"
+        return f"{file}: {words}"
     place = (int(step) if step.isdigit() else step for step in steps(f"$.{found[0]}"))
     try:
         text = read_regular(file, FILE_MAX_BYTES).decode("utf-8")
         line = line_of(text, (*before, *place))
     except (OSError, ValueError, yaml.YAMLError, RecursionError):  # the file has just changed
-        return f"{file}: {said}"
-    return f"{file}: {said}" if line is None else f"{file}:{line}: {said}"
+        return f"{file}: {words}"
+    return f"{file}: {words}" if line is None else f"{file}:{line}: {words}"

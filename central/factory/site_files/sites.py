@@ -194,10 +194,10 @@ def _read(file: Path, text: str, found: Any, kind: type[T], at: tuple[str, ...])
     except RecursionError:
         raise BadSite(f"{file}: it contains itself") from None
     except msgspec.ValidationError as why:
-        told = complaint(why, kind, as_json(found))
-        place = (*at, *(int(one) if one.isdigit() else one for one in steps(told.path)))
-        where = ".".join((*at, *filter(None, [told.path[2:]])))
-        raise BadSite(f"{_at(file, line_of(text, place))}: {where}: {told.message}") from None
+        mistake = complaint(why, kind, as_json(found))
+        place = (*at, *(int(one) if one.isdigit() else one for one in steps(mistake.path)))
+        where = ".".join((*at, *filter(None, [mistake.path[2:]])))
+        raise BadSite(f"{_at(file, line_of(text, place))}: {where}: {mistake.message}") from None
 
 
 def _declared(pilot: PilotEntry) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _copied(data: Path, folder: Path, *, blobs: bool, told: Callable[[str], None
 
 
 def _missing(store: Path, folder: Path) -> int:
-    """Return how many blobs of a store are not in a folder; one may count twice."""
+    """Return the number of blobs of a store that are not in a folder; some may count twice."""
     with file_check.reading(store) as session:
         names = check.blob_names(session)
         return sum(not blob_path(folder, name).is_file() for name in names)

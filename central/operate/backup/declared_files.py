@@ -14,7 +14,7 @@ FILE_MAX_BYTES: Final = 4_000_000  # larger files are no site, storage or creden
 
 
 def is_declared(name: str) -> bool:
-    """Whether a name in a backup is that of such a file, without a way out of the folder."""
+    """Return whether a name in a backup is that of such a file inside the folder."""
     path = PurePosixPath(name)
     inside = len(path.parts) > 1 and path.parts[0] in FOLDERS and ".." not in path.parts
     return inside and str(path) == name
@@ -34,7 +34,7 @@ def copy_declared(data: Path, target: Path) -> list[str]:
 
 
 def _below(data: Path, name: str, left_out: list[str]) -> Iterator[Path]:
-    """Yield the files of one folder; of storages only the top, since data of jobs may be below."""
+    """Yield the files of one folder; for storages only its top, because jobs' data may be below."""
     top = data / name
 
     def unlisted(why: OSError) -> None:

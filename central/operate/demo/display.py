@@ -120,7 +120,7 @@ def by_site(
 ) -> list[tuple[str, int, int, int, int, int]]:
     """Return for each site: living pilots, their cores, and jobs that run, wait or are done.
 
-    Waiting are the jobs of the dead pilot, until its lease is over.
+    Jobs of the dead pilot count as waiting until its lease is over.
     """
     living = [pilot for pilot in pilots if pilot.id != dead]
     alive = Counter(pilot.site for pilot in living)

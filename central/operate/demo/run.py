@@ -176,7 +176,7 @@ def _goodbye(
     if not keep:
         console.print("Everything is stopped. `pilotage demo --keep` leaves it running.")
         return
-    console.print("It continues to run. To look around:")
+    console.print("The demo continues to run. To look around:")
     pilotage, job = command(), jobs.failing_once.id
     console.print(f"  export PILOTAGE_DATA={shlex.quote(str(central.data))}", markup=False)
     for words, what in (

@@ -21,7 +21,7 @@ class BadDriver(NoBundle):
     """A driver of another package cannot be added to the bundle. Fix or remove that package."""
 
     def __init__(self, driver: str, why: str) -> None:
-        Exception.__init__(self, f"{driver} of {GROUP} cannot go into pilot.pyz: {why}")
+        Exception.__init__(self, f"{driver} of {GROUP} cannot be added to pilot.pyz: {why}")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Handout:
     """
 
     def __init__(self, bundle: Path, signer: FileSigner, url: Callable[[], str]) -> None:
-        """Raises BadDriver."""
+        """Make the handout. Raises BadDriver."""
         additions()  # a bad driver should stop the start, not a request
         self._bundle, self._signer, self._url = bundle, signer, url
         self._kept: tuple[tuple[int, int, int], PilotFiles] | None = None

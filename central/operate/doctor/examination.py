@@ -112,7 +112,7 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
     elif settings.store.url:
         yield store_checks.database(reading, where(place.data, settings.store))
         yield store_checks.durability_of_database(settings.store.url)
-    elif gone is None:  # else no start makes one; other findings say why
+    elif gone is None:  # otherwise no start makes a store; other findings give the reason
         yield store_checks.store_file(place.data, whole=whole_store)
         yield store_checks.durability(place.data)
     yield machine_checks.free_disk(place.data)
@@ -171,11 +171,11 @@ def as_it_runs(place: ServeOptions) -> ServeOptions:
 def _settings(place: ServeOptions) -> tuple[Settings | None, Finding]:
     """Return the settings (None if they are wrong), and the finding about them."""
     file = config_of(place)
-    said = f"{file} can be read" if file else "no file: all settings have their defaults"
+    text = f"{file} can be read" if file else "no file: all settings have their defaults"
     try:
         settings = settings_of(place)
         check_urls(settings.http, settings.bus)
-        return settings, ok("settings", said)
+        return settings, ok("settings", text)
     except BadSetting as why:
         return None, fault("settings", f"{why}; checks that need the settings are left out", MEND)
 
@@ -199,10 +199,10 @@ def central(place: ServeOptions, settings: Settings) -> tuple[Finding, CentralRe
         do = "see its log; if it was killed, start it again: nothing is lost"
         return fault("central", f"no answer at {running.url}: {why}", do), None
     answered = CentralReply(running.url, health, skew_s(answer.headers.get("date", ""), before))
-    said = f"{running.url}, process {running.pid}, up for {health.uptime_s:.0f} s"
+    text = f"{running.url}, process {running.pid}, up for {health.uptime_s:.0f} s"
     if ready.status_code != 200:
-        return fault("central", f"{said}, not ready: {ready.text[:300]}", "see its log"), answered
-    return ok("central", f"{said}, ready"), answered
+        return fault("central", f"{text}, not ready: {ready.text[:300]}", "see its log"), answered
+    return ok("central", f"{text}, ready"), answered
 
 
 def results(health: Health) -> Finding:
@@ -210,10 +210,10 @@ def results(health: Health) -> Finding:
     if health.undelivered_s < UNDELIVERED_S:
         return ok("results", "no result waits at a pilot for long")
     count = health.undelivered
-    said = f"{count} results wait" if count > 1 else "1 result waits"
+    text = f"{count} results wait" if count > 1 else "1 result waits"
     return warning(
         "results",
-        f"{said} at a pilot that cannot deliver, the oldest for {health.undelivered_s:.0f} s",
+        f"{text} at a pilot that cannot deliver, the oldest for {health.undelivered_s:.0f} s",
         "result_undelivered in the log names the jobs; pilotage explain JOB says why",
     )
 
@@ -254,10 +254,14 @@ def memory(
                 if first == _counts(client):
                     if first == stored:
                         return ok("memory", "its counters agree with the rows")
-                    said = f"the central counts {first}, the rows give {stored}"
-                    return fault("memory", said, "tell the developers; a restart counts again")
+                    text = f"the central counts {first}, the rows give {stored}"
+                    return fault(
+                        "memory", text, "report this to the developers; a restart counts again"
+                    )
     except (OSError, httpx.HTTPError, msgspec.DecodeError, StoreError, sqlite3.Error) as why:
-        return warning("memory", f"could not be compared: {why}", "see central and admin token")
+        return warning(
+            "memory", f"could not be compared: {why}", "see the findings central and admin token"
+        )
     return ok("memory", "the counters change too fast to be compared")
 
 

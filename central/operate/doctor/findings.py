@@ -36,5 +36,5 @@ def fault(check: str, said: str, do: str) -> Finding:
 
 
 def at_fault(findings: Iterable[Finding]) -> bool:
-    """Whether a finding is a fault."""
+    """Return whether a finding is a fault."""
     return any(one.level is Severity.FAULT for one in findings)

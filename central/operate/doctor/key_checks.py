@@ -40,7 +40,9 @@ def key_files(data: Path) -> Iterator[Finding]:
         yield fault("keys", f"{', '.join(open_)}: readable by others", f"chmod 0600 {where}")
     elif missing:
         yield warning(
-            "keys", f"{', '.join(missing)}: missing", "a start makes a new one; old signatures end"
+            "keys",
+            f"{', '.join(missing)}: missing",
+            "the next start makes a new one; old signatures become invalid",
         )
     else:
         yield _readable(data)
@@ -64,12 +66,14 @@ def admin_token(data: Path, community: CommunitySettings) -> Finding:
     try:
         text = path.read_text().strip()
     except OSError as why:
-        return warning("admin token", f"{path}: {why.strerror}", "a start makes a new one")
+        return warning("admin token", f"{path}: {why.strerror}", "the next start makes a new one")
     if readable_by_others(path):
         return fault("admin token", f"{path}: readable by others", f"chmod 0600 {path}; revoke it")
     claims = _claims_of(text)
     if claims is None:
-        return warning("admin token", f"{path} holds no token", "remove it: a start makes one")
+        return warning(
+            "admin token", f"{path} holds no token", "remove it: the next start makes a new one"
+        )
     judged = _expiry("admin token", claims.exp, "remove the file and restart: a new one is made")
     unlike = unused(community, claims.community, claims.groups)
     if unlike and judged.level is Severity.OK:
@@ -98,10 +102,10 @@ def certificate(settings: Settings) -> Finding:
     """Check the certificate of the API."""
     path = settings.http.tls_certificate
     if not path and api_address.readable_by_others(settings.http):
-        said = (
+        text = (
             f"none, and {settings.http.host} can be reached from outside: tokens are in clear text"
         )
-        return fault("certificate", said, "see http.tls_certificate, or http.url behind a proxy")
+        return fault("certificate", text, "see http.tls_certificate, or http.url behind a proxy")
     if not path:
         return ok("certificate", "none: the API speaks plain HTTP to this machine or its proxy")
     try:
@@ -118,12 +122,12 @@ def _expiry(check: str, expires_at: float, do: str) -> Finding:
     left_s = expires_at - time.time()
     if left_s <= 0:
         return fault(check, f"expired {-left_s / DAY_S:.0f} days ago", do)
-    said = f"valid for {left_s / DAY_S:.0f} days"
-    return warning(check, said, do) if left_s < SOON_S else ok(check, said)
+    text = f"valid for {left_s / DAY_S:.0f} days"
+    return warning(check, text, do) if left_s < SOON_S else ok(check, text)
 
 
 def readable_by_others(path: Path) -> bool:
-    """Whether another user than its owner may read or write the file."""
+    """Return whether another user than its owner may read or write the file."""
     try:
         return bool(os.stat(path).st_mode & 0o077)
     except OSError:

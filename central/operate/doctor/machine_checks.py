@@ -31,19 +31,19 @@ _UNSYNCHRONISED: Final = 0x40  # STA_UNSYNC of adjtimex(2)
 
 def versions(central: str | None) -> Finding:
     """Check the installed versions, and that the running central has the same."""
-    said = (
+    text = (
         f"pilotage {__version__}, Python {platform.python_version()}, "
         f"SQLite {sqlite3.sqlite_version}, {platform.system()} {platform.release()}"
     )
     if sqlite3.sqlite_version_info < SQLITE_MIN:
-        return fault("versions", said, "SQLite must be 3.38 or later: use another Python")
+        return fault("versions", text, "SQLite must be 3.38 or later: use another Python")
     if central is not None and central != __version__:
         return warning(
             "versions",
-            f"{said}; the running central is {central}",
+            f"{text}; the running central is {central}",
             "restart it to run the installed version",
         )
-    return ok("versions", said)
+    return ok("versions", text)
 
 
 def data_directory(data: Path) -> Finding:
@@ -52,16 +52,22 @@ def data_directory(data: Path) -> Finding:
         return fault("data", f"{data} does not exist", "see --data and PILOTAGE_DATA")
     found = data.stat()
     kind = file_system(data, _mounts())
-    said = f"{data}, {kind or 'unknown file system'}"
+    text = f"{data}, {kind or 'unknown file system'}"
     if kind in _REMOTE:
-        return fault("data", said, "locks and syncs do not hold there: move it to a local disk")
+        return fault(
+            "data", text, "locks and syncs are not reliable there: move it to a local disk"
+        )
     if found.st_mode & 0o077:
-        return warning("data", f"{said}: other users may look in", f"chmod 0700 {data}")
+        return warning("data", f"{text}: other users may read it", f"chmod 0700 {data}")
     if found.st_uid != os.geteuid() and os.geteuid() != 0:
-        return fault("data", f"{said}: owned by another user", "run as the user of the central")
+        return fault(
+            "data", f"{text}: owned by another user", "run doctor as the user of the central"
+        )
     if kind in _MEMORY:
-        return warning("data", f"{said}: lost with the machine", "move it to a disk")
-    return ok("data", said)
+        return warning(
+            "data", f"{text}: its data is lost when the machine stops", "move it to a disk"
+        )
+    return ok("data", text)
 
 
 def foreign(data: Path, ours: Collection[str]) -> str:
@@ -69,7 +75,7 @@ def foreign(data: Path, ours: Collection[str]) -> str:
     names = {one.name for one in data.iterdir()}
     if not names:
         return "it is empty"
-    return "it has other files only" if names.isdisjoint(ours) else ""
+    return "it contains only other files" if names.isdisjoint(ours) else ""
 
 
 def owner(data: Path, ours: Collection[str], *, running: bool) -> Finding:
@@ -82,12 +88,12 @@ def owner(data: Path, ours: Collection[str], *, running: bool) -> Finding:
     ]
     user = _name_of(of_folder)
     if others:
-        said = f"the folder is {user}'s, but these are not: {', '.join(others)}"
-        return fault("owner", said, f"chown -R USER: {data}, the user that the central runs as")
+        text = f"the folder is {user}'s, but these are not: {', '.join(others)}"
+        return fault("owner", text, f"chown -R USER: {data}, the user that the central runs as")
     if of_folder == 0 and not running:
-        said = "root's: a central that runs as another user cannot start on it"
-        return warning("owner", said, f"if so: chown -R USER: {data}, the User= of the unit")
-    return ok("owner", f"all of it is {user}'s")
+        text = "root owns it: a central that runs as another user cannot start on it"
+        return warning("owner", text, f"if so: chown -R USER: {data}, the User= of the unit")
+    return ok("owner", f"{user} owns all of it")
 
 
 def _name_of(uid: int) -> str:
@@ -119,12 +125,12 @@ def _mounts() -> str:
 def free_disk(data: Path) -> Finding:
     """Check the free space."""
     usage = shutil.disk_usage(data)
-    said = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f} GB"
+    text = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f} GB"
     if usage.free < FREE_NONE_BYTES:
-        return fault("disk", said, "make room now: a full disk accepts nothing")
+        return fault("disk", text, "free space now: nothing can be stored on a full disk")
     if usage.free < FREE_LOW_BYTES and usage.free < usage.total / 5:
-        return warning("disk", said, "make room, or keep less data: see the section retention")
-    return ok("disk", said)
+        return warning("disk", text, "make room, or keep less data: see the section retention")
+    return ok("disk", text)
 
 
 def sync_cost(data: Path) -> Finding:
@@ -140,14 +146,18 @@ def sync_cost(data: Path) -> Finding:
                 os.fdatasync(file.fileno())
                 times.append(time.monotonic() - began)
     except OSError as why:
-        return fault("sync", f"{data} cannot be written: {why.strerror}", "make room, or see data")
+        return fault(
+            "sync",
+            f"{data} cannot be written: {why.strerror}",
+            "free space, or see the finding data",
+        )
     finally:
         probe.unlink(missing_ok=True)
     median_s = sorted(times)[len(times) // 2]
-    said = f"a sync takes {median_s * 1e3:.2f} ms"
+    text = f"a sync takes {median_s * 1e3:.2f} ms"
     if median_s > SYNC_SLOW_S:
-        return warning("sync", said, "answers wait for it: use a faster disk")
-    return ok("sync", said)
+        return warning("sync", text, "answers wait for it: use a faster disk")
+    return ok("sync", text)
 
 
 def clock(newest: float | None, skew_s: float | None) -> Finding:
@@ -167,8 +177,8 @@ def clock(newest: float | None, skew_s: float | None) -> Finding:
         )
     if skew_s is not None and abs(skew_s) > SKEW_WARNING_S:
         judge = fault if abs(skew_s) > SKEW_FAULT_S else warning
-        said = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the central's clock"
-        return judge("clock", said, "run chrony or ntpd on both machines")
+        text = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the central's clock"
+        return judge("clock", text, "run chrony or ntpd on both machines")
     if _synchronised() is False:
         return warning(
             "clock", "no time service keeps it right", "run chrony or ntpd; leases do not need it"

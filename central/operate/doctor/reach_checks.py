@@ -24,8 +24,8 @@ def reach(data: Path, settings: Settings, url: str = "") -> Iterator[Finding]:
 
     `url`: the URL that a running central gives for itself.
     """
-    told = url or url_of(settings.http, settings.http.port)
-    if not only_here(told):
+    address = url or url_of(settings.http, settings.http.port)
+    if not only_here(address):
         return
     folder = Path(settings.factory.sites) if settings.factory.sites else data / SITES
     afar = [
@@ -37,4 +37,4 @@ def reach(data: Path, settings: Settings, url: str = "") -> Iterator[Finding]:
     if afar:
         more = f" and {len(afar) - _SHOWN} more" if len(afar) > _SHOWN else ""
         places = ", ".join(afar[:_SHOWN]) + more
-        yield warning(CHECK, f"pilots of {places} get {told}, which is their own node there", DO)
+        yield warning(CHECK, f"pilots of {places} get {address}, which names their own node", DO)

@@ -67,8 +67,8 @@ def sites(data: Path, settings: Settings) -> Iterator[Finding]:
         yield fault(CHECK, why, PAGE)
     for name, site in book.sites.items():
         for why in strangers(site.communities, settings.community.names):
-            told = located(folder / f"{name}{SUFFIX}", "", why)
-            yield fault(CHECK, told, "add it to the settings, or remove it here")
+            message = located(folder / f"{name}{SUFFIX}", "", why)
+            yield fault(CHECK, message, "add it to the settings, or remove it here")
         for element, entry in site.elements.items():
             yield _element(f"{name}/{element}", folder / f"{name}.yaml", site, entry)
     if not book.sites and not book.troubles:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ...catalogue.storage_sweeps import unswept
 from ...catalogue.storages import StorageBook, read_storages
-from ...catalogue.sweeping import unswept
 from ...observe.times import span
 from ...settings import Settings
 from ...store.errors import StoreError
@@ -58,9 +58,9 @@ def _unknown(folder: Path, book: StorageBook, reading: Reading) -> Iterator[Find
         return
     more = f" and {len(unknown) - UNKNOWN_SHOWN} more" if len(unknown) > UNKNOWN_SHOWN else ""
     names = f"{', '.join(unknown[:UNKNOWN_SHOWN])}{more}"
-    said = f"files have copies on {names}, and {folder} has no file NAME.yaml for it"
+    text = f"files have copies on {names}, and {folder} has no file NAME.yaml for it"
     do = "restore it from a backup, or write it again: see docs/storages.md"
-    yield warning(CHECK, said, do)
+    yield warning(CHECK, text, do)
 
 
 def _sweep_after_s(data: Path, settings: Settings) -> float:

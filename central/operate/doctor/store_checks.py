@@ -52,7 +52,7 @@ def store_file(data: Path, *, whole: bool) -> Finding:
                 return fault("store", said, NEWER)
             wrong = file_check.damage(session, whole=whole, over=lambda: time.monotonic() > until)
     except file_check.CheckUnfinished:
-        return warning("store", f"{said}; reading all takes over {QUICK_S:.0f} s", "use --store")
+        return warning("store", f"{said}; a full check takes over {QUICK_S:.0f} s", "use --store")
     except (StoreError, sqlite3.Error) as why:
         return fault("store", f"{path}: {why}", RESTORE)
     if wrong:
@@ -62,10 +62,10 @@ def store_file(data: Path, *, whole: bool) -> Finding:
 
 
 def _contents(facts: check.StoreFacts, known: int) -> str:
-    said = f"{facts.jobs} jobs, schema {facts.schema}"
+    text = f"{facts.jobs} jobs, schema {facts.schema}"
     if facts.schema > known:
-        return f"{said} from a newer pilotage"
-    return said if facts.schema == known else f"{said} (will be {known} with the next start)"
+        return f"{text} from a newer pilotage"
+    return text if facts.schema == known else f"{text} (will be {known} with the next start)"
 
 
 def database(reading: Reading, name: str) -> Finding:
@@ -76,8 +76,8 @@ def database(reading: Reading, name: str) -> Finding:
             facts = check.facts(session)
     except StoreError as why:
         return fault("store", f"{name}: {why}", "see docs/operations/postgresql.md")
-    said = f"{name}, {_contents(facts, known)}"
-    return fault("store", said, NEWER) if facts.schema > known else ok("store", said)
+    text = f"{name}, {_contents(facts, known)}"
+    return fault("store", text, NEWER) if facts.schema > known else ok("store", text)
 
 
 def durability(data: Path) -> Finding:
@@ -137,6 +137,6 @@ def rows(reading: Reading) -> Iterator[Finding]:
                 if not found:
                     yield ok("rows", about)
                 for one in found:
-                    yield fault("rows", one, "tell the developers, with this line")
+                    yield fault("rows", one, "report this to the developers, with this line")
     except StoreError as why:
         yield fault("rows", str(why), RESTORE)

@@ -107,7 +107,7 @@ class Mosquitto:
         self.logins.chmod(0o600)
 
     def start(self) -> None:
-        """Start it and wait until it accepts connections. Raises BrokerNotStarted."""
+        """Start the broker and wait until it accepts connections. Raises BrokerNotStarted."""
         self._launch()
         until = time.monotonic() + READY_S
         while not self._accepts():

@@ -73,7 +73,7 @@ class Postgresql:
         return f"postgresql://{USER}@/{database}?host={self.folder}&search_path={schema}"
 
     def start(self, *settings: str) -> None:
-        """Start it with settings `name=value`, and wait until it answers."""
+        """Start the server with settings `name=value`, and wait until it answers."""
         options = ["listen_addresses=", f"unix_socket_directories={self.folder}", *settings]
         arguments = [text for option in options for text in ("-c", option)]
         with (self.folder / "log").open("ab") as log:
@@ -96,7 +96,7 @@ class Postgresql:
         return subprocess.run(command, check=False).returncode == 0
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop it. SIGINT: a fast shutdown. SIGQUIT: an immediate one, as after a crash."""
+        """Stop the server. SIGINT: a fast shutdown. SIGQUIT: an immediate one, as after a crash."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(END_S)

@@ -86,5 +86,5 @@ def durability(session: PostgresqlSession) -> str:
     found = session.one("durability")
     durable.check(found)
     beside = f"synchronous standby {found['synchronous_standby_names']}"
-    said = f"fsync and full_page_writes are on, synchronous_commit={found['synchronous_commit']}"
-    return f"{said}, {beside if found['replicas'] else 'no replica'}"
+    text = f"fsync and full_page_writes are on, synchronous_commit={found['synchronous_commit']}"
+    return f"{text}, {beside if found['replicas'] else 'no replica'}"

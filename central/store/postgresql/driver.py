@@ -10,7 +10,7 @@ from .servers import Server, Servers, servers_of
 
 CONNECT_S: Final = 10.0  # for all servers of a URL together
 COMMAND_S: Final = 60.0  # after this time a statement is given up, and the store is broken
-# The server ends a transaction that is idle for so long, because a hanging process would keep its
+# The server ends a transaction that is idle for this time, because a hanging process would keep its
 # locks for ever. A new leader ends the old leader's transactions itself. The transactions of other
 # processes would delay the leader.
 IDLE_LEADING_MS: Final = "10000"

@@ -1,4 +1,4 @@
-"""What a database must guarantee before the store writes there, read from the server itself."""
+"""Checks the guarantees that the store needs from a database, as the server reports them."""
 
 from typing import Any, Final
 

@@ -35,14 +35,14 @@ def translated(why: BaseException) -> BaseException:
         return why
     state = getattr(why, "sqlstate", None) or ""
     if state == _FULL:
-        told: StoreError = StoreFull(str(why))
+        error: StoreError = StoreFull(str(why))
     elif state == _LATE:
-        told = StoreLate(f"PostgreSQL: {why}")
+        error = StoreLate(f"PostgreSQL: {why}")
     elif isinstance(why, BadValue) or (
         state and not state.startswith(_BROKEN) and state != _READ_ONLY
     ):
-        told = StoreError(f"the store refused it: {why}")
+        error = StoreError(f"the store refused it: {why}")
     else:
-        told = StoreBroken(f"PostgreSQL: {str(why) or type(why).__name__}")
-    told.__cause__ = why
-    return told
+        error = StoreBroken(f"PostgreSQL: {str(why) or type(why).__name__}")
+    error.__cause__ = why
+    return error

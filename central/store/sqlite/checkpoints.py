@@ -1,4 +1,4 @@
-"""When the log is copied into the database: from time to time, after answers were sent.
+"""Decides when to copy the log into the database: from time to time, after answers.
 
 Another thread copies most of it while the writer continues. Then the writer copies the rest that
 was written meanwhile. SQLite starts the log again only after all of it was copied.
@@ -56,7 +56,7 @@ class WalCheckpoints:
                 raise StoreBroken(f"checkpoint: {why}") from why
 
     def _is_much(self) -> bool:
-        """Whether a copy is due. The next one is due after further changes, even if it fails."""
+        """Return whether a copy is due. Even after a failure, the next one needs more changes."""
         changes = self._session.connection.total_changes
         if changes - self._changes_kept < CHECKPOINT_ROWS and not self._is_long():
             return False
@@ -64,7 +64,7 @@ class WalCheckpoints:
         return True
 
     def _is_long(self) -> bool:
-        """Whether the log has grown by LOG_BYTES, from its start or since this was last true."""
+        """Return whether the log has grown by LOG_BYTES since its start, or since the last True."""
         self._looks += 1
         if self._looks % LOOK_EVERY:
             return False

@@ -28,10 +28,10 @@ def translated(why: BaseException) -> BaseException:
         return why
     code: int = getattr(why, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     if code in _FULL or code & 0xFF in _FULL:
-        told: StoreError = StoreFull(str(why))
+        error: StoreError = StoreFull(str(why))
     elif code & 0xFF in _BROKEN:
-        told = StoreBroken(str(why))
+        error = StoreBroken(str(why))
     else:
-        told = StoreError(f"the store refused it: {why}")
-    told.__cause__ = why
-    return told
+        error = StoreError(f"the store refused it: {why}")
+    error.__cause__ = why
+    return error

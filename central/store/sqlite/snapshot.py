@@ -42,7 +42,7 @@ def _to_read(source: Path) -> str:
 def renew(path: Path, at: float) -> str:
     """Give a restored store a new generation and unused ids. Return the generation.
 
-    Attempts after the backup then never count, and no id means two jobs. Open sweeps are ended
+    Attempts after the backup then never count, and no id belongs to two jobs. Open sweeps are ended
     and their remnants wait again, because users may have registered these files since the backup.
     """
     sql = load("sqlite")

@@ -13,7 +13,7 @@ from ...ports import Clock
 from ..grouping import Group, GroupingRule, GroupingSpec, WaitingInput, grouped
 
 ASIDE_FROM: Final = 5_000  # inputs; grouping fewer takes a few milliseconds
-IDLE_SHARE: Final = 10  # after a run of one second, the next may start so many seconds later
+IDLE_SHARE: Final = 10  # after a run of one second, the next may start this many seconds later
 
 
 @dataclass

@@ -30,7 +30,7 @@ def rule_of(name: str) -> GroupingRule:
         return built_in
     theirs = {one.name: one for one in entry_points(group=GROUP)}
     if name not in theirs:
-        said = f"grouping.rule: {unknown(short(name), {*BUILT_IN, *theirs}, what='rule')}"
-        raise Refused(Code.INVALID, said, field="document.grouping.rule")
+        text = f"grouping.rule: {unknown(short(name), {*BUILT_IN, *theirs}, what='rule')}"
+        raise Refused(Code.INVALID, text, field="document.grouping.rule")
     loaded: GroupingRule = theirs[name].load()
     return loaded

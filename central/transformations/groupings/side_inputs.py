@@ -43,7 +43,7 @@ class SideInputs:
         return tuple(found)
 
     def lacking(self, groups: Sequence[Group]) -> int | None:
-        """Return the number of an input that no group has files of; None: some group has all."""
+        """Return an input that lacks files for every group; None: some group has all files."""
         mine = (i for i in self._specs if not any(self._fit(i, one) for one in groups))
         return next(mine, None)
 

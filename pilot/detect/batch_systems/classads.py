@@ -27,7 +27,7 @@ class Ad:
         return found if 0.0 <= found < 1e18 else None
 
     def word(self, name: str) -> str:
-        """Return a text without its quotes; empty if it is no text."""
+        """Return a text without its quotes; empty if it is not a text."""
         value = self._values.get(name.lower(), "")
         if len(value) >= 2 and value[0] == value[-1] == '"':
             return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")

@@ -1,4 +1,4 @@
-"""Which batch systems started the pilot, as which job, and until when."""
+"""The batch systems that started the pilot, with its job and its time limit in each."""
 
 import math
 from collections.abc import Callable, Sequence

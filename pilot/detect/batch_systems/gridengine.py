@@ -25,7 +25,7 @@ def job(around: Surroundings) -> Optional[BatchJob]:
     name = plain(environ.get("JOB_ID", ""))
     if not name or not (environ.get("SGE_CELL") or environ.get("SGE_ROOT")):
         return None
-    task = number(environ.get("SGE_TASK_ID", ""))  # `undefined` if it is no array
+    task = number(environ.get("SGE_TASK_ID", ""))  # `undefined` if it is not an array
     said = around.run(("qstat", "-xml", "-j", name))
     limits = {key: float(value) for key, value in _RESOURCE.findall(said) if _is_number(value)}
     cores = _slots(around)

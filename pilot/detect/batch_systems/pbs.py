@@ -66,8 +66,8 @@ def _wall_left_s(said: Mapping[str, str]) -> SourcedValue[float]:
     if not said:
         return UNKNOWN_TIME.noting("qstat has not answered")
     remaining = said.get("walltime.remaining", "")  # Torque
-    told = SourcedValue(float(number(remaining)), "Walltime.Remaining (qstat -f)")
-    found = least([_left_s(said, "walltime"), told if remaining else UNKNOWN_TIME], math.inf)
+    reported = SourcedValue(float(number(remaining)), "Walltime.Remaining (qstat -f)")
+    found = least([_left_s(said, "walltime"), reported if remaining else UNKNOWN_TIME], math.inf)
     return found if found.known else found.noting("qstat names no walltime")
 
 

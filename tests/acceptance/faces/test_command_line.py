@@ -245,7 +245,7 @@ def test_a_secret_that_nobody_has_used_is_listed_as_that_and_drain_does_not_wait
     assert len(listed) == 2
     assert listed[1].split()[3:9] == ["Submitted", "secret", "not", "used", "yet", "-"]
     assert shell.type("pilot", "drain", "--site", "ELSEWHERE", "--wait") == ""
-    assert "0 pilots told to end" in shell.said
+    assert "0 pilots will end" in shell.said
 
 
 YAML_PLACE = """name: places

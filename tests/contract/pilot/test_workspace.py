@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.pilot.files.workspace import Folders
+from pilotage.pilot.files.workspace import Workspaces
 from pilotage.pilot.ports import Workspace
 from tests.fake_pilot import FakeWorkspace
 from tests.simulation.node_disk import NodeFolders
@@ -23,7 +23,7 @@ def to_disk(path: Path, content: bytes) -> None:
 @pytest.fixture(params=["files", "fake", "simulated"])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Workspace, Write]:
     if request.param == "files":
-        return Folders(tmp_path), to_disk
+        return Workspaces(tmp_path), to_disk
     fake = FakeWorkspace() if request.param == "fake" else NodeFolders()
     return fake, fake.write
 

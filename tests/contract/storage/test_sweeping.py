@@ -345,8 +345,8 @@ class Looked:
 FOUND = {
     (200, "7"): "",
     (404, "0"): "",
-    (200, "9"): "9 bytes are there, but 7 were stored",
-    (200, ""): "an unknown number of bytes are there",
+    (200, "9"): "9 bytes are stored, but 7 were expected",
+    (200, ""): "an unknown number of bytes are stored",
     (405, "0"): "it is not a file",
     (301, "0"): "HTTP 301",
 }

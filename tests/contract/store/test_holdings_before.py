@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pilotage.central.accounts import record_quotas as quota_records
 from pilotage.central.jobs import record_submissions as submission_records
-from pilotage.central.jobs.blobs.sweep import BlobSweep
+from pilotage.central.jobs.blobs.removal import BlobSweep
 from pilotage.central.store.migrations import migrations
 from pilotage.central.store.postgresql.session import PostgresqlSession
 from pilotage.central.store.sqlite.migrate import migrate

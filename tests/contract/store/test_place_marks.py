@@ -1,7 +1,7 @@
 """Marks of places: one a place, and kept."""
 
 from pilotage.central.sites import record as mark_records
-from pilotage.central.sites.record import HELD_MAX, HeldPlace, MarkKind, PlaceMark
+from pilotage.central.sites.record import HELD_MAX, MarkKind, PlaceMark, SuspendedPlace
 from pilotage.central.store.engine import Store
 
 from .conftest import Reopen
@@ -36,8 +36,8 @@ async def test_a_mark_is_dropped_once(store: Store, reopen: Reopen) -> None:
     assert await store.read(mark_records.marks) == []
 
 
-def held(name: str, since: float) -> HeldPlace:
-    return HeldPlace(
+def held(name: str, since: float) -> SuspendedPlace:
+    return SuspendedPlace(
         kind="host",
         site="PIC",
         name=name,

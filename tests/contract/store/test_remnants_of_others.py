@@ -82,5 +82,5 @@ async def test_what_lies_outside_of_its_community_stays(store: Store) -> None:
 
     assert {row.path for row in rows} == {"ctao/1"}
     assert {row.state for row in left} == {RemnantState.WAITING}
-    assert left[0].why == "it lies outside ctao/, and pic does not set any_path"
+    assert left[0].why == "it is outside ctao/, and pic does not set any_path"
     assert {row.path for row in await swept(store, more[0])} == {"lhcb/raw", "ctao-b/x"}

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from pilotage.central.http.app import Front
+from pilotage.central.http.app import HttpApp
 from pilotage.central.http.asgi import AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from pilotage.proto.messages import Problem
 
@@ -34,7 +34,7 @@ class Client:
     """Calls a face. With `leave` it goes away at the first part of the answer's body, with `gone`
     when that is set."""
 
-    front: Front
+    front: HttpApp
 
     async def ask(
         self,

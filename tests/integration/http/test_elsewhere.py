@@ -35,7 +35,7 @@ def _beside(
 ) -> Client:
     """Return a process without the queue, whose own services are those of `world`."""
     elsewhere = LeaderLink(lambda: url, _unheard, transport=transport)
-    return Client(face(world.services, elsewhere=elsewhere))
+    return Client(face(world.services, leader_link=elsewhere))
 
 
 def _unheard(event: str, **fields: Any) -> None:
@@ -58,7 +58,7 @@ class _StandsStill(httpx.AsyncBaseTransport):
 async def test_a_leader_that_stands_still_is_not_waited_for_once_another_one_leads() -> None:
     world, still = build(), _StandsStill()
     elsewhere = LeaderLink(lambda: still.leader, _unheard, transport=still)
-    beside = Client(face(world.services, elsewhere=elsewhere))
+    beside = Client(face(world.services, leader_link=elsewhere))
     holder = (await holders(world))["admin"]
     async with asyncio.timeout(10):
         reply = await beside.ask("GET", "/v1/pilots", token=holder.token)
@@ -297,7 +297,7 @@ async def _led(*, silent: bool) -> AsyncGenerator[tuple[Client, _Leader, str]]:
     port = server.sockets[0].getsockname()[1]
     elsewhere = LeaderLink(lambda: f"http://127.0.0.1:{port}", _unheard)
     token = (await holders(world))["admin"].token
-    yield Client(face(world.services, elsewhere=elsewhere)), leader, token
+    yield Client(face(world.services, leader_link=elsewhere)), leader, token
     await elsewhere.close()
     await leader.ended()
     server.close()

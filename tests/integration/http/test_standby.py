@@ -47,7 +47,7 @@ class Standby:
             tls_certificate=certificate,
             tls_key=certificate,
             leader=lambda: leader,
-            elsewhere=self.elsewhere,
+            leader_link=self.elsewhere,
             clock=LoopClock(),
             connections_max=16,
         )

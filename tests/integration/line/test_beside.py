@@ -194,7 +194,7 @@ def test_what_it_answers_by_itself_needs_nothing_that_it_has_not() -> None:
         issued = await central.services.tokens.issue(admin, asked)
         holder = Holder(CallerKind.ADMIN, issued.token, "root", issued.view.jti, admin.community)
         elsewhere = LeaderLink(lambda: None, no_log)
-        client = Client(face(central.services, elsewhere=elsewhere))
+        client = Client(face(central.services, leader_link=elsewhere))
         here = [(one.method, one.path) for one in ROUTES if one.needs_leader is not True]
         for method, route in sorted(here, reverse=True):  # DELETE, of the very token, is last
             path, body, media = good(method, route, holder)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pilotage.central.dispatch.excluded_places import KEEP_EVERY_S, HeldPlaces
+from pilotage.central.dispatch.excluded_places import KEEP_EVERY_S, ExcludedPlaces
 from pilotage.central.sites import record as mark_records
-from pilotage.central.sites.hosts import HostFailure, Hosts
-from pilotage.central.sites.record import HeldPlace
+from pilotage.central.sites.record import SuspendedPlace
+from pilotage.central.sites.suspended_hosts import HostFailure, SuspendedHosts
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api.sites import HostView
 from pilotage.proto.messages import How
@@ -69,7 +69,7 @@ def test_a_host_that_is_held_gets_its_canary_after_a_restart_and_no_job_before()
     scene(tell)
 
 
-def a_held(name: str, wall: float, **other: object) -> HeldPlace:
+def a_held(name: str, wall: float, **other: object) -> SuspendedPlace:
     usual: dict[str, object] = {
         "kind": "element",
         "site": "PIC",
@@ -79,15 +79,15 @@ def a_held(name: str, wall: float, **other: object) -> HeldPlace:
         "pause_s": 600.0,
         "why": "exit code 127",
     }
-    return HeldPlace(**{**usual, **other})  # type: ignore[arg-type]
+    return SuspendedPlace(**{**usual, **other})  # type: ignore[arg-type]
 
 
 async def test_times_follow_the_wall_clock_and_never_hold_for_longer_than_a_pause() -> None:
-    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
+    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), SuspendedHosts()
     await store.write(
         mark_records.keep_held, [a_held("near", 1e9), a_held("far", 1e9, until=1e9 + 1e6)]
     )
-    await HeldPlaces(store, hosts, clock).restore()
+    await ExcludedPlaces(store, hosts, clock).restore()
     _, shown = hosts.shown()
 
     assert {one.place[1]: one.until - 50.0 for one in shown} == {"near": 60.0, "far": 600.0}
@@ -97,10 +97,10 @@ async def test_times_follow_the_wall_clock_and_never_hold_for_longer_than_a_paus
 
 
 async def test_a_relapse_after_a_restart_has_the_longer_pause_and_the_owners_that_tried() -> None:
-    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
+    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), SuspendedHosts()
     kept = a_held("wn0", 1e9, kind="host", until=1e9 - 1.0, tried=["ada"])
     await store.write(mark_records.keep_held, [kept])
-    keeper = HeldPlaces(store, hosts, clock)
+    keeper = ExcludedPlaces(store, hosts, clock)
     await keeper.restore()
     hosts.room("PIC", "slurm", "wn1", 50.0)
     assert hosts.room("PIC", "slurm", "wn0", 50.0) == 1
@@ -115,9 +115,9 @@ async def test_a_relapse_after_a_restart_has_the_longer_pause_and_the_owners_tha
 
 
 async def test_nothing_is_written_while_nothing_changes_and_what_is_refused_comes_again() -> None:
-    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
+    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), SuspendedHosts()
     await store.write(mark_records.keep_held, [a_held("slurm", 1e9)])
-    keeper = HeldPlaces(store, hosts, clock)
+    keeper = ExcludedPlaces(store, hosts, clock)
     await keeper.restore()
     store.full = True
     await keeper.keep()  # it would be refused
@@ -131,9 +131,9 @@ async def test_nothing_is_written_while_nothing_changes_and_what_is_refused_come
 
 
 async def test_what_was_not_seen_for_a_day_is_held_no_more() -> None:
-    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), Hosts()
+    clock, store, hosts = MovedClock(50.0, 1e9), MemoryStore(), SuspendedHosts()
     await store.write(mark_records.keep_held, [a_held("gone", 1e9), a_held("there", 1e9)])
-    keeper = HeldPlaces(store, hosts, clock)
+    keeper = ExcludedPlaces(store, hosts, clock)
     await keeper.restore()
     clock.at += 86_300.0
     hosts.room("PIC", "there", "wn0", clock.at)

@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import PilotCaller, User
-from pilotage.central.sites.hosts import HostFailure, Hosts
+from pilotage.central.sites.suspended_hosts import HostFailure, SuspendedHosts
 from pilotage.proto.api.jobs import SecretRequest, Submission
 from pilotage.proto.api.sites import SiteAction, SiteActionName
 from pilotage.proto.documents.job import Job
@@ -224,7 +224,7 @@ def test_pilots_that_wait_on_a_host_are_woken_no_more_once_it_is_suspended() -> 
 
 
 def test_a_site_that_is_as_it_should_be_clears_its_own_hosts_and_elements_alone() -> None:
-    hosts = Hosts()
+    hosts = SuspendedHosts()
     for site in ("CSCS", "PIC"):
         for element in ("arc", "slurm"):
             hosts.room(site, element, "wn0", 0.0)

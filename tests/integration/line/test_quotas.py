@@ -16,7 +16,7 @@ from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.callers import AttemptCaller, Caller, User
 from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.blobs.sweep import BlobSweep
+from pilotage.central.jobs.blobs.removal import BlobSweep
 from pilotage.central.sent_messages import Assignment
 from pilotage.proto.api.jobs import Action, ActionName, BlobQuery, Submission
 from pilotage.proto.api.quotas import QuotaChange, UsageRow

@@ -14,7 +14,7 @@ from pilotage.central.dispatch.turns.reports import STRAYS_MAX
 from pilotage.central.errors import Refused
 from pilotage.central.identity.scope import CountKey
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.blobs.sweep import BlobSweep
+from pilotage.central.jobs.blobs.removal import BlobSweep
 from pilotage.central.jobs.record import EVIDENCE_MAX
 from pilotage.central.pilots import record as pilot_records
 from pilotage.central.settings import RetentionSettings, Settings

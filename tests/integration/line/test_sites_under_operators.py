@@ -260,7 +260,7 @@ def test_a_pilot_that_its_site_ends_is_shown_draining_while_it_finishes() -> Non
         await until(has_ended)
         (job,) = await operator.jobs()
 
-        assert reason == "told to end at its site"
+        assert reason == "ordered to drain at its site"
         assert job.state is JobState.DONE
 
     story(tell)

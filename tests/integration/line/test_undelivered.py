@@ -9,7 +9,7 @@ from pilotage.central.app.central import Central
 from pilotage.central.app.route_assembly import face
 from pilotage.central.errors import Refused
 from pilotage.central.http.answers import problem
-from pilotage.central.http.app import Front
+from pilotage.central.http.app import HttpApp
 from pilotage.central.http.asgi import AsgiReceive, AsgiScope, AsgiSend
 from pilotage.central.jobs.undelivered_results import OVER_WALL_S
 from pilotage.central.operate.doctor.examination import results
@@ -40,7 +40,7 @@ class Blocked(FakeInstallation):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def face(self, central: Central) -> Front:
+    def face(self, central: Central) -> HttpApp:
         front = face(central.services)
 
         async def answer(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
@@ -50,7 +50,7 @@ class Blocked(FakeInstallation):
             else:
                 await front(scope, receive, send)
 
-        return cast(Front, answer)
+        return cast(HttpApp, answer)
 
     async def metric(self, name: str) -> float:
         page = await self.central.services.metrics.page({})
@@ -164,7 +164,7 @@ def test_an_attempt_of_a_pilot_that_says_nothing_shows_once_its_wall_limit_is_lo
             shown.append("\n".join(await _notes(one, job)))
 
         assert "the pilot cannot deliver the result" not in shown[0]
-        assert "its wall limit of 100 s was over long ago" in shown[1]
+        assert "its wall limit of 100 s passed long ago" in shown[1]
 
     scene(tell)
 

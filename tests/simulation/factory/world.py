@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.central.dispatch.demand import WaitingWork
+from pilotage.central.dispatch.demand import WaitingJobs
 from pilotage.central.factory.element_watch import WatchedElement
 from pilotage.central.factory.factory import Factory, FactoryConfig
 from pilotage.central.factory.guarded_drivers import GuardedElement
@@ -142,13 +142,13 @@ class World:
 
         factory = Factory(
             store=self._installation.store,
-            work=WaitingWork(central.memory.queue, central.memory.places, central.memory.pilots),
+            work=WaitingJobs(central.memory.queue, central.memory.places, central.memory.pilots),
             crew=central.crew,
             elements=elements,
             clock=self._installation.clock,
             randomness=self._installation.randomness,
             log=no_log,
-            terms=FactoryConfig(
+            config=FactoryConfig(
                 COMMUNITIES,
                 "https://central",
                 "",

@@ -23,9 +23,9 @@ from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.record_types import JobRow
 from pilotage.central.store.errors import StoreError
 from pilotage.central.transfers import record as rule_records
-from pilotage.central.transfers.carrier import Carrier, transfer_job
 from pilotage.central.transfers.own_jobs import PATIENCE_S, caller_of
 from pilotage.central.transfers.record import NewRule, RuleProgress, RuleRow
+from pilotage.central.transfers.rule_loop import CopyRuleLoop, transfer_job
 from pilotage.central.transfers.rules import FAILURES_MAX
 from pilotage.central.transfers.service import RuleService
 from pilotage.proto.api.data import RuleRequest
@@ -122,9 +122,9 @@ class World:
         self.storages.book = StorageBook(storages={"pic": entry, "cscs": entry})
         self.carrier = self.new_carrier()
 
-    def new_carrier(self) -> Carrier:
+    def new_carrier(self) -> CopyRuleLoop:
         """Return the carrier of a central that has just started."""
-        return Carrier(self.store, self.storages, self, clock=self.clock, log=self._log)
+        return CopyRuleLoop(self.store, self.storages, self, clock=self.clock, log=self._log)
 
     def _log(self, event: str, **fields: Any) -> None:
         self.said.append(event)

@@ -113,7 +113,7 @@ RULES: list[tuple[str, str, str]] = [
     ("shares", "{a/b: 1, local/users: -2}", "shares.local/users: expected a number from 0.001"),
     ("shares", "{local/users: 1e-308}", "shares.local/users: expected a number from 0.001"),
     ("shares", "{a/b: 1, a.b/c: many}", r'shares\["a.b/c"\]: expected a number from .*, got text'),
-    ("shares", "{a/b: 1, a/b: 2}", "the key 'a/b' comes twice"),
+    ("shares", "{a/b: 1, a/b: 2}", "the key 'a/b' occurs twice"),
     ("banned", "['']", r"matcher.banned\[0\]"),
     ("banned", "[LAPP/]", r"banned\[0\]: .*the form SITE or SITE/ELEMENT.*found .LAPP/"),
     ("banned", "[/PIC]", "the form SITE or SITE/ELEMENT"),
@@ -162,7 +162,7 @@ def test_a_key_that_comes_twice_is_refused_with_its_line(tmp_path: Path) -> None
     file = tmp_path / "pilotage.yaml"
     file.write_text("http:\n  port: 1\nbus:\n  broker: none\nhttp:\n  host: localhost\n")
 
-    with pytest.raises(BadSetting, match="pilotage.yaml:5: the key 'http' comes twice"):
+    with pytest.raises(BadSetting, match="pilotage.yaml:5: the key 'http' occurs twice"):
         load(file, {})
 
 

@@ -79,7 +79,7 @@ class World:
         return {(one.storage, one.did): one.why for one in page.remnants}
 
 
-OUTSIDE = "it lies outside ctao/, and disk does not set any_path"
+OUTSIDE = "it is outside ctao/, and disk does not set any_path"
 NOT_SWEPT = "its file does not set deletes: true"
 
 

@@ -25,7 +25,7 @@ from pilotage.central.jobs import record as job_records, record_submissions as s
 from pilotage.central.jobs.record_types import AttemptResult, JobClassRow, NewJob, NewSubmission
 from pilotage.central.store.errors import StoreError
 from pilotage.central.transfers.own_jobs import PATIENCE_S
-from pilotage.central.transfers.sweeper import Sweeper
+from pilotage.central.transfers.sweep_loop import Sweeper
 from pilotage.proto.api.jobs import IdRange, Submission, Submitted
 from pilotage.proto.catalogue import Did, RemnantState
 from pilotage.proto.documents.job import Job

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.catalogue.storage_sweeps import SWEEP_TYPE, sweep_job, swept, unswept
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.catalogue.sweeping import SWEEP_TYPE, sweep_job, swept, unswept
 
 
 def an_entry(url: str, *, deletes: bool = True, sites: tuple[str, ...] = ()) -> StorageEntry:

@@ -183,8 +183,14 @@ MISUSED = {
         "give either --local or --jobs, not both",
     ),
     "of a run here": (["submit", "demo.yaml", "--resume"], "--cores and --resume need --local"),
-    "of productions": (["submit", "demo.yaml", "--local", "--name", "x"], "cannot go with --local"),
-    "rules here": (["submit", "demo.yaml", "--local", "--rules", "x"], "cannot go with --local"),
+    "of productions": (
+        ["submit", "demo.yaml", "--local", "--name", "x"],
+        "cannot be used with --local",
+    ),
+    "rules here": (
+        ["submit", "demo.yaml", "--local", "--rules", "x"],
+        "cannot be used with --local",
+    ),
     "no rules": (["submit", "demo.yaml", "--rules", "no"], "--rules no: No such file"),
     "no file": (["check", "none.yaml"], "none.yaml: No such file"),
     "no value": (["check", "demo.yaml", "--set", "runs"], "--set runs: expected NAME=VALUE"),

@@ -12,7 +12,7 @@ from pilotage.proto.api.productions import (
 from pilotage.proto.transformation_states import InputState, TaskState
 
 from .stub_client import give
-from .test_status_texts import detail_of, step, view
+from .test_production_texts import detail_of, step, view
 
 
 class Central:

@@ -15,7 +15,7 @@ from pilotage.proto.production_states import NAMED, ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
 
 from .stub_client import give
-from .test_status_texts import detail_of, step, view
+from .test_production_texts import detail_of, step, view
 
 
 class Central:
@@ -63,7 +63,7 @@ def waits(
 FREE = "and its name is free"
 AWAY = {
     P.ARCHIVED: f"it has ended: its files stay in the catalogue, {FREE}",
-    P.CLEANED: f"it has ended: its files have left the catalogue, {FREE}",
+    P.CLEANED: f"it has ended: its files were removed from the catalogue, {FREE}",
 }
 
 

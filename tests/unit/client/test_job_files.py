@@ -70,7 +70,7 @@ WRONG = {
         "jobs:\n- command: [a]\n- name: b\n",
         "f.yaml:3: jobs[1]: the key `command` is missing",
     ),
-    "a key twice": ("command: [a]\nname: x\nname: y\n", "f.yaml:3: the key 'name' comes twice"),
+    "a key twice": ("command: [a]\nname: x\nname: y\n", "f.yaml:3: the key 'name' occurs twice"),
     "braces without quotes": (
         "command: [echo, {a}]\n",
         "f.yaml:1: command[1]: quote it: '{a}' is a mapping in YAML",
@@ -183,7 +183,7 @@ def test_how_many_run_at_once_stands_at_the_top() -> None:
 def test_a_key_of_several_jobs_is_not_advised_where_it_stands_beside_a_single_job(key: str) -> None:
     with pytest.raises(BadJobFile) as caught:
         parse(f"command: [echo]\n{key}: 2\n")
-    assert f"{key!r} stands only in a file with `jobs:` or `template:`" in str(caught.value)
+    assert f"{key!r} is allowed only in a file with `jobs:` or `template:`" in str(caught.value)
     assert "did you mean" not in str(caught.value)
 
 

@@ -11,7 +11,7 @@ from pilotage.proto.api.transformations import TransformationDetail, Transformat
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TaskState as T, TransformationState as S
 
-from ..cli.test_status_texts import detail_of, step, view
+from ..cli.test_production_texts import detail_of, step, view
 from .stub_central import HandPace, StubCentral, ok
 
 

@@ -108,7 +108,9 @@ async def test_a_program_that_fails_is_borne_as_long_as_its_last_word_is_good() 
 def test_a_wrong_source_or_option_is_named() -> None:
     clock, program = HandClock(), Printing()
 
-    with pytest.raises(BadOptions, match="no source 'vault'; there are command, file, issuer, "):
+    with pytest.raises(
+        BadOptions, match="no source 'vault'; known sources: command, file, issuer, "
+    ):
         source("vault", {}, commands=program, clock=clock)
     with pytest.raises(BadOptions, match="credential.source: there is no issuer here"):
         source("issuer", {"audience": "ce"}, commands=program, clock=clock)

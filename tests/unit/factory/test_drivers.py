@@ -97,5 +97,5 @@ def test_the_files_that_a_driver_names_are_options_of_it(kind: str) -> None:
 
 
 def test_a_kind_that_nobody_has_is_named(tools: Tools) -> None:
-    with pytest.raises(NoSuchDriver, match="there is no driver 'sge'; there are abacus, arc"):
+    with pytest.raises(NoSuchDriver, match="there is no driver 'sge'; known drivers: abacus, arc"):
         driver("sge")

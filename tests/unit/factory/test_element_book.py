@@ -129,7 +129,7 @@ async def test_what_has_not_changed_keeps_what_is_known_of_it(book: Book) -> Non
             {"kind": "local", "options": {"timeout_s": 0}},
             "elements.one.options.timeout_s",
         ),
-        ({"kind": "locale"}, "elements.one.kind: there is no driver 'locale'; there are arc,"),
+        ({"kind": "locale"}, "elements.one.kind: there is no driver 'locale'; known drivers: arc,"),
     ],
 )
 async def test_a_mistake_in_an_element_leaves_it_as_it_was(

@@ -14,5 +14,7 @@ KINDS = ["arc", "htcondor", "local", "slurm"]
 def test_a_kind_that_nobody_has_is_told_with_the_nearest(kind: str, hint: str) -> None:
     why = NoSuchDriver(kind, KINDS)
 
-    assert why.why == f"there is no driver {kind!r}; there are arc, htcondor, local, slurm{hint}"
+    assert (
+        why.why == f"there is no driver {kind!r}; known drivers: arc, htcondor, local, slurm{hint}"
+    )
     assert str(why) == f"kind: {why.why}"

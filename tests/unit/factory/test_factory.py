@@ -169,7 +169,7 @@ class Stage:
             clock=self.clock,
             randomness=self.randomness,
             log=self._log,
-            terms=FactoryConfig(self.communities, CENTRAL, "#!/bin/sh\n", bounds=self.bounds),
+            config=FactoryConfig(self.communities, CENTRAL, "#!/bin/sh\n", bounds=self.bounds),
         )
 
     async def states(self) -> dict[str, PilotState]:

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from pilotage.central.factory.element_watch import WatchedElement
-from pilotage.central.factory.pilot_requests import Origin, new_pilot
+from pilotage.central.factory.pilot_requests import PilotDefaults, new_pilot
 from pilotage.central.factory.planning.communities import CommunityShape
-from pilotage.central.factory.planning.pilot_demand import START_S, Outlook, offer
+from pilotage.central.factory.planning.pilot_demand import START_S, PilotDemand, offer
 from pilotage.central.factory.planning.plans import Demand, PlanBounds
 from pilotage.central.factory.site_files.sites import NodesEntry, PilotEntry, Shape
 from pilotage.central.pilots.presence import Presence
@@ -30,7 +30,7 @@ from pilotage.proto.pilot_states import PilotState
 from ...nodes import recorded
 from .test_factory import Counting, HandClock, Stage, Waiting, a_class, an_element
 
-ORIGIN = Origin("ctao", "https://central:8470", "#!/bin/sh\n")
+ORIGIN = PilotDefaults("ctao", "https://central:8470", "#!/bin/sh\n")
 LIMITS: dict[str, Any] = {
     "required_tags": ("gold",),
     "types": ("User",),
@@ -159,7 +159,7 @@ def brought(element: WatchedElement, *needs: Need) -> list[bool]:
     found: list[bool] = []
     for need in needs:
         work.jobs = {need: 1}
-        fresh = Outlook(work, ("ctao",))
+        fresh = PilotDemand(work, ("ctao",))
         fresh.look([element])
         found.append(any(one.places for one in fresh.demands()))
     return found
@@ -205,7 +205,7 @@ def test_a_pilot_is_promised_up_to_its_margin_which_is_a_tenth_of_its_time_at_mo
 
 def test_a_job_of_several_needs_waits_for_the_least_of_each() -> None:
     element, _ = an_element(shapes=(Shape(cores=8, memory_mb=16_000),))
-    outlook = Outlook(Several(), ("ctao",))
+    outlook = PilotDemand(Several(), ("ctao",))
     outlook.look([element])
 
     assert outlook.demands() == [Demand(1, 3, cores=2, memory_mb=1_000)]
@@ -228,7 +228,7 @@ def test_a_demand_tells_all_amounts_that_a_job_takes_of_a_pilot(need: Need, dema
     element, _ = an_element(shapes=(shape,))
     waiting = Waiting()
     waiting.jobs[need] = 3
-    outlook = Outlook(waiting, ("ctao",))
+    outlook = PilotDemand(waiting, ("ctao",))
     outlook.look([element])
 
     assert outlook.demands() == [demand]

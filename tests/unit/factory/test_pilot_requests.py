@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from pilotage.central.factory.elements.kubernetes_objects import job_name
-from pilotage.central.factory.pilot_requests import Origin, new_pilot
+from pilotage.central.factory.pilot_requests import PilotDefaults, new_pilot
 from pilotage.central.factory.site_files.sites import BadSite, PilotEntry, Shape, read_site
 from pilotage.pilot.settings import Settings
 
 from .test_factory import Counting, HandClock, an_element
 
-ORIGIN = Origin("ctao", "https://central:8470", "#!/bin/sh\n", hide=("/central",))
+ORIGIN = PilotDefaults("ctao", "https://central:8470", "#!/bin/sh\n", hide=("/central",))
 OF_THE_CENTRAL = {"central", "secret_file", "state_dir", "remove_state", "ca", "plain_http"}
 OF_SHAPES = {"cores", "memory_mb", "scratch_mb", "wall_s", "gpus"}
 # Pilots find it, and take it by hand where no GPUs are found; NodesEntry says it for the plan.

@@ -20,9 +20,9 @@ from pilotage.central.factory.element import (
 )
 from pilotage.central.factory.element_book import ElementBook
 from pilotage.central.factory.errors import CredentialExpired, Denied, ElementOperation
-from pilotage.central.factory.pilot_requests import Origin
+from pilotage.central.factory.pilot_requests import PilotDefaults
 from pilotage.central.factory.reconciliation import ReconcileResult
-from pilotage.central.factory.site_checks import Checks
+from pilotage.central.factory.site_checks import SiteChecks
 from pilotage.central.factory.site_files.sites import ElementEntry
 from pilotage.central.factory.start_script import END
 from pilotage.central.identity.secret_hashes import hashed
@@ -90,10 +90,12 @@ class Stage:
     def __post_init__(self) -> None:
         (self.folder / "PIC.yaml").write_text(self.text)
         self.book = ElementBook(self.folder, self._tools, self.log, make=self._make)
-        self.checks = Checks(
+        self.checks = SiteChecks(
             book=self.book,
             store=self.store,
-            origin=Origin("ctao", "https://central:8470", "#!/bin/sh\n", made_by="site check"),
+            origin=PilotDefaults(
+                "ctao", "https://central:8470", "#!/bin/sh\n", made_by="site check"
+            ),
             has_asked=self.asked.__contains__,
             held=lambda site, element: "",
             clock=self.clock,

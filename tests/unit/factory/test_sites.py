@@ -38,7 +38,7 @@ WRONG = {
     "an unknown key": (GOOD.replace("pilots_max", "pilot_max"), "PIC.yaml:6: .*pilot_max"),
     "a wrong number": (GOOD.replace("40", "-4"), "PIC.yaml:6: elements.slurm.pilots_max: "),
     "not YAML": (GOOD + "  - [", "PIC.yaml:"),
-    "a key that comes twice": (GOOD + "pledge: 4\n", "comes twice"),
+    "a key that occurs twice": (GOOD + "pledge: 4\n", "occurs twice"),
     "more than there is memory": ("a: &a [x]\nb: [*a, *a]\n" + GOOD, "PIC.yaml:1: the anchor &a"),
     "what is in itself": ("elements: &e\n  a: *e\n", "PIC.yaml:1: the anchor &e"),
     "a wrong amount": (

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from pilotage.central.sites.hosts import PASSED_MAX, match_canary
+from pilotage.central.sites.suspended_hosts import PASSED_MAX, match_canary
 from pilotage.matcher import Matcher
 from pilotage.matcher.types import Grant, LiveOffer, Match
 

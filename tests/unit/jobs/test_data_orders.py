@@ -14,8 +14,8 @@ from pilotage.central.catalogue import (
 )
 from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica
 from pilotage.central.catalogue.remnants import RemnantRow
+from pilotage.central.catalogue.storage_sweeps import SWEEP_TYPE
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.catalogue.sweeping import SWEEP_TYPE
 from pilotage.central.dispatch.turns import assignments
 from pilotage.central.dispatch.turns.assignments import Assignments, LeasedJob
 from pilotage.central.dispatch.turns.data_orders import DataOrders

@@ -12,7 +12,7 @@ from pilotage.central.identity.callers import AttemptCaller
 from pilotage.central.identity.record_types import Holder
 from pilotage.central.identity.scope import Owners
 from pilotage.central.jobs import record_submissions as submission_records
-from pilotage.central.jobs.blobs.sweep import EVERY_S, BlobSweep
+from pilotage.central.jobs.blobs.removal import EVERY_S, BlobSweep
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings
 from tests.contract.store.rows import a_class, a_submission, some_jobs

@@ -10,8 +10,8 @@ from pilotage.central.identity.scope import CountKey
 from pilotage.central.jobs.leases import EPOCH_BITS, Lease, LeasePhase, PendingEnd
 from pilotage.central.offers import core_work_left_hs23_s
 from pilotage.central.pilots.presence import Pilots, Presence
-from pilotage.central.sites.places import Places
 from pilotage.central.sites.record import MarkKind, PlaceMark
+from pilotage.central.sites.site_marks import SiteMarks
 from pilotage.matcher.types import Grant, NodeFacts
 from pilotage.proto.limits import check
 from pilotage.proto.messages import Node, Offer
@@ -75,7 +75,7 @@ def test_versions_are_numbers_and_vendors_are_written_small() -> None:
 def test_pilots_that_are_alike_share_what_they_say_until_one_is_another() -> None:
     first, second = presence(os="el9", glibc="2.34"), presence(os="el9", glibc="2.34")
     other, banned = presence(os="el9", glibc="2.28"), presence(os="el9", glibc="2.34")
-    places = Places()
+    places = SiteMarks()
     places.put(PlaceMark(place=banned.site, mark=MarkKind.BANNED, who="ada", reason="", at=1.0))
     assert banned.restrict(places)
     lives = [one.live_offer(_said("cvmfs")) for one in (first, second, other, banned)]
@@ -89,7 +89,7 @@ def test_pilots_that_are_alike_share_what_they_say_until_one_is_another() -> Non
 
 def test_a_pilot_without_namespaces_takes_no_job_where_its_site_requires_them() -> None:
     bare, apart = presence(), presence(namespaces=True)
-    places = Places()
+    places = SiteMarks()
     places.isolating = frozenset({bare.site})
 
     assert [one.restrict(places) for one in (bare, apart)] == [True, False]

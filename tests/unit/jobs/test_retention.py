@@ -4,7 +4,7 @@ import pytest
 
 from pilotage.central.accounts.record_series import DAY_S
 from pilotage.central.dispatch.retention import shortest_s, to_prune
-from pilotage.central.jobs.blobs.sweep import HashFilter
+from pilotage.central.jobs.blobs.removal import HashFilter
 from pilotage.central.jobs.record_types import EndedJob
 from pilotage.central.settings import KeptDays, RetentionSettings
 from pilotage.proto.job_states import JobState

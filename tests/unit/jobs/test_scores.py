@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from pilotage.central.sites.scores import (
+from pilotage.central.sites.host_scores import (
+    HostScores,
     PlaceChange,
     PlaceStatus,
-    Scores,
     SiteHost,
     SuspensionPolicy,
 )
@@ -16,15 +16,15 @@ TERMS = SuspensionPolicy()
 BAD: SiteHost = ("PIC", "wn7")
 
 
-def a_site(hosts: int = 10, terms: SuspensionPolicy = TERMS) -> Scores:
-    scores = Scores(terms)
+def a_site(hosts: int = 10, terms: SuspensionPolicy = TERMS) -> HostScores:
+    scores = HostScores(terms)
     for number in range(hosts):
         scores.saw(("PIC", f"wn{number}"), "PIC", 0.0)
     return scores
 
 
 def fail(
-    scores: Scores,
+    scores: HostScores,
     *,
     jobs: int = 5,
     owners: int = 2,
@@ -38,7 +38,7 @@ def fail(
     ]
 
 
-def suspended(scores: Scores) -> set[SiteHost]:
+def suspended(scores: HostScores) -> set[SiteHost]:
     return {one.place for one in scores.shown() if one.standing is not PlaceStatus.REPORTED}
 
 

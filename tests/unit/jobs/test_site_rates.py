@@ -1,7 +1,7 @@
 """A site that fails far more often than all others together is told of, once."""
 
 from pilotage.central.sites.failure_rates import HALF_LIFE_S, SiteRates
-from pilotage.central.sites.hosts import Hosts
+from pilotage.central.sites.suspended_hosts import SuspendedHosts
 
 
 def fed(rates: SiteRates, site: str, good: int, bad: int, now: float = 0.0) -> str:
@@ -42,7 +42,7 @@ def test_what_is_old_counts_less() -> None:
 def test_a_suspended_host_gets_one_job_after_its_pause_and_the_last_one_is_never_suspended() -> (
     None
 ):
-    hosts = Hosts()
+    hosts = SuspendedHosts()
     for host in ("n1", "n2"):
         assert hosts.room("PIC", "ce", host, 0.0) is None
 
@@ -55,7 +55,7 @@ def test_a_suspended_host_gets_one_job_after_its_pause_and_the_last_one_is_never
 
 
 def test_a_job_is_kept_off_a_host_for_as_long_as_is_said_and_never_off_all() -> None:
-    hosts = Hosts()
+    hosts = SuspendedHosts()
     for host in ("n1", "n2"):
         hosts.room("PIC", "ce", host, 0.0)
     hosts.keep_off("PIC", "n1", 7, for_s=3_600.0, now=0.0)
@@ -71,7 +71,7 @@ def test_a_job_is_kept_off_a_host_for_as_long_as_is_said_and_never_off_all() -> 
 
 def test_a_job_waits_for_no_host_whose_pilots_have_ended_or_that_is_suspended() -> None:
     ended: set[tuple[str, str]] = set()
-    hosts = Hosts(lambda site, host: (site, host) not in ended)
+    hosts = SuspendedHosts(lambda site, host: (site, host) not in ended)
     for host in ("n1", "n2", "n3", "n4"):
         hosts.room("PIC", "ce", host, 0.0)
     hosts.suspend("PIC", "n3", for_s=100.0, why="it fails", now=1.0)

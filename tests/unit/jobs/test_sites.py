@@ -10,9 +10,9 @@ from pilotage.central.factory.pilot_time import LONGEST_S, PilotTime
 from pilotage.central.factory.reconciliation import ReconcileResult
 from pilotage.central.factory.site_files.sites import ElementEntry, SiteEntry
 from pilotage.central.ports import SiteFile
-from pilotage.central.sites.places import Places
 from pilotage.central.sites.record import MarkKind, PlaceMark
 from pilotage.central.sites.service import shares_of, site_view
+from pilotage.central.sites.site_marks import SiteMarks
 from pilotage.proto.api.jobs import ElementView
 from tests.fake_element import FakeElement
 
@@ -58,7 +58,7 @@ PLACES: list[tuple[list[PlaceMark], frozenset[str], str, bool, bool]] = [
 def test_what_holds_at_an_element_is_its_own_and_its_sites(
     marks: list[PlaceMark], settings: frozenset[str], element: str, banned: bool, draining: bool
 ) -> None:
-    places = Places(settings)
+    places = SiteMarks(settings)
     for mark in marks:
         places.put(mark)
 
@@ -68,7 +68,7 @@ def test_what_holds_at_an_element_is_its_own_and_its_sites(
 
 
 def test_a_view_tells_marks_of_the_site_and_of_elements_apart() -> None:
-    places = Places(frozenset({"PIC/old"}))
+    places = SiteMarks(frozenset({"PIC/old"}))
     places.put(a_mark("PIC", MarkKind.DRAINING))
     places.put(a_mark("PIC/slurm"))
     view = site_view("PIC", FIGURES, SiteFile(pledge=2.0), (0.5, 0.4), places)

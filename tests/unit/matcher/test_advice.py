@@ -19,7 +19,7 @@ from tests.matcher.rule import first_fitting
 
 from .makes import COMPATIBLE, NEEDS, OFFERS, offer, spec
 from .test_machine import RULES, THERE
-from .test_offer_turns import ASKS, CLASSES, class_of, told
+from .test_next_match import ASKS, CLASSES, class_of, told
 
 
 def changed(there: LiveOffer, changes: dict[str, Any]) -> LiveOffer:

@@ -133,7 +133,7 @@ def test_a_pilot_is_told_that_named_amounts_keep_jobs_from_it() -> None:
     said = matcher.explain_offer(offer(), 0.0)
 
     assert [(it.clause, it.excludes) for it in said.obstacles] == [("amounts", 2)]
-    assert said.notes == ["but for amounts, 2 jobs would fit"]
+    assert said.notes == ["without the clause amounts, 2 jobs would fit"]
 
 
 def test_amounts_of_an_offer_stand_in_one_order() -> None:

@@ -5,7 +5,7 @@ from array import array
 from hypothesis import given, strategies as st
 
 from pilotage.matcher.queue import class_queues
-from pilotage.matcher.queue.class_queues import IdQueue
+from pilotage.matcher.queue.class_queues import ClassQueue
 
 JOBS = st.integers(0, 60)
 STEPS = st.lists(
@@ -23,7 +23,7 @@ STEPS = st.lists(
 def test_a_queue_is_a_sorted_list_whatever_comes_and_goes(
     steps: list[tuple[str, int | set[int]]], block: int
 ) -> None:
-    plain, queue, before = list[int](), IdQueue(), class_queues.BLOCK
+    plain, queue, before = list[int](), ClassQueue(), class_queues.BLOCK
     class_queues.BLOCK = block  # type: ignore[misc]
     try:
         for word, what in steps:
@@ -38,7 +38,7 @@ def test_a_queue_is_a_sorted_list_whatever_comes_and_goes(
         class_queues.BLOCK = before  # type: ignore[misc]
 
 
-def apply(queue: IdQueue, plain: list[int], word: str, what: int | set[int]) -> None:
+def apply(queue: ClassQueue, plain: list[int], word: str, what: int | set[int]) -> None:
     if isinstance(what, set):
         new = sorted(what - set(plain))
         if new:

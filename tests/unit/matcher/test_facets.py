@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from pilotage.matcher.clauses.clause_table import table
 from pilotage.matcher.clauses.facets import NEW_MAX
 from pilotage.matcher.clauses.word_bits import FEW_MAX
-from pilotage.matcher.index.representative_offers import StandIns
+from pilotage.matcher.index.representative_offers import RepresentativeOffers
 from pilotage.matcher.platforms import ANY
 from pilotage.matcher.types import LiveOffer, NodeFacts
 from pilotage.proto.documents.job import Need
@@ -65,7 +65,7 @@ def test_offers_that_no_demand_tells_apart_have_one_stand_in() -> None:
     clause = CLAUSES["glibc"]
     facet = clause.facet()
     facet.add(clause.wants(Need(), spec()))
-    stand_ins = StandIns()
+    stand_ins = RepresentativeOffers()
     old, new = with_rare(glibc=(2, 17)), with_rare(glibc=(2, 34))
 
     assert stand_ins.of((old.node,)) is stand_ins.of((new.node,))

@@ -335,7 +335,7 @@ TAKES: list[tuple[dict[str, Any], str]] = [
         {"groups": frozenset(["dpps", "ops"])},
         "it takes only jobs of group dpps or ops: 2 jobs would fit otherwise",
     ),
-    ({"wall_left_s": 10.0}, "but for wall, 2 jobs would fit"),
+    ({"wall_left_s": 10.0}, "without the clause wall, 2 jobs would fit"),
 ]
 
 

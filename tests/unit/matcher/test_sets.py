@@ -2,8 +2,8 @@
 
 from hypothesis import given, settings, strategies as st
 
-from pilotage.matcher.index.thresholds import STEPS_MAX, Steps
-from pilotage.matcher.queue.owner_ranking import PART_MAX, Ranked
+from pilotage.matcher.index.thresholds import STEPS_MAX, Thresholds
+from pilotage.matcher.queue.owner_ranking import PART_MAX, OwnerRanking
 
 NUMBERS = st.integers(0, 300).map(float)
 
@@ -13,7 +13,7 @@ NUMBERS = st.integers(0, 300).map(float)
 def test_an_amount_does_for_the_rows_that_demand_no_more(
     demands: list[float], amount: float, every: int
 ) -> None:
-    steps = Steps()
+    steps = Thresholds()
     for at, demand in enumerate(demands):
         steps.add(demand)
         if at % every == 0:
@@ -30,7 +30,7 @@ def test_an_amount_does_for_the_rows_that_demand_no_more(
 
 
 def test_steps_lie_where_the_demands_are_even_if_the_first_ones_lay_elsewhere() -> None:
-    steps = Steps()
+    steps = Thresholds()
     for demand in range(STEPS_MAX):
         steps.add(demand)
     steps.take_up()
@@ -49,7 +49,7 @@ def test_steps_lie_where_the_demands_are_even_if_the_first_ones_lay_elsewhere() 
 
 
 def test_ranks_stay_in_order_as_they_come_and_go() -> None:
-    ranked, plain = Ranked(), list[tuple[int, int]]()
+    ranked, plain = OwnerRanking(), list[tuple[int, int]]()
     for step in range(6 * PART_MAX):
         entry = (step * 7919 % 10_007, step)
         ranked.add(*entry)
@@ -68,7 +68,7 @@ def test_ranks_stay_in_order_as_they_come_and_go() -> None:
 
 
 def test_ranks_that_come_in_order_are_as_those_that_come_in_any() -> None:
-    ranked, plain = Ranked(), Ranked()
+    ranked, plain = OwnerRanking(), OwnerRanking()
     for rank in range(3 * PART_MAX):
         ranked.append(rank, -rank)
         plain.add(rank, -rank)

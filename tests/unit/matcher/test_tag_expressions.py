@@ -41,7 +41,7 @@ PROBLEMS = """
      &a                1         not_'&'
      (a                1         not_closed
      a&(b|c            3         not_closed
-     a)                2         none_opened
+     a)                2         never_opened
      ()                2         not_')'
      ~                 2         the_text_ends
      a(b)              2         before_'('

@@ -11,7 +11,7 @@ from pilotage.matcher.clauses.clause_table import table
 from pilotage.matcher.clauses.facets import NEW_MAX
 from pilotage.matcher.clauses.key_sizes import HEAVY, weight
 from pilotage.matcher.index import representative_offers as stand_ins, rows
-from pilotage.matcher.index.representative_offers import StandIns
+from pilotage.matcher.index.representative_offers import RepresentativeOffers
 from pilotage.matcher.parked_offers import offer_kinds as kinds
 from pilotage.matcher.platforms import ANY
 from pilotage.proto.documents.job import Need
@@ -70,7 +70,7 @@ def test_one_pilot_that_asks_with_other_words_each_time_fills_no_memory(
 
 def test_a_key_of_many_words_is_kept_by_nobody() -> None:
     heavy = words(1, 256, 128)
-    stands = StandIns()
+    stands = RepresentativeOffers()
     facet = CLAUSES["tags"].facet()
     facet.add(CLAUSES["tags"].wants(Need(tags="a & ~b"), spec()))
     stands.of((heavy, frozenset("a")))

@@ -157,7 +157,7 @@ def test_a_folder_with_files_of_others_is_no_data_directory(tmp_path: Path) -> N
     found = examine(ServeOptions(data=tmp_path))
 
     assert "not a data directory: it is empty" in empty[-1].said
-    assert "not a data directory: it has other files" in found[-1].said
+    assert "not a data directory: it contains only other files" in found[-1].said
     assert at_fault(empty) and at_fault(found)
     assert "chmod" not in " ".join(one.do for one in found)
     (tmp_path / "lock").touch()
@@ -169,7 +169,7 @@ def test_a_folder_with_files_of_others_is_no_data_directory(tmp_path: Path) -> N
     [
         (True, False, "its store is in a database", "or by the settings in --config"),
         (False, True, "store.sqlite was copied to a database", "name it by --set store.url=…"),
-        (False, False, "store.sqlite is gone", "is its store in a database? Then name it"),
+        (False, False, "store.sqlite is missing", "is its store in a database? Then name it"),
     ],
 )
 def test_a_store_that_is_in_a_database_is_none_that_is_gone(

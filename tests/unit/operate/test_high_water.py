@@ -39,10 +39,13 @@ async def test_what_has_gone_on_is_gone_on_with(data: Path, given: dict[str, int
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"attempt": 1_000, "job": 6}, "its next job would be 6, and 7 was reached. If it is"),
-        ({"attempt": 1_000}, "its next job would be 1, and 7 was reached"),
-        ({"attempt": 1, "job": 1}, "its next attempt would be 1, and 1000 was reached"),
-        ({}, "and 1000 was reached. It is empty: restore the backup first"),
+        (
+            {"attempt": 1_000, "job": 6},
+            "its next job would be 6, but 7 was reached before. If it is",
+        ),
+        ({"attempt": 1_000}, "its next job would be 1, but 7 was reached before"),
+        ({"attempt": 1, "job": 1}, "its next attempt would be 1, but 1000 was reached before"),
+        ({}, "but 1000 was reached before. It is empty: restore the backup first"),
     ],
 )
 async def test_what_stands_lower_is_refused_with_what_would_be_right(
@@ -97,7 +100,7 @@ async def test_nothing_lowers_the_mark(data: Path) -> None:
     other.keep({**GIVEN, "job": 20})
     mark.keep({**GIVEN, "job": 9})
 
-    with pytest.raises(SetBack, match="its next job would be 19, and 20 was reached"):
+    with pytest.raises(SetBack, match="its next job would be 19, but 20 was reached before"):
         await check(after(data), {**GIVEN, "job": 19})
 
 

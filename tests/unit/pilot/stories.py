@@ -240,7 +240,7 @@ def _plain(command: c.Command) -> str:
         return f"exit {command.code}"
     if isinstance(command, c.KillAll):
         return "kill all"
-    if isinstance(command, c.GoHome):
+    if isinstance(command, c.UseFirstAddress):
         return "go home"
     if isinstance(command, c.LeaderIs):
         return f"leader is {command.url}"

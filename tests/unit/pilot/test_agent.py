@@ -470,7 +470,7 @@ def test_a_pilot_that_nobody_knows_yet_ends_at_once_when_told_to(when: str) -> N
     assert (code, ended_s) == (0, after_s)
     assert pilot.log[-1] == (
         "pilot_ended",
-        {"code": 0, "why": "told to end before the registration"},
+        {"code": 0, "why": "ordered to end before the registration"},
     )
 
 

@@ -597,8 +597,8 @@ def test_a_sweep_ends_in_its_time_and_tells_what_it_has_done(rig: Rig) -> None:
     assert rig.swept("a", "b", "c", "d") == (
         Removed(0),
         Removed(1),
-        Removed(2, "not tried: there was no time left for it", tried=False),
-        Removed(3, "not tried: there was no time left for it", tried=False),
+        Removed(2, "not tried: no time was left for it", tried=False),
+        Removed(3, "not tried: no time was left for it", tried=False),
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pilotage.pilot.guard.limits import PayloadLimits
 from pilotage.pilot.guard.processes import TICKS_S, Process, descendants
-from pilotage.pilot.guard.sampling import PAGE_MB, UNWEIGHED_S, WEIGHED_MAX, Account
+from pilotage.pilot.guard.sampling import PAGE_MB, UNWEIGHED_S, WEIGHED_MAX, PayloadUsage
 
 
 def process(
@@ -25,8 +25,8 @@ def process(
     return Process(pid, words)
 
 
-def account(**given: float) -> Account:
-    return Account(PayloadLimits(dict(given)), 0.0)
+def account(**given: float) -> PayloadUsage:
+    return PayloadUsage(PayloadLimits(dict(given)), 0.0)
 
 
 def test_cpu_is_summed_over_the_living_and_what_they_have_waited_for() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pilotage.pilot.files import footprint, usage_sampler as scales
 from pilotage.pilot.files.footprint import Footprint
-from pilotage.pilot.files.usage_sampler import Scales, shared_once_mb
+from pilotage.pilot.files.usage_sampler import UsageSampler, shared_once_mb
 from pilotage.pilot.guard.limits import PayloadLimits
 
 PATIENCE_S = 10.0
@@ -51,7 +51,7 @@ async def test_the_guard_is_told_what_a_folder_holds_and_an_end_what_it_held_las
     tmp_path: Path,
 ) -> None:
     told = Told()
-    on = Scales(told, asyncio.get_running_loop(), time.sleep)
+    on = UsageSampler(told, asyncio.get_running_loop(), time.sleep)
     folder = _folder(tmp_path, "one", 2)
     on.put_on(7, folder, PayloadLimits({"scratch_mb": 10}))
     order = await told.until(lambda one: one["do"] == "measured")
@@ -79,7 +79,7 @@ async def test_a_folder_that_does_not_answer_is_said_so_and_the_others_are_measu
         return real(folder, pause=time.sleep)
 
     monkeypatch.setattr(footprint, "measure", measure)
-    on = Scales(told, asyncio.get_running_loop(), time.sleep)
+    on = UsageSampler(told, asyncio.get_running_loop(), time.sleep)
     on.put_on(1, _folder(tmp_path, "hangs", 1), PayloadLimits({}))
     on.put_on(2, _folder(tmp_path, "answers", 1), PayloadLimits({}))
     stuck = await told.until(lambda one: one["attempt_id"] == 1)
@@ -97,7 +97,7 @@ async def test_a_folder_that_does_not_answer_is_said_so_and_the_others_are_measu
 
 async def test_a_payload_that_nobody_looked_at_needs_no_thread(tmp_path: Path) -> None:
     before, told = threading.active_count(), Told()
-    on = Scales(told, asyncio.get_running_loop(), time.sleep)
+    on = UsageSampler(told, asyncio.get_running_loop(), time.sleep)
     on.put_on(1, tmp_path, PayloadLimits({}))
     left = await on.take_off(1, None)
     on.close()

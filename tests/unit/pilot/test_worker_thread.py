@@ -12,7 +12,7 @@ import pytest
 
 from pilotage.pilot.files import archives, workspace
 from pilotage.pilot.files.worker_thread import BackgroundWork, GoOn, WorkAbandoned
-from pilotage.pilot.files.workspace import Folders
+from pilotage.pilot.files.workspace import Workspaces
 from pilotage.pilot.ports import TooLarge
 
 
@@ -80,7 +80,7 @@ async def test_work_that_hangs_keeps_no_neighbour_waiting(
 
     monkeypatch.setattr(archives, "extract", hangs)
     monkeypatch.setattr(workspace, "END_PATIENCE_S", 0.01)
-    folders = Folders(tmp_path)
+    folders = Workspaces(tmp_path)
     bad, good = bomb(tmp_path / "bad", 9), bomb(tmp_path / "good", 9)
     held = [folders.make(number) for number in range(50)]
     neighbour = folders.make(50)
@@ -101,7 +101,7 @@ async def test_work_that_hangs_keeps_no_neighbour_waiting(
 async def test_an_input_takes_no_more_than_the_job_was_given_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
-    folders, archive = Folders(tmp_path), bomb(tmp_path / "a.tgz", 4_000_000)
+    folders, archive = Workspaces(tmp_path), bomb(tmp_path / "a.tgz", 4_000_000)
     folder = folders.make(1)
     laid = await folders.unpack(archive, folder / "work", "", True, bytes_max=5_000_000)
 
@@ -116,7 +116,7 @@ async def test_an_input_takes_no_more_than_the_job_was_given_and_leaves_nothing(
 async def test_an_input_does_not_fill_the_disk_and_says_whose_fault_that_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders, archive = Folders(tmp_path), bomb(tmp_path / "a.tgz", 4_000_000)
+    folders, archive = Workspaces(tmp_path), bomb(tmp_path / "a.tgz", 4_000_000)
     folder = folders.make(1)
     monkeypatch.setattr(workspace, "_room", rooms(3_000_000))
 
@@ -132,7 +132,7 @@ async def test_an_input_does_not_fill_the_disk_and_says_whose_fault_that_is(
 async def test_what_others_write_meanwhile_counts_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders, archive = Folders(tmp_path), bomb(tmp_path / "a.tgz", 4_000_000)
+    folders, archive = Workspaces(tmp_path), bomb(tmp_path / "a.tgz", 4_000_000)
     folder = folders.make(1)
     monkeypatch.setattr(workspace, "_room", rooms(9_000_000, 5_000_000, 2_000_000, -1))
 
@@ -144,7 +144,7 @@ async def test_what_others_write_meanwhile_counts_too(
 def test_a_file_that_the_disk_has_no_room_for_is_not_even_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = Folders(tmp_path)
+    folders = Workspaces(tmp_path)
     folder = folders.make(1)
     monkeypatch.setattr(workspace, "_room", rooms(*[3_000_000] * 3))
 
@@ -159,7 +159,7 @@ def test_a_file_that_the_disk_has_no_room_for_is_not_even_fetched(
 
 
 async def test_a_checkpoint_unpacks_to_no_more_than_one_may_have(tmp_path: Path) -> None:
-    folders = Folders(tmp_path, checkpoint_bytes_max=1_000_000)
+    folders = Workspaces(tmp_path, checkpoint_bytes_max=1_000_000)
     archive, folder = bomb(tmp_path / "a.tgz", 2_000_000, "state/zeros"), folders.make(1)
 
     with pytest.raises(TooLarge, match="more than 1 MB"):

@@ -9,7 +9,7 @@ import pytest
 
 from pilotage.pilot.files.globs import compile_glob
 from pilotage.pilot.files.removal import remove
-from pilotage.pilot.files.workspace import OUTPUT_FILES_MAX, Folders, collect, walk
+from pilotage.pilot.files.workspace import OUTPUT_FILES_MAX, Workspaces, collect, walk
 from pilotage.pilot.ports import TooLarge, UnsafePath
 from pilotage.proto.documents.job import OutputPattern
 
@@ -93,8 +93,8 @@ def test_outputs_beyond_the_limit_are_refused(tmp_path: Path) -> None:
 
 
 async def test_a_folder_is_made_empty_filled_and_read(tmp_path: Path) -> None:
-    (Folders(tmp_path).make(6) / "work" / "left").write_text("of an earlier life")
-    folders = Folders(tmp_path)
+    (Workspaces(tmp_path).make(6) / "work" / "left").write_text("of an earlier life")
+    folders = Workspaces(tmp_path)
     folder = folders.make(7)
     (tmp_path / "source").write_text("content")
     await folders.unpack(tmp_path / "source", folder / "work", "in/put", False)
@@ -108,7 +108,7 @@ async def test_a_folder_is_made_empty_filled_and_read(tmp_path: Path) -> None:
 
 
 async def test_a_folder_is_used_again_with_nothing_left_in_it(tmp_path: Path) -> None:
-    folders = Folders(tmp_path)
+    folders = Workspaces(tmp_path)
     folder = folders.make(7)
     for name in ("stdout", "work/out", "tmp/scratch"):
         (folder / name).write_text("mine")
@@ -125,7 +125,7 @@ async def test_a_folder_is_used_again_with_nothing_left_in_it(tmp_path: Path) ->
 
 
 def test_a_stream_that_became_a_link_or_a_pipe_reads_as_empty(tmp_path: Path) -> None:
-    folders = Folders(tmp_path)
+    folders = Workspaces(tmp_path)
     folder = folders.make(7)
     (folder / "stdout").symlink_to("/etc/passwd")
     os.mkfifo(folder / "stderr")
@@ -135,7 +135,7 @@ def test_a_stream_that_became_a_link_or_a_pipe_reads_as_empty(tmp_path: Path) ->
 
 
 def test_a_stream_that_became_a_folder_or_cannot_be_read_reads_as_empty(tmp_path: Path) -> None:
-    folders = Folders(tmp_path)
+    folders = Workspaces(tmp_path)
     folder = folders.make(7)
     (folder / "stdout").mkdir()
     before = os.listdir("/proc/self/fd")
@@ -147,7 +147,7 @@ def test_a_stream_that_became_a_folder_or_cannot_be_read_reads_as_empty(tmp_path
 
 
 async def test_a_folder_whose_part_was_replaced_is_not_used_again(tmp_path: Path) -> None:
-    folders = Folders(tmp_path)
+    folders = Workspaces(tmp_path)
     folder = folders.make(7)
     (folder / "work").rmdir()
     (folder / "work").symlink_to(tmp_path)
@@ -160,7 +160,7 @@ async def test_a_folder_whose_part_was_replaced_is_not_used_again(tmp_path: Path
 
 
 async def test_folders_without_rights_are_no_obstacle(tmp_path: Path) -> None:
-    folders = Folders(tmp_path)
+    folders = Workspaces(tmp_path)
     folder = folders.make(7)
     (folder / "work" / "deep").mkdir()
     (folder / "work" / "deep" / "file").write_text("content")
@@ -254,7 +254,7 @@ def test_files_come_in_the_order_of_their_names_before_those_of_inner_folders(
 
 
 async def test_a_folder_with_deep_ones_inside_is_emptied_and_used_again(tmp_path: Path) -> None:
-    folders = Folders(tmp_path)
+    folders = Workspaces(tmp_path)
     folder = folders.make(7)
     deep(folder / "work")
     deep(folder)
@@ -272,13 +272,13 @@ def test_what_an_earlier_life_was_removing_goes_at_the_start(tmp_path: Path) -> 
     left.mkdir(parents=True)
     deep(left)
 
-    Folders(tmp_path)
+    Workspaces(tmp_path)
 
     assert not list((tmp_path / "attempts").iterdir())
 
 
 async def test_the_folder_that_is_shown_ahead_is_the_next_that_is_made(tmp_path: Path) -> None:
-    folders = Folders(tmp_path)
+    folders = Workspaces(tmp_path)
     first = folders.make(1)
     ahead = folders.ahead()
     await folders.remove(1)  # now there are two spare ones

@@ -54,13 +54,13 @@ class Served:
         self.storages = Storages()
         disk = StorageEntry(type="file", url="file:///disk", default=True)
         self.storages.book = StorageBook(storages={"disk": disk})
-        owners, knowledge = Owners(self.store, "local"), ProductionCache(self.store, clock)
+        owners, cache = Owners(self.store, "local"), ProductionCache(self.store, clock)
         self.service = ProductionService(
             store=self.store,
             catalogue=self.store,
             owners=owners,
-            knowledge=knowledge,
-            views=Views(store=self.store, knowledge=knowledge, owners=owners, clock=clock),
+            cache=cache,
+            views=Views(store=self.store, cache=cache, owners=owners, clock=clock),
             steering=ProductionControl(
                 store=self.store, act=_nobody, touch=lambda one: None, clock=clock
             ),

@@ -53,7 +53,7 @@ class _Watched(Served):
         self.errors: list[str] = []  # … and how
         self.watching = ProductionWatch(
             store=self.store,
-            knowledge=ProductionCache(self.store, clock),
+            cache=ProductionCache(self.store, clock),
             cleaning=Cleaning(store=self.store, catalogue=self.store, act=self.kill),
             touch=lambda one: None,
             clock=clock,

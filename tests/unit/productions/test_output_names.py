@@ -189,7 +189,7 @@ async def test_a_name_that_no_job_can_give_again_is_refused_before_any_runs(
     if not is_refused:
         await served.added(flow)
         return
-    with pytest.raises(Refused, match=f"{removed} was removed, and a name stands for the") as why:
+    with pytest.raises(Refused, match=f"{removed} was removed, and names are never") as why:
         await served.added(flow)
     assert why.value.field == "workflow.steps.make.outputs.h5.name"
     assert (

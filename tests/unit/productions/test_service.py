@@ -223,7 +223,7 @@ async def test_the_same_again_adds_nothing_and_says_so(tmp_path: Path) -> None:
     ({"priority": 0}, "priority: production 1, 'chain', exists already, and its priority is 7, "
                       "not 0: change it with `prod priority`; or choose another name"),
     ({"rules": "rules: [x]"}, "rules: production 1, 'chain', exists already, and its failover "
-                              "rules are others and cannot change; or choose"),
+                              "rules differ and cannot change; or choose"),
     ({"title": "b"}, "title: production 1, 'chain', exists already, and its title is 'a', not "
                      "'b'; or choose another name"),
 ])  # fmt: skip

@@ -156,7 +156,7 @@ def test_what_is_wrong_with_a_query_is_said(document: Any, said: str) -> None:
         ({"zzz": 1}, "one of: moon, particle, run"),
         ({"run": "20"}, r"query\.run: found '20', expected a number"),
         ({"run": {"in": [1, "5"]}}, "expected a number"),
-        ({"run": {"like": "1*"}}, "run is no text"),
+        ({"run": {"like": "1*"}}, "run is not a text"),
         ({"moon": 1}, "true or false"),
     ],
 )
@@ -184,7 +184,7 @@ def test_words_of_a_command_line_are_a_query() -> None:
         ("partcle=gamma", "expected particle"),
         ("run=abc", "a number"),
         ("moon=1", "true or false"),
-        ("run~1*", "run is no text"),
+        ("run~1*", "run is not a text"),
         ("dataset>a:b", "dataset=SCOPE:NAME"),
         ("=5", "a key"),
         ("name~run1*", "a key of metadata: files are not searched by this"),

@@ -18,7 +18,7 @@ from pilotage.proto.decoding.strict_yaml import NotYaml, load_strictly
     ],
 )
 def test_a_tab_is_called_one(text: str, line: int) -> None:
-    with pytest.raises(NotYaml, match="a tab stands there: YAML is indented with spaces") as wrong:
+    with pytest.raises(NotYaml, match="found a tab: indent YAML with spaces") as wrong:
         load_strictly(text)
 
     assert wrong.value.line == line

@@ -17,7 +17,7 @@ from tests.memory_store import MemoryStore
 from tests.unit.productions.served import CALLER
 
 from .served import service
-from .test_excluded_files import IRON, added, made_by, registered
+from .test_feeding_transformations import IRON, added, made_by, registered
 
 RAW = {"name": "raw", "query": {"species": "iron"}}
 OUT = DataOutput(pattern="out.txt", name="part-{task}.txt")

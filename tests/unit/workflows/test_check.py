@@ -165,7 +165,7 @@ WRONG = {
     "twice the same key": (
         "tasks: 2",
         "tasks: 2\n        tasks: 3",
-        "flow.yaml:8: the key 'tasks' comes twice",
+        "flow.yaml:8: the key 'tasks' occurs twice",
     ),
     "no tasks": (
         "tasks: 2",
@@ -213,7 +213,7 @@ def test_a_circle_is_told_with_its_way(tmp_path: Path) -> None:
 
     (found,) = faults(tmp_path, text)
 
-    assert "feed each other in a circle: " in found
+    assert "feed each other in a cycle: " in found
     assert any(way in found for way in ("a → b → c → a", "b → c → a → b", "c → a → b → c"))
 
 

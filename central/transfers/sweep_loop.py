@@ -11,8 +11,8 @@ from typing import Final
 
 from ..catalogue import record_remnants as remnant_records
 from ..catalogue.remnants import STORING_MAX, SWEEP_MAX, SweepRow, sweep_key
+from ..catalogue.storage_sweeps import sweep_job, unswept
 from ..catalogue.storages import StorageEntry, Storages
-from ..catalogue.sweeping import sweep_job, unswept
 from ..errors import Refused
 from ..jobs import record as job_records
 from ..observe.events import Log

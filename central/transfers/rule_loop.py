@@ -37,7 +37,7 @@ QUEUE_S: Final = 7 * 86_400  # a job that waits longer fails, so that their numb
 UNKNOWN_ROOM: Final = 1  # transfers to a storage without a file: their job reports the error
 
 
-class Carrier:
+class CopyRuleLoop:
     """The loop over all rules."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which storages are swept, and the job that sweeps one. Pure."""
+"""Selects the storages to sweep, and makes the job that sweeps one. Pure."""
 
 from collections.abc import Collection, Mapping
 from typing import Final

@@ -13,7 +13,7 @@ from ..settings import LeaseSettings
 from ..store.engine import CHUNK_MAX, Store
 from ..store.errors import StoreBroken, StoreError, StoreFull
 from ..store.probe import StoreProbe
-from .excluded_places import HeldPlaces
+from .excluded_places import ExcludedPlaces
 from .follow_up import FollowUp
 from .idle_classes import IdleClasses
 from .memory import Memory
@@ -23,7 +23,7 @@ from .turns.requeues import Requeues, pass_s
 from .used_shares import UsedShares
 
 
-class DispatchWatch:
+class DeadlineLoop:
     """Checks leases, queue times, silent pilots, leftovers and idle classes every `watch_s`."""
 
     def __init__(
@@ -47,7 +47,7 @@ class DispatchWatch:
         self._leases, self._pilots = memory.leases, memory.pilots
         self._follow_up, self._clock, self._log = follow_up, clock, log
         self._idle, self._settings = idle, settings
-        self.held = HeldPlaces(store, memory.hosts, clock)
+        self.held = ExcludedPlaces(store, memory.hosts, clock)
         self._used, self._times, self._probe = used, times, probe
 
     async def run(self) -> None:

@@ -175,12 +175,12 @@ def test_of_what_is_put_away_it_is_said_what_stays_and_how_that_goes(
     print_production(detail_of(view(step(), state=P.ARCHIVED)))
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "its files stay in the catalogue, and its name is free",
-        "next: pilotage prod clean 3, if its files shall be removed too",
+        "next: pilotage prod clean 3, if its files should be removed too",
     ]
 
     print_production(detail_of(view(step(), state=P.CLEANED)))
     said = capsys.readouterr().out.splitlines()
-    assert said[-1] == "its files have left the catalogue, and its name is free"
+    assert said[-1] == "its files were removed from the catalogue, and its name is free"
     assert what_stays(view(step(), state=P.COMPLETED)) == ""
 
 

@@ -17,11 +17,18 @@ from pilotage.matcher.matcher import less
 from pilotage.matcher.types import LiveOffer, Match
 from pilotage.proto.messages import How
 
-from .scores import PlaceChange, PlaceHold, PlaceSummary, Scores, SiteHost, SuspensionPolicy
+from .host_scores import (
+    HostScores,
+    PlaceChange,
+    PlaceSummary,
+    PlaceSuspension,
+    SiteHost,
+    SuspensionPolicy,
+)
 
 QUICK_S: Final = 60.0  # an attempt that fails earlier may have failed because of its host
 ASIDE_S: Final = 120.0  # a job is kept from a host where it failed
-LATELY_S: Final = 900.0  # a host that has not asked for longer is no alternative
+LATELY_S: Final = 900.0  # a host that has not asked for longer is not an alternative
 ASIDE_MAX: Final = 64  # jobs aside for one host: the newest ones
 HOSTS_MAX: Final = 10_000  # hosts with jobs aside
 PASSED_MAX: Final = 32  # jobs that the choice of a canary passes over to find a new owner
@@ -61,13 +68,13 @@ class HostChange:
     why: str
 
 
-class Hosts:
+class SuspendedHosts:
     """The scores of hosts and elements, and the jobs that are kept from hosts."""
 
     def __init__(self, has_pilots: Callable[[str, str], bool] = lambda _site, _host: True) -> None:
         """`has_pilots(site, host)`: whether pilots that accept jobs run on the host."""
         self._has_pilots = has_pilots
-        self._hosts, self._elements = Scores(SuspensionPolicy()), Scores(WHOLE)
+        self._hosts, self._elements = HostScores(SuspensionPolicy()), HostScores(WHOLE)
         self._aside: OrderedDict[SiteHost, OrderedDict[int, float]] = OrderedDict()  # job → until
 
     def did_well(
@@ -115,13 +122,13 @@ class Hosts:
         return min(of_host, of_element)
 
     def went(self, site: str, element: str, host: str, jobs: Iterable[int], now: float) -> None:
-        """Note the jobs that a pilot of a host on trial has got."""
+        """Note the jobs that a pilot on a host on trial has received."""
         for job in jobs:
             self._hosts.went((site, host), job, now)
             self._elements.went((site, element), job, now)
 
     def is_held(self, site: str, element: str, host: str) -> bool:
-        """Whether the host or the element is suspended, or on trial with one job."""
+        """Return whether the host or the element is suspended, or on trial with one job."""
         return self._hosts.is_held((site, host)) or self._elements.is_held((site, element))
 
     def room_of_element(self, site: str, element: str, now: float) -> int | None:
@@ -169,11 +176,13 @@ class Hosts:
         """A number that grows with each change of the suspended hosts and elements."""
         return self._hosts.changes + self._elements.changes
 
-    def held(self) -> tuple[list[PlaceHold], list[PlaceHold]]:
+    def held(self) -> tuple[list[PlaceSuspension], list[PlaceSuspension]]:
         """Return the hosts, then the elements, that are suspended or on trial."""
         return self._hosts.held(), self._elements.held()
 
-    def hold(self, hosts: Iterable[PlaceHold], elements: Iterable[PlaceHold], now: float) -> None:
+    def hold(
+        self, hosts: Iterable[PlaceSuspension], elements: Iterable[PlaceSuspension], now: float
+    ) -> None:
         """Restore the suspensions from before a restart."""
         for one in hosts:
             self._hosts.hold(one, one.place[0], now)
@@ -273,7 +282,7 @@ class Hosts:
             self._aside.popitem(last=False)
 
 
-def _judge(scores: Scores, place: SiteHost, end: HostFailure, now: float) -> PlaceChange | None:
+def _judge(scores: HostScores, place: SiteHost, end: HostFailure, now: float) -> PlaceChange | None:
     if end.ran_s >= QUICK_S:
         return scores.did_well(place, end.owner, now)
     if end.how in SAYS_SOMETHING:

@@ -17,7 +17,7 @@ from ...ports import Blobs, Clock
 from ...store.engine import Store
 
 EVERY_S: Final = 86_400.0
-OPEN_S: Final = 2 * EVERY_S  # after an upgrade, hashes alone give access to contents for so long
+OPEN_S: Final = 2 * EVERY_S  # after an upgrade, hashes alone give access to contents for this time
 PAUSE_S: Final = 0.02  # between two slices, so that other tasks get their turn
 _HASH: Final = re.compile(rb"[0-9a-f]{64}")
 

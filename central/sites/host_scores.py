@@ -116,7 +116,7 @@ class PlaceSummary:
 
 
 @dataclass(frozen=True)
-class PlaceHold:
+class PlaceSuspension:
     """A suspended place, to be kept over a restart. Times are on the caller's clock."""
 
     place: SiteHost
@@ -128,7 +128,7 @@ class PlaceHold:
     tried: list[str]
 
 
-class Scores:
+class HostScores:
     """The scores of all hosts, or of all elements."""
 
     def __init__(self, terms: SuspensionPolicy) -> None:
@@ -237,7 +237,7 @@ class Scores:
         return 0 if is_out else 1
 
     def went(self, place: SiteHost, job: int, now: float) -> None:
-        """Note a job that a place has got. It is the canary if the place is on trial."""
+        """Note that a place got a job. The job is the canary if the place is on trial."""
         score = self._scores.get(place)
         if score is not None and score.standing is PlaceStatus.CANARY:
             score.canary, score.canary_at = job, now
@@ -253,7 +253,7 @@ class Scores:
         return score.tried if score is not None and score.is_held else set()
 
     def is_held(self, place: SiteHost) -> bool:
-        """Whether a place is suspended or on trial."""
+        """Return whether a place is suspended or on trial."""
         score = self._scores.get(place)
         return score is not None and score.is_held
 
@@ -305,10 +305,10 @@ class Scores:
 
     # -- state that survives a restart ----------------------------------------------------------
 
-    def held(self) -> list[PlaceHold]:
+    def held(self) -> list[PlaceSuspension]:
         """Return the places that are suspended or on trial, the longest first."""
         found = [
-            PlaceHold(
+            PlaceSuspension(
                 place=place,
                 since=one.since,
                 until=one.until,
@@ -322,7 +322,7 @@ class Scores:
         ]
         return sorted(found, key=lambda one: one.since)
 
-    def hold(self, held: PlaceHold, group: Hashable, now: float) -> None:
+    def hold(self, held: PlaceSuspension, group: Hashable, now: float) -> None:
         """Restore a suspension from before a restart. The place counts as seen now."""
         self.saw(held.place, group, now)
         score = self._scores[held.place]
@@ -354,7 +354,7 @@ class Scores:
         return len(score.bad) >= 2 * self._terms.jobs_min and self._is_alone(score, owners, oldest)
 
     def _is_alone(self, score: _Score, owners: set[str], oldest: float) -> bool:
-        """Whether no other owner is active, while jobs of these owners succeed elsewhere."""
+        """Return whether no other owner is active, while jobs of these owners succeed elsewhere."""
         active = {owner for owner, at in self._well.items() if at >= oldest}
         began = next(iter(score.bad.values()))[1]
         return active == owners and all(self._well[owner] >= began for owner in owners)
@@ -368,7 +368,7 @@ class Scores:
         return max(self._terms.jobs_min, ceil(log(self._terms.chance_max) / log(usual)))
 
     def _fails_elsewhere(self, owner: str, place: SiteHost, now: float) -> bool:
-        """Note that an owner's job failed at a place. Return whether they fail at too many."""
+        """Note an owner's failed job. Return whether the owner's jobs fail at too many places."""
         places = self._failed.setdefault(owner, OrderedDict())
         self._failed.move_to_end(owner)
         if len(self._failed) > OWNERS_MAX:

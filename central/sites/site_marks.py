@@ -7,7 +7,7 @@ from .record import MarkKind, PlaceMark
 SETTINGS = "settings"  # shown as the author of bans by the settings
 
 
-class Places:
+class SiteMarks:
     """The marks of sites and elements, in memory."""
 
     def __init__(self, banned: frozenset[str] = frozenset()) -> None:
@@ -49,11 +49,11 @@ class Places:
         return MarkKind.BANNED.value if self.is_banned(site, element) else ""
 
     def is_draining(self, site: str, element: str) -> bool:
-        """Whether the element gets no new pilots, and its pilots no new jobs."""
+        """Return whether the element gets no new pilots, and its pilots no new jobs."""
         return any(mark.mark is MarkKind.DRAINING for mark in self._at(site, element))
 
     def is_banned(self, site: str, element: str) -> bool:
-        """Whether the element accepts only jobs of the type Test."""
+        """Return whether the element accepts only jobs of the type Test."""
         return (
             site in self.settings
             or f"{site}/{element}" in self.settings
@@ -61,7 +61,7 @@ class Places:
         )
 
     def is_banned_by_mark(self, site: str, element: str) -> bool:
-        """Whether an operator has banned the element. The matcher knows bans by the settings."""
+        """Return whether an operator banned the element. The matcher knows bans by the settings."""
         return any(mark.mark is MarkKind.BANNED for mark in self._at(site, element))
 
     def _at(self, site: str, element: str) -> Iterable[PlaceMark]:

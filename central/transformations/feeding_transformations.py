@@ -27,7 +27,7 @@ class _Links(msgspec.Struct, frozen=True):
     fed_by: tuple[int, ...]
 
 
-class Makers:
+class FeedingTransformations:
     """Knows which transformations feed which."""
 
     def __init__(self, store: Store) -> None:

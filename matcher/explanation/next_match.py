@@ -1,4 +1,4 @@
-"""Whose turn it is on an offer: the question of a match, without handing out a job."""
+"""Finds the job whose turn it is on an offer, as a match does, without handing it out."""
 
 import enum
 
@@ -12,7 +12,7 @@ from .matcher_view import MatcherState
 
 
 class NextMatch(enum.Enum):
-    """What the next match of an offer means for a job that fits it."""
+    """The effect of an offer's next match on a job that fits it."""
 
     ITS = "its"  # the job is next, or would be if it waited
     OTHERS = "others"  # another job comes first
@@ -58,7 +58,7 @@ def _on_reserved(
 
 
 def may_start(spec: ClassSpec, offer: LiveOffer, known: MatcherState) -> bool:
-    """Whether one of the needs of a class fits an offer, and limits let it start there now."""
+    """Return whether one need of a class fits an offer, and limits let it start there now."""
     cls = known.backlog.classes.find(spec.class_id)
     if cls is not None and cls.is_shut:
         return False

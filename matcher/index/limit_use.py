@@ -1,9 +1,9 @@
-"""Which rows take more of one limited kind than is left, as bits."""
+"""Finds the rows that take more of one limited kind than is left, as bits."""
 
 from bisect import bisect_right
 
 
-class Takings:
+class RowsByUse:
     """All rows that take from one kind: usually one each, or any number of an amount."""
 
     __slots__ = ("_above", "_amounts", "_rows", "is_known")

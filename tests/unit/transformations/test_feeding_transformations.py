@@ -16,7 +16,10 @@ from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.storages import Storages
 from pilotage.central.jobs.record_types import NewSubmission
 from pilotage.central.store.engine import Store
-from pilotage.central.transformations import excluded_files, record as transformation_records
+from pilotage.central.transformations import (
+    feeding_transformations,
+    record as transformation_records,
+)
 from pilotage.central.transformations.input_files import FileReader
 from pilotage.central.transformations.inputs import InputIndex
 from pilotage.central.transformations.intake import InputIntake
@@ -263,7 +266,7 @@ async def test_each_transformation_is_read_once_however_many_files_come(
 
     takers = _Takers(store)
     await takers.take(first)
-    judge = excluded_files.Makers(store)
+    judge = feeding_transformations.FeedingTransformations(store)
     (asked,) = takers.index.of(first)
     rows = [
         (row, asked) for row in await store.read(catalogue_read.files_changed, "ctao", 0, limit=99)
