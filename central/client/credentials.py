@@ -246,5 +246,6 @@ def _no_central(folder: Path) -> str:
         )
     raise NoneRuns(
         f"no central is running for the data directory {folder}: start one with `pilotage serve`,"
-        " or name another with --url or PILOTAGE_URL"
+        " name another with --url or PILOTAGE_URL, or save the file that your operator gave you as"
+        " ~/.config/pilotage/credentials.json"
     )

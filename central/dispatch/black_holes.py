@@ -26,7 +26,7 @@ _EVENTS: Final = {
 
 
 class BlackHoleService:
-    """Reports ends of attempts to `SuspendedHosts`, and withdraws the offers of suspended places."""
+    """Reports ends of attempts to `SuspendedHosts`; withdraws the offers of suspended places."""
 
     def __init__(
         self,

@@ -125,7 +125,7 @@ def transformation_files_page() -> str:
 def job_description_page() -> str:
     text = f"""
         A job file (YAML or JSON), the Python API and `POST /v1/submissions` take these keys. An
-        unknown key is refused by name. [The tutorial](tutorial.md) has examples.
+        unknown key is refused by name. [Short forms](cli.md#what-to-submit) work in files only.
 
         {structs.KEY}
     """
@@ -219,7 +219,7 @@ def metrics_page() -> str:
 
 
 def command_line_page() -> str:
-    text = "`pilotage COMMAND --help` shows the same. Programs use [the Python API](python-api.md)."
+    text = "`pilotage COMMAND --help` shows the options. Programs use [the Python API](python-api.md)."
     return _page("Command line", "central/cli", text, *command_line.sections())
 
 

@@ -15,9 +15,12 @@ NOTHING = "no failed attempts since then (new ones are counted within ten second
 _COLUMNS = ("failure", "site", "attempts#", "jobs failed#", "most often", "times#", "jobs")
 
 app = App(name="failures", help="Show why attempts failed, by class and site.")
-app.command(f"{__package__}.reports:reports", name="reports")
-app.command(f"{__package__}.reports:report", name="report")
-app.command(f"{__package__}.rules:app", name="rules")
+for _name, _place, _help in (
+    ("reports", "reports:reports", "List reports of failover, newest first."),
+    ("report", "reports:report", "Show one report."),
+    ("rules", "rules:app", "Check and test files of failover rules."),
+):
+    app.command(f"{__package__}.{_place}", name=_name, help=_help)
 
 
 @app.default
