@@ -64,7 +64,7 @@ def test_neither_its_death_nor_that_of_its_database_loses_a_job(
         eventually(lambda: marked(central) > 2, what="the mark of its ids")
         central.kill9()
         server.sql("UPDATE central.counter SET next = 2 WHERE name = 'attempt'")
-        with pytest.raises(NotRunning, match="it was set back: its next attempt would be 2, and"):
+        with pytest.raises(NotRunning, match="it was set back: its next attempt would be 2, but"):
             central.restart()
         server.sql("UPDATE central.counter SET next = next + 10000000")
         server.sql("UPDATE central.store SET generation = repeat('f', 32)")

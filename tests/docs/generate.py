@@ -219,7 +219,9 @@ def metrics_page() -> str:
 
 
 def command_line_page() -> str:
-    text = "`pilotage COMMAND --help` shows the options. Programs use [the Python API](python-api.md)."
+    text = (
+        "`pilotage COMMAND --help` shows the options. Programs use [the Python API](python-api.md)."
+    )
     return _page("Command line", "central/cli", text, *command_line.sections())
 
 

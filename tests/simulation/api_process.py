@@ -63,7 +63,7 @@ class ApiHost(CentralHost):
         """The ASGI application of this world: one binds itself to an event loop."""
         return front_of(
             ApiServices,
-            elsewhere=_AtTheCall("elsewhere"),
+            leader_link=_AtTheCall("elsewhere"),
             recognise=_AtTheCall("owners").recognise,
         )
 
