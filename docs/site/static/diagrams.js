@@ -6,7 +6,9 @@
     return theme === "dark" || (theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
   };
   const draw = async () => {
-    mermaid.initialize({ startOnLoad: false, theme: dark() ? "dark" : "neutral", state: { useMaxWidth: false } });
+    const own = { useMaxWidth: false };  // wide drawings scroll: shrunk, nobody could read them
+    const theme = dark() ? "dark" : "neutral";
+    mermaid.initialize({ startOnLoad: false, theme, state: own, flowchart: own });
     for (const diagram of document.querySelectorAll("pre.mermaid")) {
       diagram.dataset.source ??= diagram.textContent;
       diagram.removeAttribute("data-processed");
