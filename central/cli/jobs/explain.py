@@ -1,6 +1,5 @@
 """`pilotage explain`."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +16,6 @@ from ..presentation import jobs_in_words, note, number, print_line, print_table
 from .error_places import Told, by_line_of, by_option, in_place
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
 
-_LACKS = re.compile(r"too little ([^,;]+ on \d+(?:, [^,;]+ on \d+)*)")
-_COUNTED = ("cores", "gpus")
 _IMAGES = {
     SIF: "an Apptainer file (.sif)",
     TAR: "an archive (.tar, .tar.gz …)",
@@ -100,25 +97,7 @@ def _print(found: Explanation) -> None:
     for line in images_wanted(found):
         print_line(line)
     for line in found.notes:
-        print_line(f"- {lacks_in_words(line)}")
-
-
-def lacks_in_words(line: str) -> str:
-    """Return a remark of the matcher with its counts in words.
-
-    `too little cores on 2, memory on 1` becomes `2 pilots have too few free cores, 1 pilot has too
-    little free memory`.
-    """
-
-    def words(found: re.Match[str]) -> str:
-        return ", ".join(_lack(*part.rsplit(" on ", 1)) for part in found[1].split(", "))
-
-    return _LACKS.sub(words, line)
-
-
-def _lack(what: str, count: str) -> str:
-    pilots = "1 pilot has" if count == "1" else f"{count} pilots have"
-    return f"{pilots} too {'few' if what.lower() in _COUNTED else 'little'} free {what}"
+        print_line(f"- {line}")
 
 
 def images_wanted(found: Explanation) -> list[str]:

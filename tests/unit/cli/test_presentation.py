@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from pilotage.central.cli.jobs.explain import headline, lacks_in_words, pilot_headline
+from pilotage.central.cli.jobs.explain import headline, pilot_headline
 from pilotage.central.cli.jobs.status import one_line
 from pilotage.central.cli.jobs.waiting import outcome
 from pilotage.central.cli.presentation import clean, jobs_in_words, number, print_table
@@ -104,18 +104,6 @@ def test_what_is_held_is_told_in_one_or_many() -> None:
         "limits or bans keep the job from 1 of them now",
         "limits or bans keep the job from 2 of them now",
     ]
-
-
-def test_what_offers_lack_is_told_in_words() -> None:
-    said = lacks_in_words("has enough free now: too little cores on 2, memory on 1; it waits")
-
-    assert said == (
-        "has enough free now: 2 pilots have too few free cores, "
-        "1 pilot has too little free memory; it waits"
-    )
-    assert lacks_in_words("it is the next when there is room") == (
-        "it is the next when there is room"
-    )
 
 
 def test_what_a_pilot_could_run_is_told_in_one_or_many() -> None:

@@ -21,7 +21,8 @@ WRONG = {
     "where it may be left out": (["status", "--submission", "1.5"], "--submission: found '1.5'"),
     "one of a few": (["series", "--step-s", "10.4"], "--step-s: found '10.4', expected a whole"),
     "in a room of its own": (["token", "issue", "x", "--valid-s", "70.5"], "--valid-s: found '70"),
-    "text": (["submit", "--cores", "many"], "--cores: unable to convert"),
+    "a unit": (["submit", "--memory-mb", "2GB"], "'2GB', expected a whole number of MB, such as"),
+    "text": (["submit", "--cores", "many"], "--cores: found 'many', expected a whole number"),
 }
 
 
