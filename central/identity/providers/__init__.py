@@ -1,0 +1,1 @@
+"""Identity providers: their files, keys, tokens and OAuth flows."""

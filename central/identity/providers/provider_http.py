@@ -1,0 +1,41 @@
+"""The port through which the central speaks to identity providers.
+
+Only the addresses of a provider's file and of its metadata are ever requested, never an address
+that a token names.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class ProviderAway(Exception):
+    """The provider did not answer, or said that it cannot now. A later request may succeed."""
+
+
+class BadProvider(Exception):
+    """The provider answered, but not as its standard or its file says."""
+
+
+class ProviderHttp(Protocol):
+    """Requests to a provider. They follow no redirects, and end after ten seconds or 1 MiB.
+
+    `ca_file` has the authorities of a provider that the system does not know.
+    """
+
+    async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
+        """Return a JSON object. Raises ProviderAway, BadProvider."""
+        ...
+
+    async def post(
+        self,
+        url: str,
+        fields: Mapping[str, str],
+        *,
+        ca_file: str = "",
+        basic: tuple[str, str] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
+        """Send a form, and return the status and the JSON object of the answer.
+
+        `basic` is the id and the secret of the client. Raises ProviderAway, BadProvider.
+        """
+        ...
