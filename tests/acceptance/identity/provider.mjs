@@ -20,7 +20,7 @@ const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIte
 /**
  * @typedef {object} Settings
  * @property {string} modules    where npm put oidc-provider
- * @property {string} folder     has host.pem and host.key; keys.json and records.json are made there
+ * @property {string} folder     has host.pem and host.key, and gets keys.json and records.json
  * @property {number} port       0: a free one, which the first answer tells
  * @property {string} path       of the issuer, such as /realms/test
  * @property {string} profile    one of PROFILES
@@ -44,7 +44,7 @@ const DAY_S = 86400;
 const inFolder = (name) => path.join(settings.folder, name);
 const nowS = () => Math.floor(Date.now() / 1000);
 
-// ---- people, and how five kinds of providers describe them -----------------------------------------
+// ---- people, and how five kinds of providers describe them --------------------------------------
 
 const withoutSlash = (group) => group.replace(/^\//, '');
 const some = (name, groups) => (groups.length ? { [name]: groups } : {}); // no groups, no claim
@@ -152,7 +152,7 @@ function claimsFor(login, scopes) {
   return Object.fromEntries(Object.entries(claimsOf(login)).filter(([name]) => wanted.has(name)));
 }
 
-// ---- keys, and tokens of any content ---------------------------------------------------------------
+// ---- keys, and tokens of any content ------------------------------------------------------------
 
 const newKey = (alg, type, options) => ({
   ...crypto.generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }),
@@ -223,7 +223,7 @@ function verified(token) {
   }
 }
 
-// ---- records: grants, tokens and sessions, which outlive a restart ---------------------------------
+// ---- records: grants, tokens and sessions, which outlive a restart ------------------------------
 
 const records = new Map(
   fs.existsSync(inFolder('records.json'))
@@ -278,7 +278,7 @@ class Records {
   }
 }
 
-// ---- the provider ----------------------------------------------------------------------------------
+// ---- the provider -------------------------------------------------------------------------------
 
 const client = (id, secret, grants, redirects) => ({
   client_id: id,
@@ -494,14 +494,17 @@ function built() {
   return provider.callback();
 }
 
-// ---- the server, and how it is away ----------------------------------------------------------------
+// ---- the server, and how it is away -------------------------------------------------------------
 
 const requests = [];
 let away = ''; // or hang, error, refuse
 let issuer;
 let answer;
 
-const tls = { key: fs.readFileSync(inFolder('host.key')), cert: fs.readFileSync(inFolder('host.pem')) };
+const tls = {
+  key: fs.readFileSync(inFolder('host.key')),
+  cert: fs.readFileSync(inFolder('host.pem')),
+};
 const server = https.createServer(tls, (req, res) => {
   const [address] = req.url.split('?');
   req.entry = { method: req.method, path: address, status: 0, grant: '', client: '' };
