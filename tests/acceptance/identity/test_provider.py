@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -425,6 +427,13 @@ def test_two_that_begin_at_once_install_once(
         thread.join(10)
 
     assert begun == [tmp_path]
+
+
+def test_the_command_of_the_makefile_ends_well_if_all_is_there() -> None:
+    command = [sys.executable, "-m", "tests.acceptance.identity.packages"]
+    done = subprocess.run(command, cwd=packages.HERE.parents[2], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, packages.missing())
 
 
 def test_a_registry_out_of_reach_is_named_with_the_remedy(
