@@ -18,10 +18,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from joserfc import jws
 
+from pilotage.central.cli.main import run
 from pilotage.central.client import Client
 from pilotage.central.client.errors import ClientError, OverQuota, Refused
+from pilotage.central.identity.keys import OF_TOKENS
 from pilotage.central.operate.demo.local_central import end
+from pilotage.central.operate.files import RealDisk
 from pilotage.central.operate.start_failures import EXIT_BROKEN
 from pilotage.central.store.engine import CHUNK_MAX
 from pilotage.proto.api.quotas import QuotaChange
@@ -401,6 +405,52 @@ def test_a_person_and_their_token_are_known_to_all_at_once_and_a_revoked_one_soo
 
     assert (seen, killed, status) == (JobState.WAITING, 1, 204)
     assert took_s < SOON_S
+
+
+def test_a_rotation_of_keys_fails_no_request_at_any_process(stage: Stage) -> None:
+    token, data = stage.apis[0].token, stage.central.data
+    urls = [stage.central.url, *(one.url for one in stage.apis)]
+    tokens = [token]
+
+    def issued_everywhere() -> set[str]:
+        """Have each process issue a token and read all; return the keys of the new ones."""
+        made = [_issued(url, token) for url in urls]
+        tokens.extend(made)
+        for url in urls:
+            for one in tokens[:1] + tokens[-3:]:
+                assert asked(url, "GET", "/v1/whoami", token=one)[0] == 200
+        return {jws.extract_compact(one.encode()).headers()["kid"] for one in made}
+
+    (old,) = issued_everywhere()
+    assert run(["admin", "signing-keys", "--data", str(data), "--rotate"]) == 0
+    for url in urls:
+        eventually(lambda: len(_kids(url)) == 2, what="the new key", within_s=SOON_S)  # noqa: B023
+    new, _ = _kids(urls[0])
+    before = issued_everywhere()
+    _let_pass(data / "signing-keys.json", OF_TOKENS.ahead_s)
+    eventually(lambda: issued_everywhere() == {new}, what="its first tokens", within_s=SOON_S)
+
+    assert before == {old}
+    assert _kids(urls[1]) == _kids(urls[2]) == [new, old]
+
+
+def _issued(url: str, token: str) -> str:
+    wanted = json.dumps({"subject": "eve", "community": "local", "role": "user"}).encode()
+    status, issued, _ = asked(url, "POST", "/v1/tokens", token=token, body=wanted)
+    assert status == 200, issued
+    return str(issued["token"])
+
+
+def _kids(url: str) -> list[str]:
+    return [one["kid"] for one in asked(url, "GET", "/.well-known/jwks.json")[1]["keys"]]
+
+
+def _let_pass(file: Path, seconds: float) -> None:
+    """Make the keys older, as if that time had passed since a rotation."""
+    found = json.loads(file.read_text())
+    for one in found["keys"]:
+        one["made_at"] -= seconds
+    RealDisk().write_secret(file, json.dumps(found).encode())
 
 
 def test_a_commit_whose_answer_is_lost_is_the_same_submission_at_the_next_try(
