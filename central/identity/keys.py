@@ -77,13 +77,15 @@ class StoredKeys:
 
     def made_by(self, at: float) -> ECKey:
         """Return the newest key made at or before `at`, else the oldest key."""
-        kid = next((one.kid for one in self._stored if one.made_at <= at), self._stored[-1].kid)
-        return self._keys[kid]
+        return self._keys[self._made_by(at).kid]
+
+    def _made_by(self, at: float) -> _Jwk:
+        return next((one for one in self._stored if one.made_at <= at), self._stored[-1])
 
     def uses(self, life: KeyLife, now: float) -> list[tuple[KeyUse, float]]:
         """Return the use of each key and the moment at which it begins to sign, newest first."""
-        signs = self.made_by(now - life.ahead_s).kid
-        place = [one.kid for one in self._stored].index(signs)
+        signs = self._made_by(now - life.ahead_s)
+        place = self._stored.index(signs)
         return [
             (
                 KeyUse.SIGNS if at == place else KeyUse.WAITS if at < place else KeyUse.VERIFIES,

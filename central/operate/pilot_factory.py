@@ -3,11 +3,14 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from ..dispatch.demand import WaitingJobs
 from ..dispatch.live_pilots import LivePilotService
 from ..factory.commands import Commands
+from ..factory.credential import CredentialSource
 from ..factory.credentials.credential_expiry import KnownCredential
 from ..factory.credentials.sources import source
 from ..factory.drivers import Tools
@@ -26,6 +29,7 @@ from ..ports import Clock, Randomness
 from ..settings import Settings
 from ..store.engine import Store
 from .files import RealDisk
+from .provider_http import RealProviderHttp
 
 SITES, ELEMENTS = "sites", "elements"  # folders in the data directory
 
@@ -52,12 +56,23 @@ async def keep_pilots(
     and limits again.
     """
     folder = Path(settings.factory.sites) if settings.factory.sites else data / SITES
-    async with spawned() as commands:
+    http = RealProviderHttp()
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(http.close)
+        commands = await closing.enter_async_context(spawned())
         signer = ElementIssuer(
             data, lambda: url, disk=RealDisk(), clock=clock, randomness=randomness
         )
         communities = settings.community.names
-        tools = _tools(data / ELEMENTS, commands, clock, signer)
+        credentials = partial(
+            source,
+            commands=commands,
+            clock=clock,
+            signer=signer,
+            http=http,
+            randomness=randomness,
+        )
+        tools = _tools(data / ELEMENTS, commands, clock, credentials)
         book = ElementBook(folder, tools, log, communities=communities)
         view.book, view.communities = book, communities
 
@@ -114,7 +129,7 @@ def _hidden(data: Path) -> tuple[str, ...]:
 
 
 def _tools(
-    folder: Path, commands: Commands, clock: Clock, signer: ElementIssuer
+    folder: Path, commands: Commands, clock: Clock, credentials: Callable[..., CredentialSource]
 ) -> Callable[..., Tools]:
     def make(site: str, name: str, entry: ElementEntry) -> Tools:
         own = folder / site / name
@@ -122,7 +137,7 @@ def _tools(
         said = entry.credential
         if said is None:
             return Tools(commands, clock, own)
-        found = source(said.source, said.options, commands=commands, clock=clock, signer=signer)
+        found = credentials(said.source, said.options)
         return Tools(commands, clock, own, KnownCredential(found, clock))
 
     return make

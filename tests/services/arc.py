@@ -26,7 +26,7 @@ from pilotage.central.identity.element_issuer import ElementIssuer
 from pilotage.pilot.guard import processes
 from pilotage.proto.trust import trusting
 
-from .authority import make_authority
+from .authority import make_authority, trust
 from .htcondor import OWNER, make_owner
 from .pages import on_page
 
@@ -45,7 +45,7 @@ x509_cert_dir = {folder}/ca/trusted
 [authgroup:certs]
 subject = /DC=test/CN=pilot submitter
 [authgroup:tokens]
-authtokens = * {issuer} * * *
+authtokens = * * * * *
 [mapping]
 map_to_user = certs {owner}:{owner}
 map_to_user = tokens {owner}:{owner}
@@ -170,7 +170,7 @@ class Arc:
         self._dh_parameters()
         root = self._private_root()
         config = self.folder / "arc.conf"
-        text = _CONFIG.format(folder=self.folder, port=self.port, issuer=ISSUER, owner=OWNER)
+        text = _CONFIG.format(folder=self.folder, port=self.port, owner=OWNER)
         config.write_text(_with(text, self._trust()))
         environment = {
             "PATH": f"{root / 'first'}:{os.environ['PATH']}:/usr/sbin",
@@ -198,10 +198,9 @@ class Arc:
 
     def _view(self) -> list[str]:
         """Return the words that give A-REX a view of its own of the machine's authorities."""
-        if self._fetches_from is None:
-            return []
         script = f'mkdir -p {AUTHORITIES} && mount --bind "$0" {AUTHORITIES} && exec "$@"'
-        return ["unshare", "--mount", "sh", "-c", script, str(self._fetches_from)]
+        authorities = self._fetches_from or self.folder / "ca" / "trusted"
+        return ["unshare", "--mount", "sh", "-c", script, str(authorities)]
 
     def _trust(self) -> str:
         if self._issuer is None:
@@ -265,6 +264,11 @@ class Arc:
                 return
             time.sleep(0.2)
         raise AssertionError(f"A-REX does not start: {self.logs()}")
+
+    def trust(self, certificate: bytes) -> None:
+        """Fetch keys from any issuer whose host has this certificate, its own authority."""
+        assert self._fetches_from is None
+        trust(self.folder / "ca" / "trusted", certificate)
 
     def logs(self) -> str:
         """Return the ends of what it has logged."""

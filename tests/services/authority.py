@@ -1,6 +1,5 @@
 """An authority of tests, as sites trust them: its certificate, a host's and a submitter's."""
 
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 _POLICY = """\
-access_id_CA X509 '/DC=test/CN=CE Test CA'
+access_id_CA X509 '{name}'
 pos_rights globus CA:sign
-cond_subjects globus '"/DC=test/*"'
+cond_subjects globus '"*"'
 """
 
 
@@ -42,11 +41,18 @@ def make_authority(folder: Path) -> None:
         )
     trusted = folder / "trusted"
     trusted.mkdir(exist_ok=True)
-    shutil.copy(folder / "ca.pem", trusted / "ca.pem")
-    words = ["openssl", "x509", "-in", str(folder / "ca.pem"), "-noout", "-hash"]
-    number = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
-    (trusted / f"{number}.0").symlink_to("ca.pem")
-    (trusted / f"{number}.signing_policy").write_text(_POLICY)
+    trust(trusted, (folder / "ca.pem").read_bytes())
+
+
+def trust(trusted: Path, pem: bytes) -> None:
+    """Put an authority into a folder, as grid software looks for it."""
+    words = ["openssl", "x509", "-noout", "-hash"]
+    done = subprocess.run(words, check=True, capture_output=True, input=pem)
+    number = done.stdout.decode().strip()
+    subject = x509.load_pem_x509_certificate(pem).subject
+    name = "".join(f"/{one.rfc4514_string()}" for one in subject.rdns)
+    (trusted / f"{number}.signing_policy").write_text(_POLICY.format(name=name))
+    (trusted / f"{number}.0").write_bytes(pem)
 
 
 def _name(common: str) -> x509.Name:

@@ -264,6 +264,15 @@ class Htcondor:
         assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
         return done.stdout
 
+    def trust(self, issuer: str, subject: str, authority: bytes) -> None:
+        """Let in whoever has a token of one more issuer, whose keys come by this authority."""
+        assert self._issuer is not None
+        with (self._issuer.authority / "ca.pem").open("ab") as known:
+            known.write(authority)
+        with (self.folder / "mapfile").open("a") as mapfile:
+            mapfile.write(f"SCITOKENS {issuer},{subject} {OWNER}@local\n")
+        self._run("condor_reconfig")
+
     def logs(self) -> str:
         """Return the ends of what its daemons have logged."""
         return "\n".join(one.read_text()[-3_000:] for one in self.folder.glob("log/*Log"))

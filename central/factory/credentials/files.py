@@ -25,17 +25,20 @@ SIZE_MAX = 262_144
 LEFT_MIN_S = 60.0  # a credential that ends sooner is refused
 
 
+FilePath = Annotated[
+    str,
+    Meta(
+        pattern=whole(r"/[^\x00-\x1f\x7f]+"),
+        max_length=1024,
+        description="an absolute path without control characters",
+    ),
+]
+
+
 class FileOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of the source `file`."""
 
-    path: Annotated[
-        str,
-        Meta(
-            pattern=whole(r"/[^\x00-\x1f\x7f]+"),
-            max_length=1024,
-            description="an absolute path without control characters",
-        ),
-    ]
+    path: FilePath
 
 
 class FileSource:
@@ -71,6 +74,14 @@ def read_text(path: Path) -> str:
         raise CredentialExpired(f"{path}: is not the text of a credential") from None
     if not text:
         raise CredentialExpired(f"{path}: is empty")
+    return text
+
+
+def read_private(path: Path) -> str:
+    """Return the content of a file that only its owner may read. Raises CredentialExpired."""
+    text = read_text(path)
+    if path.stat().st_mode & 0o077:
+        raise CredentialExpired(f"{path}: other users may read it: chmod 0600 it")
     return text
 
 

@@ -21,7 +21,7 @@ RENEWED_PART = 0.5  # of its life: then a new token is signed
 EARLY_S = 30  # the site's clock may be slow
 _SIGNS = "ASCII letters, digits and signs, at least one, and no space"
 _Audience = Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=512, description=_SIGNS)]
-_Scope = Annotated[  # of RFC 6749
+Scope = Annotated[  # of RFC 6749
     str,
     Meta(
         pattern=whole(r"[!#-\[\]-~]+"),
@@ -36,10 +36,10 @@ class IssuedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The options of the source `issuer`."""
 
     audience: _Audience | Annotated[tuple[_Audience, ...], Meta(min_length=1, max_length=16)]
-    subject: Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=256, description=_SIGNS)] = (
+    subject: Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=255, description=_SIGNS)] = (
         "pilotage-factory"
     )
-    scope: Annotated[tuple[_Scope, ...], Meta(min_length=1, max_length=32)] = COMPUTE
+    scope: Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=32)] = COMPUTE
     # A text, as in the profile. ARC 7.0 with `tokenscopes` accepts only a list.
     scope_form: Literal["text", "list"] = "text"
     lifetime_s: Annotated[float, Meta(ge=300, le=86_400)] = 3_600.0

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ObjectIdentifier
 from ...ports import Clock
 from ..credential import Credential
 from ..errors import CredentialExpired
-from .files import FileOptions, check_left, read_text
+from .files import FileOptions, check_left, read_private
 
 _IS_PROXY = ObjectIdentifier("1.3.6.1.5.5.7.1.14")  # proxyCertInfo
 _KEY = re.compile("-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \\1PRIVATE KEY-----", re.S)
@@ -31,9 +31,7 @@ class ProxyOptions(FileOptions, frozen=True):
 
 def read_proxy(path: Path, clock: Clock) -> Credential:
     """Return a proxy that is complete, private and still valid. Raises CredentialExpired."""
-    text = read_text(path)
-    if path.stat().st_mode & 0o077:
-        raise CredentialExpired(f"{path}: other users may read it: chmod 0600 it")
+    text = read_private(path)
     try:
         chain = x509.load_pem_x509_certificates(text.encode())
     except ValueError:

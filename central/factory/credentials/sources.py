@@ -9,10 +9,12 @@ import msgspec
 
 from pilotage.proto.decoding.complaints import as_json, complaint
 
-from ...ports import Clock
+from ...identity.providers.provider_http import ProviderHttp
+from ...ports import Clock, Randomness
 from ..commands import Commands
 from ..credential import CredentialSource
 from ..errors import BadOptions
+from .client_credentials import ClientOptions, ClientSource
 from .command import CommandOptions, CommandSource
 from .files import FileOptions, FileSource
 from .issued_tokens import IssuedOptions, IssuedSource, Signer
@@ -27,6 +29,8 @@ class _Means:
     commands: Commands
     clock: Clock
     signer: Signer | None
+    http: ProviderHttp | None
+    randomness: Randomness | None
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,16 @@ def _issued(options: IssuedOptions, means: _Means) -> CredentialSource:
     return IssuedSource(options, means.signer, means.clock)
 
 
+def _client(options: ClientOptions, means: _Means) -> CredentialSource:
+    if means.http is None or means.randomness is None:
+        raise BadOptions(
+            "credential.source: providers are not asked here; only a running central asks them"
+        )
+    return ClientSource(options, means.http, means.clock, means.randomness)
+
+
 _KINDS: Mapping[str, _Kind] = {
+    "client": _Kind(ClientOptions, _client),
     "command": _Kind(
         CommandOptions, lambda options, means: CommandSource(options, means.commands, means.clock)
     ),
@@ -67,9 +80,12 @@ def source(
     commands: Commands,
     clock: Clock,
     signer: Signer | None = None,
+    http: ProviderHttp | None = None,
+    randomness: Randomness | None = None,
 ) -> CredentialSource:
-    """Build a source. Without a `signer`, tokens of this installation are not available.
+    """Build a source.
 
+    Tokens of this installation need a `signer`, and those of providers `http` and `randomness`.
     Raises BadOptions, which names the field.
     """
     kind = _KINDS.get(name)
@@ -81,4 +97,4 @@ def source(
     except msgspec.ValidationError as why:
         mistake = complaint(why, kind.options, as_json(dict(options)))
         raise BadOptions(f"credential.options{mistake.path[1:]}: {mistake.message}") from None
-    return kind.make(given, _Means(commands, clock, signer))
+    return kind.make(given, _Means(commands, clock, signer, http, randomness))

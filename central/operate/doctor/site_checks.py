@@ -13,8 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
+from pilotage.proto.trust import trusting
+
 from ...factory.commands import CommandNotStarted, CompletedCommand
+from ...factory.credentials.client_credentials import ClientOptions
 from ...factory.credentials.command import CommandOptions
+from ...factory.credentials.files import read_private
 from ...factory.credentials.sources import source
 from ...factory.drivers import Driver
 from ...factory.errors import BadOptions, CredentialExpired
@@ -31,10 +35,11 @@ from ...factory.site_files.sites import (
 )
 from ...factory.spawned_commands import spawned
 from ...identity.errors import BadKeyFile
+from ...identity.providers.provider_http import ProviderAway
 from ...ports import Clock
 from ...regular_files import read_regular
 from ...settings import Settings
-from ..clocks import SystemClock
+from ..clocks import SystemClock, SystemRandomness
 from ..datadir import running_on
 from ..pilot_factory import SITES
 from .findings import Finding, fault, ok, warning
@@ -133,18 +138,42 @@ class _Held:
 
 
 def _credential(entry: CredentialEntry | None) -> _Held:
-    """Check a credential, except tokens of our own issuer. Raises BadOptions."""
+    """Check a credential, but fetch and sign no token. Raises BadOptions."""
     if entry is None:
         return _Held()
     clock = SystemClock()
-    source(entry.source, entry.options, commands=_NoCommands(), clock=clock, signer=_NoSigner())
+    source(
+        entry.source,
+        entry.options,
+        commands=_NoCommands(),
+        clock=clock,
+        signer=_NoSigner(),
+        http=_NoHttp(),
+        randomness=SystemRandomness(),
+    )
     if entry.source == "issuer":
         return _Held()
+    if entry.source == "client":
+        return _Held(tuple(_of_client(msgspec.convert(entry.options, ClientOptions))))
     if entry.source == "command":
         program = msgspec.convert(entry.options, CommandOptions).argv[0]
         if shutil.which(program) is None:
             return _Held((f"credential.options.argv: {program}: no such program",))
     return asyncio.run(_look(entry, clock))
+
+
+def _of_client(options: ClientOptions) -> Iterator[str]:
+    """Yield the faults of the files of a client."""
+    try:
+        read_private(Path(options.secret_file))
+    except CredentialExpired as why:
+        yield f"credential.options.secret_file: {why.why}"
+    if options.ca_file:
+        try:
+            read_regular(Path(options.ca_file), 1)  # so that a pipe is not waited for
+            trusting(options.ca_file)
+        except OSError as why:
+            yield f"credential.options.ca_file: {options.ca_file}: {why.strerror or why}"
 
 
 async def _look(entry: CredentialEntry, clock: Clock) -> _Held:
@@ -175,6 +204,25 @@ class _NoSigner:
     def sign(self, claims: dict[str, Any]) -> str:
         """Refuse to sign. Raises BadKeyFile."""
         raise BadKeyFile("no file", "a check signs nothing")
+
+
+class _NoHttp:
+    """Requests to providers that are not sent: a check uses no network."""
+
+    async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
+        """Refuse to ask. Raises ProviderAway."""
+        raise ProviderAway(f"{url} is not asked by a check")
+
+    async def post(
+        self,
+        url: str,
+        fields: Mapping[str, str],
+        *,
+        ca_file: str = "",
+        basic: tuple[str, str] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
+        """Refuse to ask. Raises ProviderAway."""
+        raise ProviderAway(f"{url} is not asked by a check")
 
 
 class _NoCommands:

@@ -15,6 +15,7 @@ from pilotage.central.factory.drivers import Tools, element
 from pilotage.central.factory.element import ComputeElement
 from pilotage.central.factory.errors import Denied, ElementTrouble, ElementUnreachable
 from pilotage.central.operate.clocks import SystemClock
+from tests.acceptance.identity.providers import RunningProvider
 
 from .troubles import Troubled, TroubledWeb
 
@@ -29,6 +30,10 @@ class Token:
         return Credential(self.text)
 
 
+def _trusts_none(provider: RunningProvider) -> None:
+    """Leave a provider unknown."""
+
+
 @dataclass(frozen=True)
 class Rig:
     """A real element that runs, and how a driver of it is made."""
@@ -41,6 +46,8 @@ class Rig:
     first_s: float = 20.0  # how long its word on a pilot may take
     web: ssl.SSLContext | None = None  # it is reached by HTTPS, and not by programs
     has_one_stream: bool = False  # what a pilot prints is all in stdout
+    audience: str = ""  # whom tokens must be for
+    trust: Callable[[RunningProvider], None] = _trusts_none
 
     def element(self, commands: Commands, folder: Path) -> ComputeElement:
         """Return its driver."""

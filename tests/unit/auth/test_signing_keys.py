@@ -17,7 +17,7 @@ from .issuer import Issuer, make_issuer
 from .token_store import DATA
 
 FILE = DATA / keys.FILE
-YEAR_S = 365 * DAY_S
+YEAR_S = 365 * 86_400
 
 
 class CountingDisk(FakeDisk):

@@ -109,7 +109,7 @@ def test_a_wrong_source_or_option_is_named() -> None:
     clock, program = HandClock(), Printing()
 
     with pytest.raises(
-        BadOptions, match="no source 'vault'; known sources: command, file, issuer, "
+        BadOptions, match="no source 'vault'; known sources: client, command, file, issuer, "
     ):
         source("vault", {}, commands=program, clock=clock)
     with pytest.raises(BadOptions, match="credential.source: there is no issuer here"):

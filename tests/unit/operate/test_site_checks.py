@@ -185,6 +185,34 @@ def test_a_credential_that_ends_soon_or_has_ended_is_told(
     assert said in told
 
 
+@pytest.mark.parametrize(
+    ("mode", "ca", "level", "said"),
+    [
+        (0o600, "", Severity.OK, "its file is valid"),
+        (0o640, "", Severity.FAULT, "credential.options.secret_file: "),
+        (0o600, "/none/ca.pem", Severity.FAULT, "credential.options.ca_file: /none/ca.pem: No"),
+        (0o600, "/dev/null", Severity.FAULT, "credential.options.ca_file: /dev/null: it is not"),
+        (0o600, "ca.pem", Severity.FAULT, "elements.it.credential.options.ca_file"),
+    ],
+)
+def test_files_of_a_client_are_looked_at_and_its_provider_is_not_asked(
+    mode: int, ca: str, level: Severity, said: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret-of-the-client")
+    secret.chmod(mode)
+    options = f"{{issuer: 'https://localhost:1', id: a, secret_file: {secret}, ca_file: '{ca}'}}"
+    credential = f"{{source: client, options: {options}}}"
+    ((at, told),) = found(
+        tmp_path,
+        PIC=f"elements:\n  it: {{kind: arc, options: {ARC}, credential: {credential}}}\n",
+    )
+
+    assert at is level, told
+    assert said in told
+    assert "s3cret" not in told
+
+
 class _Door(msgspec.Struct, forbid_unknown_fields=True):
     door: str
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pilotage.proto.trust import trusting
+from tests.acceptance.identity.providers import RunningProvider
 from tests.services.arc import Arc
 from tests.services.folders import open_folder
 
@@ -17,6 +18,10 @@ async def rig(folder: Path) -> AsyncGenerator[Rig]:
     """Yield an element of kind `arc`."""
     with open_folder("arc") as public:
         arc = Arc(public)
+
+        def trust(provider: RunningProvider) -> None:
+            arc.trust(provider.ca_file.read_bytes())
+
         await asyncio.to_thread(arc.start)
         try:
             yield Rig(
@@ -27,6 +32,8 @@ async def rig(folder: Path) -> AsyncGenerator[Rig]:
                 submits="/jobs?action=new",
                 first_s=200.0,
                 web=trusting(str(arc.options["ca_file"])),
+                audience=str(arc.options["url"]),
+                trust=trust,
             )
         finally:
             await asyncio.to_thread(arc.stop)

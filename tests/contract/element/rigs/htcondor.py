@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pilotage.central.factory.credentials.issued_tokens import IssuedOptions, IssuedSource
 from pilotage.central.operate.clocks import SystemClock
+from tests.acceptance.identity.providers import FACTORY, RunningProvider
 from tests.services.folders import open_folder
 from tests.services.htcondor import Htcondor
 from tests.services.issuer import Issuer
@@ -38,6 +39,10 @@ async def with_tokens(folder: Path) -> AsyncGenerator[Rig]:
     try:
         with open_folder("htcondor") as public:
             pool = Htcondor(public, issuer=issuer)
+
+            def trust(provider: RunningProvider) -> None:
+                pool.trust(provider.issuer, FACTORY, provider.ca_file.read_bytes())
+
             async with running(pool):
                 yield Rig(
                     "htcondor",
@@ -48,6 +53,8 @@ async def with_tokens(folder: Path) -> AsyncGenerator[Rig]:
                     no_slot=NO_SLOT,
                     submits=SUBMITS,
                     first_s=FIRST_S,
+                    audience=pool.audience,
+                    trust=trust,
                 )
     finally:
         issuer.stop()
