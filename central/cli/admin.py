@@ -172,7 +172,7 @@ def signing_keys(
 ) -> int:
     """Print the public keys (JWKS) of the tokens for users and pilots.
 
-    A running central sees a new key at once. Older keys verify until their tokens have expired.
+    Older keys verify until their tokens have expired.
     """
     from ..identity.errors import BadKeyFile, TooManyKeys
     from ..operate.issuer_keys import of_tokens
@@ -197,8 +197,7 @@ def element_keys(
 ) -> int:
     """Print the public keys (JWKS) of the tokens for compute elements.
 
-    They are for sites that do not fetch the keys from the central. The first key is made if none
-    exists.
+    They are for sites that do not fetch the keys from the central. The first use makes a key.
     """
     from ..identity.errors import BadKeyFile, TooManyKeys
     from ..operate.issuer_keys import of_elements
