@@ -104,6 +104,9 @@ class TokenSettings(_Section, frozen=True):
     issuer: str = "pilotage:local"  # issuer in the central's own tokens
     audience: str = "pilotage"  # audience in these tokens
     pilot_s: Seconds = 3_600.0  # life of a pilot's token; pilots renew it
+    #: life of a token of a login; the command line renews it
+    login_s: Annotated[float, Meta(ge=900, le=3_600)] = 1_800.0
+    providers: str = ""  # folder of identity providers; empty: `identity` in the data directory
 
 
 class SandboxSettings(_Section, frozen=True):

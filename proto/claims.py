@@ -41,4 +41,6 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     site: str = ""  # for pilots only
     element: str = ""
     scope: str = ""
+    idp: str = ""  # issuer of a person who logged in through a provider; empty: `iss`
+    sid: str = ""  # session that the token belongs to
     wlcg_ver: str = msgspec.field(name="wlcg.ver", default="")

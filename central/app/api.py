@@ -15,6 +15,7 @@ from pilotage.proto.api.jobs import Health, Readiness
 from ..accounts.disk_room import DiskRoom
 from ..catalogue.storage_service import StorageService
 from ..dispatch.submissions.api_process import ApiSandbox, ApiSubmissions, left_to_the_leader
+from ..identity.assembly import IdentityDrivers, browser_sessions
 from ..identity.scope import Owners
 from ..identity.tokens import TokenIssuer
 from ..observe.counting_log import CountingLog, counting
@@ -138,6 +139,7 @@ class ApiCentral:
     storages: StorageService
     clock: Clock
     log: Log
+    identity: IdentityDrivers
 
     async def begin(self) -> None:
         """Read the owners, the quotas and the leader; then requests may be answered."""
@@ -151,6 +153,7 @@ class ApiCentral:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._look())
             tasks.create_task(self.storages.run())
+            tasks.create_task(self.identity.follow(self.clock))
 
     async def _look(self) -> None:
         """Read the leader, revoked tokens and quotas each second. Ends by cancellation."""
@@ -206,6 +209,7 @@ def build_api(
         quotas=allowed.quotas,
         room=allowed.room,
         tokens=tokens,
+        browsers=browser_sessions(world.identity, store=store, tokens=tokens, clock=clock),
         health=health,
         metrics=ApiMetrics(world, log, health),
     )
@@ -218,4 +222,5 @@ def build_api(
         storages=parts.storages,
         clock=clock,
         log=log,
+        identity=world.identity,
     )

@@ -59,7 +59,9 @@ from ..failover.rule_book import RuleBook
 from ..failover.rules import default_rules
 from ..failover.site_capacity import MaxGrants
 from ..failover.task_ends import TaskEndRepairs, last_line_in, stderr_in
+from ..identity.assembly import IdentityDrivers, browser_sessions, login_service
 from ..identity.callers import PilotCaller
+from ..identity.logins.service import LoginService
 from ..identity.tokens import TokenIssuer
 from ..jobs.blobs.removal import BlobSweep
 from ..jobs.blobs.sandbox import Sandbox
@@ -123,6 +125,7 @@ class Central:
     kept_off: AvoidedHosts
     productions: ProductionWatch
     failover: Failover
+    identity: IdentityDrivers
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild the memory from the store; then requests may be answered.
@@ -166,6 +169,8 @@ class Central:
             tasks.create_task(self.storages.run())
             tasks.create_task(self.pilots.login_again())
             tasks.create_task(self.roll_call.run())
+            tasks.create_task(self.identity.follow(self.clock))
+            tasks.create_task(self.services.logins.sessions.run())
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.sweeper.run())
@@ -181,8 +186,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     """Return a central on these drivers. Call `recover` next."""
     log, times = counting(world.log), Times()
     world, probe = replace(world, log=log), StoreProbe(log)
-    store, clock, lease = world.store, world.clock, settings.lease
-    parts = parts_of(world, settings)
+    store, clock, lease, parts = world.store, world.clock, settings.lease, parts_of(world, settings)
     memory, downlink, allowed = parts.memory, parts.downlink, parts.allowed
     follow_up, requeues = ends(world, memory, tokens, lease)
     queries, elements = parts.queries, ElementsView(clock, memory.places.word)
@@ -206,6 +210,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     flows = _productions(world, memory, made, control, explainer)
     carrier = CopyRuleLoop(store, world.storages, submits, clock=clock, log=log)
     services = Services(
+        logins=_logins(world, tokens),
+        browsers=browser_sessions(world.identity, store=store, tokens=tokens, clock=clock),
         submissions=submits,
         queries=queries,
         looking=JobInspector(store, queries, memory.logs, world.blobs),
@@ -273,9 +279,29 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         allowed=allowed,
         productions=flows.watching,
         failover=about_failures,
-        crew=LivePilotService(
-            memory, follow_up=follow_up, outbound=downlink, clock=clock, settings=lease
-        ),
+        identity=world.identity,
+        crew=_crew(memory, follow_up, downlink, clock, lease),
+    )
+
+
+def _logins(world: World, tokens: TokenIssuer) -> LoginService:
+    """Return the service of logins through identity providers."""
+    return login_service(
+        world.identity,
+        store=world.store,
+        tokens=tokens,
+        clock=world.clock,
+        randomness=world.randomness,
+        log=world.log,
+    )
+
+
+def _crew(
+    memory: Memory, follow_up: FollowUp, downlink: Downlink, clock: Clock, lease: LeaseSettings
+) -> LivePilotService:
+    """Return the service that watches and drains pilots for the factory."""
+    return LivePilotService(
+        memory, follow_up=follow_up, outbound=downlink, clock=clock, settings=lease
     )
 
 

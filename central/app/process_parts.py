@@ -18,6 +18,7 @@ from ..dispatch.memory import Memory
 from ..dispatch.metrics import Readings, no_readings
 from ..dispatch.queue import JobQueue
 from ..failover.mails import Mailer
+from ..identity.assembly import IdentityDrivers
 from ..identity.scope import Owners
 from ..jobs.classes import JobClasses
 from ..jobs.feed import Feed
@@ -48,6 +49,7 @@ class World:
     mailer: Mailer | None = None  # mails reports of failover; None: none are mailed
     leadership: Leadership = ALONE  # whether it may answer pilots
     space: Space = NoDisk()  # the disk of store and blobs
+    identity: IdentityDrivers = field(default_factory=IdentityDrivers)  # of providers
     policy: Policy | None = None  # reads changed shares and limits; None: they do not change
 
 

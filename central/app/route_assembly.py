@@ -32,6 +32,9 @@ from ..http.route import BoundRoute
 from ..identity import routes as identity
 from ..identity.calls import gate
 from ..identity.element_issuer import IssuerDocuments
+from ..identity.logins import routes as logins
+from ..identity.logins.browser_sessions import BrowserSessions
+from ..identity.logins.service import LoginService
 from ..identity.policy import names_of
 from ..identity.tokens import TokenIssuer
 from ..jobs import routes as jobs
@@ -69,6 +72,7 @@ class ApiServices:
     quotas: Quotas
     room: DiskRoom
     tokens: TokenIssuer
+    browsers: BrowserSessions
     health: own.HealthReader
     metrics: own.Metrics
 
@@ -77,6 +81,7 @@ class ApiServices:
 class Services(ApiServices):
     """All services, as the leader has them."""
 
+    logins: LoginService
     looking: JobInspector
     control: JobControl
     pilots: PilotService
@@ -139,7 +144,7 @@ def face(
     leads = services if isinstance(services, Services) else None
     return HttpApp(
         _offered(services, leads, handouts, described),
-        gate(services.tokens),
+        gate(services.tokens, services.browsers),
         check_room=services.room.check_new,
         leader_link=leader_link,
         recognise=recognise,
@@ -185,6 +190,7 @@ def _offered(
         *transfers.ROUTES.offered(leads.rules if leads else None),
         *transfers.SWEEP_ROUTES.offered(leads.sweeps if leads else None),
         *identity.ROUTES.offered(mine.tokens if mine else None),
+        *logins.ROUTES.offered(leads.logins if leads else None),
         *identity.ISSUER_ROUTES.offered(handouts.element_issuer),
         *own.METRICS_ROUTES.offered(mine.metrics if mine else None),
         *own.HEALTH_ROUTES.offered(mine.health if mine else None),

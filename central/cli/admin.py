@@ -172,7 +172,7 @@ def signing_keys(
 ) -> int:
     """Print the public keys (JWKS) of the tokens for users and pilots.
 
-    Older keys verify until their tokens have expired.
+    A running central sees a new key at once. Older keys verify until their tokens have expired.
     """
     from ..identity.errors import BadKeyFile, TooManyKeys
     from ..operate.issuer_keys import of_tokens
@@ -197,7 +197,8 @@ def element_keys(
 ) -> int:
     """Print the public keys (JWKS) of the tokens for compute elements.
 
-    They are for sites that do not fetch the keys from the central. The first use makes a key.
+    They are for sites that do not fetch the keys from the central. The first key is made if none
+    exists.
     """
     from ..identity.errors import BadKeyFile, TooManyKeys
     from ..operate.issuer_keys import of_elements

@@ -7,6 +7,7 @@ from ..client.errors import (
     BadDownload,
     ClientError,
     JobsHeld,
+    LoginRefused,
     NoCentral,
     NoCopy,
     Refused,
@@ -40,6 +41,7 @@ class RefusedHere(ClientError):
 _CODES: tuple[tuple[type[ClientError], ExitCode], ...] = (
     (Refused, ExitCode.REFUSED),
     (RefusedHere, ExitCode.REFUSED),
+    (LoginRefused, ExitCode.REFUSED),
     (TimedOut, ExitCode.TIMEOUT),
     (JobsHeld, ExitCode.HELD),
     (Unreachable, ExitCode.NO_CONNECTION),

@@ -59,13 +59,17 @@ COMMANDS = (
     ("admin", "admin:app", _CENTRAL, "Back up and restore an installation."),
     ("demo", "serve:demo", _CENTRAL, "Run a demonstration: central, pilots, campaign, result."),
     ("bench", "bench:bench", _CENTRAL, "Measure, and compare with the goals."),
+    ("login", "identity.login:login", _CENTRAL, "Log in at a central through your institute."),
+    ("logout", "identity.login:logout", _CENTRAL, "Log out from a central."),
     ("whoami", "whoami:whoami", _CENTRAL, "Show your identity, and the central that you use."),
     ("quota", "usage:app", _CENTRAL, "Set quotas of a community, a group or an owner."),
     ("pilot", "pilots.commands:app", _PILOTS, "Start, list, drain and kill pilots; make secrets."),
     ("site", "sites:app", _PILOTS, "Show, check, ban, drain and enable sites."),
     ("limits", "limits:app", _PILOTS, "Show shares and limits, and reload them."),
     ("storage", "data.storages:app", _PILOTS, "Show storages, and check their files."),
+    ("session", "identity.sessions:app", _PILOTS, "List and end sessions of people."),
     ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
+    ("identity", "identity.check:app", _PILOTS, "Check files of identity providers."),
 )
 
 

@@ -10,7 +10,8 @@ async def whoami(client: Client) -> CommandResult:
     lines = (
         f"{me.subject} ({me.name or 'no name'}), {me.role.value} at {client.url}",
         f"community {me.community or 'all'}, groups {', '.join(me.groups) or 'none'}",
-        f"issued by {me.issuer}; the token is valid for {_left(me.expires_in_s)}",
+        f"issued by {me.issuer}; the token is valid for {_left(me.expires_in_s)}"
+        + (", and renewed before that" if me.session else ""),
     )
     return CommandResult(me, "\n".join(lines))
 

@@ -57,6 +57,7 @@ from pilotage.proto.api.jobs import (
     Tokens,
     WhoAmI,
 )
+from pilotage.proto.api.logins import Sessions
 from pilotage.proto.api.productions import (
     NewProduction,
     ProductionActionName,
@@ -641,22 +642,6 @@ class Client:
         """Return one report of failover, with its text."""
         return self.loop.run(self.core.failure_report(report))
 
-    def issue_token(self, request: TokenIssue) -> TokenIssued:
-        """Issue a token. It cannot have more rights than the token of the caller."""
-        return self.loop.run(self.core.issue_token(request))
-
-    def tokens(self) -> Tokens:
-        """Return the issued tokens, without the secrets."""
-        return self.loop.run(self.core.tokens())
-
-    def revoke_token(self, jti: str) -> None:
-        """Revoke a token. The central refuses it from now on."""
-        self.loop.run(self.core.revoke_token(jti))
-
-    def whoami(self) -> WhoAmI:
-        """Return the identity of the caller."""
-        return self.loop.run(self.core.whoami())
-
     def health(self) -> Health:
         """Return the health of the central."""
         return self.loop.run(self.core.health())
@@ -785,6 +770,30 @@ class Client:
     def elements(self) -> Elements:
         """Return the compute elements to which the central submits, with their problems."""
         return self.loop.run(self.core.elements())
+
+    def issue_token(self, request: TokenIssue) -> TokenIssued:
+        """Issue a token. It cannot have more rights than the token of the caller."""
+        return self.loop.run(self.core.issue_token(request))
+
+    def tokens(self) -> Tokens:
+        """Return the issued tokens, without the secrets."""
+        return self.loop.run(self.core.tokens())
+
+    def revoke_token(self, jti: str) -> None:
+        """Revoke a token. The central refuses it from now on."""
+        self.loop.run(self.core.revoke_token(jti))
+
+    def whoami(self) -> WhoAmI:
+        """Return the identity of the caller."""
+        return self.loop.run(self.core.whoami())
+
+    def sessions(self) -> Sessions:
+        """Return the sessions of people who logged in, newest first."""
+        return self.loop.run(self.core.sessions())
+
+    def end_session(self, session: str) -> None:
+        """End a session. The central refuses its tokens from now on."""
+        self.loop.run(self.core.end_session(session))
 
     def find_files(
         self,

@@ -11,7 +11,6 @@ from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from pilotage.proto.api.explanations import Explanation
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
@@ -42,11 +41,6 @@ from pilotage.proto.api.jobs import (
     Submitted,
     Summary,
     SummaryBy,
-    TokenIssue,
-    TokenIssued,
-    Tokens,
-    TokenView,
-    WhoAmI,
 )
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.attempts import Stream
@@ -61,6 +55,7 @@ from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachabl
 from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
+from .identity import IdentityCalls
 from .operators import OperatorCalls
 from .outputs import OutputCalls
 from .pace import Pace, RealPace, pauses
@@ -101,7 +96,13 @@ _ANSWER_LATER_S = 30.0  # added to the time that the central itself waits
 
 
 class AsyncClient(
-    OutputCalls, OperatorCalls, DataCalls, DataFileCalls, TransformationCalls, ProductionCalls
+    OutputCalls,
+    OperatorCalls,
+    IdentityCalls,
+    DataCalls,
+    DataFileCalls,
+    TransformationCalls,
+    ProductionCalls,
 ):
     """A client of a central.
 
@@ -667,31 +668,6 @@ class AsyncClient(
         return await self._transport.ask(ReportDetail, "GET", f"/v1/failures/reports/{report}")
 
     # -- tokens and health ----------------------------------------------------------------------
-
-    async def issue_token(self, request: TokenIssue) -> TokenIssued:
-        """Issue a token. It cannot have more rights than the token of the caller."""
-        return await self._transport.ask(
-            TokenIssued, "POST", "/v1/tokens", body=request, again=False
-        )
-
-    async def tokens(self) -> Tokens:
-        """Return the issued tokens, without the secrets."""
-        found: list[TokenView] = []
-        after: str | None = ""
-        while after is not None:
-            query = [("limit", str(PAGE_MAX)), *([("after", after)] if after else [])]
-            page = await self._transport.ask(Tokens, "GET", "/v1/tokens", query=query)
-            found += page.tokens
-            after = page.after
-        return Tokens(tokens=found)
-
-    async def revoke_token(self, jti: str) -> None:
-        """Revoke a token. The central refuses it from now on."""
-        await self._transport.ask(object, "DELETE", f"/v1/tokens/{quote(jti, safe='')}")
-
-    async def whoami(self) -> WhoAmI:
-        """Return the identity of the caller."""
-        return await self._transport.ask(WhoAmI, "GET", "/v1/whoami")
 
     async def health(self) -> Health:
         """Return the health of the central."""

@@ -1,9 +1,9 @@
 """The URL of the central, and the token for it.
 
-URL: argument, `PILOTAGE_URL`, `url` in credentials.json, else the central that runs on this machine
-(`<data>/central.json`). Token: argument, the file that `PILOTAGE_TOKEN_FILE` names,
-credentials.json, else the local central's `admin.token`. A saved token is sent only to the central
-that it was saved for.
+URL: argument, `PILOTAGE_URL`, the central of the last login, `url` in credentials.json, else the
+central that runs on this machine (`<data>/central.json`). Token: argument, the file that
+`PILOTAGE_TOKEN_FILE` names, the login at this central, credentials.json, else the local central's
+`admin.token`. A saved token is sent only to the central that it was saved for.
 """
 
 import os
@@ -19,14 +19,19 @@ import msgspec
 from .errors import NoCentral, NoneRuns, UnreadableCredentials, UnsafeCredentials
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of RFC 6750
+LOGINS = "centrals"  # folder of the files of logins
+LATEST = "latest"  # a file in it: the URL of the last login
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class CredentialsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of `~/.config/pilotage/credentials.json`."""
+    """The content of `~/.config/pilotage/credentials.json`, and of the file of a login."""
 
     url: str = ""
     token: str = ""
+    expires_at: float = 0.0  # of the token of a login, in seconds since 1970
+    renewal: str = ""  # renews a login, once
+    nonce: str = ""  # of a renewal that has begun
 
 
 class CentralFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +48,7 @@ class CentralLogin:
     url: str
     token: str
     ca_file: str = ""
+    login: Path | None = None  # the file of a login, which gives the token instead
 
 
 def data_folder(environment: Mapping[str, str]) -> Path:
@@ -51,11 +57,23 @@ def data_folder(environment: Mapping[str, str]) -> Path:
     return Path(given) if given else _home(environment) / ".local/share/pilotage"
 
 
-def credentials_file(environment: Mapping[str, str]) -> Path:
-    """Return the path of the file with the URL and the token of the user."""
+def config_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder of the user's tokens and logins."""
     config = environment.get("XDG_CONFIG_HOME")
     folder = Path(config) if config else _home(environment) / ".config"
-    return folder / "pilotage" / "credentials.json"
+    return folder / "pilotage"
+
+
+def credentials_file(environment: Mapping[str, str]) -> Path:
+    """Return the path of the file with the URL and the token of the user."""
+    return config_folder(environment) / "credentials.json"
+
+
+def login_file(environment: Mapping[str, str], url: str) -> Path:
+    """Return the file of the login at a central, which may not exist."""
+    scheme, host, port = _place(url)
+    name = f"{host.replace(':', '-')}_{port}.json" if scheme else "none.json"
+    return config_folder(environment) / LOGINS / name
 
 
 def find_connection(
@@ -70,15 +88,22 @@ def find_connection(
     A data directory means the central that runs on it. It overrides the environment.
     """
     folder = data or data_folder(environment)
-    kept = CredentialsFile() if data else _kept(credentials_file(environment))
+    kept = CredentialsFile() if data else read_credentials(credentials_file(environment))
     running = running_central(folder)
-    target = url or (None if data else environment.get("PILOTAGE_URL") or kept.url)
+    latest = "" if data else _latest(environment)
+    target = url or (None if data else environment.get("PILOTAGE_URL") or latest or kept.url)
     if not target:
         target = running.url if running else _no_central(folder)
-    target = _as_known(_checked_url(target), kept.url, running.url if running else "")
-    if not token:
-        token = _found_token(environment, target, kept, running, folder)
-    return CentralLogin(target, token, environment.get("PILOTAGE_CA_FILE", ""))
+    known = (latest, kept.url, running.url if running else "")
+    target = _as_known(_checked_url(target), *known)
+    ca_file, login = environment.get("PILOTAGE_CA_FILE", ""), login_file(environment, target)
+    if token or environment.get("PILOTAGE_TOKEN_FILE"):
+        token = token or _named_token(environment["PILOTAGE_TOKEN_FILE"], target)
+    elif not data and login.exists():
+        return CentralLogin(target, read_credentials(login).token, ca_file, login)
+    else:
+        token = _found_token(target, kept, running, folder)
+    return CentralLogin(target, token, ca_file)
 
 
 def running_central(folder: Path) -> CentralFile | None:
@@ -110,19 +135,25 @@ def read_secret(path: Path) -> bytes:
         raise UnreadableCredentials(str(path), why.strerror or "unreadable") from None
 
 
+def _latest(environment: Mapping[str, str]) -> str:
+    """Return the URL of the last login, or an empty text."""
+    try:
+        return (config_folder(environment) / LOGINS / LATEST).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _named_token(named: str, target: str) -> str:
+    """Return the token in the file that `PILOTAGE_TOKEN_FILE` names."""
+    secret = read_secret(Path(named)).strip()
+    if secret.startswith(b"{"):
+        return _saved_token(named, target)
+    return _checked_token(named, secret.decode(errors="replace"))
+
+
 def _found_token(
-    environment: Mapping[str, str],
-    target: str,
-    kept: CredentialsFile,
-    running: CentralFile | None,
-    folder: Path,
+    target: str, kept: CredentialsFile, running: CentralFile | None, folder: Path
 ) -> str:
-    named = environment.get("PILOTAGE_TOKEN_FILE")
-    if named:
-        secret = read_secret(Path(named)).strip()
-        if secret.startswith(b"{"):
-            return _saved_token(named, target)
-        return _checked_token(named, secret.decode(errors="replace"))
     if kept.token and _same(kept.url, target):
         return kept.token
     local = folder / "admin.token"
@@ -133,7 +164,7 @@ def _found_token(
 
 def _saved_token(named: str, target: str) -> str:
     """Return the token of a credentials file. It is only for the central in this file."""
-    saved = _kept(Path(named))
+    saved = read_credentials(Path(named))
     if not _same(saved.url, target):
         raise UnreadableCredentials(named, f"its token is for {saved.url}, not for {target}")
     if not saved.token:
@@ -149,7 +180,11 @@ def _checked_token(path: str, token: str) -> str:
     return token
 
 
-def _kept(path: Path) -> CredentialsFile:
+def read_credentials(path: Path) -> CredentialsFile:
+    """Return the content of a file with a token; empty if there is no file.
+
+    Raises UnreadableCredentials, UnsafeCredentials.
+    """
     if not path.exists():
         return CredentialsFile()
     try:

@@ -65,6 +65,10 @@ class TimedOut(ClientError):
         self.timeout_s, self.left = timeout_s, left
 
 
+class LoginRefused(ClientError):
+    """The person, the provider or the central refused a login."""
+
+
 class JobsHeld(ClientError):
     """The remaining awaited jobs are Held: they continue only after a person releases them.
 

@@ -22,11 +22,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pilotage.proto.api.jobs import Health
+from pilotage.proto.api.logins import LoginTokens, Renewal
+from pilotage.proto.problems import Code
 from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.trust import trusting
 
 from .credentials import CentralLogin
 from .errors import BadAnswer, Refused, Unavailable, Unreachable, refusal
+from .login_files import LoginKeeper
 from .pace import Pace, pauses
 
 if TYPE_CHECKING:
@@ -66,10 +69,22 @@ class Transport:
         self._patience_s, self._answer_s, self._on_retry = patience_s, answer_s, on_retry
         self._client: httpx.AsyncClient | None = None
         self._leader = ""  # requests go there; empty: to `url`
+        login = connection.login
+        self._login = LoginKeeper(login, self._renew) if login is not None else None
 
     @property
     def url(self) -> str:
         return self._connection.url
+
+    async def _authorization(self, *, is_refused: bool = False) -> dict[str, str]:
+        """Return the header with the token of the login, renewed if need be."""
+        if self._login is None:
+            return {}  # the connections have a fixed token, or none
+        token = await self._login.token(is_refused=is_refused)
+        return {"authorization": f"Bearer {token}"}
+
+    async def _renew(self, renewal: Renewal) -> LoginTokens:
+        return await self.ask(LoginTokens, "POST", "/v1/login/renew", body=renewal, anonymous=True)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -88,8 +103,9 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         again: bool = True,
         answer_s: float | None = None,
+        anonymous: bool = False,
     ) -> T:
-        """Send a request and return its answer as `kind`.
+        """Send a request and return its answer as `kind`. An anonymous one renews no login.
 
         `again=False` is for requests that are not idempotent: only refused connections are retried.
         """
@@ -97,9 +113,19 @@ class Transport:
         if body is not None:
             content = msgspec.json.encode(body)
             sent["content-type"] = "application/json"
-        data = await self._patiently(
-            f"{method} {path}", method, path, query, content, sent, again, answer_s
-        )
+
+        async def asked(is_refused: bool = False) -> bytes:
+            if not anonymous:
+                sent.update(await self._authorization(is_refused=is_refused))
+            what = f"{method} {path}"
+            return await self._patiently(what, method, path, query, content, sent, again, answer_s)
+
+        try:
+            data = await asked()
+        except Refused as why:
+            if anonymous or self._login is None or why.code != Code.EXPIRED_TOKEN.value:
+                raise
+            data = await asked(is_refused=True)  # by another clock, the token had expired
         try:
             return msgspec.json.decode(data or b"null", type=kind)
         except msgspec.DecodeError as why:
@@ -123,7 +149,8 @@ class Transport:
         what, has_begun = f"GET {path}", False
         try:
             async with time_limit(self._answer_s):
-                response = await self._followed("GET", path, query, None, headers or {}, idle_s)
+                sent = {**(headers or {}), **await self._authorization()}
+                response = await self._followed("GET", path, query, None, sent, idle_s)
             try:
                 if response.status_code >= 300:
                     async with time_limit(self._answer_s):
@@ -291,7 +318,7 @@ class Transport:
 
         secure = self.url.startswith("https:")
         headers = {"accept": "application/json"}
-        if self._connection.token:
+        if self._connection.token and self._login is None:
             headers["authorization"] = f"Bearer {self._connection.token}"
         # Loading the CA bundle takes 20 ms, so do it only for https.
         trust = (

@@ -11,6 +11,7 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState, next_state
 
 from ..accounts.record_series import DAY_S
 from ..identity import actions as action_records
+from ..identity.logins import session_rows
 from ..identity.scope import CountKey
 from ..jobs import record_retention as retention_records
 from ..jobs.blobs.removal import BlobSweep
@@ -110,6 +111,7 @@ class Retention:
             "keys of actions": self._actions,
             "evidence": self._evidence,
             "tokens": self._expired_tokens,
+            "sessions": self._old_sessions,
             "pilots": self._ended_pilots,
             "logs of pilots": self._old_logs,
             "lost pilots": self._give_up_lost,
@@ -161,33 +163,23 @@ class Retention:
         return len(gone)
 
     async def _actions(self) -> int:
-        before, count = self._clock.wall() - self._settings.action_days * DAY_S, 0
-        while some := await self._store.write(
-            action_records.prune_actions, before, limit=PRUNED_MAX
-        ):
-            count += some
-            await self._clock.sleep(PAUSE_S)
-        return count
+        return await self._pruned(action_records.prune_actions, self._settings.action_days)
 
     async def _evidence(self) -> int:
-        if not self._settings.evidence_days:
-            return 0
-        before, count = self._clock.wall() - self._settings.evidence_days * DAY_S, 0
-        while some := await self._store.write(
-            retention_records.prune_evidence, before, limit=PRUNED_MAX
-        ):
-            count += some
-            await self._clock.sleep(PAUSE_S)
-        return count
+        return await self._pruned(retention_records.prune_evidence, self._settings.evidence_days)
 
     async def _expired_tokens(self) -> int:
         """Delete expired tokens and their revocations."""
-        if not self._settings.token_days:
-            return 0
-        before, count = self._clock.wall() - self._settings.token_days * DAY_S, 0
-        while some := await self._store.write(
-            retention_records.prune_tokens, before, limit=PRUNED_MAX
-        ):
+        return await self._pruned(retention_records.prune_tokens, self._settings.token_days)
+
+    async def _old_sessions(self) -> int:
+        """Delete sessions of logins whose time was over."""
+        return await self._pruned(session_rows.prune, self._settings.token_days)
+
+    async def _pruned(self, prune: Callable[..., int], days: float) -> int:
+        """Delete rows that are older than `days`, in parts; 0 days: none. Return the number."""
+        before, count = self._clock.wall() - days * DAY_S, 0
+        while days and (some := await self._store.write(prune, before, limit=PRUNED_MAX)):
             count += some
             await self._clock.sleep(PAUSE_S)
         return count

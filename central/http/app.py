@@ -14,11 +14,10 @@ from ..observe.events import Log, no_log
 from ..observe.request_ids import RequestIds
 from .answers import HttpAnswer, problem
 from .asgi import ASGIApp, AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
-from .body import header
 from .call import Call, RouteContext
 from .direct_answers import Exchange
 from .forwarding import LeaderLink, MisdirectedRoute
-from .guards import Admit, RouteGate, trust
+from .guards import AdmitRequest, RouteGate, Undecided, trust
 from .hot_routes import HotRoute
 from .route import BoundRoute, Handler
 from .router import Router
@@ -47,7 +46,7 @@ class _Ordinary:
     """The parts of a route that is not hot."""
 
     path: str
-    admit: Admit
+    admit: AdmitRequest
     answer: Handler
 
 
@@ -85,7 +84,7 @@ class HttpApp:
         self._ids = RequestIds(life)
         self._leader_link, self._check_room, self._recognise = leader_link, check_room, recognise
         self._hot: dict[str, HotRoute | MisdirectedRoute] = {
-            route.path: HotRoute(one.service, gate(route.action), route.takes, route.hot)
+            route.path: HotRoute(one.service, gate(route.action).by_token, route.takes, route.hot)
             if leader_link is None
             else MisdirectedRoute(leader_link)
             for one in offered
@@ -186,7 +185,11 @@ class HttpApp:
         receive: AsgiReceive,
         send: AsgiSend,
     ) -> None:
-        caller = way.admit(header(scope["headers"], b"authorization"))
+        try:
+            caller = way.admit(scope)
+        except Undecided as why:
+            await why.settle()
+            caller = way.admit(scope)
         if caller is not None:
             trust(scope)
         await self._recognise(caller)
@@ -196,6 +199,7 @@ class HttpApp:
     def _way(self, one: BoundRoute, gate: RouteGate) -> _Ordinary:
         """Return the function that answers a route: its handler, or a request to the leader."""
         route, leader_link, check_room = one.route, self._leader_link, self._check_room
+        admit = gate(route.action).by_request
         needs_leader, answer = route.needs_leader, one.answer
 
         async def with_room(call: Call) -> ASGIApp:
@@ -205,15 +209,15 @@ class HttpApp:
         if route.creates:
             answer = with_room
         if leader_link is None or needs_leader is False:
-            return _Ordinary(route.path, gate(route.action), answer)
+            return _Ordinary(route.path, admit, answer)
         hand_on = partial(leader_link.hand_on, lasts=route.lasts)
         if needs_leader is True:
-            return _Ordinary(route.path, gate(route.action), hand_on)
+            return _Ordinary(route.path, admit, hand_on)
 
         async def here_or_elsewhere(call: Call) -> ASGIApp:
             return await (hand_on(call) if needs_leader(call) else answer(call))
 
-        return _Ordinary(route.path, gate(route.action), here_or_elsewhere)
+        return _Ordinary(route.path, admit, here_or_elsewhere)
 
 
 def _no_such_method(path: str, method: str, there: Sequence[str]) -> HttpAnswer:

@@ -88,6 +88,8 @@ def _body(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _done(route: Route, named: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    if route.redirects:
+        return {"303": {"description": "A redirect of the browser."}}
     if route.gives is None:
         return {"204": {"description": "Done."}}
     if route.gives in _PLAIN:

@@ -35,6 +35,7 @@ class Route:
     reads_body: bool = False  # the body is decoded before the handler is called
     creates: bool = False  # stores new data; refused if the disk is nearly full
     needs_leader: bool | Callable[[Call], bool] = True  # a function decides for each request
+    redirects: bool = False  # the answer sends a browser elsewhere
     lasts: bool = False  # the answer may last as long as its caller likes
 
 

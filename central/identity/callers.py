@@ -20,6 +20,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     expires_at: float
     jti: str
+    session: str = ""  # of a login; empty: a token that was issued by hand
 
 
 class PilotCaller(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,9 @@
 """Secrets derived from one key by HMAC. Only the central can make them, and it need not store them.
 
-They are the tokens of running attempts, the passwords on the bus and the renewal secrets of pilots.
-A restore makes a new key, so secrets issued after the backup are no longer valid, and their pilots
-register again.
+They are the tokens of running attempts, the passwords on the bus, and the renewal secrets of pilots
+and logins.
+A restore makes a new key, so secrets issued after the backup are no longer valid: pilots register
+again, and people log in again.
 
 An ES256 signature for each attempt would cost half of the CPU time that a job may cost. A token
 names its job and epoch, so that an older attempt cannot act as a newer one.
@@ -88,6 +89,10 @@ class DerivedSecrets:
             return None
         genuine = self.numbered_secret(pilot, int(number))
         return int(number) if hmac.compare_digest(genuine.encode(), secret.encode()) else None
+
+    def cipher_key(self, purpose: str) -> bytes:
+        """Return a key of 32 bytes for encryption, another one for each purpose."""
+        return base64.urlsafe_b64decode(self._mac(f"cipher:{purpose}".encode()) + "=")
 
     def _mac(self, body: bytes) -> str:
         inner, outer = self._inner.copy(), self._outer.copy()

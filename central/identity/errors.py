@@ -20,11 +20,30 @@ class BadToken(Refused):
         super().__init__(Code.BAD_TOKEN, "this token is not valid here")
 
 
+class KeysNeeded(BadToken):
+    """The key of an outside token is unknown, and its issuer may have published it by now.
+
+    A face that may wait calls `ProviderKeys.refresh` with the issuer and asks once more.
+    """
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__()
+        self.issuer = issuer
+
+
 class ExpiredToken(Refused):
     """The token was valid, but has expired. The caller needs a new one."""
 
     def __init__(self, whose: str, at: float, *, remedy: str = "get a new one") -> None:
         message = f"the token of {whose} expired at {shown(at)}: {remedy}"
+        super().__init__(Code.EXPIRED_TOKEN, message)
+
+
+class LoginEnded(Refused):
+    """The session of a login has ended. The person must log in again."""
+
+    def __init__(self, why: str) -> None:
+        message = f"this login has ended: {why}; log in again with `pilotage login`"
         super().__init__(Code.EXPIRED_TOKEN, message)
 
 

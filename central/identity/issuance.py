@@ -1,5 +1,6 @@
 """Decides which tokens a caller may issue. It makes none."""
 
+import math
 import re
 from typing import Final
 
@@ -37,7 +38,7 @@ def grant(caller: User, wanted: TokenIssue, *, issuer: str, now: float) -> Token
     """Return the claims of the token that `caller` gets for `wanted`. Raises Forbidden, Refused.
 
     A new token never has a wider role, community or set of groups than its issuer's token, and
-    never expires later.
+    it never expires later unless an admin who logged in makes it.
     """
     reach = require(caller, Permission.TOKEN_ISSUE)
     _check_words(wanted)
@@ -60,8 +61,19 @@ def grant(caller: User, wanted: TokenIssue, *, issuer: str, now: float) -> Token
         community=community,
         groups=_groups(caller, wanted, reach, community),
         role=wanted.role,
-        expires_at=min(now + wanted.valid_s, caller.expires_at),
+        expires_at=min(now + wanted.valid_s, _ends_at_most(caller)),
     )
+
+
+def _ends_at_most(caller: User) -> float:
+    """Return the latest end of a token that `caller` issues.
+
+    A token outlives its issuer's only if an admin who logged in makes it: a session's own token
+    lives for minutes, and others must not evade the checks of their provider with a longer one.
+    """
+    if caller.session and caller.role is Role.ADMIN:
+        return math.inf
+    return caller.expires_at
 
 
 def _community(caller: User, wanted: TokenIssue) -> str:

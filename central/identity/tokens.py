@@ -20,7 +20,10 @@ from .derived_secrets import DerivedSecrets
 from .errors import TokenNotFound
 from .issuance import TokenGrant, grant
 from .keys import SigningKeys
+from .logins import session_rows
+from .logins.session_rows import LoginSession
 from .policy import Permission, Reach, covers, require
+from .providers.outside_tokens import OutsideTokens
 from .record import FIRST_TOKENS
 from .record_types import TokenRow
 from .verification import ALGORITHM, CACHE_MAX, Verifier
@@ -45,27 +48,39 @@ class TokenIssuer:
         issuer: str,
         audience: str,
         pilot_valid_s: float = 3_600.0,
+        login_valid_s: float = 1_800.0,
+        outside: OutsideTokens | None = None,
         cache_max: int = CACHE_MAX,
     ) -> None:
         self._signing, self._derived, self._store = signing, derived, store
         self._clock, self._randomness = clock, randomness
         self._issuer, self._audience = issuer, audience
-        self._pilot_valid_s = pilot_valid_s
-        self._revoked_mark = (0, 0.0)
+        self._pilot_valid_s, self._login_valid_s = pilot_valid_s, login_valid_s
+        self._revoked_mark = (0, 0.0, 0, 0.0)
+        self._outside = outside
         self._verifier = Verifier(
             keys=signing,
             derived=derived,
             clock=clock,
             issuer=issuer,
             audience=audience,
+            outside=outside,
             cache_max=cache_max,
         )
 
     # -- read -----------------------------------------------------------------------------------
 
     def caller(self, bearer: str) -> Caller:
-        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken."""
+        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken.
+
+        A token of an outside issuer may also raise KeysNeeded, Forbidden or Refused.
+        """
         return self._verifier.caller(bearer)
+
+    async def fetch_keys(self, issuer: str) -> None:
+        """Fetch the keys of an outside issuer, at most once a minute. It raises nothing."""
+        if self._outside is not None:
+            await self._outside.fetch_keys(issuer)
 
     @property
     def known(self) -> int:
@@ -87,17 +102,24 @@ class TokenIssuer:
             groups=caller.groups,
             role=caller.role,
             expires_in_s=caller.expires_at - self._clock.wall(),
+            session=caller.session,
         )
 
     async def load_revoked(self) -> None:
-        """Read the revoked tokens from the store, and our keys, if they changed."""
+        """Read revoked tokens, ended sessions and our keys, if they changed."""
         self._signing.refresh()
         now = self._clock.wall()
-        mark = await self._store.read(token_records.revoked_mark, now)
+        ended_after = now - self._login_valid_s  # tokens of earlier ends have expired
+        mark = (
+            *await self._store.read(token_records.revoked_mark, now),
+            *await self._store.read(session_rows.ended_mark, ended_after),
+        )
         if mark == self._revoked_mark:
             return
         for jti, expires_at in await self._store.read(token_records.revoked, now):
             self._verifier.revoke(jti, expires_at)
+        for session, ended_at in await self._store.read(session_rows.ended, ended_after):
+            self._verifier.revoke(session, ended_at + self._login_valid_s)
         self._revoked_mark = mark
 
     # -- make -----------------------------------------------------------------------------------
@@ -120,6 +142,32 @@ class TokenIssuer:
         token = self._sign(pilots)
         self._verifier.made(token, pilots)
         return token, self._pilot_valid_s
+
+    def session_token(self, row: LoginSession) -> tuple[str, float]:
+        """Return an access token of a session, and its life in seconds."""
+        now = self._clock.wall()
+        claims = msgspec.structs.replace(
+            self._claims(row.subject, min(now + self._login_valid_s, row.ends_at)),
+            name=row.name,
+            community=row.community,
+            groups=row.groups,
+            role=Role(row.role),
+            idp=row.issuer,
+            sid=row.session,
+        )
+        return self._sign(claims), claims.exp - now
+
+    def session_ended(self, session: str) -> None:
+        """Refuse the access tokens of a session from now on."""
+        self._verifier.revoke(session, self._clock.wall() + self._login_valid_s)
+
+    def is_session_ended(self, session: str) -> bool:
+        """Return whether a session was ended, as far as this process knows."""
+        return self._verifier.is_revoked(session)
+
+    def cipher_key(self, purpose: str) -> bytes:
+        """Return a key of 32 bytes for encryption, another one for each purpose."""
+        return self._derived.cipher_key(purpose)
 
     def forget(self, pilot: str) -> None:
         """Drop the token of an ended pilot from memory."""
@@ -284,13 +332,15 @@ async def open_tokens(
     community: str = "",
     groups: tuple[str, ...] = (),
     pilot_valid_s: float = 3_600.0,
+    login_valid_s: float = 1_800.0,
+    outside: OutsideTokens | None = None,
     writes: bool = True,
 ) -> TokenIssuer:
     """Return the issuer of a data directory. The first start makes the keys and the admin token.
 
     `community` and `groups` are those of the admin token; an empty community means all. With
-    `writes=False`, for processes that do not keep the queue, it writes no admin token. Raises
-    BadKeyFile.
+    `writes=False`, for processes that do not keep the queue, it writes no admin token. `outside`
+    reads tokens of other issuers. Raises BadKeyFile.
     """
     tokens = TokenIssuer(
         signing=keys.load(data, disk=disk, clock=clock, randomness=randomness),
@@ -301,6 +351,8 @@ async def open_tokens(
         issuer=issuer,
         audience=audience,
         pilot_valid_s=pilot_valid_s,
+        login_valid_s=login_valid_s,
+        outside=outside,
     )
     await tokens.load_revoked()
     if writes:

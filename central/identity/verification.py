@@ -4,23 +4,34 @@ import hashlib
 from typing import Final
 
 import msgspec
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, GuestProtocol
 
-from pilotage.proto.claims import WLCG_VERSION, Claims, TokenKind
+from pilotage.proto.claims import Claims, TokenKind
 
 from ..ports import Clock
 from .callers import Caller, PilotCaller, User
 from .derived_secrets import PREFIX, DerivedSecrets
 from .errors import BadToken, ExpiredToken
 from .keys import SigningKeys
+from .providers.outside_tokens import OutsideTokens
+from .strict_tokens import (
+    BEARER_MAX,
+    ES256,
+    PLAIN_TYPES,
+    SignedToken,
+    TokenEnded,
+    TokenRules,
+    VerificationKey,
+    check_claims,
+    check_signature,
+    parse,
+)
 
-ALGORITHM: Final = "ES256"
-ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"
-SKEW_S: Final = 60.0  # a token may be issued so far in the future, by our clock
-TOKEN_MAX: Final = 8_192
+ALGORITHM: Final = ES256
+LIFE_MAX_S: Final = 366 * 86_400.0  # of our own tokens: that of an administrator
 CACHE_MAX: Final = 131_072  # more than the pilots of one central; a few hundred bytes each
+OUTSIDE_MAX: Final = 16_384  # tokens of outside issuers in memory
+# An outside token is checked again after this time, for withdrawn keys and a changed map.
+RECHECK_S: Final = 60.0
 SWEPT_MIN: Final = 1_024  # below this number, expired tokens are not removed
 
 _claims = msgspec.json.Decoder(Claims)
@@ -29,7 +40,12 @@ _claims = msgspec.json.Decoder(Claims)
 class _Verified(msgspec.Struct, frozen=True, gc=False):
     caller: User | PilotCaller
     expires_at: float
-    jti: str
+    name: str  # by which it is revoked: of its session, else its own jti
+
+
+class _Outside(msgspec.Struct, frozen=True, gc=False):
+    verified: _Verified
+    recheck_at: float
 
 
 class Verifier:
@@ -43,41 +59,55 @@ class Verifier:
         clock: Clock,
         issuer: str,
         audience: str,
+        outside: OutsideTokens | None = None,
         cache_max: int = CACHE_MAX,
     ) -> None:
+        """`outside` reads tokens of other issuers; without it, they are refused."""
         self._keys, self._derived, self._clock = keys, derived, clock
-        self._issuer, self._audience = issuer, frozenset({audience, ANY_AUDIENCE})
+        self._rules = TokenRules(
+            issuer=issuer,
+            audiences=frozenset({audience}),
+            algorithms=frozenset({ALGORITHM}),
+            types=PLAIN_TYPES,
+            life_max_s=LIFE_MAX_S,
+            needs_version=True,
+        )
+        self._outside = outside
         self._cache: dict[bytes, _Verified] = {}
+        self._outside_cache: dict[bytes, _Outside] = {}
         self._cache_max = cache_max
         self._sweep_in = SWEPT_MIN  # new tokens until the next sweep
         self._of_pilot: dict[str, bytes] = {}  # hash of the newest token of each pilot
-        self._revoked: dict[str, float] = {}  # jti to expiry
+        self._revoked: dict[str, float] = {}  # jti or session to expiry
         self._revoked_max = SWEPT_MIN  # a sweep begins at this number
 
     def caller(self, bearer: str) -> Caller:
-        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken."""
+        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken.
+
+        An outside token may also raise KeysNeeded, or Forbidden and Refused if it gives no access.
+        """
         now = self._clock.wall()
-        if len(bearer) > TOKEN_MAX:
+        if len(bearer) > BEARER_MAX:
             raise BadToken
         if bearer.startswith(PREFIX):
             return self._derived.read(bearer, now)
         digest = hashlib.sha256(bearer.encode()).digest()
         known = self._cache.get(digest)
         if known is None:
-            known = self._verify(bearer, now)
-            self._remember(digest, known)
+            known = self._unknown(bearer, digest, now)
         if now >= known.expires_at:
             del self._cache[digest]
             raise _expired(known.caller, known.expires_at)
-        if known.jti in self._revoked:
-            del self._cache[digest]
+        if known.name in self._revoked:
+            self._cache.pop(digest, None)
             raise BadToken
         return known.caller
 
     def made(self, bearer: str, claims: Claims) -> None:
         """Cache a token that was just signed here, so that new pilots cost no verification."""
         digest = hashlib.sha256(bearer.encode()).digest()
-        self._remember(digest, _Verified(_caller(claims), float(claims.exp), claims.jti))
+        name = claims.sid or claims.jti
+        self._remember(digest, _Verified(_caller(claims), float(claims.exp), name))
         if claims.kind is TokenKind.PILOT:
             self._of_pilot[claims.sub] = digest
 
@@ -87,13 +117,20 @@ class Verifier:
         if digest is not None:
             self._cache.pop(digest, None)
 
-    def revoke(self, jti: str, expires_at: float) -> None:
-        """Refuse this token from now on. Expired tokens are forgotten, since they are refused."""
-        self._revoked[jti] = expires_at
+    def revoke(self, name: str, expires_at: float) -> None:
+        """Refuse a token, or all tokens of a session, from now on.
+
+        Expired tokens are forgotten, since they are refused.
+        """
+        self._revoked[name] = expires_at
         if len(self._revoked) >= self._revoked_max:
             now = self._clock.wall()
             self._revoked = {one: end for one, end in self._revoked.items() if end > now}
             self._revoked_max = max(SWEPT_MIN, 2 * len(self._revoked))
+
+    def is_revoked(self, name: str) -> bool:
+        """Return whether a token, by its jti, or a session is refused."""
+        return name in self._revoked
 
     @property
     def known(self) -> int:
@@ -115,45 +152,55 @@ class Verifier:
         self._of_pilot = {key: one for key, one in self._of_pilot.items() if one in self._cache}
         self._sweep_in = max(SWEPT_MIN, len(self._cache))
 
-    def _verify(self, bearer: str, now: float) -> _Verified:
-        try:
-            signed = jws.deserialize_compact(bearer, self._key, algorithms=[ALGORITHM])
-            claims = _claims.decode(signed.payload)
-        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
-            # A hostile header makes the library raise errors outside its own hierarchy.
-            raise BadToken from None
-        audiences = {claims.aud} if isinstance(claims.aud, str) else set(claims.aud)
-        if claims.iss != self._issuer or not audiences & self._audience:
+    def _unknown(self, bearer: str, digest: bytes, now: float) -> _Verified:
+        """Verify a token that is not in the cache of our own tokens."""
+        seen = self._outside_cache.get(digest)
+        if seen is not None and now < seen.recheck_at:
+            return seen.verified
+        token = parse(bearer)
+        if token.issuer == self._rules.issuer:
+            verified = self._own(token, now)
+            self._remember(digest, verified)
+            return verified
+        self._outside_cache.pop(digest, None)
+        if self._outside is None:
             raise BadToken
-        if not _version_known(claims.wlcg_ver) or claims.iat > now + SKEW_S:
-            raise BadToken
-        caller = _caller(claims)
-        # No grace after `exp`: we are the issuer, and the store forgets a revocation then.
-        if now >= claims.exp:
-            raise _expired(caller, float(claims.exp))
-        return _Verified(caller, float(claims.exp), claims.jti)
+        caller, expires_at = self._outside.caller(token, now)
+        verified = _Verified(caller, expires_at, "")  # we revoke none of them: their issuer may
+        while len(self._outside_cache) >= OUTSIDE_MAX:
+            del self._outside_cache[next(iter(self._outside_cache))]
+        self._outside_cache[digest] = _Outside(verified, min(now + RECHECK_S, expires_at))
+        return verified
 
-    def _key(self, signed: GuestProtocol) -> ECKey:
-        kid = signed.headers().get("kid")
-        if not isinstance(kid, str):
-            raise BadToken
-        key = self._keys.stored.find(kid)
+    def _own(self, token: SignedToken, now: float) -> _Verified:
+        """Check a token of our own issuer. Raises BadToken, ExpiredToken."""
+        key = self._keys.stored.find(token.header.kid)
         if key is None:  # a new key of another process, or a forgery: it causes few looks
             self._keys.refresh()
-            key = self._keys.stored.find(kid)
+            key = self._keys.stored.find(token.header.kid)
         if key is None:
             raise BadToken
-        return key
-
-
-def _version_known(version: str) -> bool:
-    """Accept all minor versions of the WLCG profile; refuse another major version."""
-    return version.split(".")[0] == WLCG_VERSION.split(".")[0]
+        check_signature(token, VerificationKey(ALGORITHM, key))
+        has_ended = False
+        try:
+            check_claims(token, self._rules, now)
+        except TokenEnded:  # no grace: the store forgets a revocation then
+            has_ended = True
+        try:
+            claims = _claims.decode(token.payload)
+        except (ValueError, RecursionError):
+            raise BadToken from None
+        caller = _caller(claims)
+        if has_ended:
+            raise _expired(caller, float(claims.exp))
+        return _Verified(caller, float(claims.exp), claims.sid or claims.jti)
 
 
 def _expired(caller: User | PilotCaller, at: float) -> ExpiredToken:
     if isinstance(caller, User):
         remedy = "get a new one from a manager or an admin"
+        if caller.session:
+            remedy = "renew it, or log in again with `pilotage login`"
         return ExpiredToken(repr(caller.subject), at, remedy=remedy)
     return ExpiredToken(f"pilot {caller.pilot}", at)
 
@@ -167,7 +214,7 @@ def _caller(claims: Claims) -> User | PilotCaller:
             element=claims.element,
         )
     return User(
-        issuer=claims.iss,
+        issuer=claims.idp or claims.iss,
         subject=claims.sub,
         name=claims.name,
         community=claims.community,
@@ -175,4 +222,5 @@ def _caller(claims: Claims) -> User | PilotCaller:
         role=claims.role,
         expires_at=float(claims.exp),
         jti=claims.jti,
+        session=claims.sid,
     )

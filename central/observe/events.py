@@ -163,6 +163,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "storages_read": frozenset({"storages", "troubles"}),
     # part of a storage file is wrong: the last good version stays in force
     "storage_trouble": frozenset({"storage", "why"}),
+    # the keys of an identity provider were fetched and have changed; `skipped` are not used
+    "provider_keys_read": frozenset({"provider", "keys", "skipped"}),
+    # the keys of an identity provider cannot be fetched; logged once until they can
+    "provider_keys_unread": frozenset({"provider", "why"}),
     # a pilot read a copy that differs from the catalogue: it is no longer used
     "copy_bad": frozenset({"job", "did", "storage", "why"}),
     # the factory submits no pilots, because the store takes no writes
@@ -215,6 +219,22 @@ EVENTS: dict[str, frozenset[str]] = {
     "community_unused": frozenset({"why", "do"}),
     # a token for the administrator was written to this file
     "first_token": frozenset({"file"}),
+    # the files of identity providers were read, at the start or after a change
+    "providers_read": frozenset({"providers", "troubles"}),
+    # part of a provider's file is wrong: the last good version stays in force
+    "provider_trouble": frozenset({"provider", "why"}),
+    # an identity provider does not answer, or answers wrongly; sessions live on for 28 hours
+    "provider_away": frozenset({"provider", "why"}),
+    # a person logged in
+    "login": frozenset({"person", "provider", "community", "role", "kind", "address"}),
+    # a login could not begin, or the provider did not confirm it
+    "login_failed": frozenset({"provider", "why"}),
+    # a renewal secret was used twice: its session ends, since somebody may have copied it
+    "renewal_replayed": frozenset({"person", "session", "host"}),
+    # a session of a login has ended
+    "session_ended": frozenset({"person", "session", "why"}),
+    # a provider could not be told that a session has ended
+    "grant_not_revoked": frozenset({"provider", "why"}),
 }
 QUIET = frozenset(
     {"matched", "attempt_ended", "submitted_again", "acted_again", "doubted", "stray"}

@@ -31,6 +31,7 @@ from .distribution.client_wheel import WheelHandout
 from .distribution.handout import Handout
 from .distribution.pilot_bundle import pilot_bundle
 from .files import RealBlobs, RealDisk, RealSpace
+from .identity_setup import identity_of
 from .machine_readings import MachineReadings
 from .smtp import mailer_of
 from .storage_setup import storages_of
@@ -67,6 +68,9 @@ async def open_ground(
     """
     randomness, bundle, disk = SystemRandomness(), pilot_bundle(), RealDisk()
     mine, first_start = settings.community, disk.read(data / ADMIN_FILE) is None
+    identity = identity_of(
+        settings.token.providers, data, clock=clock, randomness=randomness, log=log
+    )
     tokens = await open_tokens(
         data,
         store=store,
@@ -78,6 +82,8 @@ async def open_ground(
         community="" if mine.others else mine.name,
         groups=() if mine.others else mine.groups,
         pilot_valid_s=settings.token.pilot_s,
+        login_valid_s=settings.token.login_s,
+        outside=identity.outside,
         writes=leads,
     )
     if leads and first_start:
@@ -94,6 +100,7 @@ async def open_ground(
     bus = bus_of(data, settings.bus, clock, randomness, log) if leads else SilentBus()
     storages = storages_of(settings.data.storages, data, log)
     await asyncio.to_thread(storages.look)
+    await asyncio.to_thread(identity.providers.look)
     world = World(
         store=store,
         leadership=leadership,
@@ -105,6 +112,7 @@ async def open_ground(
         log=log,
         readings=MachineReadings(data, settings.http.tls_certificate),
         storages=storages,
+        identity=identity,
         space=RealSpace(data, data / f"{STORE_FILE}-wal"),
         mailer=mailer_of(settings.failover.mail) if leads else None,
     )
@@ -156,4 +164,5 @@ def open_server(
         )
     except OSError as why:
         raise refusal(why, http) from why
+    setup.world.identity.address.url = url()
     return server, handout

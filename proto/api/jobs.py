@@ -610,6 +610,7 @@ class WhoAmI(_Out, frozen=True):
     groups: tuple[str, ...]
     role: Role
     expires_in_s: float
+    session: str = ""  # of a login; empty: a token that was issued by hand
 
 
 class Health(_Out, frozen=True):

@@ -23,13 +23,14 @@ CLASSES = (
     ("AsyncClient", "Client", "client"),
 )
 MODULES = (
-    *("handles", "client", "outputs", "operators", "data", "data_files", "transformations"),
-    "productions",
+    *("handles", "client", "outputs", "operators", "identity", "data", "data_files"),
+    *("transformations", "productions"),
 )
 _PARTS = {  # what the class inherits
     "Client": (
         ("OutputCalls", "outputs"),
         ("OperatorCalls", "operators"),
+        ("IdentityCalls", "identity"),
         ("DataCalls", "data"),
         ("DataFileCalls", "data_files"),
         ("TransformationCalls", "transformations"),

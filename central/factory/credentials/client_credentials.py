@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from pilotage.proto.decoding.patterns import whole
 
+from ...identity.providers.metadata import MetadataReader
 from ...identity.providers.provider_http import BadProvider, ProviderAway, ProviderHttp
 from ...ports import Clock, Randomness
 from ..credential import Credential
@@ -30,7 +31,6 @@ AGAIN_S: Final = (15.0, 30.0)  # after a failure, at random
 KEPT_S: Final = 300.0  # for a token without a known end
 FETCH_S: Final = 10.0  # for a token in all, as for one request to a provider
 LIFE_MAX_S: Final = 400 * 86_400.0
-METADATA: Final = "/.well-known/openid-configuration"  # OpenID Connect Discovery 1.0
 _TOKEN: Final = re.compile("[!-~]{1,16384}")
 _WORD: Final = re.compile(r"[ !#-\[\]-~]{1,64}")  # of an error: RFC 6749 section 5.2
 _DIGITS: Final = re.compile("[0-9]{1,12}")
@@ -74,6 +74,7 @@ class ClientSource:
         self, options: ClientOptions, http: ProviderHttp, clock: Clock, randomness: Randomness
     ) -> None:
         self._options, self._http = options, http
+        self._metadata = MetadataReader(http, clock)
         self._clock, self._randomness = clock, randomness
         self._reader = ReaderThread()
         self._kept: Credential | None = None
@@ -149,18 +150,14 @@ class ClientSource:
         """Return a new token. Raises ProviderAway, BadProvider, CredentialExpired."""
         options, file = self._options, Path(self._options.secret_file)
         secret = await read_in(self._reader, file, lambda: read_private(file))
-        found = await self._http.get(options.issuer.rstrip("/") + METADATA, ca_file=options.ca_file)
-        endpoint = token_endpoint(found, options.issuer)
+        found = await self._metadata.of(options.issuer, ca_file=options.ca_file)
+        endpoint = found.address("token_endpoint")
         fields = {"grant_type": "client_credentials"}
         if options.scope:
             fields["scope"] = " ".join(options.scope)
         if options.audience:
             fields[options.audience_parameter] = options.audience
-        basic = None
-        if _takes_basic(found, options.issuer):
-            basic = (options.id, secret)
-        else:
-            fields |= {"client_id": options.id, "client_secret": secret}
+        fields, basic = found.with_secret(fields, options.id, secret)
         asked_at = self._clock.wall()
         status, answer = await self._http.post(
             endpoint, fields, ca_file=options.ca_file, basic=basic
@@ -169,31 +166,6 @@ class ClientSource:
             word = _error_word(answer, secret) or f"status {status}"
             raise CredentialExpired(f"{endpoint}: refused the client {options.id!r}: {word}")
         return _token(answer, endpoint, asked_at)
-
-
-def token_endpoint(metadata: Mapping[str, Any], issuer: str) -> str:
-    """Return the URL of the endpoint that gives tokens. Raises BadProvider."""
-    if metadata.get("issuer") != issuer:
-        found = f"{metadata.get('issuer')!r}"[:200]
-        raise BadProvider(f"{issuer}: its metadata name the issuer {found}, expected {issuer!r}")
-    endpoint = metadata.get("token_endpoint")
-    schemes = ("https://", "http://") if issuer.startswith("http://") else ("https://",)
-    if not isinstance(endpoint, str) or not endpoint.startswith(schemes):
-        found = f"{endpoint!r}"[:200]
-        raise BadProvider(f"{issuer}: token_endpoint: found {found}, expected an https URL")
-    return endpoint
-
-
-def _takes_basic(metadata: Mapping[str, Any], issuer: str) -> bool:
-    """Return whether the secret goes into a header, else into the form. Raises BadProvider."""
-    name = "token_endpoint_auth_methods_supported"
-    methods = metadata.get(name, ["client_secret_basic"])  # the default of the standard
-    if isinstance(methods, list):
-        for method in ("client_secret_basic", "client_secret_post"):
-            if method in methods:
-                return method == "client_secret_basic"
-    right = "expected client_secret_basic or client_secret_post among them"
-    raise BadProvider(f"{issuer}: {name}: found {f'{methods!r}'[:200]}, {right}")
 
 
 def _error_word(answer: Mapping[str, Any], secret: str) -> str:

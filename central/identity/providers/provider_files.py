@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
+import yaml
 from msgspec import Meta
 
 from pilotage.proto.claims import Role
@@ -197,6 +198,14 @@ def shown_place(place: YamlPath) -> str:
 
 
 Mistakes = Iterator[tuple[YamlPath, str]]
+
+
+def placed(file: Path, place: YamlPath) -> str:
+    """Return FILE:LINE of a place in a provider's file; FILE if it cannot be read any more."""
+    try:
+        return _at(file, line_of(_text(file), place))
+    except (BadProviderFile, yaml.YAMLError):  # it has just changed
+        return str(file)
 
 
 def _contradictions(entry: ProviderEntry) -> Mistakes:

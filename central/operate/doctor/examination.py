@@ -40,7 +40,15 @@ from ..datadir import (
 )
 from ..serve import CONFIG_NAME, ServeOptions, config_of, settings_of
 from ..store_selection import reading_of, where
-from . import key_checks, machine_checks, reach_checks, site_checks, storage_checks, store_checks
+from . import (
+    identity_checks,
+    key_checks,
+    machine_checks,
+    reach_checks,
+    site_checks,
+    storage_checks,
+    store_checks,
+)
 from .findings import Finding, at_fault, fault, ok, warning
 
 ANSWER_S: Final = 5.0
@@ -124,6 +132,7 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
     yield from key_checks.key_files(place.data)
     yield key_checks.admin_token(place.data, settings.community)
     yield key_checks.certificate(settings)
+    yield from identity_checks.identity(place.data, settings)
     yield from site_checks.sites(place.data, settings)
     yield from storage_checks.storages(place.data, settings, reading)
     yield from reach_checks.reach(place.data, settings, answered.url if answered else "")

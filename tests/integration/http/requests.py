@@ -1,13 +1,21 @@
 """A good request for every route, and a token for every kind of caller."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
 from pilotage.central.http.answers import BYTES, JSON
+from pilotage.central.identity.logins.sessions import BROWSER_IDLE_S
 from pilotage.central.identity.policy import CallerKind
 from pilotage.proto import messages, wire
 from pilotage.proto.api import jobs
+from pilotage.proto.api.logins import (
+    CodeClaim,
+    DeviceStart,
+    LoginClaim,
+    Renewal,
+    SessionEnd,
+)
 from pilotage.proto.api.productions import NewProduction, ProductionAction, ProductionActionName
 from pilotage.proto.api.sites import PilotEnd, SiteAction, SiteActionName, SiteCheckRequest
 from pilotage.proto.api.transformations import (
@@ -20,7 +28,8 @@ from pilotage.proto.documents.job import Job
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.documents.workflow import Step, Workflow
 
-from .stubs import SHA256, World
+from .stub_logins import add_browser
+from .stubs import ISSUER, SHA256, World
 
 OFFER = messages.Offer(cores=1, cores_free=1, memory_mb=1, memory_free_mb=1, wall_left_s=1.0)
 ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
@@ -155,6 +164,17 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/tokens"): ("", b""),
     ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
     ("GET", "/v1/whoami"): ("", b""),
+    ("GET", "/v1/login/providers"): ("", b""),
+    ("POST", "/v1/login/device"): ("", _json(DeviceStart(host="laptop"))),
+    ("POST", "/v1/login/poll"): ("", _json(LoginClaim(login="l"))),
+    ("POST", "/v1/login/code"): ("", _json(CodeClaim(code="c", verifier="v" * 43))),
+    ("POST", "/v1/login/renew"): ("", _json(Renewal(renewal="r", nonce="n" * 16))),
+    ("POST", "/v1/login/end"): ("", _json(SessionEnd(renewal="r"))),
+    ("GET", "/v1/sessions"): ("/v1/sessions?limit=5", b""),
+    ("DELETE", "/v1/sessions/{session}"): ("/v1/sessions/s1", b""),
+    ("GET", "/auth/start"): ("/auth/start?to=/portal", b""),
+    ("GET", "/auth/callback"): ("/auth/callback?state=s&code=c", b""),
+    ("POST", "/auth/logout"): ("", b""),
     ("GET", "/.well-known/jwks.json"): ("", b""),
     ("GET", "/elements/.well-known/openid-configuration"): ("", b""),
     ("GET", "/elements/jwks.json"): ("", b""),
@@ -182,6 +202,8 @@ class Holder:
     jti: str = ""
     community: str = "ctao"
     spoilt: str = ""  # the code that this token gets where one is looked at
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    reads_only: bool = False  # a browser whose page is not ours: it changes nothing
 
 
 async def holders(world: World) -> dict[str, Holder]:
@@ -204,8 +226,37 @@ async def holders(world: World) -> dict[str, Holder]:
     gone = await _person(world, admin, Role.USER, "gone")
     made["revoked"] = Holder(CallerKind.ANONYMOUS, gone.token, spoilt="bad_token")
     await world.tokens.revoke(world.user(admin.token), gone.jti)
+    await _browsers(world, admin, made)
     world.clock.move(60)
     return made
+
+
+async def _browsers(world: World, admin: Holder, made: dict[str, Holder]) -> None:
+    """Add browsers: of our own pages, of other pages, and of sessions that are over."""
+    now, ours = world.clock.wall(), {"origin": ISSUER, "x-pilotage": "1"}
+    for name, its, ended in (
+        ("browser", ours, {}),
+        ("form of another site", {"origin": "https://evil.test"}, {}),
+        ("script of another site", {"origin": "https://evil.test", "x-pilotage": "1"}, {}),
+        ("form without an origin", {}, {}),
+        ("idle browser", ours, {"used_at": now - BROWSER_IDLE_S}),
+        ("old browser", ours, {"ends_at": now}),
+        ("logged out browser", ours, {"ended_at": now, "ended_why": "logged out"}),
+    ):
+        cookie = name.replace(" ", "-")
+        row = await add_browser(world.store, cookie, now, role=Role.ADMIN, **ended)
+        theirs = await _person(world, admin, Role.USER, f"of {name}")
+        made[name] = Holder(
+            CallerKind.ANONYMOUS if ended else CallerKind.ADMIN,
+            "",
+            row.subject,
+            theirs.jti,
+            spoilt="expired_token" if ended else "",
+            headers={"cookie": f"a=b; __Host-pilotage-session={cookie}", **its},
+            reads_only=its is not ours,
+        )
+    stolen = {"cookie": "__Host-pilotage-session=guess", **ours}
+    made["guessed cookie"] = Holder(CallerKind.ANONYMOUS, "", spoilt="bad_token", headers=stolen)
 
 
 async def _admin(world: World) -> Holder:

@@ -10,6 +10,7 @@ from pilotage.central.app.route_assembly import Services
 from pilotage.central.errors import Refused
 from pilotage.central.identity import derived_secrets, keys
 from pilotage.central.identity.callers import AttemptCaller, PilotCaller, User
+from pilotage.central.identity.logins.browser_sessions import BrowserSessions
 from pilotage.central.identity.tokens import TokenIssuer
 from pilotage.central.jobs.output.stream_output import StreamContent
 from pilotage.central.observe.events import no_log
@@ -36,6 +37,7 @@ from tests.memory_store import MemoryStore
 from tests.unit.auth.token_store import DATA
 
 from .stub_data import StubData, StubRules, StubSweeps
+from .stub_logins import StubLogins
 from .stub_productions import StubProductions
 from .stub_transformations import StubTransformations
 
@@ -481,6 +483,7 @@ class World:
     disk: FakeDisk
     sandbox: StubSandbox
     space: StubSpace
+    store: MemoryStore
 
     def user(self, token: str) -> User:
         caller = self.tokens.caller(token)
@@ -495,10 +498,11 @@ class World:
 
 def build() -> World:
     clock, disk, randomness = FakeClock(), FakeDisk(), FakeRandomness(1)
+    store = MemoryStore(clock_wall=clock.wall)
     tokens = TokenIssuer(
         signing=keys.load(DATA, disk=disk, clock=clock, randomness=randomness),
         derived=derived_secrets.load(DATA, disk=disk, randomness=randomness),
-        store=MemoryStore(clock_wall=clock.wall),
+        store=store,
         clock=clock,
         randomness=randomness,
         issuer=ISSUER,
@@ -507,6 +511,10 @@ def build() -> World:
     stub = StubJobs()
     sandbox, space = StubSandbox(stub), StubSpace()
     by_name: dict[str, Any] = {
+        "logins": StubLogins(stub),
+        "browsers": BrowserSessions(
+            store, clock, url=lambda: ISSUER, is_ended=tokens.is_session_ended
+        ),
         "submissions": stub,
         "queries": stub,
         "looking": stub,
@@ -536,4 +544,4 @@ def build() -> World:
         "metrics": stub,
     }
     services = Services(**by_name)
-    return World(stub, tokens, clock, services, disk, sandbox, space)
+    return World(stub, tokens, clock, services, disk, sandbox, space, store)

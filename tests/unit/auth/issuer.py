@@ -10,6 +10,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from pilotage.central.identity.callers import User
+from pilotage.central.identity.providers.outside_tokens import OutsideTokens
 from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
@@ -93,6 +94,7 @@ async def make_issuer(
     clock: FakeClock | None = None,
     disk: FakeDisk | None = None,
     store: MemoryStore | None = None,
+    outside: OutsideTokens | None = None,
     seed: int = 1,
 ) -> Issuer:
     """Start an issuer; with the disk and store of another one it is the same one restarted."""
@@ -107,6 +109,7 @@ async def make_issuer(
         randomness=FakeRandomness(seed),
         issuer=ISSUER,
         audience=AUDIENCE,
+        outside=outside,
     )
     return Issuer(clock, disk, store, tokens)
 

@@ -37,7 +37,8 @@ CLAIMS: list[tuple[dict[str, Any], str]] = [
     ({"aud": ["other", AUDIENCE]}, GOOD),
     ({"aud": ["other", "another"]}, BAD),
     ({"aud": []}, BAD),
-    ({"aud": "https://wlcg.cern.ch/jwt/v1/any"}, GOOD),
+    ({"aud": "https://wlcg.cern.ch/jwt/v1/any"}, BAD),
+    ({"aud": ["https://wlcg.cern.ch/jwt/v1/any", AUDIENCE]}, GOOD),
     ({"wlcg__ver": "1.7"}, GOOD),  # a newer minor version
     ({"wlcg__ver": "2.0"}, BAD),
     ({"wlcg__ver": "10.0"}, BAD),

@@ -1,0 +1,1 @@
+"""Commands about people: logins, sessions, bans, and the files of identity providers."""

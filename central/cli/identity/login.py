@@ -1,0 +1,150 @@
+"""`pilotage login` and `pilotage logout`."""
+
+import os
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from pilotage.proto.api.logins import DeviceStarted, LoginTokens, SessionEnd
+from pilotage.proto.claims import Role
+
+from ...client.credentials import CentralLogin, find_connection, login_file, read_credentials
+from ...client.login_files import forget_login, save_login
+from ...client.login_flows import LoginWish, log_in_by_browser, log_in_by_device, providers
+from ...client.pace import RealPace
+from ...client.transport import Transport
+from ..command_frame import CentralConnection, CommandResult, changes
+from ..exit_codes import UsageError
+from ..presentation import note
+
+PATIENCE_S = 10.0
+
+
+@changes
+async def login(
+    central: CentralConnection,
+    url: str = "",
+    /,
+    *,
+    browser: Annotated[
+        bool, Parameter(help="Open a browser on this machine, instead of showing a code.")
+    ] = False,
+    provider: Annotated[str, Parameter(help="Identity provider, if there are several.")] = "",
+    community: Annotated[str, Parameter(help="Community, if you are in several.")] = "",
+    role: Annotated[Role | None, Parameter(help="Role (default: user).")] = None,
+) -> CommandResult:
+    """Log in at a central through your institute, and make it the default central.
+
+    Without a URL it is the central that other commands use. The login lasts for weeks while it is
+    in use; `pilotage logout` ends it.
+    """
+    target = _target(central, url)
+    wish = LoginWish(provider=provider, community=community, role=role)
+    transport = Transport(target, pace=RealPace(), patience_s=_patience(central))
+    try:
+        if not provider:
+            wish = await _with_provider(transport, wish)
+        if browser:
+            tokens = await log_in_by_browser(transport, wish, tell=_open, choose=_choose)
+        else:
+            tokens = await log_in_by_device(
+                transport, wish, pace=RealPace(), tell=_show, choose=_choose
+            )
+    finally:
+        await transport.close()
+    path = save_login(os.environ, target.url, tokens)
+    value = {
+        "url": target.url,
+        "file": str(path),
+        "subject": tokens.subject,
+        "community": tokens.community,
+        "groups": tokens.groups,
+        "role": tokens.role.value,
+        "session": tokens.session,
+        "ends_at": tokens.session_ends_at,
+    }
+    return CommandResult(value, _words(target.url, tokens))
+
+
+@changes
+async def logout(
+    central: CentralConnection,
+    url: str = "",
+    /,
+) -> CommandResult:
+    """Log out from a central: its tokens for you are refused from now on."""
+    target = _target(central, url)
+    path = login_file(os.environ, target.url)
+    if not path.exists():
+        raise UsageError(f"you are not logged in at {target.url}")
+    kept = read_credentials(path)
+    transport = Transport(target, pace=RealPace(), patience_s=_patience(central))
+    try:
+        body = SessionEnd(renewal=kept.renewal)
+        await transport.ask(object, "POST", "/v1/login/end", body=body, anonymous=True)
+    finally:
+        await transport.close()
+    forget_login(os.environ, target.url)
+    return CommandResult({"url": target.url}, f"logged out from {target.url}")
+
+
+def _target(central: CentralConnection, url: str) -> CentralLogin:
+    """Return the central, without a token."""
+    common = central.common
+    if url and common.url:
+        raise UsageError("give the URL once: as an argument, or with --url")
+    found = find_connection(os.environ, url=url or common.url, token="-", data=common.data)
+    return CentralLogin(found.url, "", found.ca_file)
+
+
+def _patience(central: CentralConnection) -> float:
+    given = central.common.patience_s
+    return PATIENCE_S if given is None else given
+
+
+async def _with_provider(transport: Transport, wish: LoginWish) -> LoginWish:
+    """Return the wish with a provider, which is asked for if there are several."""
+    known = (await providers(transport)).providers
+    if len(known) > 1 and sys.stdin.isatty():
+        for one in known:
+            note(f"{one.name}: {one.title}, {one.issuer}")
+        name = _ask("identity provider: ")
+        return LoginWish(provider=name, community=wish.community, role=wish.role)
+    return wish
+
+
+def _show(started: DeviceStarted) -> None:
+    url = started.verification_uri_complete or started.verification_uri
+    note(f"open {url}")
+    note(f"and confirm the code {started.user_code} there, with your account at {started.provider}")
+    note("only confirm a code that you have asked for yourself")
+
+
+def _open(url: str) -> None:
+    import webbrowser
+
+    note(f"opening {url}")
+    webbrowser.open(url)
+
+
+def _choose(question: str) -> str:
+    """Ask for a community. Raises UsageError if nobody can answer."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question}: log in again with --community")
+    note(question)
+    return _ask("community: ")
+
+
+def _ask(prompt: str) -> str:
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def _words(url: str, tokens: LoginTokens) -> str:
+    groups = ", ".join(tokens.groups) or "none"
+    return (
+        f"logged in at {url} as {tokens.subject} ({tokens.name or 'no name'}), "
+        f"{tokens.role.value} in {tokens.community or 'all communities'}, groups {groups}"
+    )

@@ -1,0 +1,122 @@
+"""Joins the parts of logins through identity providers."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..observe.events import Log
+from ..ports import Clock, Randomness
+from ..store.engine import Store
+from .logins.browser_sessions import BrowserSessions
+from .logins.cipher import TokenCipher
+from .logins.people import People
+from .logins.service import LoginService
+from .logins.sessions import LoginSessions
+from .providers.id_tokens import IdTokenReader
+from .providers.metadata import MetadataReader
+from .providers.oauth import OAuth, SecretOf
+from .providers.outside_tokens import OutsideTokens
+from .providers.provider_files import Providers
+from .providers.provider_http import ProviderAway, ProviderHttp
+from .providers.provider_keys import ProviderKeys
+from .tokens import TokenIssuer
+
+CIPHER: Final = "refresh tokens of providers"
+LOOK_S: Final = 5.0  # between looks for changed files of providers
+
+
+@dataclass
+class OwnAddress:
+    """The URL of this central. With a free port it is known only after the port was bound."""
+
+    url: str = ""
+
+
+class NoNetwork:
+    """The port of a central without providers: nothing is asked, nothing answers."""
+
+    async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
+        """Raise ProviderAway."""
+        raise ProviderAway("this central asks no providers")
+
+    async def post(
+        self,
+        url: str,
+        fields: Mapping[str, str],
+        *,
+        ca_file: str = "",
+        basic: tuple[str, str] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
+        """Raise ProviderAway."""
+        raise ProviderAway("this central asks no providers")
+
+
+def _no_secret(path: str) -> str:
+    raise ValueError(f"{path}: this central reads no secrets")
+
+
+@dataclass(frozen=True)
+class IdentityDrivers:
+    """What identity providers need of the outside world, in each process."""
+
+    providers: Providers = field(default_factory=Providers)
+    http: ProviderHttp = field(default_factory=NoNetwork)
+    secret_of: SecretOf = _no_secret
+    address: OwnAddress = field(default_factory=OwnAddress)
+    keys: ProviderKeys | None = None
+    outside: OutsideTokens | None = None
+
+    async def follow(self, clock: Clock) -> None:
+        """Follow the files and the keys of providers. Ends by cancellation."""
+        async with asyncio.TaskGroup() as tasks:
+            if self.keys is not None:
+                tasks.create_task(self.keys.run())
+            while self.providers.folder is not None:
+                await clock.sleep(LOOK_S)
+                await asyncio.to_thread(self.providers.look)  # a hanging disk blocks this loop only
+
+
+def browser_sessions(
+    drivers: IdentityDrivers, *, store: Store, tokens: TokenIssuer, clock: Clock
+) -> BrowserSessions:
+    """Return the reader of browsers' cookies, which every process has."""
+    return BrowserSessions(
+        store, clock, url=lambda: drivers.address.url, is_ended=tokens.is_session_ended
+    )
+
+
+def login_service(
+    drivers: IdentityDrivers,
+    *,
+    store: Store,
+    tokens: TokenIssuer,
+    clock: Clock,
+    randomness: Randomness,
+    log: Log,
+) -> LoginService:
+    """Return the logins of the process that leads."""
+    metadata = MetadataReader(drivers.http, clock)
+    oauth = OAuth(drivers.http, metadata, drivers.secret_of)
+    people = People(oauth, IdTokenReader(drivers.keys, clock))
+    sessions = LoginSessions(
+        store=store,
+        tokens=tokens,
+        providers=drivers.providers,
+        oauth=oauth,
+        people=people,
+        cipher=TokenCipher(tokens.cipher_key(CIPHER), randomness),
+        clock=clock,
+        randomness=randomness,
+        log=log,
+    )
+    return LoginService(
+        providers=drivers.providers,
+        oauth=oauth,
+        people=people,
+        sessions=sessions,
+        url=lambda: drivers.address.url,
+        clock=clock,
+        randomness=randomness,
+        log=log,
+    )

@@ -1,0 +1,85 @@
+-- columns: login_session
+session, kind, provider, issuer, subject, name, email, community, groups, role, host,
+address, created_at, ends_at, used_at, checked_at, renewals, nonce, renewed_at, refresh,
+cookie, ended_at, ended_why;
+
+-- name: insert_login_session
+INSERT INTO login_session (session, kind, provider, issuer, subject, name, email, community, groups,
+                           role, host, address, created_at, ends_at, used_at, checked_at, renewals,
+                           nonce, renewed_at, refresh, cookie, ended_at, ended_why)
+VALUES (:session, :kind, :provider, :issuer, :subject, :name, :email, :community, :groups,
+        :role, :host, :address, :created_at, :ends_at, :used_at, :checked_at, :renewals,
+        :nonce, :renewed_at, :refresh, :cookie, :ended_at, :ended_why);
+
+-- name: keep_person
+INSERT INTO person (issuer, subject, name, email, seen_at)
+VALUES (:issuer, :subject, :name, :email, :checked_at)
+ON CONFLICT (issuer, subject) DO UPDATE
+   SET name = excluded.name, email = excluded.email, seen_at = excluded.seen_at;
+
+-- name: person
+SELECT name, email FROM person WHERE issuer = :issuer AND subject = :subject;
+
+-- name: login_session
+SELECT {login_session}
+  FROM login_session WHERE session = :session;
+
+-- name: login_session_of_cookie
+SELECT {login_session}
+  FROM login_session WHERE cookie = :cookie;
+
+-- name: login_sessions
+-- Return a page, newest first, that begins after the given position.
+SELECT {login_session}
+  FROM login_session
+ WHERE (created_at, session) < (:created_at, :before)
+   AND (:community::text IS NULL OR community = :community::text)
+   AND (:subject::text IS NULL OR issuer = :issuer::text AND subject = :subject::text)
+ ORDER BY created_at DESC, session DESC LIMIT :limit;
+
+-- name: browser_sessions_in_use
+SELECT {login_session} FROM login_session
+ WHERE kind = 'browser' AND ended_at IS NULL AND ends_at > :now AND used_at > :used_after
+   AND checked_at <= :checked_before AND refresh <> ''
+ ORDER BY checked_at LIMIT :limit;
+
+-- name: open_login_sessions
+SELECT count(*) FROM login_session
+ WHERE issuer = :issuer AND subject = :subject AND ended_at IS NULL AND ends_at > :now;
+
+-- name: renew_login_session
+UPDATE login_session
+   SET renewals = :renewals, nonce = :nonce, renewed_at = :renewed_at, used_at = :used_at
+ WHERE session = :session AND renewals = :renewals - 1 AND ended_at IS NULL;
+
+-- name: check_login_session
+UPDATE login_session
+   SET name = :name, email = :email, groups = :groups, role = :role, refresh = :refresh,
+       checked_at = :checked_at, used_at = :used_at
+ WHERE session = :session AND ended_at IS NULL;
+
+-- name: use_login_session
+UPDATE login_session SET used_at = :used_at WHERE session = :session AND ended_at IS NULL;
+
+-- name: end_login_session
+UPDATE login_session SET ended_at = :at, ended_why = :why, refresh = ''
+ WHERE session = :session AND ended_at IS NULL;
+
+-- name: end_login_sessions_of_person
+UPDATE login_session SET ended_at = :at, ended_why = :why, refresh = ''
+ WHERE issuer = :issuer AND subject = :subject AND ended_at IS NULL;
+
+-- name: ended_login_sessions
+SELECT session, ended_at FROM login_session
+ WHERE ended_at IS NOT NULL AND ended_at > :after ORDER BY ended_at, session;
+
+-- name: ended_login_sessions_mark
+SELECT count(*), coalesce(sum(ended_at), 0.0) FROM login_session
+ WHERE ended_at IS NOT NULL AND ended_at > :after;
+
+-- name: old_login_sessions
+SELECT session FROM login_session
+ WHERE ends_at < :before ORDER BY ends_at LIMIT :limit;
+
+-- name: remove_login_sessions
+DELETE FROM login_session WHERE session IN (SELECT value FROM json_each(:sessions));

@@ -1,0 +1,1 @@
+"""Logins through identity providers, and the sessions that they open."""

@@ -1,0 +1,128 @@
+"""Browsers that hold the cookie of a session: who they are, and what a page of another site may do.
+
+Each process keeps the sessions in use in memory for CACHED_S seconds, so a request usually reads no
+store. A session that has ended elsewhere is refused after a second, like a revoked token.
+"""
+
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pilotage.proto.claims import Role
+from pilotage.proto.problems import Code
+
+from ...errors import Refused
+from ...ports import Clock
+from ...store.engine import Store
+from ..callers import User
+from ..errors import BadToken, LoginEnded
+from ..secret_hashes import hashed
+from . import session_rows
+from .session_rows import LoginSession, SessionKind
+from .sessions import AWAY_MAX_S, BROWSER_IDLE_S
+
+CACHED_S: Final = 30.0
+CACHED_MAX: Final = 10_000
+USED_EVERY_S: Final = 60.0  # the store learns at most so often that a session is in use
+MARK: Final = b"x-pilotage"  # a header that forms of other sites cannot send
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+class _Known(msgspec.Struct, frozen=True):
+    user: User
+    until: float  # monotonic
+
+
+class BrowserSessions:
+    """Turns cookies into users."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        url: Callable[[], str],
+        is_ended: Callable[[str], bool],
+    ) -> None:
+        """`url` returns the URL of this central; `is_ended` tells whether a session was ended."""
+        self._store, self._clock, self._url, self._is_ended = store, clock, url, is_ended
+        self._known: dict[str, _Known] = {}
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach this central over https."""
+        return self._url().startswith("https:")
+
+    def find(self, cookie: str) -> User | None:
+        """Return the user of a cookie if this process knows it. Raises BadToken if it has ended."""
+        name = hashed(cookie)
+        known = self._known.get(name)
+        if known is None or self._clock.monotonic() >= known.until:
+            return None
+        if self._is_ended(known.user.session):
+            del self._known[name]
+            raise BadToken
+        return known.user
+
+    async def load(self, cookie: str) -> None:
+        """Read the session of a cookie from the store. Raises BadToken, LoginEnded."""
+        name, now = hashed(cookie), self._clock.wall()
+        row = await self._store.read(session_rows.session_of_cookie, name)
+        if row is None or row.kind is not SessionKind.BROWSER or self._is_ended(row.session):
+            raise BadToken
+        if row.ended_at is not None:
+            raise LoginEnded(row.ended_why)
+        if now >= min(row.ends_at, row.used_at + BROWSER_IDLE_S):
+            raise LoginEnded("it was not used for long, or is too old")
+        if now - row.checked_at >= AWAY_MAX_S:
+            raise LoginEnded(f"{row.provider} has not confirmed it for long")
+        if now - row.used_at >= USED_EVERY_S:
+            await self._store.write(session_rows.use, row.session, now)
+        while len(self._known) >= CACHED_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[name] = _Known(user_of(row), self._clock.monotonic() + CACHED_S)
+
+    def check_origin(self, origin: str, mark: str) -> None:
+        """Raise Refused unless a page of this central sends the request.
+
+        A form of another site can send the cookie, but neither our origin nor the header.
+        """
+        if not mark or not _same_place(origin, self._url()):
+            why = (
+                "a browser changes something only from a page of this central: send its Origin "
+                f"and the header {MARK.decode()}"
+            )
+            raise Refused(Code.FORBIDDEN, why)
+
+    def forget(self, cookie: str) -> None:
+        """Drop a cookie from memory."""
+        self._known.pop(hashed(cookie), None)
+
+
+def user_of(row: LoginSession) -> User:
+    """Return the user of a session."""
+    return User(
+        issuer=row.issuer,
+        subject=row.subject,
+        name=row.name,
+        community=row.community,
+        groups=row.groups,
+        role=Role(row.role),
+        expires_at=row.ends_at,
+        jti=row.session,
+        session=row.session,
+    )
+
+
+def _same_place(origin: str, url: str) -> bool:
+    """Return whether an origin is that of a URL; all names of this machine are one host."""
+    try:
+        one, other = urlsplit(origin), urlsplit(url)
+        ports = [part.port or {"https": 443}.get(part.scheme, 80) for part in (one, other)]
+    except ValueError:
+        return False
+    hosts = [part.hostname or "" for part in (one, other)]
+    same_host = hosts[0] == hosts[1] or all(host in _LOOPBACK for host in hosts)
+    return bool(hosts[0]) and one.scheme == other.scheme and ports[0] == ports[1] and same_host

@@ -1,0 +1,106 @@
+"""What a provider says about a person: the claims of its tokens and of its userinfo endpoint."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from ..providers.mapping import seen_groups
+from ..providers.oauth import OAuth, TokenAnswer
+from ..providers.provider_files import ProviderEntry
+from ..providers.provider_http import BadProvider
+
+NAME_MAX: Final = 128
+EMAIL_MAX: Final = 254  # RFC 5321, 4.5.3.1.3
+_NAMES: Final = ("name", "preferred_username", "eppn")
+
+
+class IdTokens(Protocol):
+    """Checks ID tokens (OpenID Connect Core 3.1.3.7)."""
+
+    async def claims(self, entry: ProviderEntry, token: str, *, nonce: str) -> dict[str, Any]:
+        """Return the claims of a valid ID token. An empty `nonce` is not compared.
+
+        Raises ProviderAway (its keys are unknown), BadProvider.
+        """
+        ...
+
+
+class ProvidedPerson(msgspec.Struct, frozen=True, kw_only=True):
+    """A person as the provider describes them now. `refresh` may be empty."""
+
+    issuer: str
+    subject: str
+    name: str
+    email: str  # verified by the provider, or empty
+    claims: Mapping[str, Any]
+    refresh: str
+
+
+class People:
+    """Collects the claims of the person to whom a provider gave tokens."""
+
+    def __init__(self, oauth: OAuth, id_tokens: IdTokens) -> None:
+        self._oauth, self._id_tokens = oauth, id_tokens
+
+    async def described(
+        self, entry: ProviderEntry, answer: TokenAnswer, *, nonce: str = "", subject: str = ""
+    ) -> ProvidedPerson:
+        """Return the person. If `subject` is given, it must be this one, and an ID token may lack.
+
+        The file of the provider says which sources have the groups; the first source that has a
+        claim wins. Raises ProviderAway, BadProvider.
+        """
+        claims: dict[str, Any] = {}
+        if answer.id_token:
+            claims = await self._id_tokens.claims(entry, answer.id_token, nonce=nonce)
+        elif not subject:
+            raise BadProvider(f"{entry.issuer} gave no ID token: its file needs the scope openid")
+        subject = self._same(entry, claims, subject or str(claims.get("sub", "")))
+        found: dict[str, Any] = {}
+        for source in entry.groups.from_:
+            if source == "id_token":
+                found = {**claims, **found}
+            elif source == "access_token":
+                found = {**_payload(answer.access_token), **found}
+            elif not seen_groups(entry, found):
+                told = await self._oauth.userinfo(entry, answer.access_token)
+                self._same(entry, told, subject)
+                found, claims = {**told, **found}, {**told, **claims}
+        found["sub"] = subject
+        verified = claims.get("email_verified") is True
+        return ProvidedPerson(
+            issuer=entry.issuer,
+            subject=subject,
+            name=_line(next((claims[one] for one in _NAMES if claims.get(one)), ""), NAME_MAX),
+            email=_line(claims.get("email"), EMAIL_MAX) if verified else "",
+            claims=found,
+            refresh=answer.refresh_token,
+        )
+
+    def _same(self, entry: ProviderEntry, claims: Mapping[str, Any], subject: str) -> str:
+        """Return the subject. Raises BadProvider if claims are of another person."""
+        if not subject or claims.get("sub", subject) != subject:
+            raise BadProvider(f"{entry.issuer} mixed up two people: the login was refused")
+        return subject
+
+
+def _payload(token: str) -> dict[str, Any]:
+    """Return the claims of an access token that came from the provider itself, if it is a JWT."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        text = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
+        found = msgspec.json.decode(text)
+    except (binascii.Error, ValueError, RecursionError, msgspec.DecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _line(value: object, size_max: int) -> str:
+    """Return a text of the provider as one printable line; empty if it is none."""
+    text = value if isinstance(value, str) else ""
+    return "".join(char for char in text if char.isprintable())[:size_max]

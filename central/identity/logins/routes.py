@@ -1,0 +1,135 @@
+"""Routes of logins and sessions.
+
+The routes of a login need no token: its secrets are in the body. They are for the leader, which
+keeps the logins that have begun.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.logins import (
+    CodeClaim,
+    DeviceStart,
+    DeviceStarted,
+    LoginClaim,
+    LoginPoll,
+    LoginTokens,
+    Providers,
+    Renewal,
+    SessionEnd,
+    Sessions,
+)
+
+from ...http.answers import TEXT, HttpAnswer
+from ...http.call import Call
+from ...http.route import Routes
+from ..calls import user
+from ..policy import Permission
+from .cookies import LOGIN, LOGIN_S, SESSION, cookie, set_cookie
+from .service import BrowserAnswer, BrowserStart, LoginService
+
+ROUTES: Final = Routes[LoginService]()
+
+
+class SessionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Selects a page of sessions."""
+
+    after: Annotated[str, Meta(max_length=300)] = ""
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = PAGE_MAX
+
+
+@ROUTES.add("GET", "/v1/login/providers", Permission.PUBLIC_READ)
+async def providers(logins: LoginService, call: Call) -> Providers:
+    """List the identity providers at which people can log in."""
+    return await logins.providers()
+
+
+@ROUTES.add("POST", "/v1/login/device", Permission.PUBLIC_READ)
+async def start_device(logins: LoginService, call: Call, body: DeviceStart) -> DeviceStarted:
+    """Begin a login that a person confirms in a browser on any device."""
+    return await logins.start_device(body, _address(call))
+
+
+@ROUTES.add("POST", "/v1/login/poll", Permission.PUBLIC_READ)
+async def poll(logins: LoginService, call: Call, body: LoginClaim) -> LoginPoll:
+    """Ask whether a login is confirmed, and for its tokens."""
+    return await logins.poll(body)
+
+
+@ROUTES.add("POST", "/v1/login/code", Permission.PUBLIC_READ)
+async def claim(logins: LoginService, call: Call, body: CodeClaim) -> LoginTokens:
+    """Exchange the code of a browser login for tokens."""
+    return await logins.claim(body)
+
+
+@ROUTES.add("POST", "/v1/login/renew", Permission.PUBLIC_READ)
+async def renew(logins: LoginService, call: Call, body: Renewal) -> LoginTokens:
+    """Renew a session: a new access token and a new renewal secret."""
+    return await logins.sessions.renew(body.renewal, body.nonce)
+
+
+@ROUTES.add("POST", "/v1/login/end", Permission.PUBLIC_READ)
+async def log_out(logins: LoginService, call: Call, body: SessionEnd) -> None:
+    """Log out: end the session of a renewal secret."""
+    await logins.sessions.log_out(body.renewal)
+
+
+@ROUTES.add("GET", "/v1/sessions", Permission.TOKEN_READ)
+async def sessions(logins: LoginService, call: Call, query: SessionsQuery) -> Sessions:
+    """List sessions of people, newest first, without their secrets."""
+    return await logins.sessions.list(user(call), after=query.after, limit=query.limit)
+
+
+@ROUTES.add("DELETE", "/v1/sessions/{session}", Permission.TOKEN_REVOKE)
+async def end(logins: LoginService, call: Call) -> None:
+    """End a session. Its tokens are refused from now on."""
+    await logins.sessions.end(user(call), call.path("session"))
+
+
+@ROUTES.add("GET", "/auth/start", Permission.PUBLIC_READ, redirects=True, gives=str)
+async def start_browser(logins: LoginService, call: Call, query: BrowserStart) -> HttpAnswer:
+    """For browsers: begin a login at an identity provider."""
+    departure = await logins.start_browser(query, _address(call))
+    bound = set_cookie(LOGIN, departure.cookie, is_secure=logins.is_secure, life_s=LOGIN_S)
+    return _redirect(departure.url, bound)
+
+
+@ROUTES.add("GET", "/auth/callback", Permission.PUBLIC_READ, redirects=True, gives=str)
+async def arrive(logins: LoginService, call: Call, query: BrowserAnswer) -> HttpAnswer:
+    """For browsers: come back from an identity provider."""
+    sent = cookie(call.header(b"cookie"), LOGIN, is_secure=logins.is_secure)
+    arrival = await logins.arrive(query, sent)
+    headers = [set_cookie(LOGIN, "", is_secure=logins.is_secure, life_s=0)]
+    if arrival.cookie:
+        headers.append(set_cookie(SESSION, arrival.cookie, is_secure=logins.is_secure))
+    return _redirect(arrival.url, *headers)
+
+
+@ROUTES.add("POST", "/auth/logout", Permission.WHOAMI, gives=None)
+async def leave(logins: LoginService, call: Call) -> HttpAnswer:
+    """For browsers: log out, and forget the cookie."""
+    caller = user(call)
+    if caller.session:
+        await logins.sessions.end(caller, caller.session)
+    gone = set_cookie(SESSION, "", is_secure=logins.is_secure, life_s=0)
+    return HttpAnswer(b"", status=204, headers=[gone])
+
+
+def _redirect(url: str, *headers: tuple[bytes, bytes]) -> HttpAnswer:
+    """Send the browser on. The address must not reach other hosts as a referrer."""
+    location = (b"location", url.encode("ascii", errors="ignore"))
+    return HttpAnswer(
+        b"",
+        status=303,
+        media=TEXT,
+        headers=[location, (b"referrer-policy", b"no-referrer"), *headers],
+    )
+
+
+def _address(call: Call) -> str:
+    """Return the address of the peer, which may be a proxy."""
+    client = call.scope.get("client")
+    return str(client[0]) if client else ""

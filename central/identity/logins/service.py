@@ -1,0 +1,386 @@
+"""Logins through identity providers, with a browser anywhere or on the same machine.
+
+The device flow is for terminals: the person opens an address on any device, and the command polls.
+The browser flow sends the browser to the provider and back to `/auth/callback`. From there it goes
+to the loopback address of the command that waits, with a code that only this command can use
+(RFC 8252, 7636), or to the portal, with the cookie of a new session.
+"""
+
+import hmac
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple, NoReturn
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from pilotage.proto.api.logins import (
+    CodeClaim,
+    DeviceStart,
+    DeviceStarted,
+    LoginClaim,
+    LoginPoll,
+    LoginState,
+    LoginTokens,
+    Providers as ProvidersView,
+    ProviderView,
+)
+from pilotage.proto.claims import Role
+from pilotage.proto.problems import Code
+
+from ...errors import Refused
+from ...observe.events import Log
+from ...ports import Clock, Randomness
+from ..providers.mapping import choose, memberships, seen_groups
+from ..providers.oauth import (
+    INTERVAL_S,
+    SLOWER_S,
+    GrantEnded,
+    LoginDenied,
+    OAuth,
+    TokenAnswer,
+    Waiting,
+    challenge,
+)
+from ..providers.provider_files import ProviderEntry, Providers
+from ..providers.provider_http import BadProvider, ProviderAway
+from ..secret_hashes import hashed
+from .pending import PendingLogin, PendingLogins
+from .people import People
+from .session_rows import LoginSession, SessionKind
+from .sessions import LoginSessions
+
+CALLBACK: Final = "/auth/callback"
+_LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/[A-Za-z0-9/_-]{0,64}")
+_PORTAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,512}")  # a path of this central, no other host
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class BrowserStart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a browser asks for: a login for a command on this machine, or for the portal."""
+
+    provider: str = ""
+    community: str = ""
+    role: str = ""
+    redirect_uri: str = ""  # loopback address of a command; empty: for the portal
+    code_challenge: str = ""
+    state: str = ""
+    to: str = "/"  # path of the portal
+
+
+class BrowserAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider sends back with a browser (RFC 6749, 4.1.2; RFC 9207)."""
+
+    state: str = ""
+    code: str = ""
+    iss: str = ""
+    error: str = ""
+    error_description: str = ""
+
+
+class Departure(NamedTuple):
+    """Where a browser goes next, and the cookie that binds the login to it."""
+
+    url: str
+    cookie: str
+
+
+class Arrival(NamedTuple):
+    """Where a browser goes after a login; the cookie of its session, if it is for the portal."""
+
+    url: str
+    cookie: str = ""
+
+
+class LoginService:
+    """Begins and completes logins. Only the leader does."""
+
+    def __init__(
+        self,
+        *,
+        providers: Providers,
+        oauth: OAuth,
+        people: People,
+        sessions: LoginSessions,
+        url: Callable[[], str],
+        clock: Clock,
+        randomness: Randomness,
+        log: Log,
+    ) -> None:
+        """`url` returns the URL of this central, at which providers send browsers back."""
+        self._providers, self._oauth, self._people = providers, oauth, people
+        self.sessions, self._url = sessions, url
+        self._clock, self._randomness, self._log = clock, randomness, log
+        self._pending = PendingLogins(clock, randomness)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach this central over https."""
+        return self._url().startswith("https:")
+
+    async def providers(self) -> ProvidersView:
+        """Return the providers at which people can log in."""
+        views: list[ProviderView] = []
+        for name, entry in sorted(self._providers.book.providers.items()):
+            if entry.client is None:
+                continue
+            try:
+                found = await self._oauth.metadata(entry)
+                device = bool(found.device_authorization_endpoint)
+            except (ProviderAway, BadProvider):
+                device = True  # unknown now; the login says what is wrong
+            views.append(
+                ProviderView(
+                    name=name, title=entry.title or name, issuer=entry.issuer, device=device
+                )
+            )
+        return ProvidersView(providers=views)
+
+    # -- device flow -----------------------------------------------------------------------------
+
+    async def start_device(self, body: DeviceStart, address: str) -> DeviceStarted:
+        """Begin a device login. Raises Refused."""
+        name, entry = self._provider(body.provider)
+        login = self._pending.add(name, SessionKind.COMMAND, address=address, host=body.host)
+        try:
+            codes = await self._oauth.start_device(entry)
+        except (ProviderAway, BadProvider) as why:
+            self._pending.drop(login)
+            self._unable(name, why)
+        now = self._clock.monotonic()
+        login.device_code = codes.device_code
+        login.interval_s = codes.interval or INTERVAL_S
+        login.poll_at, login.ends_at = now, min(login.ends_at, now + codes.expires_in)
+        return DeviceStarted(
+            login=login.handle,
+            provider=name,
+            user_code=codes.user_code,
+            verification_uri=codes.verification_uri,
+            verification_uri_complete=codes.verification_uri_complete,
+            expires_in_s=login.ends_at - now,
+            interval_s=login.interval_s,
+        )
+
+    async def poll(self, body: LoginClaim) -> LoginPoll:
+        """Return the state of a device login, and its tokens once somebody has confirmed it.
+
+        A repeated claim gets the same tokens. Raises Refused, also if the person has no rights
+        here, or must choose a community.
+        """
+        login = self._pending.find(body.login)
+        async with login.lock:
+            if login.failed is not None:
+                raise login.failed
+            if login.person is None and not await self._is_confirmed(login):
+                wait_s = max(login.poll_at - self._clock.monotonic(), 0.1)
+                return LoginPoll(state=LoginState.PENDING, interval_s=wait_s)
+            tokens = await self._claimed(login, body.community, body.role)
+            return LoginPoll(state=LoginState.DONE, tokens=tokens)
+
+    async def _is_confirmed(self, login: PendingLogin) -> bool:
+        """Ask the provider whether the person has confirmed, if it is time to. Raises Refused."""
+        now = self._clock.monotonic()
+        if now < login.poll_at or not login.device_code:
+            return False
+        login.poll_at = now + login.interval_s
+        name, entry = self._provider(login.provider)
+        try:
+            answer = await self._oauth.poll_device(entry, login.device_code)
+        except Waiting as why:
+            login.interval_s += SLOWER_S if why.slower else 0.0
+            return False
+        except ProviderAway:
+            return False  # the code stays valid: ask again
+        except (LoginDenied, GrantEnded, BadProvider) as why:
+            login.device_code = ""
+            login.failed = self._not_confirmed(name, why)
+            raise login.failed from None
+        login.device_code = ""  # never used again: a second use would end the whole grant
+        await self._person_of(login, entry, answer)
+        return True
+
+    # -- browser flow ----------------------------------------------------------------------------
+
+    async def start_browser(self, wanted: BrowserStart, address: str) -> Departure:
+        """Begin a login in a browser. Raises Refused."""
+        is_for_command = bool(wanted.redirect_uri)
+        if is_for_command and not _LOOPBACK.fullmatch(wanted.redirect_uri):
+            right = "expected http://127.0.0.1:PORT/PATH"
+            why = f"redirect_uri: found {wanted.redirect_uri[:200]!r}, {right}"
+            raise Refused(Code.INVALID, why, field="redirect_uri")
+        if is_for_command and not _CHALLENGE.fullmatch(wanted.code_challenge):
+            why = "code_challenge: expected the S256 challenge of RFC 7636, 43 characters"
+            raise Refused(Code.INVALID, why, field="code_challenge")
+        if not is_for_command and not _PORTAL.fullmatch(wanted.to):
+            why = f"to: found {wanted.to[:200]!r}, expected a path of this central"
+            raise Refused(Code.INVALID, why, field="to")
+        if wanted.role and wanted.role not in Role:
+            why = f"role: found {wanted.role[:80]!r}, expected one of {', '.join(Role)}"
+            raise Refused(Code.INVALID, why, field="role")
+        name, entry = self._provider(wanted.provider)
+        kind = SessionKind.COMMAND if is_for_command else SessionKind.BROWSER
+        login = self._pending.add(name, kind, address=address)
+        self._pending.expect(login)
+        cookie = self._randomness.token()
+        login.browser, login.challenge = hashed(cookie), wanted.code_challenge
+        login.redirect = wanted.redirect_uri or wanted.to
+        login.reply_state = wanted.state
+        login.community, login.role = wanted.community, wanted.role
+        try:
+            url = await self._oauth.browser_url(
+                entry,
+                redirect=self._callback(),
+                state=login.state,
+                nonce=login.nonce,
+                verifier=login.verifier,
+            )
+        except (ProviderAway, BadProvider) as why:
+            self._pending.drop(login)
+            self._unable(name, why)
+        return Departure(url, cookie)
+
+    async def arrive(self, answer: BrowserAnswer, cookie: str) -> Arrival:
+        """Complete a login in a browser. Raises Refused.
+
+        The state, the browser's cookie and the provider's name must belong to one login: an answer
+        of another provider, of another browser or of an earlier login is refused.
+        """
+        login = self._pending.arrived(answer.state)
+        if login is None:
+            why = "this login has expired, or was completed before: begin again"
+            raise Refused(Code.ILLEGAL_STATE, why, field="state")
+        if not hmac.compare_digest(login.browser, hashed(cookie)):
+            self._pending.drop(login)
+            why = "this login was begun in another browser: begin again in this one"
+            raise Refused(Code.FORBIDDEN, why, field="state")
+        try:
+            await self._answered(login, answer)
+            if login.kind is SessionKind.BROWSER:
+                return await self._portal(login)
+        except Refused as why:
+            self._pending.drop(login)
+            if login.kind is SessionKind.BROWSER:
+                raise
+            said = {"error": "access_denied", "error_description": why.message}
+            return Arrival(_back_to(login, said))
+        self._pending.rename(login)
+        return Arrival(_back_to(login, {"code": login.handle}))
+
+    async def claim(self, body: CodeClaim) -> LoginTokens:
+        """Return the tokens of a browser login, for the command that began it. Raises Refused."""
+        login = self._pending.find(body.code)
+        async with login.lock:
+            known = login.person is not None and login.challenge
+            if not known or not hmac.compare_digest(challenge(body.verifier), login.challenge):
+                self._pending.drop(login)  # a code is guessed once
+                why = "this code belongs to another login: begin again"
+                raise Refused(Code.FORBIDDEN, why, field="verifier")
+            login.host = body.host
+            role = body.role or (Role(login.role) if login.role else None)
+            return await self._claimed(login, body.community or login.community, role)
+
+    async def _answered(self, login: PendingLogin, answer: BrowserAnswer) -> None:
+        """Exchange the provider's code for the person. Raises Refused."""
+        name, entry = self._provider(login.provider)
+        try:
+            found = await self._oauth.metadata(entry)
+            told = answer.iss or not found.authorization_response_iss_parameter_supported
+            if not told or (answer.iss and answer.iss != entry.issuer):
+                why = "another identity provider answered this login: begin again"
+                raise Refused(Code.FORBIDDEN, why, field="iss")
+            if answer.error or not answer.code:
+                raise LoginDenied(f"{answer.error} {answer.error_description}".strip()[:300])
+            tokens = await self._oauth.code(
+                entry, answer.code, redirect=self._callback(), verifier=login.verifier
+            )
+        except ProviderAway as why:
+            self._unable(name, why)
+        except (LoginDenied, GrantEnded, BadProvider) as why:
+            raise self._not_confirmed(name, why) from None
+        await self._person_of(login, entry, tokens)
+
+    async def _portal(self, login: PendingLogin) -> Arrival:
+        """Open the session of a browser. Raises Refused."""
+        cookie = self._randomness.token()
+        role = Role(login.role) if login.role else None
+        await self._opened(login, login.community, role, cookie=hashed(cookie))
+        self._pending.drop(login)
+        return Arrival(login.redirect, cookie)
+
+    # -- helpers ---------------------------------------------------------------------------------
+
+    async def _person_of(
+        self, login: PendingLogin, entry: ProviderEntry, answer: TokenAnswer
+    ) -> None:
+        """Note the person whom the provider's tokens describe. Raises Refused."""
+        try:
+            login.person = await self._people.described(entry, answer, nonce=login.nonce)
+        except (ProviderAway, BadProvider) as why:
+            login.failed = self._not_confirmed(login.provider, why)
+            raise login.failed from None
+
+    async def _claimed(self, login: PendingLogin, community: str, role: Role | None) -> LoginTokens:
+        """Return the tokens of a confirmed login; the first time, open its session."""
+        if login.tokens is None:
+            row = await self._opened(login, community, role)
+            login.tokens = self.sessions.tokens_of(row)
+        return login.tokens
+
+    async def _opened(
+        self, login: PendingLogin, community: str, role: Role | None, cookie: str = ""
+    ) -> LoginSession:
+        assert login.person is not None, "the provider has confirmed it"
+        _, entry = self._provider(login.provider)
+        claims = login.person.claims
+        rights = choose(
+            memberships(entry, claims),
+            community=community,
+            role=role,
+            seen=seen_groups(entry, claims),
+        )
+        return await self.sessions.open(login, login.person, rights, cookie)
+
+    def _provider(self, name: str) -> tuple[str, ProviderEntry]:
+        """Return the provider of this name, or the only one. Raises Refused."""
+        found = {
+            one: entry
+            for one, entry in self._providers.book.providers.items()
+            if entry.client is not None
+        }
+        if name in found:
+            return name, found[name]
+        known = ", ".join(sorted(found))
+        if not found:
+            why = "no identity provider is set up here: ask an administrator for a token"
+        elif name:
+            why = f"there is no identity provider {name[:80]!r}; there are: {known}"
+        elif len(found) == 1:
+            return next(iter(found.items()))
+        else:
+            why = f"there are several identity providers; choose one: {known}"
+        raise Refused(Code.NOT_FOUND if name else Code.INVALID, why, field="provider")
+
+    def _callback(self) -> str:
+        return self._url().rstrip("/") + CALLBACK
+
+    def _unable(self, name: str, why: Exception) -> NoReturn:
+        """Raise the refusal for a login that cannot begin now."""
+        self._log("login_failed", provider=name, why=str(why))
+        if isinstance(why, ProviderAway):
+            said = f"the identity provider {name} does not answer: try again later"
+            raise Refused(Code.UNAVAILABLE, said) from None
+        said = f"logins through {name} do not work; the operators find the reason in the log"
+        raise Refused(Code.ILLEGAL_STATE, said, field="provider") from None
+
+    def _not_confirmed(self, name: str, why: Exception) -> Refused:
+        """Return the refusal for a login that the provider did not confirm."""
+        self._log("login_failed", provider=name, why=str(why))
+        if isinstance(why, LoginDenied):
+            return Refused(Code.FORBIDDEN, f"the login was refused at {name}: {why}")
+        return Refused(Code.ILLEGAL_STATE, f"{name} did not confirm the login: begin again")
+
+
+def _back_to(login: PendingLogin, said: dict[str, str]) -> str:
+    """Return the loopback address of the waiting command, with an answer."""
+    joined = "&" if urlsplit(login.redirect).query else "?"
+    return f"{login.redirect}{joined}{urlencode({**said, 'state': login.reply_state})}"

@@ -1,0 +1,187 @@
+"""The stored sessions of people who logged in through an identity provider."""
+
+import enum
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ...store.records import Record
+from ...store.session import Session, json_list
+
+FIRST_SESSIONS: Final = (math.inf, "")  # the position before the first page (newest first)
+
+_words: Final = msgspec.json.Decoder(tuple[str, ...])
+
+
+class SessionKind(str, enum.Enum):
+    """What holds a session: a command with a renewal secret, or a browser with a cookie."""
+
+    COMMAND = "command"
+    BROWSER = "browser"
+
+
+class LoginSession(Record, frozen=True, kw_only=True):
+    """One session. Times are of the wall clock."""
+
+    session: str
+    kind: SessionKind
+    provider: str
+    issuer: str
+    subject: str
+    name: str
+    email: str
+    community: str
+    groups: tuple[str, ...]
+    role: str
+    host: str
+    address: str
+    created_at: float
+    ends_at: float
+    used_at: float
+    checked_at: float
+    renewals: int = 1
+    nonce: str = ""
+    renewed_at: float = 0.0
+    refresh: str = ""
+    cookie: str = ""
+    ended_at: float | None = None
+    ended_why: str = ""
+
+
+def add_session(session: Session, row: LoginSession) -> None:
+    """Store a new session, and how to reach its person."""
+    session.run("insert_login_session", _fields(row))
+    session.run("keep_person", _fields(row))
+
+
+def session_of(session: Session, name: str) -> LoginSession | None:
+    """Return a session by its id, or None."""
+    found = session.one("login_session", {"session": name})
+    return None if found is None else _row(found)
+
+
+def session_of_cookie(session: Session, cookie: str) -> LoginSession | None:
+    """Return the session of a cookie's hash, or None."""
+    found = session.one("login_session_of_cookie", {"cookie": cookie})
+    return None if found is None else _row(found)
+
+
+def sessions(
+    session: Session,
+    community: str | None,
+    person: tuple[str, str] | None = None,
+    *,
+    before: tuple[float, str] = FIRST_SESSIONS,
+    limit: int,
+) -> list[LoginSession]:
+    """Return sessions, newest first, of one community and one (issuer, subject). None means all.
+
+    `before` is the time of creation and the id of the last session on the previous page.
+    """
+    issuer, subject = person or (None, None)
+    fields = {
+        "community": community,
+        "issuer": issuer,
+        "subject": subject,
+        "created_at": before[0],
+        "before": before[1],
+        "limit": limit,
+    }
+    return [_row(found) for found in session.rows("login_sessions", fields)]
+
+
+def browsers_in_use(
+    session: Session, *, now: float, used_after: float, checked_before: float, limit: int
+) -> list[LoginSession]:
+    """Return sessions of browsers that are in use and that the provider has to confirm again."""
+    fields = {
+        "now": now,
+        "used_after": used_after,
+        "checked_before": checked_before,
+        "limit": limit,
+    }
+    return [_row(found) for found in session.rows("browser_sessions_in_use", fields)]
+
+
+def open_sessions(session: Session, issuer: str, subject: str, now: float) -> int:
+    """Count the sessions of a person that have not ended."""
+    named = {"issuer": issuer, "subject": subject, "now": now}
+    count: int = session.one("open_login_sessions", named)[0]
+    return count
+
+
+def renew(session: Session, name: str, renewals: int, nonce: str, at: float) -> bool:
+    """Store that secret `renewals - 1` was used. Return False if it was not the valid one."""
+    fields = {
+        "session": name,
+        "renewals": renewals,
+        "nonce": nonce,
+        "renewed_at": at,
+        "used_at": at,
+    }
+    return session.run("renew_login_session", fields).rowcount == 1
+
+
+def keep_check(session: Session, row: LoginSession) -> bool:
+    """Store what the provider confirmed; return False if the session has ended meanwhile."""
+    fields = _fields(row)
+    if session.run("check_login_session", fields).rowcount != 1:
+        return False
+    session.run("keep_person", fields)
+    return True
+
+
+def email_of(session: Session, issuer: str, subject: str) -> str:
+    """Return the address that the person's provider verified, or an empty text."""
+    found = session.one("person", {"issuer": issuer, "subject": subject})
+    return "" if found is None else found[1]
+
+
+def use(session: Session, name: str, at: float) -> None:
+    """Note that a session is in use."""
+    session.run("use_login_session", {"session": name, "used_at": at})
+
+
+def end(session: Session, name: str, at: float, why: str) -> bool:
+    """End a session, and forget its refresh token. Return False if it had ended before."""
+    return session.run("end_login_session", {"session": name, "at": at, "why": why}).rowcount == 1
+
+
+def end_all_of(session: Session, issuer: str, subject: str, at: float, why: str) -> int:
+    """End all sessions of a person; return their number."""
+    fields = {"issuer": issuer, "subject": subject, "at": at, "why": why}
+    return session.run("end_login_sessions_of_person", fields).rowcount
+
+
+def ended(session: Session, after: float) -> list[tuple[str, float]]:
+    """Return (session, time of its end) of sessions that ended after `after`."""
+    return [(name, at) for name, at in session.rows("ended_login_sessions", {"after": after})]
+
+
+def ended_mark(session: Session, after: float) -> tuple[int, float]:
+    """Return a pair of numbers that changes when the result of `ended` changes."""
+    count, moments = session.one("ended_login_sessions_mark", {"after": after})
+    return count, moments
+
+
+def prune(session: Session, before: float, *, limit: int) -> int:
+    """Remove at most `limit` sessions whose time was over before `before`; return the number."""
+    old = [row[0] for row in session.rows("old_login_sessions", {"before": before, "limit": limit})]
+    session.run("remove_login_sessions", {"sessions": json_list(old)})
+    return len(old)
+
+
+def _fields(row: LoginSession) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(row)
+    fields["kind"] = row.kind.value
+    fields["groups"] = msgspec.json.encode(row.groups).decode()
+    return fields
+
+
+def _row(found: Sequence[Any]) -> LoginSession:
+    names = LoginSession.__struct_fields__
+    fields = dict(zip(names, found, strict=True))
+    fields["kind"], fields["groups"] = SessionKind(fields["kind"]), _words.decode(fields["groups"])
+    return LoginSession(**fields)

@@ -1,0 +1,243 @@
+"""The OAuth flows of the central at a provider (RFC 6749, 7636, 8628, 8693, 9207).
+
+The central is the client; its secret never leaves it. All requests go to the addresses of the
+provider's metadata.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from .metadata import Metadata, MetadataReader
+from .provider_files import ProviderClient, ProviderEntry
+from .provider_http import BadProvider, ProviderHttp
+
+DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
+INTERVAL_S: Final = 5.0  # between polls, unless the provider says otherwise (RFC 8628, 3.5)
+SLOWER_S: Final = 5.0
+_Text = Annotated[str, Meta(max_length=65_536)]
+
+T = TypeVar("T")
+
+SecretOf = Callable[[str], str]  # takes the path of a file; raises OSError, ValueError
+
+
+class GrantEnded(Exception):
+    """The provider no longer honours a code or a refresh token. The person must log in again."""
+
+
+class LoginDenied(Exception):
+    """The person, or the provider, refused the login."""
+
+
+class Waiting(Exception):
+    """Nobody has confirmed the login yet. `slower`: polls come too often."""
+
+    def __init__(self, *, slower: bool = False) -> None:
+        super().__init__("not confirmed yet")
+        self.slower = slower
+
+
+class TokenAnswer(msgspec.Struct, frozen=True):
+    """The tokens that a provider gave."""
+
+    access_token: _Text = ""
+    id_token: _Text = ""
+    refresh_token: _Text = ""
+    expires_in: float = 0.0
+
+
+class DeviceCodes(msgspec.Struct, frozen=True):
+    """The codes of a device login."""
+
+    device_code: _Text
+    user_code: Annotated[str, Meta(min_length=1, max_length=64)]
+    verification_uri: Annotated[str, Meta(min_length=1, max_length=2_048)]
+    expires_in: Annotated[float, Meta(gt=0)]
+    verification_uri_complete: Annotated[str, Meta(max_length=2_048)] = ""
+    interval: Annotated[float, Meta(ge=0, le=3_600)] = INTERVAL_S
+
+
+class OAuth:
+    """Speaks the flows. `secret_of` reads the secret of a client from its file."""
+
+    def __init__(self, http: ProviderHttp, metadata: MetadataReader, secret_of: SecretOf) -> None:
+        self._http, self._metadata, self._secret_of = http, metadata, secret_of
+
+    async def metadata(self, entry: ProviderEntry) -> Metadata:
+        """Return the provider's metadata. Raises ProviderAway, BadProvider."""
+        return await self._metadata.of(entry.issuer, ca_file=entry.ca_file)
+
+    async def start_device(self, entry: ProviderEntry) -> DeviceCodes:
+        """Begin a device login. Raises ProviderAway, BadProvider."""
+        found = await self.metadata(entry)
+        url = found.address("device_authorization_endpoint")
+        status, answer = await self._post(entry, found, url, {"scope": " ".join(entry.scopes)})
+        if status != 200:
+            raise BadProvider(f"{entry.issuer} refused to begin a device login: {error_in(answer)}")
+        codes = _as(answer, DeviceCodes, "device codes")
+        for uri in (codes.verification_uri, codes.verification_uri_complete):
+            if uri and urlsplit(uri).scheme not in ("https", "http"):
+                raise BadProvider(f"{entry.issuer}: {uri[:200]!r} is no address for a browser")
+        return codes
+
+    async def poll_device(self, entry: ProviderEntry, device_code: str) -> TokenAnswer:
+        """Return the tokens of a confirmed login.
+
+        Raises Waiting, LoginDenied, GrantEnded (too late), ProviderAway, BadProvider.
+        """
+        fields = {"grant_type": DEVICE_GRANT, "device_code": device_code}
+        status, answer = await self._token(entry, fields)
+        if status == 200:
+            return _tokens(answer)
+        word = answer.get("error")
+        if word in ("authorization_pending", "slow_down"):
+            raise Waiting(slower=word == "slow_down")
+        if word == "access_denied":
+            raise LoginDenied(error_in(answer))
+        if word in ("expired_token", "invalid_grant"):
+            raise GrantEnded(error_in(answer))
+        raise BadProvider(f"{entry.issuer} refused a device login: {error_in(answer)}")
+
+    async def browser_url(
+        self, entry: ProviderEntry, *, redirect: str, state: str, nonce: str, verifier: str
+    ) -> str:
+        """Return the address at which a person's browser begins a login.
+
+        Raises ProviderAway, BadProvider.
+        """
+        found = await self.metadata(entry)
+        query = {
+            "response_type": "code",
+            "client_id": client_of(entry).id,
+            "redirect_uri": redirect,
+            "scope": " ".join(entry.scopes),
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge(verifier),
+            "code_challenge_method": "S256",
+        }
+        if "offline_access" in entry.scopes:
+            query["prompt"] = "consent"  # OpenID Connect Core 11: needed for offline_access
+        url = found.address("authorization_endpoint")
+        return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
+
+    async def code(
+        self, entry: ProviderEntry, code: str, *, redirect: str, verifier: str
+    ) -> TokenAnswer:
+        """Exchange the code of a browser login. Raises GrantEnded, ProviderAway, BadProvider."""
+        fields = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect,
+            "code_verifier": verifier,
+        }
+        return await self._granted(entry, fields, "the code of a login")
+
+    async def refresh(self, entry: ProviderEntry, refresh_token: str) -> TokenAnswer:
+        """Use a refresh token. Raises GrantEnded, ProviderAway, BadProvider."""
+        fields = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        return await self._granted(entry, fields, "a refresh token")
+
+    async def userinfo(self, entry: ProviderEntry, access_token: str) -> dict[str, Any]:
+        """Return the claims of the userinfo endpoint; empty if there is none.
+
+        Raises ProviderAway, BadProvider.
+        """
+        found = await self.metadata(entry)
+        if not found.userinfo_endpoint:
+            return {}
+        return await self._http.get(
+            found.userinfo_endpoint, ca_file=entry.ca_file, bearer=access_token
+        )
+
+    async def revoke(self, entry: ProviderEntry, refresh_token: str) -> None:
+        """Tell the provider that a refresh token is no longer used (RFC 7009).
+
+        Raises ProviderAway, BadProvider.
+        """
+        found = await self.metadata(entry)
+        if found.revocation_endpoint:
+            fields = {"token": refresh_token, "token_type_hint": "refresh_token"}
+            await self._post(entry, found, found.revocation_endpoint, fields)
+
+    async def exchange(
+        self, entry: ProviderEntry, access_token: str, *, audience: str, scope: str
+    ) -> TokenAnswer:
+        """Exchange an access token for one with another audience (RFC 8693).
+
+        Raises GrantEnded (the provider refuses this audience or scope), ProviderAway, BadProvider.
+        """
+        fields = {
+            "grant_type": EXCHANGE_GRANT,
+            "subject_token": access_token,
+            "subject_token_type": ACCESS_TOKEN,
+            "audience": audience,
+            "scope": scope,
+        }
+        return await self._granted(entry, fields, "a token exchange")
+
+    async def _granted(
+        self, entry: ProviderEntry, fields: dict[str, str], what: str
+    ) -> TokenAnswer:
+        status, answer = await self._token(entry, fields)
+        if status == 200:
+            return _tokens(answer)
+        if answer.get("error") in ("invalid_grant", "invalid_scope", "invalid_target"):
+            raise GrantEnded(error_in(answer))
+        raise BadProvider(f"{entry.issuer} refused {what}: {error_in(answer)}")
+
+    async def _token(
+        self, entry: ProviderEntry, fields: dict[str, str]
+    ) -> tuple[int, dict[str, Any]]:
+        found = await self.metadata(entry)
+        return await self._post(entry, found, found.address("token_endpoint"), fields)
+
+    async def _post(
+        self, entry: ProviderEntry, found: Metadata, url: str, fields: dict[str, str]
+    ) -> tuple[int, dict[str, Any]]:
+        client = client_of(entry)
+        try:
+            secret = self._secret_of(client.secret_file)
+        except (OSError, ValueError) as why:
+            raise BadProvider(f"the client of {entry.issuer}: {why}") from None
+        fields, basic = found.with_secret(fields, client.id, secret)
+        return await self._http.post(url, fields, ca_file=entry.ca_file, basic=basic)
+
+
+def client_of(entry: ProviderEntry) -> ProviderClient:
+    """Return the central's client. Raises BadProvider if logins are not set up."""
+    if entry.client is None:
+        raise BadProvider(f"{entry.issuer}: its file has no `client`, so nobody can log in there")
+    return entry.client
+
+
+def challenge(verifier: str) -> str:
+    """Return the challenge of a verifier by the method S256 (RFC 7636, 4.2)."""
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def error_in(answer: dict[str, Any]) -> str:
+    """Return the error of an answer (RFC 6749, 5.2), shortened to one line for messages."""
+    words = (answer.get("error"), answer.get("error_description"))
+    text = ": ".join(one for one in words if isinstance(one, str) and one) or "no reason given"
+    return "".join(char if char.isprintable() else " " for char in text)[:300]
+
+
+def _tokens(answer: dict[str, Any]) -> TokenAnswer:
+    return _as(answer, TokenAnswer, "tokens")
+
+
+def _as(answer: dict[str, Any], kind: type[T], what: str) -> T:
+    try:
+        return msgspec.convert(answer, kind, strict=False)
+    except msgspec.ValidationError as why:
+        raise BadProvider(f"the provider's {what} are malformed: {why}") from None

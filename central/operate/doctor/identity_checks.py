@@ -1,0 +1,133 @@
+"""Checks of identity providers: each file field by field, secrets, authorities, communities.
+
+No provider is asked.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.decoding.strict_yaml import YamlPath
+
+from ...identity.providers.provider_files import (
+    ALL,
+    FOLDER,
+    SUFFIX,
+    ProviderBook,
+    ProviderEntry,
+    placed,
+    read_providers,
+    shown_place,
+)
+from ...regular_files import read_regular
+from ...settings import Settings
+from .findings import Finding, fault, ok, warning
+from .key_checks import readable_by_others
+
+CHECK: Final = "identity"
+MEND: Final = "correct the file; a running central keeps its last valid version"
+NEARLY: Final = (".yml", ".json")  # unread endings that look right
+SECRET_MAX_BYTES: Final = 4_096
+
+
+def identity(data: Path, settings: Settings) -> Iterator[Finding]:
+    """Check all files of providers, and the files that they name."""
+    said = settings.token.providers
+    folder = Path(said) if said else data / FOLDER
+    if not folder.is_dir():
+        if said:
+            do = "make it, or correct the setting"
+            yield fault(CHECK, f"{folder}: token.providers names it, but it is not a folder", do)
+        return
+    book = read_providers(folder, ProviderBook())
+    yield from _of_folder(folder, book)
+    for name, entry in book.providers.items():
+        file = folder / f"{name}{SUFFIX}"
+        found = [
+            *_secret(file, entry),
+            *_authority(file, entry),
+            *_communities(file, entry, settings),
+        ]
+        yield from found
+        if not found:
+            yield ok(CHECK, f"{name}: {entry.issuer}, {_ways(entry)}")
+
+
+def _of_folder(folder: Path, book: ProviderBook) -> Iterator[Finding]:
+    """Check the folder and the names, modes and errors of its files."""
+    for why in (*book.troubles.values(), *filter(None, [book.unlisted])):
+        yield fault(CHECK, why, MEND)
+    try:
+        files = sorted(folder.iterdir())
+    except OSError:
+        return  # it is unlisted
+    for file in files:
+        if file.suffix.lower() in NEARLY:
+            do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
+            yield warning(CHECK, f"{file} is not read: its name does not end in {SUFFIX}", do)
+    for path in (folder, *(file for file in files if file.suffix == SUFFIX)):
+        if _writable_by_all(path):
+            why = "whoever changes it can make themselves an admin"
+            yield fault(CHECK, f"{path}: every user may write it: {why}", f"chmod o-w {path}")
+
+
+def _secret(file: Path, entry: ProviderEntry) -> Iterator[Finding]:
+    """Check the secret of the client, without showing it."""
+    if entry.client is None:
+        return
+    path = Path(entry.client.secret_file)
+    at = f"{placed(file, ('client', 'secret_file'))}: client.secret_file: {path}"
+    try:
+        content = read_regular(path, SECRET_MAX_BYTES + 1)
+    except OSError as why:
+        do = "the central's user must be able to read it"
+        yield fault(CHECK, f"{at}: {why.strerror}", do)
+        return
+    if readable_by_others(path):
+        do = f"chmod 0600 {path}, and get a new secret from the provider"
+        yield fault(CHECK, f"{at}: readable by others", do)
+    if not content.strip() or len(content) > SECRET_MAX_BYTES:
+        do = f"write the client's secret into it: one line, at most {SECRET_MAX_BYTES} bytes"
+        yield fault(CHECK, f"{at}: has {'no secret' if not content.strip() else 'too much'}", do)
+
+
+def _authority(file: Path, entry: ProviderEntry) -> Iterator[Finding]:
+    if not entry.ca_file:
+        return
+    at = f"{placed(file, ('ca_file',))}: ca_file: {entry.ca_file}"
+    try:
+        x509.load_pem_x509_certificates(Path(entry.ca_file).read_bytes())
+    except (OSError, ValueError) as why:
+        do = "name a PEM file with the certificate of the provider's authority"
+        yield fault(CHECK, f"{at}: {why}", do)
+
+
+def _communities(file: Path, entry: ProviderEntry, settings: Settings) -> Iterator[Finding]:
+    """Warn of communities that this central does not serve."""
+    known = settings.community.names
+    rows: dict[YamlPath, str] = {("map", at): row.community for at, row in enumerate(entry.map)}
+    rows |= {("subjects", name): row.community for name, row in entry.subjects.items()}
+    for place, community in rows.items():
+        if community not in ("", ALL, *known):
+            at = f"{placed(file, (*place, 'community'))}: {shown_place(place)}.community"
+            why = unknown(community, known, what="community")
+            yield warning(CHECK, f"{at}: {why}", "see community.name and community.others")
+
+
+def _ways(entry: ProviderEntry) -> str:
+    """Return the ways to get in, in words."""
+    logins = "people log in" if entry.client is not None else "nobody logs in"
+    if entry.bearer is None:
+        return f"{logins}, none of its tokens is taken directly"
+    return f"{logins}, its tokens for {', '.join(entry.bearer.audiences)} are taken"
+
+
+def _writable_by_all(path: Path) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & 0o002)
+    except OSError:
+        return False

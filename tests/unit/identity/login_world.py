@@ -1,0 +1,235 @@
+"""Logins on fakes: a central with a store in memory, and a provider that tests script."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+
+from pilotage.central.identity.logins.cipher import TokenCipher
+from pilotage.central.identity.logins.people import People
+from pilotage.central.identity.logins.service import LoginService
+from pilotage.central.identity.logins.sessions import LoginSessions
+from pilotage.central.identity.providers.metadata import MetadataReader
+from pilotage.central.identity.providers.oauth import OAuth
+from pilotage.central.identity.providers.provider_files import (
+    GroupClaims,
+    MapRow,
+    ProviderBook,
+    ProviderClient,
+    ProviderEntry,
+    Providers,
+)
+from pilotage.central.identity.providers.provider_http import BadProvider, ProviderAway
+from pilotage.proto.claims import Role
+from tests.fake_central import FakeRandomness
+from tests.unit.auth.issuer import Issuer, make_issuer
+
+URL = "https://central.test"
+IAM = "https://iam.test/"
+OTHER = "https://other.test/"
+
+
+def entry(issuer: str = IAM, **changed: Any) -> ProviderEntry:
+    """A provider with two communities; admins are managers of the first."""
+    fields: dict[str, Any] = {
+        "issuer": issuer,
+        "client": ProviderClient(id="pilotage", secret_file="/secret"),
+        "groups": GroupClaims(claims=("wlcg.groups",), from_=("id_token",)),
+        "map": (
+            MapRow(match="/ctao/admins", community="ctao", role=Role.ADMIN),
+            MapRow(match="/ctao/{group}", community="ctao", role=Role.USER, groups=("{group}",)),
+            MapRow(match="/lst", community="lst", role=Role.USER, groups=("lst",)),
+        ),
+    }
+    return ProviderEntry(**fields | changed)
+
+
+@dataclass
+class FakeProvider:
+    """A provider whose person is `claims`. Each refresh token is good once, like a strict one."""
+
+    issuer: str = IAM
+    claims: dict[str, Any] = field(
+        default_factory=lambda: {
+            "sub": "alice",
+            "name": "Alice",
+            "email": "alice@example.org",
+            "email_verified": True,
+            "wlcg.groups": ["/ctao/prod"],
+        }
+    )
+    away: bool = False
+    is_confirmed: bool = False
+    says: dict[str, Any] = field(default_factory=dict[str, Any])  # an error, instead of tokens
+    gives_refresh: bool = True
+    nonce: str = ""
+    good: str = ""  # the newest refresh token
+    ended: bool = False  # all grants, or one after a replay
+    tokens_given: int = 0
+    grants: dict[str, int] = field(default_factory=dict[str, int])  # of each refresh token
+    valid: set[str] = field(default_factory=set[str])
+
+    def tokens(self, grant: int | None = None) -> dict[str, Any]:
+        self.tokens_given += 1
+        answer: dict[str, Any] = {"access_token": "opaque", "expires_in": 3600}
+        answer["id_token"] = msgspec.json.encode(
+            {**self.claims, "iss": self.issuer, "nonce": self.nonce}
+        ).decode()
+        if self.gives_refresh:
+            self.good = answer["refresh_token"] = f"refresh-{secrets.token_hex(8)}"
+            self.grants[self.good] = self.tokens_given if grant is None else grant
+            self.valid.add(self.good)
+        return answer
+
+    def refreshed(self, token: str) -> tuple[int, dict[str, Any]]:
+        grant = self.grants.get(token)
+        if token not in self.valid or self.ended:
+            for one, its in self.grants.items():
+                if its == grant:  # a replay ends its whole grant
+                    self.valid.discard(one)
+                    self.ended = True
+            return 400, {"error": "invalid_grant"}
+        self.valid.remove(token)
+        return 200, self.tokens(grant)
+
+    def token(self, fields: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        if self.says:
+            return 400, self.says
+        if fields["grant_type"].endswith("device_code"):
+            if not self.is_confirmed:
+                return 400, {"error": "authorization_pending"}
+            return 200, self.tokens()
+        if fields["grant_type"] == "refresh_token":
+            return self.refreshed(fields["refresh_token"])
+        return 200, self.tokens()
+
+
+@dataclass
+class FakeProviderHttp:
+    """The network with its providers; it notes each request."""
+
+    providers: dict[str, FakeProvider]
+    requests: list[str] = field(default_factory=list[str])
+
+    def _of(self, url: str) -> FakeProvider:
+        self.requests.append(url)
+        for issuer, one in self.providers.items():
+            if url.startswith(issuer):
+                if one.away:
+                    raise ProviderAway(f"{issuer} does not answer")
+                return one
+        raise AssertionError(f"a request to {url}, which is no provider")
+
+    async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
+        issuer = self._of(url).issuer
+        return {
+            "issuer": issuer,
+            "token_endpoint": f"{issuer}token",
+            "authorization_endpoint": f"{issuer}auth",
+            "device_authorization_endpoint": f"{issuer}device",
+            "revocation_endpoint": f"{issuer}revoke",
+            "authorization_response_iss_parameter_supported": True,
+        }
+
+    async def post(
+        self,
+        url: str,
+        fields: Mapping[str, str],
+        *,
+        ca_file: str = "",
+        basic: tuple[str, str] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
+        one = self._of(url)
+        assert basic == ("pilotage", "s/ecret"), "the client is confidential"
+        if url.endswith("/device"):
+            return 200, {
+                "device_code": "device",
+                "user_code": "ABCD-EFGH",
+                "verification_uri": f"{one.issuer}device",
+                "expires_in": 300,
+                "interval": 5,
+            }
+        if url.endswith("/revoke"):
+            one.ended = True
+            return 200, {}
+        return one.token(fields)
+
+
+class FakeIdTokens:
+    """Reads the ID tokens of `FakeProvider`, which have no signature."""
+
+    async def claims(self, entry: ProviderEntry, token: str, *, nonce: str) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode(token)
+        if found["iss"] != entry.issuer or (nonce and found["nonce"] != nonce):
+            raise BadProvider("the ID token is not for this login")
+        return found
+
+
+@dataclass
+class LoginWorld:
+    """A central at which people log in."""
+
+    issuer: Issuer
+    service: LoginService
+    providers: Providers
+    provider: FakeProvider
+    other: FakeProvider
+    http: FakeProviderHttp
+    log: list[tuple[str, dict[str, Any]]]
+
+    @property
+    def sessions(self) -> LoginSessions:
+        return self.service.sessions
+
+    @property
+    def clock(self) -> Any:
+        return self.issuer.clock
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [fields for said, fields in self.log if said == name]
+
+
+def query_of(url: str) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(url).query))
+
+
+async def login_world(*, two: bool = False) -> LoginWorld:
+    """A central with one provider, or with two."""
+    issuer = await make_issuer()
+    provider, other = FakeProvider(), FakeProvider(OTHER)
+    http = FakeProviderHttp({IAM: provider, OTHER: other})
+    entries = {"iam": entry()} | ({"other": entry(OTHER)} if two else {})
+    providers = Providers()
+    providers.book = ProviderBook(entries)
+    randomness, log = FakeRandomness(7), list[tuple[str, dict[str, Any]]]()
+
+    def note(event: str, **fields: Any) -> None:
+        log.append((event, fields))
+
+    oauth = OAuth(http, MetadataReader(http, issuer.clock), lambda _: "s/ecret")
+    people = People(oauth, FakeIdTokens())
+    sessions = LoginSessions(
+        store=issuer.store,
+        tokens=issuer.tokens,
+        providers=providers,
+        oauth=oauth,
+        people=people,
+        cipher=TokenCipher(issuer.tokens.cipher_key("test"), randomness),
+        clock=issuer.clock,
+        randomness=randomness,
+        log=note,
+    )
+    service = LoginService(
+        providers=providers,
+        oauth=oauth,
+        people=people,
+        sessions=sessions,
+        url=lambda: URL,
+        clock=issuer.clock,
+        randomness=randomness,
+        log=note,
+    )
+    return LoginWorld(issuer, service, providers, provider, other, http, log)

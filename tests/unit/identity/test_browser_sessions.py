@@ -1,0 +1,144 @@
+"""Sessions of browsers: what is read when, and which pages may change something."""
+
+import asyncio
+
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.central.identity.errors import BadToken, LoginEnded
+from pilotage.central.identity.logins import session_rows
+from pilotage.central.identity.logins.browser_sessions import CACHED_S, BrowserSessions
+from pilotage.central.identity.logins.service import BrowserStart
+from pilotage.central.identity.logins.sessions import (
+    AWAY_MAX_S,
+    BROWSER_IDLE_S,
+    BROWSER_S,
+    BROWSERS_S,
+    CHECK_S,
+)
+
+from .login_world import LoginWorld, login_world, query_of
+from .test_logins import back
+
+
+def browsers(world: LoginWorld, url: str = "https://central.test") -> BrowserSessions:
+    issuer = world.issuer
+    return BrowserSessions(
+        issuer.store, issuer.clock, url=lambda: url, is_ended=issuer.tokens.is_session_ended
+    )
+
+
+async def cookie_of(world: LoginWorld) -> str:
+    departure = await world.service.start_browser(BrowserStart(to="/portal"), "192.0.2.7")
+    query = query_of(departure.url)
+    world.provider.nonce = query["nonce"]
+    return (await world.service.arrive(back(query), departure.cookie)).cookie
+
+
+async def test_a_cookie_is_read_once_and_names_the_person() -> None:
+    world = await login_world()
+    cookie, known = await cookie_of(world), browsers(world)
+    assert known.find(cookie) is None
+    await known.load(cookie)
+    user = known.find(cookie)
+    assert user is not None and (user.subject, user.groups) == ("alice", ("prod",))
+    world.clock.move(CACHED_S)
+    assert known.find(cookie) is None, "it is read again, as it may have ended elsewhere"
+
+
+async def test_an_idle_session_ends_and_a_used_one_ends_after_a_day() -> None:
+    world = await login_world()
+    idle, used = await cookie_of(world), await cookie_of(world)
+    known = browsers(world)
+    for _ in range(int(BROWSER_S / BROWSER_IDLE_S * 2) - 1):
+        world.clock.move(BROWSER_IDLE_S / 2)
+        await known.load(used)
+    with pytest.raises(LoginEnded, match="not used for long"):
+        await known.load(idle)
+    world.clock.move(BROWSER_IDLE_S / 2)
+    with pytest.raises(LoginEnded, match="too old"):
+        await known.load(used)
+
+
+async def test_an_ended_session_is_refused_from_memory_too() -> None:
+    world = await login_world()
+    cookie, known = await cookie_of(world), browsers(world)
+    await known.load(cookie)
+    user = known.find(cookie)
+    assert user is not None
+    await world.sessions.end(user, user.session)
+    with pytest.raises(BadToken):
+        known.find(cookie)
+    with pytest.raises(BadToken):
+        await known.load(cookie)
+
+
+async def test_the_provider_confirms_browsers_in_use_and_only_them() -> None:
+    world = await login_world()
+    cookie, known = await cookie_of(world), browsers(world)
+    await cookie_of(world)  # another browser, which nobody uses
+    given = world.provider.tokens_given
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(world.sessions.run())
+        await world.clock.advance(CHECK_S - 60)
+        await known.load(cookie)
+        world.provider.claims["wlcg.groups"] = []
+        await world.clock.advance(60 + CHECK_S)
+        loop.cancel()
+    assert world.provider.tokens_given - given == 2
+    with pytest.raises((BadToken, LoginEnded)):
+        await known.load(cookie)
+
+
+async def test_a_session_that_nobody_confirms_is_refused_after_28_hours() -> None:
+    world = await login_world()
+    cookie, known = await cookie_of(world), browsers(world)
+    row = await world.issuer.store.read(
+        session_rows.browsers_in_use,
+        now=world.clock.wall(),
+        used_after=0.0,
+        checked_before=world.clock.wall(),
+        limit=1,
+    )
+    assert row and AWAY_MAX_S > BROWSER_S, "a browser's day ends before an outage is too long"
+    await known.load(cookie)
+
+
+OURS = [
+    ("https://central.test", "https://central.test"),
+    ("https://central.test:443", "https://central.test"),
+    ("http://localhost:8470", "http://127.0.0.1:8470"),
+    ("http://[::1]:8470", "http://127.0.0.1:8470"),
+]
+OTHERS = [
+    "",
+    "null",
+    "https://evil.test",
+    "http://central.test",
+    "https://central.test.evil.test",
+    "https://central.test:8443",
+    "https://central.test@evil.test",
+    "//central.test",
+    "https://",
+    "https://[",
+]
+
+
+@pytest.mark.parametrize(("origin", "url"), OURS)
+async def test_our_own_pages_may_change_something(origin: str, url: str) -> None:
+    browsers(await login_world(), url).check_origin(origin, "1")
+
+
+@pytest.mark.parametrize("origin", OTHERS)
+async def test_pages_of_others_may_not(origin: str) -> None:
+    with pytest.raises(Refused, match="only from a page of this central"):
+        browsers(await login_world()).check_origin(origin, "1")
+
+
+async def test_a_form_without_the_header_may_not() -> None:
+    with pytest.raises(Refused):
+        browsers(await login_world()).check_origin("https://central.test", "")
+
+
+def test_the_rounds_are_shorter_than_the_time_of_a_check() -> None:
+    assert BROWSERS_S < CHECK_S

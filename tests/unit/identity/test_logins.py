@@ -1,0 +1,280 @@
+"""Logins by device and by browser, and the attacks on them."""
+
+import base64
+import hashlib
+from typing import Any
+
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.central.identity.logins.pending import LOGIN_S, OF_ONE_ADDRESS_MAX
+from pilotage.central.identity.logins.service import BrowserAnswer, BrowserStart
+from pilotage.proto.api.logins import CodeClaim, DeviceStart, LoginClaim, LoginState
+from pilotage.proto.claims import Role
+from pilotage.proto.problems import Code
+
+from .login_world import IAM, OTHER, URL, LoginWorld, login_world, query_of
+
+VERIFIER = "v" * 48
+CHALLENGE = (
+    base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+)
+LOOPBACK = "http://127.0.0.1:45871/callback"
+
+
+async def begun(world: LoginWorld, **wanted: str) -> tuple[dict[str, str], str]:
+    """Begin a login in a browser; return the provider's query and the cookie."""
+    start = BrowserStart(
+        **{"redirect_uri": LOOPBACK, "code_challenge": CHALLENGE, "state": "mine"} | wanted
+    )
+    departure = await world.service.start_browser(start, "192.0.2.7")
+    query = query_of(departure.url)
+    one = world.provider if departure.url.startswith(IAM) else world.other
+    one.nonce = query["nonce"]
+    return query, departure.cookie
+
+
+def back(query: dict[str, str], **changed: str) -> BrowserAnswer:
+    return BrowserAnswer(**{"state": query["state"], "code": "code", "iss": IAM} | changed)
+
+
+async def refused(awaited: Any) -> Refused:
+    with pytest.raises(Refused) as why:
+        await awaited
+    return why.value
+
+
+async def test_a_device_login_waits_until_somebody_confirms_it() -> None:
+    world = await login_world()
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    assert started.user_code == "ABCD-EFGH" and started.provider == "iam"
+    claim = LoginClaim(login=started.login)
+    first = await world.service.poll(claim)
+    assert first.state is LoginState.PENDING and 0 < first.interval_s <= 5
+
+    world.provider.is_confirmed = True
+    assert (await world.service.poll(claim)).state is LoginState.PENDING, "not asked too early"
+    world.clock.move(first.interval_s)
+    done = await world.service.poll(claim)
+    again = await world.service.poll(claim)
+    assert done.tokens is not None and again == done, "a lost answer is given again"
+    assert world.provider.tokens_given == 1, "a device code is used once"
+
+
+async def test_slow_down_makes_the_polls_slower() -> None:
+    world = await login_world()
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    world.provider.says = {"error": "slow_down"}
+    claim = LoginClaim(login=started.login)
+    await world.service.poll(claim)
+    world.clock.move(5)
+    later = await world.service.poll(claim)
+    assert later.interval_s == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("says", "code", "message"),
+    [
+        ({"error": "access_denied"}, Code.FORBIDDEN, "refused at iam: access_denied"),
+        ({"error": "expired_token"}, Code.ILLEGAL_STATE, "begin again"),
+        ({"error": "invalid_client"}, Code.ILLEGAL_STATE, "begin again"),
+        ({}, Code.ILLEGAL_STATE, "begin again"),
+    ],
+)
+async def test_a_refused_device_login_stays_refused(
+    says: dict[str, Any], code: Code, message: str
+) -> None:
+    world = await login_world()
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    world.provider.says = says or {"nothing": 1}
+    claim = LoginClaim(login=started.login)
+    why = await refused(world.service.poll(claim))
+    assert why.code is code and message in why.message
+    world.provider.says, world.provider.is_confirmed = {}, True
+    world.clock.move(60)
+    assert (await refused(world.service.poll(claim))).code is code
+
+
+async def test_an_absent_provider_delays_a_login_and_does_not_end_it() -> None:
+    world = await login_world()
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    world.provider.away = True
+    claim = LoginClaim(login=started.login)
+    assert (await world.service.poll(claim)).state is LoginState.PENDING
+    world.provider.away, world.provider.is_confirmed = False, True
+    world.clock.move(5)
+    assert (await world.service.poll(claim)).state is LoginState.DONE
+
+
+async def test_a_login_cannot_begin_while_the_provider_is_away() -> None:
+    world = await login_world()
+    world.provider.away = True
+    why = await refused(world.service.start_device(DeviceStart(host="x"), "192.0.2.7"))
+    assert why.code is Code.UNAVAILABLE and "iam does not answer" in why.message
+
+
+async def test_a_login_expires_and_a_guess_finds_nothing() -> None:
+    world = await login_world()
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    world.provider.is_confirmed = True
+    world.clock.move(LOGIN_S)
+    for guess in (started.login, "guess"):
+        why = await refused(world.service.poll(LoginClaim(login=guess)))
+        assert why.code is Code.NOT_FOUND
+
+
+async def test_one_address_cannot_fill_the_memory() -> None:
+    world = await login_world()
+    for _ in range(OF_ONE_ADDRESS_MAX):
+        await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    why = await refused(world.service.start_device(DeviceStart(host="x"), "192.0.2.7"))
+    assert why.code is Code.TOO_MANY
+    await world.service.start_device(DeviceStart(host="x"), "192.0.2.8")
+
+
+async def test_who_has_no_group_here_is_told_which_groups_were_seen() -> None:
+    world = await login_world()
+    world.provider.is_confirmed = True
+    world.provider.claims["wlcg.groups"] = ["/atlas"]
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    why = await refused(world.service.poll(LoginClaim(login=started.login)))
+    assert why.code is Code.FORBIDDEN and "/atlas" in why.message
+
+
+async def test_who_is_in_two_communities_chooses_and_loses_nothing() -> None:
+    world = await login_world()
+    world.provider.is_confirmed = True
+    world.provider.claims["wlcg.groups"] = ["/ctao/prod", "/lst", "/ctao/admins"]
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    why = await refused(world.service.poll(LoginClaim(login=started.login)))
+    assert why.field == "community" and "ctao" in why.message and "lst" in why.message
+    done = await world.service.poll(LoginClaim(login=started.login, community="ctao"))
+    assert done.tokens is not None
+    assert (done.tokens.role, done.tokens.groups) == (Role.USER, ("prod", "admins")), (
+        "never the widest role"
+    )
+
+
+async def test_several_providers_must_be_named() -> None:
+    world = await login_world(two=True)
+    assert [one.name for one in (await world.service.providers()).providers] == ["iam", "other"]
+    why = await refused(world.service.start_device(DeviceStart(host="x"), "192.0.2.7"))
+    assert why.field == "provider" and "iam, other" in why.message
+    why = await refused(
+        world.service.start_device(DeviceStart(host="x", provider="no"), "192.0.2.7")
+    )
+    assert "'no'" in why.message
+
+
+async def test_a_browser_login_ends_at_the_command_that_began_it() -> None:
+    world = await login_world()
+    query, cookie = await begun(world)
+    assert query["redirect_uri"] == f"{URL}/auth/callback"
+    assert query["code_challenge_method"] == "S256" and query["prompt"] == "consent"
+    arrival = await world.service.arrive(back(query), cookie)
+    assert arrival.url.startswith(LOOPBACK) and not arrival.cookie
+    answer = query_of(arrival.url)
+    assert answer["state"] == "mine"
+    claim = CodeClaim(code=answer["code"], verifier=VERIFIER, host="laptop")
+    tokens = await world.service.claim(claim)
+    assert tokens.subject == "alice" and await world.service.claim(claim) == tokens
+
+
+async def test_a_stolen_code_without_the_verifier_is_worth_nothing_and_is_burnt() -> None:
+    world = await login_world()
+    query, cookie = await begun(world)
+    answer = query_of((await world.service.arrive(back(query), cookie)).url)
+    why = await refused(world.service.claim(CodeClaim(code=answer["code"], verifier="x" * 48)))
+    assert why.code is Code.FORBIDDEN
+    why = await refused(world.service.claim(CodeClaim(code=answer["code"], verifier=VERIFIER)))
+    assert why.code is Code.NOT_FOUND
+
+
+async def test_the_handle_of_a_login_is_no_code() -> None:
+    world = await login_world()
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    why = await refused(world.service.claim(CodeClaim(code=started.login, verifier=VERIFIER)))
+    assert why.code is Code.FORBIDDEN
+
+
+async def test_an_answer_of_another_provider_is_refused() -> None:
+    world = await login_world(two=True)
+    query, cookie = await begun(world, provider="iam")
+    arrival = await world.service.arrive(back(query, iss=OTHER), cookie)
+    assert "another identity provider" in query_of(arrival.url)["error_description"]
+    query, cookie = await begun(world, provider="iam")
+    arrival = await world.service.arrive(back(query, iss=""), cookie)
+    assert "error" in query_of(arrival.url), "a provider that tells its name must tell it"
+    assert world.provider.tokens_given == world.other.tokens_given == 0, "the code went nowhere"
+
+
+async def test_an_answer_counts_once_and_only_in_its_own_browser() -> None:
+    world = await login_world()
+    query, cookie = await begun(world)
+    await world.service.arrive(back(query), cookie)
+    assert (await refused(world.service.arrive(back(query), cookie))).field == "state"
+
+    query, cookie = await begun(world)
+    why = await refused(world.service.arrive(back(query), "another browser"))
+    assert why.code is Code.FORBIDDEN and "another browser" in why.message
+    assert (await refused(world.service.arrive(back(query), cookie))).code is Code.ILLEGAL_STATE
+    assert (await refused(world.service.arrive(back(query, state="x"), cookie))).field == "state"
+
+
+async def test_a_token_for_another_login_is_refused() -> None:
+    world = await login_world()
+    query, cookie = await begun(world)
+    world.provider.nonce = "of another login"
+    arrival = await world.service.arrive(back(query), cookie)
+    assert "error" in query_of(arrival.url)
+
+
+@pytest.mark.parametrize(
+    "redirect",
+    [
+        "https://evil.test/",
+        "http://127.0.0.1.evil.test:80/x",
+        "http://127.0.0.1:80@evil.test/x",
+        "http://localhost:80/x",
+        "http://127.0.0.1/x",
+        "javascript:alert(1)",
+        "http://127.0.0.1:80/x?y=z",
+        "http://127.0.0.1:80/x\r\nset-cookie: a",
+    ],
+)
+async def test_codes_go_to_this_machine_only(redirect: str) -> None:
+    world = await login_world()
+    start = BrowserStart(redirect_uri=redirect, code_challenge=CHALLENGE)
+    why = await refused(world.service.start_browser(start, "192.0.2.7"))
+    assert why.field == "redirect_uri"
+
+
+@pytest.mark.parametrize(
+    "to", ["https://evil.test/", "//evil.test", "/\\evil.test", "portal", "", "/a b", "/\t/evil"]
+)
+async def test_after_a_login_a_browser_stays_here(to: str) -> None:
+    world = await login_world()
+    why = await refused(world.service.start_browser(BrowserStart(to=to), "192.0.2.7"))
+    assert why.field == "to"
+
+
+async def test_a_login_for_the_portal_sets_a_new_cookie() -> None:
+    world = await login_world()
+    query, cookie = await begun(world, redirect_uri="", to="/jobs?state=Failed")
+    arrival = await world.service.arrive(back(query), cookie)
+    assert arrival.url == "/jobs?state=Failed"
+    assert len(arrival.cookie) >= 43 and arrival.cookie != cookie
+
+
+async def test_no_challenge_no_login_for_a_command() -> None:
+    world = await login_world()
+    start = BrowserStart(redirect_uri=LOOPBACK, code_challenge="plain")
+    assert (await refused(world.service.start_browser(start, ""))).field == "code_challenge"
+
+
+async def test_a_person_who_says_no_is_no_error_of_the_central() -> None:
+    world = await login_world()
+    query, cookie = await begun(world)
+    answer = back(query, code="", error="access_denied", error_description="no <b>thanks</b>")
+    said = query_of((await world.service.arrive(answer, cookie)).url)
+    assert said["error"] == "access_denied" and "code" not in said

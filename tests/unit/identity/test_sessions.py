@@ -1,0 +1,366 @@
+"""Sessions: renewals and replays, checks at the provider, outages, and ends."""
+
+import asyncio
+
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.central.identity.callers import User
+from pilotage.central.identity.errors import BadToken, LoginEnded
+from pilotage.central.identity.logins import session_rows
+from pilotage.central.identity.logins.sessions import (
+    AWAY_MAX_S,
+    CHECK_S,
+    RETRY_S,
+    TOLERATED_S,
+    UNCHECKED_S,
+)
+from pilotage.central.identity.providers.provider_files import MapRow
+from pilotage.proto.api.jobs import TokenIssue
+from pilotage.proto.api.logins import (
+    DeviceStart,
+    LoginClaim,
+    LoginState,
+    LoginTokens,
+)
+from pilotage.proto.claims import Role
+from pilotage.proto.problems import Code
+from tests.unit.auth.issuer import ISSUER, make_issuer, person
+
+from .login_world import LoginWorld, entry, login_world
+
+HOUR_S = 3_600.0
+
+
+async def logged_in(world: LoginWorld, **claim: object) -> LoginTokens:
+    world.provider.is_confirmed = True
+    started = await world.service.start_device(DeviceStart(host="laptop"), "192.0.2.7")
+    poll = await world.service.poll(LoginClaim(login=started.login, **claim))  # type: ignore[arg-type]
+    assert poll.state is LoginState.DONE and poll.tokens is not None
+    return poll.tokens
+
+
+def user(world: LoginWorld, token: str) -> User:
+    caller = world.issuer.tokens.caller(token)
+    assert isinstance(caller, User)
+    return caller
+
+
+async def test_the_token_names_the_person_of_the_provider() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    caller = user(world, tokens.token)
+
+    assert (caller.issuer, caller.subject) == ("https://iam.test/", "alice")
+    assert (caller.community, caller.role, caller.groups) == ("ctao", Role.USER, ("prod",))
+    assert caller.session == tokens.session
+    assert 900 <= tokens.expires_in_s <= 3_600
+
+
+async def test_a_renewal_gives_a_new_token_and_a_new_secret() -> None:
+    world = await login_world()
+    first = await logged_in(world)
+    world.clock.move(1_500)
+    second = await world.sessions.renew(first.renewal, "a" * 16)
+    third = await world.sessions.renew(second.renewal, "b" * 16)
+
+    assert len({first.renewal, second.renewal, third.renewal}) == 3
+    assert user(world, third.token).subject == "alice"
+    assert world.provider.tokens_given == 1, "the provider is asked once an hour, not each time"
+
+
+async def test_a_lost_answer_logs_nobody_out() -> None:
+    world = await login_world()
+    first = await logged_in(world)
+    lost = await world.sessions.renew(first.renewal, "a" * 16)
+    world.clock.move(30 * HOUR_S)
+    again = await world.sessions.renew(first.renewal, "a" * 16)
+
+    assert again.renewal == lost.renewal
+    world.provider.is_confirmed = True
+    await world.sessions.renew(again.renewal, "b" * 16)
+
+
+async def test_a_copied_secret_ends_the_session_for_both() -> None:
+    world = await login_world()
+    first = await logged_in(world)
+    second = await world.sessions.renew(first.renewal, "a" * 16)
+    world.clock.move(TOLERATED_S + 1)
+    with pytest.raises(LoginEnded, match="used twice"):
+        await world.sessions.renew(first.renewal, "thief" * 4)
+    with pytest.raises(LoginEnded, match="used twice"):
+        await world.sessions.renew(second.renewal, "b" * 16)
+    with pytest.raises(BadToken):
+        world.issuer.tokens.caller(second.token)
+    assert world.events("renewal_replayed")
+
+
+async def test_two_renewals_at_once_get_one_answer_and_a_later_copy_is_noticed() -> None:
+    world = await login_world()
+    first = await logged_in(world)
+    one, other = await asyncio.gather(
+        world.sessions.renew(first.renewal, "a" * 16), world.sessions.renew(first.renewal, "b" * 16)
+    )
+    assert one.renewal == other.renewal
+
+    await world.sessions.renew(one.renewal, "c" * 16)
+    world.clock.move(TOLERATED_S + 1)
+    with pytest.raises(LoginEnded, match="used twice"):
+        await world.sessions.renew(other.renewal, "d" * 16)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "",
+        "ps1.",
+        "ps1.x:pr1.1.abc",
+        "ps1.{session}:pr1.1.forged",
+        "ps1.{session}:{other}",
+        "pr1.1.abc",
+        "ps1.é:pr1.1.x",
+    ],
+)
+async def test_a_forged_secret_is_refused_and_ends_nothing(forged: str) -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    later = await logged_in(world)
+    other = later.renewal.partition(":")[2]
+    with pytest.raises(BadToken):
+        await world.sessions.renew(forged.format(session=tokens.session, other=other), "a" * 16)
+    await world.sessions.renew(tokens.renewal, "b" * 16)
+
+
+async def test_new_groups_arrive_and_a_lost_group_goes_within_the_check() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.provider.claims["wlcg.groups"] = ["/ctao/prod", "/ctao/lst"]
+    world.clock.move(CHECK_S)
+    tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
+    assert tokens.groups == ("prod", "lst")
+
+    world.provider.claims["wlcg.groups"] = ["/ctao/lst"]
+    world.clock.move(CHECK_S)
+    tokens = await world.sessions.renew(tokens.renewal, "b" * 16)
+    assert user(world, tokens.token).groups == ("lst",)
+
+
+async def test_who_has_left_the_community_is_logged_out() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.provider.claims["wlcg.groups"] = ["/other"]
+    world.clock.move(CHECK_S)
+    with pytest.raises(LoginEnded, match="no longer gives you the role user in ctao"):
+        await world.sessions.renew(tokens.renewal, "a" * 16)
+    with pytest.raises(LoginEnded):
+        await world.sessions.renew(tokens.renewal, "a" * 16)
+
+
+async def test_an_admin_who_is_none_any_more_is_logged_out() -> None:
+    world = await login_world()
+    world.provider.claims["wlcg.groups"] = ["/ctao/admins", "/ctao/prod"]
+    tokens = await logged_in(world, role=Role.ADMIN)
+    assert user(world, tokens.token).role is Role.ADMIN
+    world.provider.claims["wlcg.groups"] = ["/ctao/prod"]
+    world.clock.move(CHECK_S)
+    with pytest.raises(LoginEnded, match="role admin"):
+        await world.sessions.renew(tokens.renewal, "a" * 16)
+
+
+async def test_the_provider_can_end_a_session() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.provider.ended = True
+    world.clock.move(CHECK_S)
+    with pytest.raises(LoginEnded, match="iam ended it"):
+        await world.sessions.renew(tokens.renewal, "a" * 16)
+
+
+async def test_an_outage_is_borne_for_28_hours_with_the_groups_last_seen() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.provider.away = True
+    for hour in range(1, 28):
+        world.clock.move(HOUR_S)
+        tokens = await world.sessions.renew(tokens.renewal, f"nonce {hour:12}")
+        assert tokens.groups == ("prod",)
+    world.clock.move(HOUR_S)
+    with pytest.raises(LoginEnded, match="has not answered for 28 hours"):
+        await world.sessions.renew(tokens.renewal, "z" * 16)
+
+
+async def test_after_an_outage_the_provider_decides_again() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.provider.away = True
+    world.clock.move(AWAY_MAX_S - HOUR_S)
+    tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
+    world.provider.away = False
+    world.provider.claims["wlcg.groups"] = []
+    world.clock.move(RETRY_S)
+    with pytest.raises(LoginEnded, match="no longer gives you"):
+        await world.sessions.renew(tokens.renewal, "b" * 16)
+
+
+async def test_an_absent_provider_is_asked_every_five_minutes_only() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.provider.away = True
+    world.clock.move(CHECK_S)
+    asked = len(world.http.requests)
+    for number in range(20):
+        tokens = await world.sessions.renew(tokens.renewal, f"nonce {number:12}")
+    assert len(world.http.requests) - asked <= 2
+    assert len(world.events("provider_away")) == 1
+
+
+async def test_without_a_refresh_token_a_session_is_short() -> None:
+    world = await login_world()
+    world.provider.gives_refresh = False
+    tokens = await logged_in(world)
+    world.clock.move(UNCHECKED_S - 1)
+    tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
+    assert tokens.expires_in_s <= 1
+    world.clock.move(1)
+    with pytest.raises(LoginEnded, match="time was over"):
+        await world.sessions.renew(tokens.renewal, "b" * 16)
+
+
+async def test_a_removed_file_ends_sessions_and_one_with_an_error_does_not() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    book = world.providers.book
+    world.clock.move(CHECK_S)
+    world.providers.book = type(book)({}, {"iam": "identity/iam.yaml:3: map: is missing"})
+    tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
+    world.providers.book = type(book)({})
+    with pytest.raises(LoginEnded, match="no longer log in here"):
+        await world.sessions.renew(tokens.renewal, "b" * 16)
+
+
+async def test_logging_out_ends_the_grant_and_the_tokens() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    await world.sessions.log_out(tokens.renewal)
+    await world.sessions.log_out(tokens.renewal)
+
+    assert world.provider.ended
+    with pytest.raises(BadToken):
+        world.issuer.tokens.caller(tokens.token)
+    with pytest.raises(LoginEnded, match="logged out"):
+        await world.sessions.renew(tokens.renewal, "a" * 16)
+
+
+async def test_another_process_learns_that_a_session_has_ended() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    issuer = world.issuer
+    restarted = (
+        await make_issuer(clock=issuer.clock, disk=issuer.disk, store=issuer.store, seed=2)
+    ).tokens
+    restarted.caller(tokens.token)
+    await world.sessions.log_out(tokens.renewal)
+    await restarted.load_revoked()
+    with pytest.raises(BadToken):
+        restarted.caller(tokens.token)
+
+
+async def test_no_secret_of_the_provider_is_in_the_store() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    row = await world.issuer.store.read(session_rows.session_of, tokens.session)
+    assert row is not None and row.refresh and world.provider.good not in row.refresh
+    kept = await world.issuer.store.read(session_rows.email_of, row.issuer, row.subject)
+    assert row.email == kept == "alice@example.org"
+    moved = await logged_in(world)
+    other = await world.issuer.store.read(session_rows.session_of, moved.session)
+    assert other is not None and other.refresh != row.refresh
+
+
+async def test_people_see_and_end_their_own_sessions_only() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    alice, bob = user(world, tokens.token), person(subject="bob")
+    assert [one.session for one in (await world.sessions.list(alice)).sessions] == [tokens.session]
+    assert not (await world.sessions.list(bob)).sessions
+    with pytest.raises(Refused) as refused:
+        await world.sessions.end(bob, tokens.session)
+    assert refused.value.code is Code.NOT_FOUND
+    await world.sessions.end(alice, tokens.session)
+    with pytest.raises(LoginEnded, match="ended by alice"):
+        await world.sessions.renew(tokens.renewal, "a" * 16)
+
+
+async def test_an_admin_sees_all_sessions_page_by_page() -> None:
+    world = await login_world()
+    for _ in range(3):
+        await logged_in(world)
+        world.clock.move(1)
+    admin = world.issuer.admin
+    page = await world.sessions.list(admin, limit=2)
+    assert len(page.sessions) == 2 and page.after is not None
+    rest = await world.sessions.list(admin, after=page.after, limit=2)
+    assert len(rest.sessions) == 1 and rest.after is None
+
+
+async def test_a_check_goes_on_if_its_caller_leaves() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.clock.move(CHECK_S)
+    begun, going_on = asyncio.Event(), asyncio.Event()
+    asked = world.http.post
+
+    async def slow(url: str, *arguments: object, **options: object) -> object:
+        found = await asked(url, *arguments, **options)  # type: ignore[arg-type]
+        begun.set()
+        await going_on.wait()
+        return found
+
+    world.http.post = slow  # type: ignore[method-assign,assignment]
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(world.sessions.run())
+        await asyncio.sleep(0)
+        leaving = tasks.create_task(world.sessions.renew(tokens.renewal, "a" * 16))
+        await begun.wait()
+        leaving.cancel()
+        going_on.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        loop.cancel()
+    world.http.post = asked  # type: ignore[method-assign]
+    world.clock.move(CHECK_S)
+    await world.sessions.renew(tokens.renewal, "b" * 16)  # with the refresh token of the check
+    assert not world.provider.ended
+
+
+async def test_a_removed_row_of_the_map_ends_sessions_too() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    changed = entry(map=entry().map[2:])
+    world.providers.book = type(world.providers.book)({"iam": changed})
+    world.clock.move(CHECK_S)
+    with pytest.raises(LoginEnded):
+        await world.sessions.renew(tokens.renewal, "a" * 16)
+
+
+async def test_an_address_that_is_not_verified_is_not_kept() -> None:
+    world = await login_world()
+    world.provider.claims["email_verified"] = False
+    await logged_in(world)
+    assert not await world.issuer.store.read(session_rows.email_of, "https://iam.test/", "alice")
+
+
+@pytest.mark.parametrize(("role", "outlives"), [(Role.ADMIN, True), (Role.MANAGER, False)])
+async def test_only_an_admin_issues_tokens_that_outlive_a_session(
+    role: Role, outlives: bool
+) -> None:
+    world = await login_world()
+    world.providers.book = type(world.providers.book)(
+        {"iam": entry(map=(MapRow(match="/ctao/{group}", community="ctao", role=role),))}
+    )
+    caller = user(world, (await logged_in(world)).token)
+    wanted = TokenIssue(subject="robot-1", groups=("prod",), valid_s=86_400)
+    issued = await world.issuer.tokens.issue(caller, wanted)
+    robot = user(world, issued.token)
+    assert robot.issuer == ISSUER, "a service account belongs to the local issuer"
+    assert (robot.expires_at > caller.expires_at) is outlives
