@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pilotage.proto.api.jobs import Health
+from pilotage.proto.problems import Code
 from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.trust import trusting
 
@@ -279,6 +280,9 @@ class Transport:
             message += (
                 f" (no token was found for {self.url}: see PILOTAGE_TOKEN_FILE in docs/cli.md)"
             )
+        elif status == 401 or problem.code == Code.FORBIDDEN.value:
+            # The user may have meant another central.
+            message += f" (asked {self.url})"
         return refusal(problem.code, message, problem.field, status)
 
     def _opened(self) -> "httpx.AsyncClient":
