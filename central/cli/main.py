@@ -38,7 +38,7 @@ COMMANDS = (
     ("failures", "failures.counts:app", _JOBS, "Show why attempts failed, by class and site."),
     ("wait", "jobs.follow:wait", _JOBS, "Wait until jobs have ended."),
     ("watch", "jobs.follow:watch", _JOBS, "Watch jobs live, by site."),
-    ("logs", "jobs.logs:logs", _JOBS, "Print what a job wrote."),
+    ("logs", "jobs.logs:logs", _JOBS, "Print what a job has written so far."),
     ("peek", "jobs.curve:peek", _JOBS, "Show the last output of a job, and what it uses now."),
     ("curve", "jobs.curve:curve", _JOBS, "Show what a job used over time."),
     ("output", "jobs.logs:output", _JOBS, "List or fetch the files that a job kept."),

@@ -141,10 +141,10 @@ class JobHandle:
     def log(
         self, stream: Stream = Stream.OUT, *, follow: bool = False, on_part: OnPart | None = None
     ) -> Iterator[bytes]:
-        """Yield the output of the payload; with `follow`, until the job has ended.
+        """Yield the output of the payload so far; with `follow`, until the job has ended.
 
-        Before the first byte, `on_part` gets the attempt and the number of missing bytes. With
-        `follow`, a Held job raises JobsHeld.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes. The pilot
+        of a running job sends its last 65,536 bytes. With `follow`, a Held job raises JobsHeld.
         """
         return self.loop.iterate(self.core.log(stream, follow=follow, on_part=on_part))
 
@@ -447,11 +447,11 @@ class Client:
         follow: bool = False,
         on_part: OnPart | None = None,
     ) -> Iterator[bytes]:
-        """Yield the output of the payload; with `follow`, until the job has ended.
+        """Yield the output of the payload so far; with `follow`, until the job has ended.
 
-        Before the first byte, `on_part` gets the attempt and the number of missing bytes: the
-        central keeps the last 10^6 bytes of an ended stream. With `follow`, a Held job raises
-        JobsHeld.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes. The
+        central keeps the last 10^6 bytes of an ended stream. The pilot of a running job sends its
+        last 65,536 bytes, within 15 s. With `follow`, a Held job raises JobsHeld.
         """
         return self.loop.iterate(self.core.log(job, stream, follow=follow, on_part=on_part))
 

@@ -79,14 +79,7 @@ from .transformations import TransformationCalls
 from .transport import OnRetry, Transport
 from .waiting.event_lines import events_in
 from .waiting.job_ends import ended
-from .waiting.job_output import (
-    IDLE_S,
-    OnPart,
-    ReconnectPolicy,
-    follow as follow_job,
-    log_path,
-    part_of,
-)
+from .waiting.job_output import IDLE_S, OnPart, follow as follow_job, so_far
 from .waiting.outstanding_jobs import Outstanding
 
 if TYPE_CHECKING:
@@ -320,54 +313,25 @@ class AsyncClient(
         follow: bool = False,
         on_part: OnPart | None = None,
     ) -> AsyncIterator[bytes]:
-        """Yield the output of the payload; with `follow`, until the job has ended.
+        """Yield the output of the payload so far; with `follow`, until the job has ended.
 
-        Before the first byte, `on_part` gets the attempt and the number of missing bytes: the
-        central keeps the last 10^6 bytes of an ended stream. With `follow`, a Held job raises
-        JobsHeld.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes. The
+        central keeps the last 10^6 bytes of an ended stream. The pilot of a running job sends its
+        last 65,536 bytes, within 15 s. With `follow`, a Held job raises JobsHeld.
         """
-        found = (
-            follow_job(
-                self,
-                self._transport,
-                job,
-                stream,
-                pace=self._pace,
-                patience_s=self._patience_s,
-                on_part=on_part,
-            )
-            if follow
-            else self.pieces(job, stream, on_part=on_part)
+        read = follow_job if follow else so_far
+        found = read(
+            self,
+            self._transport,
+            job,
+            stream,
+            pace=self._pace,
+            patience_s=self._patience_s,
+            on_part=on_part,
         )
         async with aclosing(found) as received:
             async for piece in received:
                 yield piece
-
-    async def pieces(
-        self, job: int, stream: Stream, *, on_part: OnPart | None = None
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the kept output of an attempt.
-
-        After a broken connection it connects again, and skips the bytes that were yielded.
-        """
-        path, seen = log_path(job, stream), 0
-        patience = ReconnectPolicy(self._transport, self._pace, self._patience_s)
-        while True:
-            skip, opened_at = seen, self._pace.monotonic()
-            try:
-                async with self._transport.stream(path, idle_s=IDLE_S) as answer:
-                    if on_part is not None:
-                        on_part(part_of(answer.headers))
-                        on_part = None
-                    async for piece in answer.aiter_bytes():
-                        fresh, skip = piece[skip:], max(0, skip - len(piece))
-                        if fresh:
-                            seen += len(fresh)
-                            patience.goes_well()
-                            yield fresh
-                return
-            except (Unreachable, Unavailable, TooManyRequests) as why:
-                await patience.broken(why, opened_at)
 
     async def curve(self, job: int, *, epoch: int | None = None) -> Curve:
         """Return the usage of an attempt over time (default: the newest one with a curve)."""

@@ -38,7 +38,7 @@ _PARTS = {  # what the class inherits
 }
 _TWINS = {old: new for old, new, _ in CLASSES}
 # What only the async core needs of itself.
-_LEFT_OUT = {"signs", "ended", "wait_for", "pieces"}
+_LEFT_OUT = {"signs", "ended", "wait_for"}
 
 _HEAD = '"""The blocking front. `tests/docs/blocking_client.py` writes it: do not edit it."""\n'
 _BETWEEN = '''

@@ -7,10 +7,12 @@ import pytest
 
 from pilotage.central.cli.jobs import show
 from pilotage.central.cli.main import run
+from pilotage.central.client.waiting.job_output import OnPart, OutputPart
 from pilotage.proto.api.jobs import (
     JobDetail,
     JobPage,
     JobView,
+    Outputs,
     Summary,
     SummaryBy,
     SummaryRow,
@@ -37,11 +39,19 @@ def view_of(state: JobState, epoch: int) -> JobView:
 class Central:
     """Has one job, which wrote nothing."""
 
-    def __init__(self, state: JobState, epoch: int) -> None:
+    def __init__(self, state: JobState, epoch: int, *, is_late: bool = False) -> None:
         self.view = view_of(state, epoch)
+        self._part = OutputPart(attempt=0, newest=epoch, is_late=is_late)
 
-    async def log(self, *_: object, **__: object) -> AsyncGenerator[bytes, None]:
+    async def log(self, *_: object, on_part: OnPart, **__: object) -> AsyncGenerator[bytes, None]:
+        on_part(self._part)
         yield b""
+
+    async def outputs(self, job: int) -> Outputs:
+        return Outputs(job=job, outputs=[])
+
+    async def search(self, _: object) -> AsyncGenerator[JobView, None]:
+        yield self.view
 
     async def detail(self, _: int) -> JobDetail:
         return JobDetail(view=self.view, job=None)
@@ -74,6 +84,32 @@ def test_logs_say_that_there_is_no_output(
     assert run(["logs", "9000"]) == 0
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", f"pilotage: {EMPTY[state, epoch]}\n")
+
+
+def test_logs_do_not_take_silence_of_a_pilot_for_silence_of_a_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(JobState.RUNNING, 1, is_late=True), monkeypatch)
+
+    assert run(["logs", "9000"]) == 0
+    late = "the pilot of job 9000 did not send its stdout within 15 s: try again, or add --follow"
+    assert capsys.readouterr().err == f"pilotage: {late}\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (JobState.RUNNING, "job 9000 kept no files yet: it has not ended"),
+        (JobState.DONE, "job 9000 kept no files"),
+    ],
+)
+def test_outputs_of_an_unfinished_job_may_still_come(
+    state: JobState, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(state, 1), monkeypatch)
+
+    assert run(["output", "9000"]) == 0
+    assert capsys.readouterr().err == f"pilotage: {said}\n"
 
 
 def test_status_says_that_no_job_is_unfinished(

@@ -106,7 +106,9 @@ async def test_a_refused_token_names_the_central_that_refused_it(status: int, co
     stub = StubCentral()
     stub.always["GET /v1/whoami"] = problem(status, code, "not with this token")
     async with stub.client() as client:
-        with pytest.raises(errors.Refused, match=r"not with this token \(asked http://central.test"):
+        with pytest.raises(
+            errors.Refused, match=r"not with this token \(asked http://central.test"
+        ):
             await client.whoami()
 
 
