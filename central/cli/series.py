@@ -51,7 +51,7 @@ async def series(
         for line in found.lines
     )
     columns = ("from", "key", "waiting#", "running#", "done#", "failed#", "CPU s#")
-    return CommandResult(found, table(columns, rows, empty=NO_SLOT, empty_is_noted=True))
+    return CommandResult(found, table(columns, rows, empty=NO_SLOT))
 
 
 @reads
@@ -77,7 +77,7 @@ async def accounts(
         *("MB in#", "MB out#"),
     )
     rows = map(_account, found.lines)
-    return CommandResult(found, table(columns, rows, empty=NOTHING_USED, empty_is_noted=True))
+    return CommandResult(found, table(columns, rows, empty=NOTHING_USED))
 
 
 def _account(line: AccountLine) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ from .transformations import TransformationCalls
 from .transport import OnRetry, Transport
 from .waiting.event_lines import events_in
 from .waiting.job_ends import ended
-from .waiting.job_output import IDLE_S, OnPart, follow as follow_job, so_far
+from .waiting.job_output import OnPart, follow as follow_job, so_far
 from .waiting.outstanding_jobs import Outstanding
 
 if TYPE_CHECKING:

@@ -37,8 +37,12 @@ async def curve(
     A running job has a curve up to now. In a pipe it prints the points in columns.
     """
     if follow:
+        count = 0
         async for point in client.points(job):
+            count += 1
             yield CommandResult(point, _now(point))
+        if not count:
+            note(f"job {job} has no curve")
     else:
         yield CommandResult(await client.curve(job, epoch=attempt), _print_curve)
 

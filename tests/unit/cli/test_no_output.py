@@ -7,16 +7,20 @@ import pytest
 
 from pilotage.central.cli.jobs import show
 from pilotage.central.cli.main import run
+from pilotage.central.client.errors import NotFound
 from pilotage.central.client.waiting.job_output import OnPart, OutputPart
 from pilotage.proto.api.jobs import (
     JobDetail,
     JobPage,
     JobView,
     Outputs,
+    PilotView,
+    Sites,
     Summary,
     SummaryBy,
     SummaryRow,
 )
+from pilotage.proto.api.sites import LimitsView
 from pilotage.proto.job_states import JobState
 
 from .stub_client import give
@@ -59,6 +63,21 @@ class Central:
     async def summary(self, *_: object) -> Summary:
         row = SummaryRow(key="", counts={JobState.DONE: 1})
         return Summary(by=SummaryBy.STATE, total=1, rows=[row])
+
+    async def submission(self, id: int) -> None:
+        if id != 1:
+            raise NotFound("not_found", f"there is no submission {id}")
+
+    async def pilots(self, **_: object) -> AsyncGenerator[PilotView, None]:
+        none: list[PilotView] = []
+        for pilot in none:
+            yield pilot
+
+    async def sites(self) -> Sites:
+        return Sites(sites=[])
+
+    async def limits(self) -> LimitsView:
+        return LimitsView(shares={}, limits=())
 
     async def page(self, *_: object, **__: object) -> JobPage:
         return JobPage(jobs=[], after=None)
@@ -121,7 +140,40 @@ def test_status_says_that_no_job_is_unfinished(
     assert run(["status"]) == 0
     assert capsys.readouterr().out == "1 job: 1 Done\nno unfinished jobs\n"
     assert run(["status", "--state", "Held"]) == 0
-    assert capsys.readouterr().out == "no matching jobs\n"
+    assert capsys.readouterr().out == "no jobs match state Held\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("status", "no unfinished jobs"),
+        ("status --after 5", "no unfinished jobs after job 5"),
+        ("status --submission 1", "no jobs match submission=1, any state"),
+        ("pilot list", "no live pilots: start one with `pilotage pilot start`"),
+        ("pilot list --state Lost", "no Lost pilots"),
+        ("pilot list --all", "there are no pilots"),
+        ("site list", "there are no sites"),
+        ("limits show", "there are no limits"),
+    ],
+)
+def test_a_pipe_stays_empty_and_the_standard_error_says_that_there_is_none(
+    words: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(JobState.DONE, 1), monkeypatch)
+
+    assert run(words.split()) == 0
+    heard = capsys.readouterr()
+    assert heard.out in ("", "1 job: 1 Done\n")  # `status` alone counts all jobs first
+    assert heard.err == f"pilotage: {said}\n"
+
+
+def test_status_of_an_unknown_submission_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(JobState.DONE, 1), monkeypatch)
+
+    assert run(["status", "--submission", "99"]) == 3
+    assert capsys.readouterr().err == "pilotage: there is no submission 99\n"
 
 
 def test_figures_are_rounded_for_people(capsys: pytest.CaptureFixture[str]) -> None:
