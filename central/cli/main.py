@@ -7,6 +7,7 @@ from typing import Any
 
 from cyclopts import (
     App,
+    CoercionError,
     CycloptsError,
     MissingArgumentError,
     Parameter,
@@ -113,6 +114,9 @@ def run(argv: Sequence[str]) -> int:
     except UnknownOptionError as why:
         note(unknown_option(why))
         return ExitCode.USAGE
+    except CoercionError as why:
+        note(_wrong_value(why))
+        return ExitCode.USAGE
     except MissingArgumentError as why:
         note(_missing(why))
         return ExitCode.USAGE
@@ -157,6 +161,14 @@ def _missing(why: MissingArgumentError) -> str:
     if any(name in typed for name in wanted.names):
         return _one_line(why)
     return f"{wanted.name} is required: {wanted.parameter.help or 'see --help'}"
+
+
+def _wrong_value(why: CoercionError) -> str:
+    """Name the argument of a wrong value. The library would name only an option."""
+    is_named = why.msg is None or why.token is None or why.token.keyword is not None
+    if is_named or why.argument is None:
+        return _one_line(why)
+    return f"{why.argument.name.lstrip('-').upper()}: {_one_line(why)}"
 
 
 def _one_line(error: CycloptsError) -> str:

@@ -11,6 +11,7 @@ from pilotage.proto.api.jobs import Curve, CurvePoint, Peek
 from ..command_frame import Answers, Client, CommandResult, reads
 from ..presentation import note, number, on_terminal, print_line, print_table
 from .charts import bars, columns
+from .selection import JobArgument
 
 HEIGHT = 3  # lines of each chart
 WIDTH = 60
@@ -22,7 +23,7 @@ CurvePoints = list[tuple[float, float]]
 @reads
 async def curve(
     client: Client,
-    job: int,
+    job: JobArgument,
     /,
     *,
     attempt: Annotated[
@@ -50,7 +51,7 @@ async def curve(
 @reads
 async def peek(
     client: Client,
-    job: int,
+    job: JobArgument,
     /,
     *,
     bytes: Annotated[

@@ -17,7 +17,7 @@ from ..command_frame import Answers, CentralConnection, Client, CommandResult, r
 from ..exit_codes import UsageError
 from ..options import CHANGING_S
 from ..presentation import note, number, table
-from .selection import parse_ids, views_of
+from .selection import JobArgument, is_ids, parse_ids, views_of
 from .waiting import says_what_continues
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @reads
 async def logs(
     central: CentralConnection,
-    job: int,
+    job: JobArgument,
     /,
     *,
     stream: Annotated[Literal["stdout", "stderr"], Parameter(help="Stream to print.")] = "stdout",
@@ -69,9 +69,14 @@ async def logs(
 @reads
 async def output(
     central: CentralConnection,
-    jobs: Annotated[str, Parameter(name="JOBS", help="A job or a range of jobs: 12 or 12-15.")],
+    jobs: Annotated[
+        str, Parameter(name="JOBS", help="A job or a range of jobs: 12 or 12-15.")
+    ] = "",
     /,
     *names: str,
+    submission: Annotated[
+        int | None, Parameter(help="All jobs of this submission, instead of JOBS.")
+    ] = None,
     to: Annotated[
         Path | None, Parameter(help="Folder to fetch into, or the file for a single name.")
     ] = None,
@@ -83,11 +88,24 @@ async def output(
 ) -> Answers:
     """List the files that jobs kept, or fetch some: pilotage output 12 hist.json --to results/
 
+    pilotage output JOBS [NAMES…]
+
+    pilotage output --submission N [NAMES…]
+
     The command fetches nothing if a local file differs, unless you add --force. It refuses two
     outputs that clash in one folder; --by-job prevents that.
     """
-    ids = parse_ids((jobs,))
-    client = await central.client()
+    if submission is None:
+        if not jobs:
+            raise UsageError("no jobs: give them as in 12 or 12-15, or give --submission")
+        ids = parse_ids((jobs,))
+        client = await central.client()
+    else:
+        if jobs and is_ids(jobs):
+            raise UsageError(f"give either {jobs} or --submission {submission}, not both")
+        names = (jobs, *names) if jobs else names
+        client = await central.client()
+        ids = tuple((await client.submission(submission)).ids())
     if not names and not all and to is None and not by_job:
         yield await _list(client, ids)
         return

@@ -1,6 +1,6 @@
 """`status` without unfinished jobs, `logs` without output, and the figures of `show`."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
@@ -64,9 +64,13 @@ class Central:
         row = SummaryRow(key="", counts={JobState.DONE: 1})
         return Summary(by=SummaryBy.STATE, total=1, rows=[row])
 
-    async def submission(self, id: int) -> None:
+    async def submission(self, id: int) -> "Central":
         if id != 1:
             raise NotFound("not_found", f"there is no submission {id}")
+        return self
+
+    def ids(self) -> Iterator[int]:
+        yield self.view.id
 
     async def pilots(self, **_: object) -> AsyncGenerator[PilotView, None]:
         none: list[PilotView] = []
@@ -113,6 +117,21 @@ def test_logs_do_not_take_silence_of_a_pilot_for_silence_of_a_job(
     assert run(["logs", "9000"]) == 0
     late = "the pilot of job 9000 did not send its stdout within 15 s: try again, or add --follow"
     assert capsys.readouterr().err == f"pilotage: {late}\n"
+
+
+def test_outputs_are_of_given_jobs_or_of_a_submission(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(JobState.DONE, 1), monkeypatch)
+
+    assert run(["output"]) == 2
+    assert run(["output", "3-4", "--submission", "1"]) == 2
+    assert run(["output", "--submission", "1"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "pilotage: no jobs: give them as in 12 or 12-15, or give --submission",
+        "pilotage: give either 3-4 or --submission 1, not both",
+        "pilotage: job 9000 kept no files",
+    ]
 
 
 @pytest.mark.parametrize(
