@@ -89,9 +89,10 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 from .client import AsyncClient
 from .files import FetchedOutput, LocalFile
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
+from .job_shapes import JobLike, ParameterSet
 from .loop_thread import LoopThread
 from .pace import Pace
-from .submission_bodies import JobLike, OnProgress, ParameterSet
+from .submission_bodies import OnProgress
 from .transport import OnRetry
 from .waiting.job_output import OnPart
 from .workflow_sources import SubmittableWorkflow
@@ -393,8 +394,10 @@ class Client:
             self.loop,
         )
 
-    def upload(self, files: Iterable[LocalFile | Path | str]) -> list[Input]:
-        """Upload files to the central, and return them as inputs of a job.
+    def upload(
+        self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str
+    ) -> list[Input]:
+        """Upload files, or a single one, to the central. Return them as inputs of a job.
 
         Files that the central has are not sent again. A folder is sent as an archive, which the
         pilot unpacks. Raises Invalid, before anything is sent, if a file is too large.

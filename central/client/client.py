@@ -61,16 +61,15 @@ from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachabl
 from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
+from .job_shapes import JobLike, ParameterSet, check_job
 from .operators import OperatorCalls
 from .outputs import OutputCalls
 from .pace import Pace, RealPace, pauses
 from .productions import ProductionCalls
 from .submission_bodies import (
     STREAM_ABOVE,
-    JobLike,
     LineBody,
     OnProgress,
-    ParameterSet,
     reporting,
     submission,
     whole_body,
@@ -192,13 +191,16 @@ class AsyncClient(
         finally:
             body.close()
 
-    async def upload(self, files: Iterable[LocalFile | Path | str]) -> list[Input]:
-        """Upload files to the central, and return them as inputs of a job.
+    async def upload(
+        self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str
+    ) -> list[Input]:
+        """Upload files, or a single one, to the central. Return them as inputs of a job.
 
         Files that the central has are not sent again. A folder is sent as an archive, which the
         pilot unpacks. Raises Invalid, before anything is sent, if a file is too large.
         """
-        local = [one if isinstance(one, LocalFile) else LocalFile(Path(one)) for one in files]
+        several = [files] if isinstance(files, LocalFile | Path | str) else files
+        local = [one if isinstance(one, LocalFile) else LocalFile(Path(one)) for one in several]
         hashed = [await asyncio.to_thread(hash_file, one) for one in local]
         try:
             by_hash = {one.input.sha256: one for one in hashed}
@@ -303,6 +305,7 @@ class AsyncClient(
         """Return why a job waits, or whether a job that is not submitted would fit."""
         if isinstance(job, int):
             return await self._transport.ask(Explanation, "GET", f"/v1/jobs/{job:d}/explain")
+        check_job(job)
         return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=job)
 
     async def log(

@@ -234,7 +234,9 @@ def _typed_behind(app: App, shared: Sequence[str]) -> str:
     typed = [
         one.typed if one.required else f"[{one.typed}]" for one in _options(app) if one.argument
     ]
-    if app.default_command is None or "\n\npilotage " in (inspect.getdoc(app.default_command) or ""):
+    if app.default_command is None or "\n\npilotage " in (
+        inspect.getdoc(app.default_command) or ""
+    ):
         typed = []  # its text shows how it is typed
     return f" `{' '.join((*typed, *options))}`" if typed or options else ""
 
