@@ -91,8 +91,9 @@ def build() -> App:
 def run(argv: Sequence[str]) -> int:
     """Run a command line and return its exit code. An error is one line on standard error."""
     tokens, payload = split_payload(argv)
+    app = build()
     try:
-        command, bound, extra = build().parse_args(
+        command, bound, extra = app.parse_args(
             tokens, print_error=False, exit_on_error=False, help_on_error=False
         )
         given: dict[str, Any] = {}
@@ -106,7 +107,7 @@ def run(argv: Sequence[str]) -> int:
             check_central(tokens[0])
         return int(command(*bound.args, **bound.kwargs, **given) or ExitCode.OK)
     except UnusedCliTokensError as why:
-        note(surplus(tokens, why.unused_tokens or tokens))
+        note(surplus(app, tokens, why.unused_tokens or tokens))
         return ExitCode.USAGE
     except UnknownCommandError as why:
         note(unknown_command(why))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
-from cyclopts import UnknownCommandError, UnknownOptionError
+from cyclopts import App, Argument, UnknownCommandError, UnknownOptionError
 
 # The command that does the same here.
 NEIGHBOURS: Final = {
@@ -54,7 +54,6 @@ OPTIONS: Final = {
     "--partition": "--site",
     "--queue": "--site",
 }
-ONE_JOB: Final = ("show", "history", "logs", "peek", "curve", "explain")  # they take one job
 ONLY_SUBMIT: Final = (
     *("--wait", "--follow", "--timeout-s", "--through-held", "--key", "--running-max"),
 )  # options of `submit` that say nothing about the job
@@ -85,15 +84,21 @@ def unknown_option(error: UnknownOptionError) -> str:
     names = chain.from_iterable(one.names for one in error.argument_collection if one.parse)
     known = [name for name in names if name.startswith("--")]
     command = " ".join(error.command_chain or ())
-    return f"unknown option {word!r}: {_advice(word, known, command)}"
+    if command == "explain" and word in ONLY_SUBMIT:
+        advice = "explain submits nothing, so leave it out"
+    elif word in _OF_SEVERAL_JOBS and _takes_one_job(error.argument_collection):
+        advice = f"{command} takes one job, as in `pilotage {command} 12`"
+    else:
+        advice = _advice(word, known, command)
+    return f"unknown option {word!r}: {advice}"
+
+
+def _takes_one_job(arguments: Iterable[Argument]) -> bool:
+    return any(one.name == "JOB" for one in arguments)
 
 
 def _advice(word: str, known: Sequence[str], command: str) -> str:
     """Return what to write in place of an option that the command does not have."""
-    if command == "explain" and word in ONLY_SUBMIT:
-        return "explain submits nothing, so leave it out"
-    if command in ONE_JOB and word in _OF_SEVERAL_JOBS:
-        return f"{command} takes one job, as in `pilotage {command} 12`"
     if "--filter" in known:
         from .jobs.selection import KEYS
 
@@ -108,10 +113,11 @@ def _advice(word: str, known: Sequence[str], command: str) -> str:
     return f"`pilotage {command} --help` lists the options"
 
 
-def surplus(tokens: Sequence[str], unused: Sequence[str]) -> str:
-    """Return the refusal of words that a command does not take."""
+def surplus(app: App, tokens: Sequence[str], unused: Sequence[str]) -> str:
+    """Return the refusal of words that a command of `app` does not take."""
     text = f"unexpected argument {unused[0]!r} after {' '.join(tokens[: _place(tokens, unused)])!r}"
-    if tokens[0] in ONE_JOB and tokens[1:2] and tokens[1].isdecimal():
+    is_job = tokens[0] in list(app) and tokens[1:2] and tokens[1].isdecimal()
+    if is_job and _takes_one_job(app[tokens[0]].assemble_argument_collection()):
         return f"{text}: {tokens[0]} takes one job"
     if tokens[0] not in _TAKE_COMMANDS:
         return text

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from pilotage.proto.api.jobs import AccountLine, AccountsBy, SeriesBy
+from pilotage.proto.api.accounts import AccountLine, AccountsBy, SeriesBy
 
 from .command_frame import Client, CommandResult, reads
 from .presentation import number, table

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.data import (
     ChangePage,
     DatasetActionName,
@@ -21,17 +22,14 @@ from pilotage.proto.api.data import (
 )
 from pilotage.proto.api.explanations import Explanation, OfferExplanation
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportView
+from pilotage.proto.api.health import Health
 from pilotage.proto.api.jobs import (
     PAGE_MAX,
-    Accounts,
-    AccountsBy,
     ActionName,
     ActionReply,
     Curve,
     CurvePoint,
-    Elements,
     Event,
-    Health,
     History,
     IdRange,
     JobDetail,
@@ -41,21 +39,18 @@ from pilotage.proto.api.jobs import (
     Outputs,
     OutputView,
     Peek,
+    Submitted,
+    Summary,
+    SummaryBy,
+)
+from pilotage.proto.api.limits import LimitsView
+from pilotage.proto.api.pilots import (
+    PilotEnded,
     PilotLogFilter,
     PilotLogLine,
     PilotView,
     SecretRequest,
     Secrets,
-    Series,
-    SeriesBy,
-    Sites,
-    Submitted,
-    Summary,
-    SummaryBy,
-    TokenIssue,
-    TokenIssued,
-    Tokens,
-    WhoAmI,
 )
 from pilotage.proto.api.productions import (
     NewProduction,
@@ -67,8 +62,9 @@ from pilotage.proto.api.productions import (
 )
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.api.remnants import RemnantView, SweepView
-from pilotage.proto.api.sites import LimitsView, PilotEnded, SiteActionName, SiteCheck, SiteDetail
+from pilotage.proto.api.sites import Elements, SiteActionName, SiteCheck, SiteDetail, Sites
 from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, WhoAmI
 from pilotage.proto.api.transformations import (
     InputView,
     Preview,

@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.explanations import Explanation
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
+from pilotage.proto.api.health import Health
 from pilotage.proto.api.jobs import (
     PAGE_MAX,
-    Accounts,
-    AccountsBy,
     Action,
     ActionName,
     ActionRefusal,
@@ -29,7 +29,6 @@ from pilotage.proto.api.jobs import (
     Curve,
     CurvePoint,
     Event,
-    Health,
     History,
     IdRange,
     JobDetail,
@@ -37,18 +36,12 @@ from pilotage.proto.api.jobs import (
     JobPage,
     JobView,
     Peek,
-    Series,
-    SeriesBy,
     Submitted,
     Summary,
     SummaryBy,
-    TokenIssue,
-    TokenIssued,
-    Tokens,
-    TokenView,
-    WhoAmI,
 )
 from pilotage.proto.api.quotas import QuotaChange, UsageView
+from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, TokenView, WhoAmI
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
 from pilotage.proto.documents.job import Input

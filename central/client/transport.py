@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pilotage.proto.api.jobs import Health
+from pilotage.proto.api.health import Health
 from pilotage.proto.problems import Code
 from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.trust import trusting

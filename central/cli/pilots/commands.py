@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from pilotage.proto.api.jobs import PilotView, Secret, SecretRequest
-from pilotage.proto.api.sites import PilotEnded
+from pilotage.proto.api.pilots import PilotEnded, PilotView, Secret, SecretRequest
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotState
 from pilotage.proto.tasks import time_limit
 

@@ -8,8 +8,10 @@ from pilotage.central.http.answers import BYTES, JSON
 from pilotage.central.identity.policy import CallerKind
 from pilotage.proto import messages, wire
 from pilotage.proto.api import jobs
+from pilotage.proto.api.pilots import PilotEnd, SecretRequest
 from pilotage.proto.api.productions import NewProduction, ProductionAction, ProductionActionName
-from pilotage.proto.api.sites import PilotEnd, SiteAction, SiteActionName, SiteCheckRequest
+from pilotage.proto.api.sites import SiteAction, SiteActionName, SiteCheckRequest
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.api.transformations import (
     NewTransformation,
     TransformationAction,
@@ -92,7 +94,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/failures/reports"): ("/v1/failures/reports?transformation=5&limit=5", b""),
     ("GET", "/v1/failures/reports/{report}"): ("/v1/failures/reports/7", b""),
     ("GET", "/v1/pilots"): ("/v1/pilots?state=Running&site=PIC", b""),
-    ("POST", "/v1/pilots/secrets"): ("", _json(jobs.SecretRequest(site="PIC"))),
+    ("POST", "/v1/pilots/secrets"): ("", _json(SecretRequest(site="PIC"))),
     ("GET", "/v1/pilots/{pilot}"): ("/v1/pilots/p1", b""),
     ("GET", "/v1/pilots/{pilot}/explain"): ("/v1/pilots/p1/explain", b""),
     ("POST", "/v1/pilots/{pilot}/drain"): ("/v1/pilots/p1/drain", b""),
@@ -151,7 +153,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ),
     ("GET", "/v1/checks/{check}"): ("/v1/checks/c1", b""),
     ("GET", "/v1/elements"): ("", b""),
-    ("POST", "/v1/tokens"): ("", _json(jobs.TokenIssue(subject="{who}", community="{community}"))),
+    ("POST", "/v1/tokens"): ("", _json(TokenIssue(subject="{who}", community="{community}"))),
     ("GET", "/v1/tokens"): ("", b""),
     ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
     ("GET", "/v1/whoami"): ("", b""),
@@ -223,7 +225,7 @@ async def _person(
     community: str = "ctao",
     valid_s: int = 3_600,
 ) -> Holder:
-    wanted = jobs.TokenIssue(subject=subject, community=community, role=role, valid_s=valid_s)
+    wanted = TokenIssue(subject=subject, community=community, role=role, valid_s=valid_s)
     issued = await world.tokens.issue(world.user(admin.token), wanted)
     return Holder(CallerKind(role.value), issued.token, subject, issued.view.jti, community)
 

@@ -15,16 +15,29 @@ from pilotage.central.jobs.output.stream_output import StreamContent
 from pilotage.central.observe.events import no_log
 from pilotage.proto import messages
 from pilotage.proto.api import explanations, jobs
+from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
-from pilotage.proto.api.quotas import QuotaChange, UsageView
-from pilotage.proto.api.sites import (
-    LimitsView,
+from pilotage.proto.api.health import Health, Readiness
+from pilotage.proto.api.limits import LimitsView
+from pilotage.proto.api.pilots import (
     PilotEnd,
     PilotEnded,
+    PilotLogFilter,
+    PilotLogPage,
+    PilotPage,
+    PilotView,
+    SecretRequest,
+    Secrets,
+)
+from pilotage.proto.api.quotas import QuotaChange, UsageView
+from pilotage.proto.api.sites import (
+    Elements,
     SiteAction,
     SiteCheck,
     SiteCheckRequest,
     SiteDetail,
+    Sites,
+    SiteView,
 )
 from pilotage.proto.api.storages import StorageList, StorageView
 from pilotage.proto.documents.job import Job
@@ -53,7 +66,7 @@ VIEW = jobs.JobView(
     owner="ada",
     state=JobState.WAITING,
 )
-PILOT = jobs.PilotView(
+PILOT = PilotView(
     id="p1",
     community="ctao",
     site="PIC",
@@ -177,8 +190,8 @@ class Stub:
         finally:
             self.subscribed -= 1
 
-    def health(self) -> jobs.Health:
-        return jobs.Health(
+    def health(self) -> Health:
+        return Health(
             status="ok",
             version="0",
             gen="g",
@@ -189,8 +202,8 @@ class Stub:
             uptime_s=1.0,
         )
 
-    def ready(self) -> jobs.Readiness:
-        return jobs.Readiness(ready=self.is_ready, loaded=self.is_ready, store="ok", bus="up")
+    def ready(self) -> Readiness:
+        return Readiness(ready=self.is_ready, loaded=self.is_ready, store="ok", bus="up")
 
     async def page(self, requests: Mapping[tuple[str, int], int], /) -> str:
         return f"requests {sum(requests.values())}\n"
@@ -204,18 +217,18 @@ class Stub:
         *,
         step_s: int,
         since: float | None,
-        by: jobs.SeriesBy,
+        by: SeriesBy,
         site: str,
         type: str,
-    ) -> jobs.Series:
+    ) -> Series:
         self._hear("series", caller, (step_s, since, by, site, type))
-        return jobs.Series(step_s=step_s, at=[], lines=[])
+        return Series(step_s=step_s, at=[], lines=[])
 
     async def accounts(
-        self, caller: User, /, *, by: jobs.AccountsBy, since: float | None, until: float | None
-    ) -> jobs.Accounts:
+        self, caller: User, /, *, by: AccountsBy, since: float | None, until: float | None
+    ) -> Accounts:
         self._hear("accounts", caller, (by, since, until))
-        return jobs.Accounts(by=by, lines=[])
+        return Accounts(by=by, lines=[])
 
     async def usage(self, caller: User, /) -> UsageView:
         self._hear("usage", caller, None)
@@ -329,17 +342,17 @@ class StubPilots:
     async def token(self, m: messages.TokenRequest, /) -> messages.TokenReply:
         return messages.TokenReply(token="t", expires_in_s=60.0)
 
-    async def make_secrets(self, caller: User, r: jobs.SecretRequest, /) -> jobs.Secrets:
+    async def make_secrets(self, caller: User, r: SecretRequest, /) -> Secrets:
         self.stub.asked.append(("make_secrets", caller, r))
-        return jobs.Secrets(secrets=[])
+        return Secrets(secrets=[])
 
     async def list(
         self, caller: User, /, *, states: tuple[PilotState, ...], site: str, after: str, limit: int
-    ) -> jobs.PilotPage:
+    ) -> PilotPage:
         self.stub.asked.append(("pilots", caller, (states, site, after, limit)))
-        return jobs.PilotPage(pilots=[PILOT])
+        return PilotPage(pilots=[PILOT])
 
-    async def get(self, caller: User, pilot: str, /) -> jobs.PilotView:
+    async def get(self, caller: User, pilot: str, /) -> PilotView:
         self.stub.asked.append(("pilot", caller, pilot))
         return PILOT
 
@@ -381,9 +394,9 @@ class StubLimits:
 class StubSites:
     stub: Stub
 
-    async def all(self, caller: User, /) -> jobs.Sites:
+    async def all(self, caller: User, /) -> Sites:
         self.stub.asked.append(("sites", caller, None))
-        return jobs.Sites(sites=[])
+        return Sites(sites=[])
 
     async def show(self, caller: User, site: str, /) -> SiteDetail:
         self.stub.asked.append(("site", caller, site))
@@ -395,7 +408,7 @@ class StubSites:
 
 
 def _site(name: str) -> SiteDetail:
-    view = jobs.SiteView(site=name, pilots=0, cores=0, cores_free=0, running=0, done=0, failed=0)
+    view = SiteView(site=name, pilots=0, cores=0, cores_free=0, running=0, done=0, failed=0)
     return SiteDetail(view=view)
 
 
@@ -403,9 +416,9 @@ def _site(name: str) -> SiteDetail:
 class StubElements:
     stub: Stub
 
-    async def elements(self, caller: User, /) -> jobs.Elements:
+    async def elements(self, caller: User, /) -> Elements:
         self.stub.asked.append(("elements", caller, None))
-        return jobs.Elements(elements=[])
+        return Elements(elements=[])
 
     async def check(self, caller: User, site: str, request: SiteCheckRequest, /) -> SiteCheck:
         self.stub.asked.append(("check", caller, (site, request)))
@@ -425,10 +438,10 @@ class StubPilotLogs:
         return messages.PilotLogKept(n=1)
 
     async def read(
-        self, caller: User, wanted: jobs.PilotLogFilter, after: int | None, limit: int, /
-    ) -> jobs.PilotLogPage:
+        self, caller: User, wanted: PilotLogFilter, after: int | None, limit: int, /
+    ) -> PilotLogPage:
         self.stub.asked.append(("read_log", caller, (wanted, after, limit)))
-        return jobs.PilotLogPage(lines=[], after=0, more=False)
+        return PilotLogPage(lines=[], after=0, more=False)
 
 
 @dataclass

@@ -14,13 +14,13 @@ from pilotage.proto.api.jobs import (
     JobPage,
     JobView,
     Outputs,
-    PilotView,
-    Sites,
     Summary,
     SummaryBy,
     SummaryRow,
 )
-from pilotage.proto.api.sites import LimitsView
+from pilotage.proto.api.limits import LimitsView
+from pilotage.proto.api.pilots import PilotView
+from pilotage.proto.api.sites import Sites
 from pilotage.proto.job_states import JobState
 
 from .stub_client import give

@@ -17,8 +17,8 @@ from pilotage.central.client.errors import (
     NotFound,
 )
 from pilotage.proto.api.data import FileDetail, FileItem, FileView, ItemsReply, ReplicaView
-from pilotage.proto.api.jobs import WhoAmI
 from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.tokens import WhoAmI
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.claims import Role
 

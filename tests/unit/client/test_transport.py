@@ -4,18 +4,9 @@ import httpx
 import pytest
 
 from pilotage.central.client import errors
-from pilotage.proto.api.jobs import (
-    ActionName,
-    ActionReply,
-    JobFilter,
-    SecretRequest,
-    Secrets,
-    Summary,
-    SummaryBy,
-    TokenIssue,
-    Tokens,
-    TokenView,
-)
+from pilotage.proto.api.jobs import ActionName, ActionReply, JobFilter, Summary, SummaryBy
+from pilotage.proto.api.pilots import SecretRequest, Secrets
+from pilotage.proto.api.tokens import TokenIssue, Tokens, TokenView
 from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
