@@ -103,7 +103,8 @@ def complaint(
             (arm.key_type for arm in _arms(here) if isinstance(arm, inspect.DictType)), here
         )
     value = value_at(path) if value_at is not None else _value_at(data, path)
-    return Complaint(path, _sentence(what, here, value, _unit(kind, path)))
+    keys = "" if path == "$" else _keys(here)
+    return Complaint(path, _sentence(what, here, value, _unit(kind, path), keys))
 
 
 def as_json(value: Any) -> bytes:
@@ -125,7 +126,11 @@ def short(text: str) -> str:
 
 
 def _sentence(
-    what: str, here: inspect.Type, value: str | None, unit: tuple[str, int] | None
+    what: str,
+    here: inspect.Type,
+    value: str | None,
+    unit: tuple[str, int] | None,
+    keys: str,
 ) -> str:
     shown = "" if value is None else f", found {value}"
     found = _EXPECTED.match(what)
@@ -142,7 +147,7 @@ def _sentence(
         _noun(found["right"]) + of_unit + _rule(found["rule"], found["right"], here)
     )
     if found["right"] == "object":
-        right += _keys(here)
+        right += keys
     got = f", got {_noun(found['got'])}" if found["got"] else ""
     if value is not None and found["got"] in _UNQUOTED and "str" in found["right"].split(" | "):
         return f'expected {right}{got}: write it in quotes, "{value}"'

@@ -49,7 +49,7 @@ TABLE: list[tuple[type[Any], str, Code, str, str]] = [
     ),
     (Jobs, '{"jobs":[{}]}', Code.INVALID, "$.jobs[0].command", "is required and missing"),
     (Jobs, '{"job":[]}', Code.INVALID, "$.job", "did you mean 'jobs'?"),
-    (Jobs, "[]", Code.INVALID, "$", "expected a mapping with jobs, got a list"),
+    (Jobs, "[]", Code.INVALID, "$", "expected a mapping, got a list"),
     (
         Jobs,
         '{"jobs":[{"command":["a"],"outputs":["*.txt"]}]}',

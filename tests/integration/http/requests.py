@@ -22,7 +22,8 @@ from pilotage.proto.documents.job import Job
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.documents.workflow import Step, Workflow
 
-from .stubs import SHA256, World
+from .stub_jobs import SHA256
+from .stubs import World
 
 OFFER = messages.Offer(cores=1, cores_free=1, memory_mb=1, memory_free_mb=1, wall_left_s=1.0)
 ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
