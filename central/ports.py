@@ -165,6 +165,10 @@ class Disk(Protocol):
         """Return the content, or None if there is no such file."""
         ...
 
+    def version(self, path: Path) -> tuple[int, ...] | None:
+        """Return values that differ after a change of the file, or None if there is no file."""
+        ...
+
     def write_secret(self, path: Path, content: bytes) -> None:
         """Create or replace the file atomically, with mode 0600, and sync it."""
         ...

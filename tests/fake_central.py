@@ -82,6 +82,10 @@ class FakeDisk:
     def read(self, path: Path) -> bytes | None:
         return self.files.get(path)
 
+    def version(self, path: Path) -> tuple[int, ...] | None:
+        content = self.files.get(path)
+        return None if content is None else (hash(content), len(content))
+
     def write_secret(self, path: Path, content: bytes) -> None:
         self.files[path] = content
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..operate.doctor.findings import Finding
+    from ..operate.issuer_keys import PublicKeys
 
 app = App(name="admin", help="Back up and restore an installation.")
 
@@ -160,11 +162,36 @@ def pilot_key(*, data: DataOption = None, json: JsonOption = False) -> int:
 
 
 @app.command
+def signing_keys(
+    *,
+    data: DataOption = None,
+    rotate: Annotated[
+        bool, Parameter(help="Make a new key first; it signs after 10 minutes.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Print the public keys (JWKS) of the tokens for users and pilots.
+
+    A running central sees a new key at once. Older keys verify until their tokens have expired.
+    """
+    from ..identity.errors import BadKeyFile, TooManyKeys
+    from ..operate.issuer_keys import of_tokens
+
+    where = data_folder(data)
+    with _refusing(BadKeyFile, TooManyKeys, OSError):
+        found = of_tokens(where, rotate=rotate)
+    if found is None:
+        note(f"{where}: there is no key yet; the first `pilotage serve` makes it")
+        return ExitCode.REFUSED
+    return CommandResult(found.jwks, partial(_print_keys, found)).print(json=json)
+
+
+@app.command
 def element_keys(
     *,
     data: DataOption = None,
     rotate: Annotated[
-        bool, Parameter(help="Make a new key first; it signs from tomorrow on.")
+        bool, Parameter(help="Make a new key first; it signs after four days.")
     ] = False,
     json: JsonOption = False,
 ) -> int:
@@ -173,19 +200,19 @@ def element_keys(
     They are for sites that do not fetch the keys from the central. The first key is made if none
     exists.
     """
-    from ..identity.errors import BadKeyFile
-    from ..operate.element_keys import published
+    from ..identity.errors import BadKeyFile, TooManyKeys
+    from ..operate.issuer_keys import of_elements
 
     where = data_folder(data)
-    with _refusing(BadKeyFile, OSError):
-        jwks = published(where, rotate=rotate)
+    with _refusing(BadKeyFile, TooManyKeys, OSError):
+        found = of_elements(where, rotate=rotate)
+    return CommandResult(found.jwks, partial(_print_keys, found)).print(json=json)
 
-    def words(_: object) -> None:
-        for key in jwks["keys"]:
-            print_line(f"{key['kid']}  {key['alg']}")
-        note("--json prints the keys themselves, in the form for sites")
 
-    return CommandResult(jwks, words).print(json=json)
+def _print_keys(found: "PublicKeys", _: object) -> None:
+    for key, use in zip(found.jwks["keys"], found.uses, strict=True):
+        print_line(f"{key['kid']}  {key['alg']}  {use}")
+    note("--json prints the keys themselves, in the form for sites")
 
 
 def doctor(

@@ -1,8 +1,9 @@
 """The issuer of tokens for compute elements, with separate keys.
 
 A site that trusts this issuer accepts tokens of the factory, but no token of a user or a pilot. The
-first key is made when it is first needed. A new key is published for a day before it signs, because
-sites cache the keys. Old keys stay published until the tokens that they signed have expired.
+first key is made when it is first needed. A new key is published for four days before it signs,
+because sites keep keys for so long (WLCG profile 1.3). Old keys stay published until the tokens
+that they signed have expired.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +22,8 @@ FILE: Final = "element-keys.json"
 PATH: Final = "/elements"  # appended to the central's URL, it names the issuer
 KEYS_PATH: Final = f"{PATH}/jwks.json"
 METADATA_PATH: Final = f"{PATH}/.well-known/openid-configuration"
-AHEAD_S: Final = 86_400.0
+AHEAD_S: Final = 4 * keys.DAY_S
+LIFE: Final = keys.KeyLife(AHEAD_S, kept_s=2 * keys.DAY_S)  # tokens live for a day at most
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class IssuerDocuments:
 
 
 class ElementIssuer:
-    """Signs with the keys of a data directory. It reads them at each use, to see new keys."""
+    """Signs with the keys of a data directory. It looks at their file at each use."""
 
     def __init__(
         self,
@@ -44,8 +46,10 @@ class ElementIssuer:
         clock: Clock,
         randomness: Randomness,
     ) -> None:
-        self._data, self._central_url = data, central_url
-        self._disk, self._clock, self._randomness = disk, clock, randomness
+        self._central_url, self._randomness = central_url, randomness
+        self._keys = keys.SigningKeys(
+            data / FILE, LIFE, disk=disk, clock=clock, randomness=randomness
+        )
 
     @property
     def name(self) -> str:
@@ -53,38 +57,32 @@ class ElementIssuer:
         return self._central_url().rstrip("/") + PATH
 
     def published(self) -> IssuerDocuments:
-        """Return the public documents. Raises BadKeyFile."""
+        """Return the public documents. Raises BadKeyFile, OSError."""
         url = self._central_url().rstrip("/")
         metadata = {
             "issuer": self.name,
             "jwks_uri": url + KEYS_PATH,
             "id_token_signing_alg_values_supported": [ALGORITHM],
         }
-        found = keys.find(self._data, disk=self._disk, name=FILE)
-        return (
-            IssuerDocuments(metadata) if found is None else IssuerDocuments(metadata, found.jwks())
-        )
+        if not self._keys.look():
+            return IssuerDocuments(metadata)
+        return IssuerDocuments(metadata, self._keys.stored.jwks())
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """Return a token with these claims and a new id. Raises BadKeyFile, OSError."""
-        key = self._keys().made_by(self._clock.wall() - AHEAD_S)
+        self._keys.load()
+        key = self._keys.signing()
         header = {"alg": ALGORITHM, "typ": "JWT", "kid": key.kid}
         payload = msgspec.json.encode({**claims, "jti": self._randomness.token(16)})
         return jws.serialize_compact(header, payload, key, [ALGORITHM])
 
     def rotate(self) -> None:
-        """Make a key that begins to sign after AHEAD_S seconds. Raises BadKeyFile, OSError."""
-        self._keys().rotate(disk=self._disk, clock=self._clock, randomness=self._randomness)
+        """Make a key that begins to sign after AHEAD_S seconds.
+
+        Raises BadKeyFile, TooManyKeys, OSError.
+        """
+        self._keys.rotate()
 
     def make(self) -> None:
         """Make the first key if there is none. Raises BadKeyFile, OSError."""
-        self._keys()
-
-    def _keys(self) -> keys.SigningKeys:
-        return keys.load(
-            self._data,
-            disk=self._disk,
-            clock=self._clock,
-            randomness=self._randomness,
-            name=FILE,
-        )
+        self._keys.load()

@@ -50,3 +50,13 @@ class BadKeyFile(Exception):
             f"{path} is not a valid key file ({why}): restore it from a backup, or remove it to "
             "make new keys"
         )
+
+
+class TooManyKeys(Exception):
+    """A key file is full, and tokens of each key may still be valid. Rotate later."""
+
+    def __init__(self, path: str, most: int, *, kept_s: float) -> None:
+        super().__init__(
+            f"{path} has {most} keys, the maximum: a key is dropped {kept_s / 86_400:.0f} days "
+            "after it has signed last; rotate again then"
+        )

@@ -17,8 +17,8 @@ from .policy import Permission, Reach, covers, require
 
 GROUPS_MAX: Final = 64
 _WIDE = frozenset({Role.OPERATOR, Role.ADMIN})  # roles that may act for all communities
-_COMMUNITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # also part of bus topics
-_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
+COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # also part of bus topics
+GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,128}")
 
 
@@ -100,7 +100,7 @@ def _groups(caller: User, wanted: TokenIssue, reach: Reach, community: str) -> t
 
 
 def _check_words(wanted: TokenIssue) -> None:
-    if wanted.community and not _COMMUNITY.fullmatch(wanted.community):
+    if wanted.community and not COMMUNITY_NAME.fullmatch(wanted.community):
         raise Refused(
             Code.INVALID,
             f"{short(repr(wanted.community))} is not a valid community: use at most 64 letters, "
@@ -114,7 +114,7 @@ def _check_words(wanted: TokenIssue) -> None:
             field="$.groups",
         )
     for index, group in enumerate(wanted.groups):
-        if not _GROUP.fullmatch(group):
+        if not GROUP_NAME.fullmatch(group):
             raise Refused(
                 Code.INVALID,
                 f"{short(repr(group))} is not a valid group: use at most 128 letters, digits and "

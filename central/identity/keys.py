@@ -1,10 +1,14 @@
-"""The central's signing keys (ES256), made at the first start in a file with mode 0600.
+"""Keys that sign tokens (ES256), made when they are first needed, in a file with mode 0600.
 
-The newest key signs. Older keys still verify the tokens that they signed. JWKS shows the public
-parts.
+A new key is published before it signs, so that verifiers know it in time. Older keys still verify
+the tokens that they signed, until the last of those has expired. JWKS shows the public parts.
 """
 
 import base64
+import enum
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +18,34 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from ..ports import Clock, Disk, Randomness
-from .errors import BadKeyFile
+from .errors import BadKeyFile, TooManyKeys
 
 FILE: Final = "signing-keys.json"
-KEYS_MAX: Final = 8
+KEYS_MAX: Final = 64
+LOOK_S: Final = 1.0
+DAY_S: Final = 86_400.0
 _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256
+
+
+@dataclass(frozen=True)
+class KeyLife:
+    """How long keys are published beside the time in which they sign, in seconds."""
+
+    ahead_s: float  # before: verifiers learn of the key
+    kept_s: float  # after: the last token that it signed expires
+
+
+# All processes of a central look at the file each second; over NFS they see it a minute later.
+# The administrator's token lives for 366 days.
+OF_TOKENS: Final = KeyLife(ahead_s=600.0, kept_s=400 * DAY_S)
+
+
+class KeyUse(enum.Enum):
+    """The present use of a key."""
+
+    WAITS = "waits"  # published, but it does not sign yet
+    SIGNS = "signs"
+    VERIFIES = "verifies"  # it signs no more
 
 
 class _Jwk(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,38 +57,40 @@ class _Jwk(msgspec.Struct, frozen=True, kw_only=True):
     y: str
     d: str
     kid: str
-    made_at: float
+    made_at: float  # wall clock
 
 
 class _KeyFile(msgspec.Struct, frozen=True, kw_only=True):
     keys: list[_Jwk]  # newest first
 
 
-class SigningKeys:
-    """The keys of one central. `load` makes the object."""
+class StoredKeys:
+    """The keys of a file, as they were read."""
 
-    def __init__(self, path: Path, stored: list[_Jwk]) -> None:
-        self._path = path
+    def __init__(self, path: Path, stored: Sequence[_Jwk]) -> None:
         self._stored = stored
         self._keys = {one.kid: _import(one, path) for one in stored}
 
-    @property
-    def newest(self) -> ECKey:
-        """The key that signs."""
-        return self._keys[self._stored[0].kid]
-
-    @property
-    def kid(self) -> str:
-        return self._stored[0].kid
+    def find(self, kid: str) -> ECKey | None:
+        """Return the key with this id, for verification."""
+        return self._keys.get(kid)
 
     def made_by(self, at: float) -> ECKey:
         """Return the newest key made at or before `at`, else the oldest key."""
         kid = next((one.kid for one in self._stored if one.made_at <= at), self._stored[-1].kid)
         return self._keys[kid]
 
-    def find(self, kid: str) -> ECKey | None:
-        """Return the key with this id, for verification."""
-        return self._keys.get(kid)
+    def uses(self, life: KeyLife, now: float) -> list[tuple[KeyUse, float]]:
+        """Return the use of each key and the moment at which it begins to sign, newest first."""
+        signs = self.made_by(now - life.ahead_s).kid
+        place = [one.kid for one in self._stored].index(signs)
+        return [
+            (
+                KeyUse.SIGNS if at == place else KeyUse.WAITS if at < place else KeyUse.VERIFIES,
+                one.made_at + life.ahead_s,
+            )
+            for at, one in enumerate(self._stored)
+        ]
 
     def jwks(self) -> dict[str, Any]:
         """Return the public parts of the keys (RFC 7517), newest first."""
@@ -80,42 +109,125 @@ class SigningKeys:
             ]
         }
 
-    def rotate(self, *, disk: Disk, clock: Clock, randomness: Randomness) -> None:
-        """Write a new key, then sign with it. Keys beyond KEYS_MAX are dropped, oldest first."""
-        stored = [_make(clock, randomness), *self._stored][:KEYS_MAX]
-        disk.write_secret(self._path, msgspec.json.encode(_KeyFile(keys=stored)))
-        self._stored = stored
-        self._keys = {one.kid: _import(one, self._path) for one in stored}
+    def needed(self, life: KeyLife, now: float) -> list[_Jwk]:
+        """Return the stored keys of which tokens may be valid, newest first."""
+        above = (float("inf"), *(one.made_at + life.ahead_s for one in self._stored))
+        return [
+            one
+            for one, ended_at in zip(self._stored, above, strict=False)
+            if ended_at + life.kept_s > now
+        ]
+
+
+class SigningKeys:
+    """The keys of one file, read again when it changes. `load` makes the object.
+
+    Several threads may use it. Another process may add a key at any time.
+    """
+
+    def __init__(
+        self, path: Path, life: KeyLife, *, disk: Disk, clock: Clock, randomness: Randomness
+    ) -> None:
+        self._path, self._life = path, life
+        self._disk, self._clock, self._randomness = disk, clock, randomness
+        self._version: tuple[int, ...] | None = None
+        self._look_at = 0.0  # clock.monotonic()
+        self._read: StoredKeys | None = None
+
+    @property
+    def stored(self) -> StoredKeys:
+        """The keys as they were read last."""
+        assert self._read is not None, "they were read before"
+        return self._read
+
+    def signing(self) -> ECKey:
+        """Return the key that signs now."""
+        return self.stored.made_by(self._clock.wall() - self._life.ahead_s)
+
+    def look(self) -> bool:
+        """Read the file if it has changed; return False if it is missing.
+
+        Raises BadKeyFile, OSError.
+        """
+        version = self._disk.version(self._path)
+        if version is not None and version == self._version:
+            return True
+        content = self._disk.read(self._path)
+        if content is None:
+            return False
+        # In this order: another thread that sees the version also sees its keys.
+        self._read = _parsed(self._path, content)
+        self._version = version
+        return True
+
+    def load(self) -> None:
+        """Read the file if it has changed; make it with a first key if it is missing.
+
+        Raises BadKeyFile, OSError.
+        """
+        if not self.look():
+            made = _KeyFile(keys=[_make(self._clock, self._randomness)])
+            content = self._disk.make_secret(self._path, msgspec.json.encode(made))
+            self._read = _parsed(self._path, content)
+
+    def refresh(self) -> None:
+        """Read the file if it has changed. Looks at it at most every LOOK_S seconds.
+
+        If the file is missing or unreadable, the last keys stay in use.
+        """
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_S
+        with suppress(BadKeyFile, OSError):
+            self.look()
+
+    def rotate(self) -> None:
+        """Write a new key, which signs after `life.ahead_s` seconds, and drop expired keys.
+
+        Raises BadKeyFile, TooManyKeys, OSError.
+        """
+        self.load()
+        now = self._clock.wall()
+        stored = [_make(self._clock, self._randomness), *self.stored.needed(self._life, now)]
+        if len(stored) > KEYS_MAX:
+            raise TooManyKeys(str(self._path), KEYS_MAX, kept_s=self._life.kept_s)
+        self._disk.write_secret(self._path, msgspec.json.encode(_KeyFile(keys=stored)))
+        self.load()
 
 
 def load(
-    data: Path, *, disk: Disk, clock: Clock, randomness: Randomness, name: str = FILE
+    data: Path,
+    *,
+    disk: Disk,
+    clock: Clock,
+    randomness: Randomness,
+    name: str = FILE,
+    life: KeyLife = OF_TOKENS,
 ) -> SigningKeys:
     """Read the keys of the data directory; make the first one if there is no file.
 
     Raises BadKeyFile if the file is unreadable, because new keys would invalidate every token.
     """
-    kept = find(data, disk=disk, name=name)
-    if kept is not None:
-        return kept
-    made = _KeyFile(keys=[_make(clock, randomness)])
-    return _read(data / name, disk.make_secret(data / name, msgspec.json.encode(made)))
+    keys = SigningKeys(data / name, life, disk=disk, clock=clock, randomness=randomness)
+    keys.load()
+    return keys
 
 
-def find(data: Path, *, disk: Disk, name: str = FILE) -> SigningKeys | None:
+def find(data: Path, *, disk: Disk, name: str = FILE) -> StoredKeys | None:
     """Read the keys of the data directory, if there are any. Raises BadKeyFile."""
     content = disk.read(data / name)
-    return None if content is None else _read(data / name, content)
+    return None if content is None else _parsed(data / name, content)
 
 
-def _read(path: Path, content: bytes) -> SigningKeys:
+def _parsed(path: Path, content: bytes) -> StoredKeys:
     try:
         stored = msgspec.json.decode(content, type=_KeyFile).keys
     except msgspec.DecodeError as why:
         raise BadKeyFile(str(path), str(why)) from None
     if not stored:
         raise BadKeyFile(str(path), "it holds no key")
-    return SigningKeys(path, stored)
+    return StoredKeys(path, stored)
 
 
 def _make(clock: Clock, randomness: Randomness) -> _Jwk:

@@ -75,7 +75,8 @@ class TokenIssuer:
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that verify our tokens (RFC 7517)."""
-        return self._signing.jwks()
+        self._signing.refresh()
+        return self._signing.stored.jwks()
 
     def whoami(self, caller: User) -> WhoAmI:
         """Return the contents of the caller's token."""
@@ -90,7 +91,8 @@ class TokenIssuer:
         )
 
     async def load_revoked(self) -> None:
-        """Read the revoked tokens from the store, if they changed since the last call."""
+        """Read the revoked tokens from the store, and our keys, if they changed."""
+        self._signing.refresh()
         now = self._clock.wall()
         mark = await self._store.read(token_records.revoked_mark, now)
         if mark == self._revoked_mark:
@@ -262,9 +264,11 @@ class TokenIssuer:
         )
 
     def _sign(self, claims: Claims) -> str:
-        header = {"alg": ALGORITHM, "typ": "JWT", "kid": self._signing.kid}
+        self._signing.refresh()
+        key = self._signing.signing()
+        header = {"alg": ALGORITHM, "typ": "JWT", "kid": key.kid}
         payload = msgspec.json.encode(claims)
-        return jws.serialize_compact(header, payload, self._signing.newest, algorithms=[ALGORITHM])
+        return jws.serialize_compact(header, payload, key, algorithms=[ALGORITHM])
 
 
 async def open_tokens(

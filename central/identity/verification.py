@@ -135,7 +135,12 @@ class Verifier:
 
     def _key(self, signed: GuestProtocol) -> ECKey:
         kid = signed.headers().get("kid")
-        key = self._keys.find(kid) if isinstance(kid, str) else None
+        if not isinstance(kid, str):
+            raise BadToken
+        key = self._keys.stored.find(kid)
+        if key is None:  # a new key of another process, or a forgery: it causes few looks
+            self._keys.refresh()
+            key = self._keys.stored.find(kid)
         if key is None:
             raise BadToken
         return key

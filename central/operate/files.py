@@ -45,6 +45,14 @@ class RealDisk:
         except FileNotFoundError:
             return None
 
+    def version(self, path: Path) -> tuple[int, ...] | None:
+        """Return values that differ after a change of the file, or None if there is no file."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
     def write_secret(self, path: Path, content: bytes) -> None:
         """Create or replace the file atomically, with mode 0600, and sync it."""
         with _written(path, content) as temporary:

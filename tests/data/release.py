@@ -94,14 +94,14 @@ def last(facts: Facts, data: Path, run: Callable[[str], object], table: str) -> 
     """
     signing = keys.find(data, disk=RealDisk())
     assert signing is not None, f"{data} has no keys"
-    expires_at = int(time.time()) + DAY_S
+    expires_at, key = int(time.time()) + DAY_S, signing.made_by(time.time())
 
     def lasting(token: str) -> str:
         claims = json.loads(jws.extract_compact(token.encode()).payload) | {"exp": expires_at}
         run(f"UPDATE {table} SET expires_at = {expires_at} WHERE jti = '{claims['jti']}'")  # noqa: S608
-        header = {"alg": ALGORITHM, "typ": "JWT", "kid": signing.kid}
+        header = {"alg": ALGORITHM, "typ": "JWT", "kid": key.kid}
         payload = json.dumps(claims).encode()
-        return jws.serialize_compact(header, payload, signing.newest, algorithms=[ALGORITHM])
+        return jws.serialize_compact(header, payload, key, algorithms=[ALGORITHM])
 
     tokens = {who: lasting(token) for who, token in facts.tokens.items()}
     return msgspec.structs.replace(facts, tokens=tokens, revoked=lasting(facts.revoked))

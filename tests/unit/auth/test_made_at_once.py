@@ -30,7 +30,7 @@ def signs(disk: Disk, seed: int) -> object:
 
 def issues(disk: Disk, seed: int) -> object:
     clock, randomness = FakeClock(), FakeRandomness(seed)
-    return keys.load(DATA, disk=disk, clock=clock, randomness=randomness).jwks()
+    return keys.load(DATA, disk=disk, clock=clock, randomness=randomness).stored.jwks()
 
 
 def derives(disk: Disk, seed: int) -> object:

@@ -17,7 +17,6 @@ from pilotage.central.identity.tokens import ADMIN_FILE
 from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
-from tests.fake_central import FakeRandomness
 
 from .issuer import AUDIENCE, ISSUER, Issuer, make_issuer, person
 from .token_store import DATA, rows
@@ -173,19 +172,6 @@ async def test_a_broken_key_file_stops_the_start(content: bytes) -> None:
 
     with pytest.raises(BadKeyFile):
         await make_issuer(disk=issuer.disk)
-
-
-async def test_after_a_rotation_old_tokens_still_hold() -> None:
-    issuer = await make_issuer()
-    signing = keys.load(DATA, disk=issuer.disk, clock=issuer.clock, randomness=FakeRandomness(3))
-    old = issuer.signed(issuer.claims())
-    signing.rotate(disk=issuer.disk, clock=issuer.clock, randomness=FakeRandomness(4))
-    again = await make_issuer(clock=issuer.clock, disk=issuer.disk, store=issuer.store)
-
-    assert verdict(again, old) == GOOD
-    assert verdict(again, again.signed(again.claims())) == GOOD
-    assert len(again.tokens.jwks()["keys"]) == 2
-    assert again.tokens.jwks()["keys"][0]["kid"] == again.key()["kid"] == signing.kid
 
 
 async def test_the_key_set_shows_nothing_private() -> None:

@@ -13,6 +13,7 @@ from pilotage.central.factory.errors import BadOptions, CredentialExpired
 from pilotage.central.identity.element_issuer import AHEAD_S, ElementIssuer
 from pilotage.central.operate.clocks import SystemRandomness
 from pilotage.central.operate.files import RealDisk
+from pilotage.central.ports import Clock, Disk
 
 from .test_credentials import Printing
 from .test_factory import HandClock
@@ -20,14 +21,26 @@ from .test_factory import HandClock
 URL = "https://central.example.org:8470"
 
 
+class CountingDisk(RealDisk):
+    """A disk that counts what is read."""
+
+    reads = 0
+
+    def read(self, path: Path) -> bytes | None:
+        self.reads += 1
+        return super().read(path)
+
+
+def an_issuer(folder: Path, disk: Disk, clock: Clock) -> ElementIssuer:
+    return ElementIssuer(folder, lambda: URL, disk=disk, clock=clock, randomness=SystemRandomness())
+
+
 class House:
     """An installation with an issuer of its own, and an element of a site that trusts it."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = HandClock()
-        self.issuer = ElementIssuer(
-            folder, lambda: URL, disk=RealDisk(), clock=self.clock, randomness=SystemRandomness()
-        )
+        self.issuer = an_issuer(folder, RealDisk(), self.clock)
         self.file = folder / "element-keys.json"
 
     def source(self, **options: Any) -> CredentialSource:
@@ -92,7 +105,7 @@ async def test_a_token_is_used_for_half_of_its_life(house: House) -> None:
     assert second.expires_at == house.clock.wall() + 1_000
 
 
-async def test_a_new_key_is_shown_for_a_day_before_it_signs(house: House) -> None:
+async def test_a_new_key_is_shown_for_four_days_before_it_signs(house: House) -> None:
     first = (await house.source().current()).text
     alone = house.issuer.published().jwks
     house.clock.now += AHEAD_S
@@ -109,8 +122,50 @@ async def test_a_new_key_is_shown_for_a_day_before_it_signs(house: House) -> Non
         kids[1],
         kids[0],
     ]
+    assert AHEAD_S == 4 * 86_400
     assert house.read(before, alone), "a site that has fetched nothing anew takes it"
     assert "d" not in shown["keys"][0]
+
+
+async def test_rotations_while_a_key_waits_drop_no_key_that_has_signed(house: House) -> None:
+    first = (await house.source(lifetime_s=86_400).current()).text
+    for _ in range(12):
+        house.issuer.rotate()
+        house.clock.now += 60
+    again = (await house.source().current()).text
+
+    assert house.read(first)
+    assert house.read(again).header["kid"] == house.read(first).header["kid"]
+
+
+async def test_a_key_is_shown_until_its_tokens_have_expired(house: House) -> None:
+    await house.source().current()
+    (old,) = house.issuer.published().jwks["keys"]
+    house.issuer.rotate()
+    house.clock.now += AHEAD_S - 1
+    last = (await house.source(lifetime_s=86_400).current()).text
+    house.clock.now += 86_400
+    house.issuer.rotate()
+    valid = house.issuer.published().jwks["keys"]
+    house.clock.now += 86_401
+    house.issuer.rotate()
+
+    assert house.read(last, {"keys": [old]})
+    assert old in valid
+    assert old not in house.issuer.published().jwks["keys"]
+
+
+def test_the_key_file_is_read_when_it_changes(tmp_path: Path) -> None:
+    disk = CountingDisk()
+    ours = an_issuer(tmp_path, disk, HandClock())
+    for _ in range(50):
+        ours.sign({"sub": "factory"})
+    before = disk.reads
+    an_issuer(tmp_path, RealDisk(), HandClock()).rotate()
+    shown = ours.published().jwks["keys"]
+
+    assert before <= 2, "once before it was made, and once after"
+    assert len(shown) == 2
 
 
 def test_where_keys_are_is_told_and_nothing_is_made_for_who_asks(house: House) -> None:

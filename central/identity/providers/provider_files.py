@@ -1,0 +1,385 @@
+"""Identity providers, as the operator's files `identity/NAME.yaml` define them: one in each file.
+
+They are read like the files of storages (`catalogue.storages`). A file with an error is reported,
+and its last valid version stays in force.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pilotage.proto.claims import Role
+from pilotage.proto.decoding.complaints import as_json, complaint, short, steps
+from pilotage.proto.decoding.patterns import whole
+from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
+
+from ...errors import printable
+from ...regular_files import read_regular
+from ..issuance import COMMUNITY_NAME, GROUP_NAME, GROUPS_MAX
+from .addresses import wrong_address
+from .group_patterns import BadPattern, parsed, placeholders
+
+FOLDER: Final = "identity"  # in the data directory
+SUFFIX: Final = ".yaml"
+FILES_MAX: Final = 100
+FILE_MAX_BYTES: Final = 1_000_000
+ROWS_MAX: Final = 1_000
+SUBJECT_MAX: Final = 255  # OpenID Connect Core, section 2
+ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"  # WLCG profile; it is never ours
+ALL: Final = "*"  # all communities, for operators and admins
+_ACTS_FOR_ALL: Final = (Role.OPERATOR, Role.ADMIN)
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+_File = Annotated[str, Meta(pattern=whole(r"/[^\x00-\x1f]*"), max_length=4_096)]
+_OptionalFile = Annotated[
+    str,
+    Meta(
+        pattern=whole(r"(/[^\x00-\x1f]*)?"),
+        max_length=4_096,
+        extra_json_schema={"description": "an absolute path, or nothing"},
+    ),
+]
+_Line = Annotated[
+    str,
+    Meta(
+        pattern=whole(r"[^\x00-\x1f\x7f-\x9f]*"),
+        max_length=512,
+        extra_json_schema={"description": "at most 512 characters, without control characters"},
+    ),
+]
+_Word = Annotated[
+    str,
+    Meta(
+        pattern=whole(r"[!#-\[\]-~]+"),  # RFC 6749, section 3.3
+        max_length=256,
+        extra_json_schema={"description": "one word, without blanks, quotes and backslashes"},
+    ),
+]
+_Groups = Annotated[tuple[str, ...], Meta(max_length=GROUPS_MAX)]
+
+
+class _Part(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    pass
+
+
+class ProviderClient(_Part, frozen=True):
+    """The client of this central at the provider, a confidential one."""
+
+    id: _Word  # as the provider registered it
+    secret_file: _File  # file with its secret, mode 0600
+
+
+class BearerRules(_Part, frozen=True):
+    """Which access tokens of the provider are taken without a login here."""
+
+    #: the audiences that mean this central; a token needs one of them, letter by letter
+    audiences: Annotated[tuple[_Word, ...], Meta(min_length=1, max_length=32)]
+    capabilities: bool = False  # true: groups also count in tokens with compute.* or storage.*
+    community: str = ""  # for people in several; empty: their tokens are refused
+
+
+class GroupClaims(_Part, frozen=True):
+    """Where the provider tells the groups of a person."""
+
+    #: names of claims; `realm_access.roles` is also the claim `roles` within `realm_access`
+    claims: Annotated[tuple[_Word, ...], Meta(max_length=16)] = ()
+    #: documents of a login that have these claims
+    from_: Annotated[
+        tuple[Literal["id_token", "access_token", "userinfo"], ...],
+        Meta(min_length=1, max_length=3),
+    ] = msgspec.field(name="from", default=("id_token", "access_token", "userinfo"))
+
+
+class SubjectRow(_Part, frozen=True):
+    """The rights of one subject, such as a robot: client credentials have no groups."""
+
+    role: Role
+    community: str = ""  # "*": all; empty: the only community of `map`
+    groups: _Groups = ()
+
+
+class MapRow(_Part, frozen=True):
+    """The rights of the members of a provider's group."""
+
+    match: Annotated[_Line, Meta(min_length=1)]  # the group, or a pattern: /ctao/{group}
+    community: str  # "*": all, for operators and admins
+    role: Role
+    groups: _Groups = ()  # groups here; `{group}` is the part of the name that matched
+
+
+class ProviderEntry(_Part, frozen=True):
+    """A provider as its file defines it. The file's name is the provider's name."""
+
+    issuer: str  # URL, as in its tokens, letter by letter
+    title: _Line = ""  # shown to people; empty: the file's name
+    client: ProviderClient | None = None  # left out: nobody logs in with a browser or a device
+    #: asked for at a login
+    scopes: Annotated[tuple[_Word, ...], Meta(max_length=64)] = (
+        *("openid", "profile", "email", "offline_access"),
+    )
+    bearer: BearerRules | None = None  # left out: none of its tokens is taken directly
+    groups: GroupClaims = GroupClaims()
+    subjects: Annotated[dict[str, SubjectRow], Meta(max_length=ROWS_MAX)] = {}
+    map: Annotated[tuple[MapRow, ...], Meta(max_length=ROWS_MAX)] = ()
+    #: signatures that it may use; its metadata does not decide that
+    algorithms: Annotated[
+        tuple[Literal["ES256", "RS256"], ...], Meta(min_length=1, max_length=2)
+    ] = ("ES256", "RS256")
+    ca_file: _OptionalFile = ""  # PEM file of its authority, if the system does not know it
+
+    def community_of(self, row: SubjectRow | MapRow) -> str:
+        """Return the community of a row as tokens have it; empty: all."""
+        if row.community == ALL:
+            return ""
+        return row.community or self.communities[0]
+
+    @property
+    def communities(self) -> list[str]:
+        """The communities that the map names, in the order of its rows."""
+        return list(dict.fromkeys(row.community for row in self.map if row.community != ALL))
+
+
+class BadProviderFile(ValueError):
+    """A provider's file with an error: file, line, field, and the right form."""
+
+
+@dataclass(frozen=True)
+class ProviderBook:
+    """All providers in force, and the errors in files, by name of the provider."""
+
+    providers: Mapping[str, ProviderEntry] = field(default_factory=dict[str, ProviderEntry])
+    troubles: Mapping[str, str] = field(default_factory=dict[str, str])
+    unlisted: str = ""  # why the folder cannot be listed; empty: it was listed
+
+    @cached_property
+    def _by_issuer(self) -> Mapping[str, tuple[str, ProviderEntry]]:
+        return {entry.issuer: (name, entry) for name, entry in self.providers.items()}
+
+    def by_issuer(self, issuer: str) -> tuple[str, ProviderEntry] | None:
+        """Return the name and the entry of the provider with exactly this issuer."""
+        return self._by_issuer.get(issuer)
+
+
+def read_provider(file: Path) -> ProviderEntry:
+    """Return the provider that a file defines. Raises BadProviderFile."""
+    text = _text(file)
+    try:
+        found: Any = load_strictly(text) or {}
+    except NotYaml as why:
+        raise BadProviderFile(f"{_at(file, why.line)}: {why.why}") from None
+    try:
+        entry = msgspec.convert(found, ProviderEntry, strict=True)
+    except msgspec.ValidationError as why:
+        mistake = complaint(why, ProviderEntry, as_json(found))
+        place = tuple(int(one) if one.isdigit() else one for one in steps(mistake.path))
+        where = mistake.path[2:] or "it"
+        line = line_of(text, place)
+        raise BadProviderFile(f"{_at(file, line)}: {where}: {mistake.message}") from None
+    for place, wrong in _contradictions(entry):
+        where = shown_place(place)
+        raise BadProviderFile(f"{_at(file, line_of(text, place))}: {where}: {wrong}")
+    return entry
+
+
+def shown_place(place: YamlPath) -> str:
+    """Return a place in a file as people read it: `map[0].groups`."""
+    words = (f"[{one}]" if isinstance(one, int) else f".{one}" for one in place)
+    return printable("".join(words).removeprefix("."))
+
+
+Mistakes = Iterator[tuple[YamlPath, str]]
+
+
+def _contradictions(entry: ProviderEntry) -> Mistakes:
+    wrong = wrong_address(entry.issuer, query=False)
+    if wrong:
+        yield ("issuer",), wrong
+    if entry.client is None and entry.bearer is None:
+        yield ("client",), "is missing, and so is `bearer`: nobody could log in or use a token"
+    if entry.client is not None and "openid" not in entry.scopes:
+        yield ("scopes",), "expected openid among them: a login needs it"
+    if not entry.map and not entry.subjects:
+        yield ("map",), "is missing: without rows of `map` or `subjects` nobody gets in"
+    if entry.map and not entry.groups.claims:
+        yield ("groups", "claims"), "is missing: name the claims that hold the groups of people"
+    if entry.bearer is not None:
+        yield from _bearer_mistakes(entry, entry.bearer)
+    for index, row in enumerate(entry.map):
+        if not row.community:
+            right = f'name a community, or "{ALL}" for all'
+            yield ("map", index, "community"), f"is empty: {right}"
+        yield from _row_mistakes(("map", index), entry, row)
+        yield from _pattern_mistakes(("map", index), row)
+    for subject, rights in entry.subjects.items():
+        yield from _subject_mistakes(subject, entry, rights)
+
+
+def _subject_mistakes(subject: str, entry: ProviderEntry, row: SubjectRow) -> Mistakes:
+    place = ("subjects", subject)
+    if not 0 < len(subject) <= SUBJECT_MAX:
+        yield place, f"a subject has 1 to {SUBJECT_MAX} characters"
+    yield from _row_mistakes(place, entry, row)
+    for group in row.groups:
+        if not GROUP_NAME.fullmatch(group):
+            yield (*place, "groups"), wrong_group(group)
+
+
+def _bearer_mistakes(entry: ProviderEntry, bearer: BearerRules) -> Mistakes:
+    place = ("bearer", "audiences")
+    if ANY_AUDIENCE in bearer.audiences:
+        why = "any site or storage that sees such a token could use it here"
+        yield place, f"{ANY_AUDIENCE} is not taken: {why}; name the URL of this central"
+    if entry.client is not None and entry.client.id in bearer.audiences:
+        right = "name the URL of this central"
+        yield place, f"{entry.client.id!r} is the client, the audience of ID tokens: {right}"
+    if bearer.community and bearer.community not in entry.communities:
+        known = ", ".join(entry.communities) or "none"
+        yield ("bearer", "community"), f"{bearer.community!r} is not in the map; it names {known}"
+
+
+def _row_mistakes(place: YamlPath, entry: ProviderEntry, row: MapRow | SubjectRow) -> Mistakes:
+    """Yield mistakes in the community of a row."""
+    place = (*place, "community")
+    if row.community == ALL:
+        if row.role not in _ACTS_FOR_ALL:
+            yield place, f'"{ALL}" is for operators and admins; {row.role.value} needs a community'
+    elif row.community:
+        if not COMMUNITY_NAME.fullmatch(row.community):
+            right = "use at most 64 letters, digits and . _ -, beginning with a letter or digit"
+            yield place, f"{short(repr(row.community))} is not a valid community: {right}"
+    elif len(entry.communities) != 1:
+        known = ", ".join(entry.communities) or "none"
+        yield place, f"is missing, and the map does not name exactly one; it names {known}"
+
+
+def _pattern_mistakes(place: YamlPath, row: MapRow) -> Mistakes:
+    try:
+        pattern = parsed(row.match)
+    except BadPattern as why:
+        yield (*place, "match"), str(why)
+        return
+    known = pattern.names if pattern is not None else ()
+    for group in row.groups:
+        try:
+            strange = [name for name in placeholders(group) if name not in known]
+        except BadPattern as why:
+            yield (*place, "groups"), str(why)
+            continue
+        if strange:
+            right = "use a placeholder of `match`"
+            yield (*place, "groups"), f"{group!r}: `match` has no {{{strange[0]}}}; {right}"
+        elif not placeholders(group) and not GROUP_NAME.fullmatch(group):
+            yield (*place, "groups"), wrong_group(group)
+
+
+def wrong_group(group: str) -> str:
+    """Return the message about a group that tokens cannot have."""
+    return (
+        f"{short(repr(group))} is not a valid group: use at most 128 letters, digits and "
+        ". _ : / @ + -, beginning with a letter or digit"
+    )
+
+
+def _text(file: Path) -> str:
+    try:
+        read = read_regular(file, FILE_MAX_BYTES + 1)
+        if len(read) > FILE_MAX_BYTES:
+            raise BadProviderFile(f"{file}: is longer than {FILE_MAX_BYTES} bytes")
+        return read.decode()
+    except (OSError, UnicodeDecodeError) as why:
+        raise BadProviderFile(f"{file}: cannot be read: {why}") from None
+
+
+def _at(file: Path, line: int | None) -> str:
+    return str(file) if line is None else f"{file}:{line}"
+
+
+def read_providers(folder: Path, before: ProviderBook) -> ProviderBook:
+    """Return the book of a folder. A file with an error keeps its version in `before`.
+
+    If the folder cannot be listed, the whole book stays. A missing folder means no providers.
+    """
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)
+    except FileNotFoundError:
+        return ProviderBook()
+    except OSError as why:
+        unlisted = f"{folder}: cannot be listed: {why}"
+        return ProviderBook(before.providers, before.troubles, unlisted)
+    found: dict[str, ProviderEntry] = {}
+    troubles: dict[str, str] = {}
+    owners: dict[str, Path] = {}  # the file of each issuer
+    for file in files[:FILES_MAX]:
+        name = printable(file.stem)
+        try:
+            found[name] = _fresh(file, name, owners)
+        except BadProviderFile as why:
+            troubles[name] = printable(str(why))
+    for name in troubles:
+        kept = before.providers.get(name)
+        if kept is not None and kept.issuer not in owners:
+            found[name] = kept
+            owners[kept.issuer] = folder / f"{name}{SUFFIX}"
+    many = f"{folder}: has more than {FILES_MAX} files" if len(files) > FILES_MAX else ""
+    return ProviderBook({name: found[name] for name in sorted(found)}, troubles, many)
+
+
+def _fresh(file: Path, name: str, owners: dict[str, Path]) -> ProviderEntry:
+    """Return the provider of a file, and note its issuer. Raises BadProviderFile."""
+    if not _FILE_NAME.fullmatch(name):
+        right = "expected at most 64 letters, digits, '.', '_', '-'"
+        raise BadProviderFile(f"{file}: {name!r} is not a valid provider name: {right}")
+    entry = read_provider(file)
+    first = owners.setdefault(entry.issuer, file)
+    if first is not file:
+        line = line_of(_text(file), ("issuer",))
+        right = "write one file for each issuer"
+        raise BadProviderFile(
+            f"{_at(file, line)}: issuer: {entry.issuer!r} is that of {first.name}: {right}"
+        )
+    return entry
+
+
+def _signature(folder: Path) -> object:
+    """Return a value that changes when a file of the folder changes."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                (one.name, found.st_mtime_ns, found.st_size, found.st_ino)
+                for one in entries
+                if one.name.endswith(SUFFIX)
+                for found in (one.stat(),)
+            )
+    except OSError as why:
+        return str(why)
+
+
+Changed = Callable[[ProviderBook], None]
+
+
+class Providers:
+    """The providers in force. `look` reads the files again if they have changed."""
+
+    def __init__(self, folder: Path | None = None, changed: Changed = lambda _: None) -> None:
+        self.folder, self._changed = folder, changed
+        self.book = ProviderBook()
+        self._seen: object = None
+
+    def look(self) -> None:
+        """Read the files again if any has changed. This may block on a slow disk."""
+        if self.folder is None:
+            return
+        seen = _signature(self.folder)
+        if seen != self._seen:
+            self.book = read_providers(self.folder, self.book)
+            self._seen = seen
+            self._changed(self.book)
