@@ -14,7 +14,7 @@ from pilotage.central.identity.tokens import TokenIssuer
 from pilotage.central.observe.events import no_log
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.memory_store import MemoryStore
-from tests.unit.auth.token_store import DATA
+from tests.unit.identity.token_store import DATA
 
 from .stub_accounts import StubHealth, StubMetrics, StubQuotas, StubReports, StubSeries
 from .stub_calls import Calls

@@ -129,7 +129,7 @@ async def test_a_look_at_revoked_tokens_looks_at_the_keys(issuer: Issuer) -> Non
 async def test_a_token_of_a_year_outlives_monthly_rotations(issuer: Issuer) -> None:
     operator(issuer).rotate()
     issuer.clock.move(OF_TOKENS.ahead_s - 1.0)  # the last moment at which the old key signs
-    wanted = TokenIssue(subject="ada", community="ctao", valid_s=YEAR_S)
+    wanted = TokenIssue(subject="ada", community="ctao", valid_s=int(YEAR_S))
     made = await issuer.tokens.issue(issuer.admin, wanted)
     for month in range(12):
         issuer.clock.move(30 * DAY_S)
