@@ -17,7 +17,10 @@ export PYTHONSAFEPATH := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 CHECKS := check-format check-lint check-mypy check-mypy-client check-pyright check-pyright-pilot check-layers \
-          check-dependencies check-tidy
+          check-dependencies check-tidy check-docs
+
+# Tests that what `make docs` writes is up to date.
+GENERATED := tests/docs/test_generated.py tests/docs/test_production_graph.py tests/unit/client/test_blocking.py
 
 QUICK_CHECKS := check-format check-lint check-mypy check-layers
 
@@ -36,7 +39,7 @@ check: .venv/ready-dev ## run the static checks: format, lint, types, layers, de
 
 quick: .venv/ready-dev ## run the fast checks and most unit tests, in a minute
 	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going $(QUICK_CHECKS)
-	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/tidy tests/unit -m "not long and not thorough"
+	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/tidy tests/unit $(GENERATED) -m "not long and not thorough"
 
 test: .venv/ready-dev ## run the gate: check, and all tests but the long ones
 	@$(MAKE) --no-print-directory -j2 --output-sync=target compiled packages-test ctapipe zpeak provider
@@ -70,8 +73,10 @@ pilot: .venv/ready-run ## build the pilot as one file, build/pilot.pyz
 	$(PYTHON_RUN) deploy/pilot/bundle.py build/pilot.pyz
 	@echo "build/pilot.pyz runs with any python3 from 3.9 on"
 
-docs: .venv/ready-dev ## write the generated pages of docs/
+docs: .venv/ready-dev ## write the generated pages of docs/, and the blocking client
 	$(PYTHON_RUN) -m tests.docs.generate
+	$(PYTHON_RUN) -m tests.docs.production_graph
+	$(PYTHON_RUN) -m tests.docs.blocking_client
 
 site: .venv/ready-dev ## build the documentation as HTML, build/site/docs/index.html
 	$(PYTHON_RUN) -m sphinx -q -W --keep-going -c docs/site -b html . build/site
@@ -114,6 +119,9 @@ check-dependencies:
 
 check-tidy:
 	$(PYTEST) tests/tidy
+
+check-docs:
+	$(PYTEST) $(GENERATED)
 
 # ---- set-up, done once: a stamp shows that this pyproject.toml is installed ----------------------------
 .venv/bin/python:

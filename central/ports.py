@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from pilotage.proto.api.jobs import ElementView
+from pilotage.proto.api.sites import ElementView
 
 
 class Clock(Protocol):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     )
     from pilotage.central.workflows import production
     from pilotage.proto.api.data import FileItem, ReplicaItem
-    from pilotage.proto.api.jobs import JobFilter, PilotLogFilter
+    from pilotage.proto.api.jobs import JobFilter
+    from pilotage.proto.api.pilots import PilotLogFilter
     from pilotage.proto.documents.job import (
         DataInput,
         DataOutput,

@@ -23,7 +23,7 @@ from pilotage.central.observe.events import Log, no_log
 from pilotage.central.ports import Space
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.pilot.ports import Bus, HttpReply, NoReply
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.messages import Assignment, BrokerLogin
 from tests.fake_bus import FakeBroker, FakeBus, FakePilotBus
 from tests.fake_central import FakeBlobs, FakeDisk, FakeRandomness

@@ -23,7 +23,8 @@ ALONE: Final = (
 )
 # Files with thousands of random cases, or large inputs: half the time of all unit tests.
 THOROUGH: Final = (
-    *("unit/auth/test_tokens.py", "unit/factory/test_drivers.py", "unit/matcher/test_advice.py"),
+    *("unit/identity/test_tokens.py", "unit/factory/test_drivers.py"),
+    "unit/matcher/test_advice.py",
     *("unit/matcher/test_facets.py", "unit/matcher/test_machine.py"),
     *(
         "unit/matcher/test_fair_shares.py",

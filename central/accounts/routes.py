@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.api import jobs
+from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.failures import Failures
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.ids import ID_MAX
@@ -27,7 +27,7 @@ class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     step: int = 60
     since: Moment | None = None  # seconds since 1970; default: as far back as one answer can hold
-    by: jobs.SeriesBy = jobs.SeriesBy.SITE
+    by: SeriesBy = SeriesBy.SITE
     site: Annotated[str, Meta(max_length=64)] = ""
     type: Annotated[str, Meta(max_length=64)] = ""
 
@@ -35,7 +35,7 @@ class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class AccountsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Selects accounts, in whole days (UTC)."""
 
-    by: jobs.AccountsBy = jobs.AccountsBy.OWNER
+    by: AccountsBy = AccountsBy.OWNER
     since: Moment | None = None  # seconds since 1970; default: the first day
     until: Moment | None = None
 
@@ -51,7 +51,7 @@ class FailuresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 @SERIES_ROUTES.add("GET", "/v1/series", Permission.SERIES_READ, needs_leader=False)
-async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> jobs.Series:
+async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> Series:
     """Show numbers of waiting, running and ended jobs and their usage over time."""
     return await counted.series(
         user(call),
@@ -64,7 +64,7 @@ async def series(counted: SeriesService, call: Call, query: SeriesQuery) -> jobs
 
 
 @SERIES_ROUTES.add("GET", "/v1/accounts", Permission.JOB_READ, needs_leader=False)
-async def accounts(counted: SeriesService, call: Call, query: AccountsQuery) -> jobs.Accounts:
+async def accounts(counted: SeriesService, call: Call, query: AccountsQuery) -> Accounts:
     """Show what jobs have used, by owner, group, day and more."""
     return await counted.accounts(user(call), by=query.by, since=query.since, until=query.until)
 

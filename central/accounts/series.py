@@ -4,7 +4,14 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api.jobs import AccountLine, Accounts, AccountsBy, Series, SeriesBy, SeriesLine
+from pilotage.proto.api.accounts import (
+    AccountLine,
+    Accounts,
+    AccountsBy,
+    Series,
+    SeriesBy,
+    SeriesLine,
+)
 from pilotage.proto.problems import Code
 
 from ..errors import Refused

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pilotage import __version__
-from pilotage.proto.api.jobs import Health, Readiness
+from pilotage.proto.api.health import Health, Readiness
 
 from ..accounts.disk_room import DiskRoom
 from ..catalogue.storage_service import StorageService

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final, Protocol
 
-from pilotage.proto.api import jobs
+from pilotage.proto.api.health import Health, Readiness
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
@@ -30,8 +30,8 @@ PAGE: Final = """\
 class HealthReader(Protocol):
     """The health of a process; without the queue it cannot count jobs."""
 
-    def health(self) -> jobs.Health: ...
-    def ready(self) -> jobs.Readiness: ...
+    def health(self) -> Health: ...
+    def ready(self) -> Readiness: ...
 
 
 class Metrics(Protocol):
@@ -76,13 +76,13 @@ async def openapi(described: Described, call: Call) -> HttpAnswer:
 
 
 @HEALTH_ROUTES.add("GET", "/health", Permission.PUBLIC_READ, needs_leader=False)
-async def health(service: HealthReader, call: Call) -> jobs.Health:
+async def health(service: HealthReader, call: Call) -> Health:
     """Show the health of the central."""
     return service.health()
 
 
 @HEALTH_ROUTES.add("GET", "/ready", Permission.PUBLIC_READ, needs_leader=False)
-async def ready(service: HealthReader, call: Call) -> jobs.Readiness:
+async def ready(service: HealthReader, call: Call) -> Readiness:
     """Answer 200 while the central takes requests: it has loaded, and can write to the store."""
     found = service.ready()
     if not found.ready:

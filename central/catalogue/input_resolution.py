@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from pilotage.proto.api.storages import NO_STORAGES
 from pilotage.proto.catalogue import (
     BadCatalogueField,
     Did,
@@ -248,20 +249,22 @@ def _at(need: Need, sites: frozenset[str]) -> Need | None:
 def outputs_to(book: StorageBook, names: Sequence[str], field: str) -> list[str]:
     """Return the storages to which an output may go. Raises Refused if there is none."""
     known = book.storages
-    shown = ", ".join(sorted(known)) or "none"
+    shown = ", ".join(sorted(known))
     for name in names:
         if name not in known:
-            raise _refused(field, f"unknown storage {name!r}; known storages: {shown}")
+            raise _refused(field, _unknown_storage(name, shown))
         if not known[name].writable:
             raise _refused(field, f"storage {name!r} is not writable")
     found = writable(book, names)
     if not found:
-        why = (
-            f"no storage is the default one: name one (known: {shown}), or ask an operator to set "
-            f"`default: true` for a storage"
-        )
-        raise _refused(field, why)
+        named = f"name one of {shown}, in `storages` or with --data-storage"
+        why = f"no storage is the default one: {named}" if known else NO_STORAGES
+        raise _refused(field.removesuffix(".storages"), why)
     return found
+
+
+def _unknown_storage(name: str, known: str) -> str:
+    return f"unknown storage {name!r}; " + (f"known storages: {known}" if known else NO_STORAGES)
 
 
 def _placed(

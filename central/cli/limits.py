@@ -8,7 +8,7 @@ from .command_frame import Client, CommandResult, changes, reads
 from .presentation import note, print_line, print_table
 
 if TYPE_CHECKING:
-    from pilotage.proto.api.sites import LimitsView, LimitView
+    from pilotage.proto.api.limits import LimitsView, LimitView
 
 
 app = App(name="limits", help="Show shares and limits, and reload them.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from cyclopts import (
     App,
+    CoercionError,
     CycloptsError,
     MissingArgumentError,
     Parameter,
@@ -38,7 +39,7 @@ COMMANDS = (
     ("failures", "failures.counts:app", _JOBS, "Show why attempts failed, by class and site."),
     ("wait", "jobs.follow:wait", _JOBS, "Wait until jobs have ended."),
     ("watch", "jobs.follow:watch", _JOBS, "Watch jobs live, by site."),
-    ("logs", "jobs.logs:logs", _JOBS, "Print what a job wrote."),
+    ("logs", "jobs.logs:logs", _JOBS, "Print what a job has written so far."),
     ("peek", "jobs.curve:peek", _JOBS, "Show the last output of a job, and what it uses now."),
     ("curve", "jobs.curve:curve", _JOBS, "Show what a job used over time."),
     ("output", "jobs.logs:output", _JOBS, "List or fetch the files that a job kept."),
@@ -94,8 +95,9 @@ def build() -> App:
 def run(argv: Sequence[str]) -> int:
     """Run a command line and return its exit code. An error is one line on standard error."""
     tokens, payload = split_payload(argv)
+    app = build()
     try:
-        command, bound, extra = build().parse_args(
+        command, bound, extra = app.parse_args(
             tokens, print_error=False, exit_on_error=False, help_on_error=False
         )
         given: dict[str, Any] = {}
@@ -109,13 +111,16 @@ def run(argv: Sequence[str]) -> int:
             check_central(tokens[0])
         return int(command(*bound.args, **bound.kwargs, **given) or ExitCode.OK)
     except UnusedCliTokensError as why:
-        note(surplus(tokens, why.unused_tokens or tokens))
+        note(surplus(app, tokens, why.unused_tokens or tokens))
         return ExitCode.USAGE
     except UnknownCommandError as why:
         note(unknown_command(why))
         return ExitCode.USAGE
     except UnknownOptionError as why:
         note(unknown_option(why))
+        return ExitCode.USAGE
+    except CoercionError as why:
+        note(_wrong_value(why))
         return ExitCode.USAGE
     except MissingArgumentError as why:
         note(_missing(why))
@@ -161,6 +166,14 @@ def _missing(why: MissingArgumentError) -> str:
     if any(name in typed for name in wanted.names):
         return _one_line(why)
     return f"{wanted.name} is required: {wanted.parameter.help or 'see --help'}"
+
+
+def _wrong_value(why: CoercionError) -> str:
+    """Name the argument of a wrong value. The library would name only an option."""
+    is_named = why.msg is None or why.token is None or why.token.keyword is not None
+    if is_named or why.argument is None:
+        return _one_line(why)
+    return f"{why.argument.name.lstrip('-').upper()}: {_one_line(why)}"
 
 
 def _one_line(error: CycloptsError) -> str:

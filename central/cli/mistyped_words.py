@@ -1,12 +1,14 @@
 """Refusals of words that no command takes: unknown commands, unknown options, surplus words."""
 
+# Both tables are words of other systems, most of them of batch systems.
+
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
-from cyclopts import UnknownCommandError, UnknownOptionError
+from cyclopts import App, Argument, UnknownCommandError, UnknownOptionError
 
-# Words of other systems, and the command that does the same here.
+# The command that does the same here.
 NEIGHBOURS: Final = {
     "cancel": "kill",
     "rm": "kill",
@@ -19,6 +21,43 @@ NEIGHBOURS: Final = {
     "stat": "status",
     "run": "submit",
 }
+# The option that says the same here.
+OPTIONS: Final = {
+    "--time": "--wall-s",
+    "--time-limit": "--wall-s",
+    "--timelimit": "--wall-s",
+    "--walltime": "--wall-s",
+    "--runtime": "--wall-s",
+    "--cpus": "--cores",
+    "--ncpus": "--cores",
+    "--cpus-per-task": "--cores",
+    "--ntasks": "--cores",
+    "--threads": "--cores",
+    "--cores-min": "--cores",
+    "--gpus-min": "--gpus",
+    "--gres": "--gpus",
+    "--ram": "--memory-mb",
+    "--mem-per-cpu": "--memory-per-core-mb",
+    "--disk": "--scratch-mb",
+    "--tmp": "--scratch-mb",
+    "--exclusive": "--whole-node",
+    "--job-name": "--name",
+    "--account": "--group",
+    "--nice": "--priority",
+    "--requeue": "--retries",
+    "--container": "--image",
+    "--container-image": "--image",
+    "--export": "--env",
+    "--environment": "--env",
+    "--licenses": "--need",
+    "--exclude": "--banned-site",
+    "--partition": "--site",
+    "--queue": "--site",
+}
+ONLY_SUBMIT: Final = (
+    *("--wait", "--follow", "--timeout-s", "--through-held", "--key", "--running-max"),
+)  # options of `submit` that say nothing about the job
+_OF_SEVERAL_JOBS: Final = ("--submission", "--state", "--filter", "--all")
 _TAKE_COMMANDS: Final = ("submit", "explain")
 _LETTERS_A_MISTAKE: Final = 3  # a word of this many letters may have one wrong letter
 _MISTAKES_MAX: Final = 2
@@ -42,17 +81,44 @@ def unknown_command(error: UnknownCommandError) -> str:
 def unknown_option(error: UnknownOptionError) -> str:
     """Return the refusal of an unknown option, with the right one if there is a near one."""
     word = (error.token.keyword or error.token.value).partition("=")[0]
-    known = chain.from_iterable(one.names for one in error.argument_collection if one.parse)
-    meant = nearest(word, [name for name in known if name.startswith("--")])
+    names = chain.from_iterable(one.names for one in error.argument_collection if one.parse)
+    known = [name for name in names if name.startswith("--")]
+    command = " ".join(error.command_chain or ())
+    if command == "explain" and word in ONLY_SUBMIT:
+        advice = "explain submits nothing, so leave it out"
+    elif word in _OF_SEVERAL_JOBS and _takes_one_job(error.argument_collection):
+        advice = f"{command} takes one job, as in `pilotage {command} 12`"
+    else:
+        advice = _advice(word, known, command)
+    return f"unknown option {word!r}: {advice}"
+
+
+def _takes_one_job(arguments: Iterable[Argument]) -> bool:
+    return any(one.name == "JOB" for one in arguments)
+
+
+def _advice(word: str, known: Sequence[str], command: str) -> str:
+    """Return what to write in place of an option that the command does not have."""
+    if "--filter" in known:
+        from .jobs.selection import KEYS
+
+        key = word.removeprefix("--")
+        if key in KEYS:
+            return f"write --filter {key}=…"
+    meant = OPTIONS.get(word, "")
+    if meant not in known:
+        meant = nearest(word, known)
     if meant:
-        return f"unknown option {word!r}: did you mean {meant!r}?"
-    command = " ".join(["pilotage", *(error.command_chain or ()), "--help"])
-    return f"unknown option {word!r}: `{command}` lists the options"
+        return f"did you mean {meant!r}?"
+    return f"`pilotage {command} --help` lists the options"
 
 
-def surplus(tokens: Sequence[str], unused: Sequence[str]) -> str:
-    """Return the refusal of words that a command does not take."""
+def surplus(app: App, tokens: Sequence[str], unused: Sequence[str]) -> str:
+    """Return the refusal of words that a command of `app` does not take."""
     text = f"unexpected argument {unused[0]!r} after {' '.join(tokens[: _place(tokens, unused)])!r}"
+    is_job = tokens[0] in list(app) and tokens[1:2] and tokens[1].isdecimal()
+    if is_job and _takes_one_job(app[tokens[0]].assemble_argument_collection()):
+        return f"{text}: {tokens[0]} takes one job"
     if tokens[0] not in _TAKE_COMMANDS:
         return text
     return f"{text}: a command comes after `--`, as in {tokens[0]} -- …"

@@ -40,10 +40,12 @@ class CommonOptions:
 
     json: bool = option(False, "Print JSON, for programs.")
     url: str | None = option(
-        None, "URL of the central (default: PILOTAGE_URL, else the local central)."
+        None,
+        "URL of the central (default: PILOTAGE_URL, then PILOTAGE_DATA, then credentials.json, then"
+        " the local central).",
     )
     data: Path | None = option(
-        None, "Data directory of the local central (default: PILOTAGE_DATA)."
+        None, "Data directory of the local central to use, before PILOTAGE_URL and other defaults."
     )
     patience_s: float | None = option(None, "Seconds to retry while no central answers.")
 

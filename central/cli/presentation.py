@@ -71,19 +71,16 @@ def print_table(
     rows: Iterable[Sequence[object]],
     *,
     empty: str,
-    empty_is_noted: bool = False,
 ) -> None:
     """Print rows under their columns. A column of numbers has a name that ends in `#`.
 
-    Without rows a terminal shows `empty`. In a pipe nothing is printed; with `empty_is_noted` the
-    text goes to standard error.
+    Without rows a terminal shows `empty`. In a pipe it goes to standard error, so that a program
+    reads nothing and a person can tell "none" from "no answer". It is empty if the caller says it.
     """
     cells = [[_text(value) for value in row] for row in rows]
     if not cells:
-        if on_terminal():
-            print_line(empty)
-        elif empty_is_noted:
-            note(empty)
+        if empty:
+            (print_line if on_terminal() else note)(empty)
         return
     if on_terminal():
         console().print(rich_table(columns, cells, ""))
@@ -102,10 +99,9 @@ def table(
     rows: Iterable[Sequence[object]],
     *,
     empty: str,
-    empty_is_noted: bool = False,
 ) -> Callable[[object], None]:
     """Return the words of a `CommandResult` that prints a table, as `print_table` does."""
-    return lambda _: print_table(columns, rows, empty=empty, empty_is_noted=empty_is_noted)
+    return lambda _: print_table(columns, rows, empty=empty)
 
 
 def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> "Table":

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from pilotage.proto.api.jobs import AccountLine, AccountsBy, SeriesBy
+from pilotage.proto.api.accounts import AccountLine, AccountsBy, SeriesBy
 
 from .command_frame import Client, CommandResult, reads
 from .presentation import number, table
@@ -51,7 +51,7 @@ async def series(
         for line in found.lines
     )
     columns = ("from", "key", "waiting#", "running#", "done#", "failed#", "CPU s#")
-    return CommandResult(found, table(columns, rows, empty=NO_SLOT, empty_is_noted=True))
+    return CommandResult(found, table(columns, rows, empty=NO_SLOT))
 
 
 @reads
@@ -77,7 +77,7 @@ async def accounts(
         *("MB in#", "MB out#"),
     )
     rows = map(_account, found.lines)
-    return CommandResult(found, table(columns, rows, empty=NOTHING_USED, empty_is_noted=True))
+    return CommandResult(found, table(columns, rows, empty=NOTHING_USED))
 
 
 def _account(line: AccountLine) -> tuple[str, ...]:

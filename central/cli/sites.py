@@ -14,8 +14,7 @@ from .presentation import aligned, note, print_line, print_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pilotage.proto.api.jobs import Elements, ElementView, Sites, SiteView
-    from pilotage.proto.api.sites import HostView
+    from pilotage.proto.api.sites import Elements, ElementView, HostView, Sites, SiteView
 
 
 app = App(name="site", help="Show, check, ban, drain and enable sites.")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from cyclopts import App, Parameter
 
-from pilotage.proto.api.jobs import TokenIssue, TokenIssued, TokenView
+from pilotage.proto.api.tokens import TokenIssue, TokenIssued, TokenView
 from pilotage.proto.claims import Role
 
 from ..client.credentials import CredentialsFile

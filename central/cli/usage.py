@@ -75,7 +75,7 @@ async def _changed(client: Client, change: QuotaChange) -> CommandResult:
 def _print(found: UsageView) -> None:
     columns = ("community", "kind", "name", "jobs#", "of#", "MB#", "of MB#")
     rows = [_cells(one) for one in found.rows]
-    print_table(columns, rows, empty=NOTHING_USED, empty_is_noted=True)
+    print_table(columns, rows, empty=NOTHING_USED)
 
 
 def _cells(one: UsageRow) -> tuple[str, ...]:

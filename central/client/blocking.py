@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.data import (
     ChangePage,
     DatasetActionName,
@@ -21,17 +22,14 @@ from pilotage.proto.api.data import (
 )
 from pilotage.proto.api.explanations import Explanation, OfferExplanation
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportView
+from pilotage.proto.api.health import Health
 from pilotage.proto.api.jobs import (
     PAGE_MAX,
-    Accounts,
-    AccountsBy,
     ActionName,
     ActionReply,
     Curve,
     CurvePoint,
-    Elements,
     Event,
-    Health,
     History,
     IdRange,
     JobDetail,
@@ -41,23 +39,20 @@ from pilotage.proto.api.jobs import (
     Outputs,
     OutputView,
     Peek,
+    Submitted,
+    Summary,
+    SummaryBy,
+)
+from pilotage.proto.api.limits import LimitsView
+from pilotage.proto.api.logins import Sessions
+from pilotage.proto.api.pilots import (
+    PilotEnded,
     PilotLogFilter,
     PilotLogLine,
     PilotView,
     SecretRequest,
     Secrets,
-    Series,
-    SeriesBy,
-    Sites,
-    Submitted,
-    Summary,
-    SummaryBy,
-    TokenIssue,
-    TokenIssued,
-    Tokens,
-    WhoAmI,
 )
-from pilotage.proto.api.logins import Sessions
 from pilotage.proto.api.productions import (
     NewProduction,
     ProductionActionName,
@@ -68,8 +63,9 @@ from pilotage.proto.api.productions import (
 )
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.api.remnants import RemnantView, SweepView
-from pilotage.proto.api.sites import LimitsView, PilotEnded, SiteActionName, SiteCheck, SiteDetail
+from pilotage.proto.api.sites import Elements, SiteActionName, SiteCheck, SiteDetail, Sites
 from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, WhoAmI
 from pilotage.proto.api.transformations import (
     InputView,
     Preview,
@@ -90,9 +86,10 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 from .client import AsyncClient
 from .files import FetchedOutput, LocalFile
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
+from .job_shapes import JobLike, ParameterSet
 from .loop_thread import LoopThread
 from .pace import Pace
-from .submission_bodies import JobLike, OnProgress, ParameterSet
+from .submission_bodies import OnProgress
 from .transport import OnRetry
 from .waiting.job_output import OnPart
 from .workflow_sources import SubmittableWorkflow
@@ -142,10 +139,10 @@ class JobHandle:
     def log(
         self, stream: Stream = Stream.OUT, *, follow: bool = False, on_part: OnPart | None = None
     ) -> Iterator[bytes]:
-        """Yield the output of the payload; with `follow`, until the job has ended.
+        """Yield the output of the payload so far; with `follow`, until the job has ended.
 
-        Before the first byte, `on_part` gets the attempt and the number of missing bytes. With
-        `follow`, a Held job raises JobsHeld.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes. The pilot
+        of a running job sends its last 65,536 bytes. With `follow`, a Held job raises JobsHeld.
         """
         return self.loop.iterate(self.core.log(stream, follow=follow, on_part=on_part))
 
@@ -394,8 +391,10 @@ class Client:
             self.loop,
         )
 
-    def upload(self, files: Iterable[LocalFile | Path | str]) -> list[Input]:
-        """Upload files to the central, and return them as inputs of a job.
+    def upload(
+        self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str
+    ) -> list[Input]:
+        """Upload files, or a single one, to the central. Return them as inputs of a job.
 
         Files that the central has are not sent again. A folder is sent as an archive, which the
         pilot unpacks. Raises Invalid, before anything is sent, if a file is too large.
@@ -448,11 +447,11 @@ class Client:
         follow: bool = False,
         on_part: OnPart | None = None,
     ) -> Iterator[bytes]:
-        """Yield the output of the payload; with `follow`, until the job has ended.
+        """Yield the output of the payload so far; with `follow`, until the job has ended.
 
-        Before the first byte, `on_part` gets the attempt and the number of missing bytes: the
-        central keeps the last 10^6 bytes of an ended stream. With `follow`, a Held job raises
-        JobsHeld.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes. The
+        central keeps the last 10^6 bytes of an ended stream. The pilot of a running job sends its
+        last 65,536 bytes, within 15 s. With `follow`, a Held job raises JobsHeld.
         """
         return self.loop.iterate(self.core.log(job, stream, follow=follow, on_part=on_part))
 

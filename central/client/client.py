@@ -12,12 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.explanations import Explanation
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
+from pilotage.proto.api.health import Health
 from pilotage.proto.api.jobs import (
     PAGE_MAX,
-    Accounts,
-    AccountsBy,
     Action,
     ActionName,
     ActionRefusal,
@@ -28,7 +28,6 @@ from pilotage.proto.api.jobs import (
     Curve,
     CurvePoint,
     Event,
-    Health,
     History,
     IdRange,
     JobDetail,
@@ -36,8 +35,6 @@ from pilotage.proto.api.jobs import (
     JobPage,
     JobView,
     Peek,
-    Series,
-    SeriesBy,
     Submitted,
     Summary,
     SummaryBy,
@@ -56,16 +53,15 @@ from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
+from .job_shapes import JobLike, ParameterSet, check_job
 from .operators import OperatorCalls
 from .outputs import OutputCalls
 from .pace import Pace, RealPace, pauses
 from .productions import ProductionCalls
 from .submission_bodies import (
     STREAM_ABOVE,
-    JobLike,
     LineBody,
     OnProgress,
-    ParameterSet,
     reporting,
     submission,
     whole_body,
@@ -74,14 +70,7 @@ from .transformations import TransformationCalls
 from .transport import OnRetry, Transport
 from .waiting.event_lines import events_in
 from .waiting.job_ends import ended
-from .waiting.job_output import (
-    IDLE_S,
-    OnPart,
-    ReconnectPolicy,
-    follow as follow_job,
-    log_path,
-    part_of,
-)
+from .waiting.job_output import OnPart, follow as follow_job, so_far
 from .waiting.outstanding_jobs import Outstanding
 
 if TYPE_CHECKING:
@@ -200,13 +189,16 @@ class AsyncClient(
         finally:
             body.close()
 
-    async def upload(self, files: Iterable[LocalFile | Path | str]) -> list[Input]:
-        """Upload files to the central, and return them as inputs of a job.
+    async def upload(
+        self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str
+    ) -> list[Input]:
+        """Upload files, or a single one, to the central. Return them as inputs of a job.
 
         Files that the central has are not sent again. A folder is sent as an archive, which the
         pilot unpacks. Raises Invalid, before anything is sent, if a file is too large.
         """
-        local = [one if isinstance(one, LocalFile) else LocalFile(Path(one)) for one in files]
+        several = [files] if isinstance(files, LocalFile | Path | str) else files
+        local = [one if isinstance(one, LocalFile) else LocalFile(Path(one)) for one in several]
         hashed = [await asyncio.to_thread(hash_file, one) for one in local]
         try:
             by_hash = {one.input.sha256: one for one in hashed}
@@ -311,6 +303,7 @@ class AsyncClient(
         """Return why a job waits, or whether a job that is not submitted would fit."""
         if isinstance(job, int):
             return await self._transport.ask(Explanation, "GET", f"/v1/jobs/{job:d}/explain")
+        check_job(job)
         return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=job)
 
     async def log(
@@ -321,54 +314,25 @@ class AsyncClient(
         follow: bool = False,
         on_part: OnPart | None = None,
     ) -> AsyncIterator[bytes]:
-        """Yield the output of the payload; with `follow`, until the job has ended.
+        """Yield the output of the payload so far; with `follow`, until the job has ended.
 
-        Before the first byte, `on_part` gets the attempt and the number of missing bytes: the
-        central keeps the last 10^6 bytes of an ended stream. With `follow`, a Held job raises
-        JobsHeld.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes. The
+        central keeps the last 10^6 bytes of an ended stream. The pilot of a running job sends its
+        last 65,536 bytes, within 15 s. With `follow`, a Held job raises JobsHeld.
         """
-        found = (
-            follow_job(
-                self,
-                self._transport,
-                job,
-                stream,
-                pace=self._pace,
-                patience_s=self._patience_s,
-                on_part=on_part,
-            )
-            if follow
-            else self.pieces(job, stream, on_part=on_part)
+        read = follow_job if follow else so_far
+        found = read(
+            self,
+            self._transport,
+            job,
+            stream,
+            pace=self._pace,
+            patience_s=self._patience_s,
+            on_part=on_part,
         )
         async with aclosing(found) as received:
             async for piece in received:
                 yield piece
-
-    async def pieces(
-        self, job: int, stream: Stream, *, on_part: OnPart | None = None
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the kept output of an attempt.
-
-        After a broken connection it connects again, and skips the bytes that were yielded.
-        """
-        path, seen = log_path(job, stream), 0
-        patience = ReconnectPolicy(self._transport, self._pace, self._patience_s)
-        while True:
-            skip, opened_at = seen, self._pace.monotonic()
-            try:
-                async with self._transport.stream(path, idle_s=IDLE_S) as answer:
-                    if on_part is not None:
-                        on_part(part_of(answer.headers))
-                        on_part = None
-                    async for piece in answer.aiter_bytes():
-                        fresh, skip = piece[skip:], max(0, skip - len(piece))
-                        if fresh:
-                            seen += len(fresh)
-                            patience.goes_well()
-                            yield fresh
-                return
-            except (Unreachable, Unavailable, TooManyRequests) as why:
-                await patience.broken(why, opened_at)
 
     async def curve(self, job: int, *, epoch: int | None = None) -> Curve:
         """Return the usage of an attempt over time (default: the newest one with a curve)."""

@@ -1,9 +1,10 @@
 """The URL of the central, and the token for it.
 
-URL: argument, `PILOTAGE_URL`, the central of the last login, `url` in credentials.json, else the
-central that runs on this machine (`<data>/central.json`). Token: argument, the file that
-`PILOTAGE_TOKEN_FILE` names, the login at this central, credentials.json, else the local central's
-`admin.token`. A saved token is sent only to the central that it was saved for.
+URL: argument, `PILOTAGE_URL`, the central that runs on the data directory `PILOTAGE_DATA`, the
+central of the last login, `url` in credentials.json, else the central that runs on the default data
+directory (`<data>/central.json`). Token: argument, the file that `PILOTAGE_TOKEN_FILE` names, the
+login at this central, credentials.json, else the local central's `admin.token`. A saved token is
+sent only to the central that it was saved for.
 """
 
 import os
@@ -85,15 +86,18 @@ def find_connection(
 ) -> CentralLogin:
     """Return the central and the token. Raises NoCentral or UnsafeCredentials.
 
-    A data directory means the central that runs on it. It overrides the environment.
+    A data directory means the central that runs on it. The argument overrides the environment and
+    credentials.json; `PILOTAGE_DATA` overrides `url` in credentials.json.
     """
     folder = data or data_folder(environment)
     kept = CredentialsFile() if data else read_credentials(credentials_file(environment))
     running = running_central(folder)
     latest = "" if data else _latest(environment)
-    target = url or (None if data else environment.get("PILOTAGE_URL") or latest or kept.url)
+    target = url or (None if data else environment.get("PILOTAGE_URL"))
+    if not target and not data and not environment.get("PILOTAGE_DATA"):
+        target = latest or kept.url
     if not target:
-        target = running.url if running else _no_central(folder)
+        target = running.url if running else _no_central(folder, passed_over=latest or kept.url)
     known = (latest, kept.url, running.url if running else "")
     target = _as_known(_checked_url(target), *known)
     ca_file, login = environment.get("PILOTAGE_CA_FILE", ""), login_file(environment, target)
@@ -272,15 +276,20 @@ def _comes_soon(folder: Path) -> bool:
     return False
 
 
-def _no_central(folder: Path) -> str:
+def _no_central(folder: Path, passed_over: str) -> str:
     if _comes_soon(folder):
         raise NoneRuns(
             f"the central for the data directory {folder} is still starting: try again in a few"
             " seconds; if it does not answer then, read its log",
             soon=True,
         )
+    if passed_over:
+        other = f"or unset PILOTAGE_DATA to use {passed_over} in credentials.json"
+    else:
+        other = (
+            "or save the file that your operator gave you as ~/.config/pilotage/credentials.json"
+        )
     raise NoneRuns(
         f"no central is running for the data directory {folder}: start one with `pilotage serve`,"
-        " name another with --url or PILOTAGE_URL, or save the file that your operator gave you as"
-        " ~/.config/pilotage/credentials.json"
+        f" name another with --url or PILOTAGE_URL, {other}"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pilotage.proto.api.data import FileDetail, FileItem, FileView, ReplicaItem, ReplicaView
-from pilotage.proto.api.storages import StorageView
+from pilotage.proto.api.storages import NO_STORAGES, StorageView
 from pilotage.proto.catalogue import PUT_FOLDER, BadCatalogueField, Did, FileState, ReplicaState
 from pilotage.proto.storages import is_good_path
 
@@ -267,7 +267,9 @@ async def _known(client: "AsyncClient") -> dict[str, StorageView]:
 
 async def _storage_for(client: "AsyncClient", name: str) -> StorageView:
     known = await _known(client)
-    shown = ", ".join(sorted(known)) or "none"
+    if not known:
+        raise NoStorage(NO_STORAGES)
+    shown = ", ".join(sorted(known))
     if name:
         if name not in known:
             raise NoStorage(f"there is no storage {name!r}: choose one of {shown}")
@@ -276,8 +278,6 @@ async def _storage_for(client: "AsyncClient", name: str) -> StorageView:
         return known[name]
     defaults = [one for one in known.values() if one.default and one.writable]
     if not defaults:
-        if not known:
-            raise NoStorage("there are no storages: an operator adds a file for each")
         raise NoStorage(f"there is no default storage: choose one of {shown}")
     return max(defaults, key=lambda one: (one.priority, one.name))
 

@@ -88,10 +88,10 @@ class AsyncJobHandle:
         follow: bool = False,
         on_part: OnPart | None = None,
     ) -> AsyncIterator[bytes]:
-        """Yield the output of the payload; with `follow`, until the job has ended.
+        """Yield the output of the payload so far; with `follow`, until the job has ended.
 
-        Before the first byte, `on_part` gets the attempt and the number of missing bytes. With
-        `follow`, a Held job raises JobsHeld.
+        Before the first byte, `on_part` gets the attempt and the number of missing bytes. The pilot
+        of a running job sends its last 65,536 bytes. With `follow`, a Held job raises JobsHeld.
         """
         async for piece in self.client.log(self.id, stream, follow=follow, on_part=on_part):
             yield piece

@@ -2,15 +2,9 @@
 
 from urllib.parse import quote
 
-from pilotage.proto.api.jobs import (
-    PAGE_MAX,
-    TokenIssue,
-    TokenIssued,
-    Tokens,
-    TokenView,
-    WhoAmI,
-)
+from pilotage.proto.api.jobs import PAGE_MAX
 from pilotage.proto.api.logins import Sessions, SessionView
+from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, TokenView, WhoAmI
 
 from .transport import Transport
 

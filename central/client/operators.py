@@ -5,25 +5,25 @@ from collections.abc import AsyncIterator, Iterable
 from urllib.parse import quote
 
 from pilotage.proto.api.explanations import OfferExplanation
-from pilotage.proto.api.jobs import (
-    Elements,
+from pilotage.proto.api.limits import LimitsView
+from pilotage.proto.api.pilots import (
+    PilotEnd,
+    PilotEnded,
     PilotLogFilter,
     PilotLogLine,
     PilotPage,
     PilotView,
     SecretRequest,
     Secrets,
-    Sites,
 )
 from pilotage.proto.api.sites import (
-    LimitsView,
-    PilotEnd,
-    PilotEnded,
+    Elements,
     SiteAction,
     SiteActionName,
     SiteCheck,
     SiteCheckRequest,
     SiteDetail,
+    Sites,
 )
 from pilotage.proto.api.storages import StorageList, StorageView
 from pilotage.proto.pilot_states import PilotState

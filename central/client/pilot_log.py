@@ -3,7 +3,8 @@
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from pilotage.proto.api.jobs import PAGE_MAX, PilotLogFilter, PilotLogLine, PilotLogPage
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.pilots import PilotLogFilter, PilotLogLine, PilotLogPage
 
 from .pace import Pace
 

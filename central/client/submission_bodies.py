@@ -9,11 +9,18 @@ from typing import IO, cast
 import msgspec
 
 from pilotage.proto.api.jobs import Submission
-from pilotage.proto.documents.job import Job, Need
+from pilotage.proto.documents.job import Job
 
-JobLike = Job | Mapping[str, object]
-ParameterSet = Mapping[str, str | int | float]
-SubmittedItem = JobLike | ParameterSet
+from .job_shapes import (
+    JobLike,
+    ParameterSet,
+    SubmittedItem,
+    check_job,
+    check_jobs,
+    check_parameter_set,
+    check_parameters,
+)
+
 OnProgress = Callable[[int], None]  # with the number of jobs that were sent
 
 STREAM_ABOVE = 2_000
@@ -24,7 +31,10 @@ _ENCODE = msgspec.json.Encoder().encode
 
 def whole_body(header: Submission, items: Sequence[SubmittedItem]) -> bytes:
     """Return the submission as one JSON object."""
-    raw = [msgspec.Raw(_ENCODE(_shaped(item))) for item in items]
+    check = _check_of(header)
+    for item in items:
+        check(item)
+    raw = [msgspec.Raw(_ENCODE(item)) for item in items]
     if header.template is None:
         return _ENCODE(msgspec.structs.replace(header, jobs=raw))
     return _ENCODE(msgspec.structs.replace(header, parameters=raw))
@@ -58,6 +68,7 @@ class LineBody:
         on_progress: OnProgress | None = None,
     ) -> None:
         self._header, self._items, self._on_progress = header, items, on_progress
+        self._check = _check_of(header)
         self._fresh: Iterator[bytes] = iter(())
         self._kept: IO[bytes] | None = None
         self._walking = threading.Lock()  # a cancelled request may still wait for an item
@@ -74,14 +85,14 @@ class LineBody:
 
     async def _lines(self) -> AsyncIterator[bytes]:
         if isinstance(self._items, Sequence):
-            for chunk in _encoded(iter(self._items)):
+            for chunk in _encoded(iter(self._items), self._check):
                 yield chunk
             return
         if self._kept is None:
             # No `with` here: the file stays open until `close`.
             spool = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115
             self._kept = cast(IO[bytes], spool)
-            self._fresh = _encoded(iter(self._items))
+            self._fresh = _encoded(iter(self._items), self._check)
         offset = 0
         while chunk := await asyncio.to_thread(self._after, self._kept, offset):
             offset += len(chunk)
@@ -103,30 +114,21 @@ class LineBody:
             self._walking.release()
 
 
-def _encoded(items: Iterator[SubmittedItem]) -> Iterator[bytes]:
+def _check_of(header: Submission) -> Callable[[object], None]:
+    return check_job if header.template is None else check_parameter_set
+
+
+def _encoded(items: Iterator[SubmittedItem], check: Callable[[object], None]) -> Iterator[bytes]:
     lines = bytearray()
     for item in items:
-        lines += _ENCODE(_shaped(item))
+        check(item)
+        lines += _ENCODE(item)
         lines += b"\n"
         if len(lines) >= _CHUNK_BYTES:
             yield bytes(lines)
             lines = bytearray()
     if lines:
         yield bytes(lines)
-
-
-def _shaped(item: SubmittedItem) -> SubmittedItem:
-    """Return the job, or raise TypeError for the two most frequent mistakes.
-
-    The constructor of Job does not check these types.
-    """
-    if isinstance(item, Job):
-        command, needs = cast(object, item.command), cast(object, item.needs)
-        if isinstance(command, str):
-            raise TypeError("command: expected a list of words: ['echo', 'hello']")
-        if isinstance(needs, Need):
-            raise TypeError("needs: expected a list of needs: [Need(...)]")
-    return item
 
 
 def with_group(items: Iterable[SubmittedItem], group: str) -> Iterator[SubmittedItem]:
@@ -150,16 +152,17 @@ def submission(
 ) -> tuple[Submission, Iterable[SubmittedItem]]:
     """Return the header of a submission, and its jobs or parameters.
 
-    Raises ValueError unless there are either jobs, or a template with parameters.
+    Raises ValueError unless there are either jobs, or a template with parameters; and TypeError for
+    values of wrong types.
     """
-    if (jobs is None) == (template is None) or (template is None) != (parameters is None):
-        raise ValueError("submit takes either jobs, or a template and its parameters")
+    _check_arguments(jobs, template, parameters)
     if template is not None:
+        check_job(template)
+        check_parameters(parameters)
         whole = next(with_group([template], group)) if group else template
-        made = Submission(
-            key=key, name=name, template=cast(Job, _shaped(whole)), running_max=running_max
-        )
+        made = Submission(key=key, name=name, template=cast(Job, whole), running_max=running_max)
         return made, cast(Iterable[SubmittedItem], parameters)
+    check_jobs(jobs)
     items: Iterable[SubmittedItem]
     if isinstance(jobs, (Job, Mapping)):
         items = [cast(SubmittedItem, jobs)]
@@ -169,3 +172,23 @@ def submission(
         labelled = with_group(items, group)
         items = list(labelled) if isinstance(items, Sequence) else labelled
     return Submission(key=key, name=name, running_max=running_max), items
+
+
+def _check_arguments(jobs: object, template: object, parameters: object) -> None:
+    """Raise ValueError, with the right form, unless the arguments of `submit` fit together."""
+    if jobs is not None and template is not None:
+        raise ValueError("jobs and template: give either jobs, or a template with parameters")
+    if jobs is not None and parameters is not None:
+        raise ValueError(
+            "parameters need a template: write submit(template=job, parameters=[{'x': 1}, …])"
+        )
+    if template is not None and parameters is None:
+        raise ValueError(
+            "template needs parameters=[{'x': 1}, …], one entry for each job; to submit one job,"
+            " write submit(job)"
+        )
+    if jobs is None and template is None:
+        raise ValueError(
+            "there is nothing to submit: give jobs, or a template with parameters, as in"
+            " submit(Job(command=('echo', 'hello')))"
+        )

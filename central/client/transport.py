@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pilotage.proto.api.jobs import Health
+from pilotage.proto.api.health import Health
 from pilotage.proto.api.logins import LoginTokens, Renewal
 from pilotage.proto.problems import Code
 from pilotage.proto.tasks import Tasks, time_limit
@@ -306,6 +306,9 @@ class Transport:
             message += (
                 f" (no token was found for {self.url}: see PILOTAGE_TOKEN_FILE in docs/cli.md)"
             )
+        elif status == 401 or problem.code == Code.FORBIDDEN.value:
+            # The user may have meant another central.
+            message += f" (asked {self.url})"
         return refusal(problem.code, message, problem.field, status)
 
     def _opened(self) -> "httpx.AsyncClient":

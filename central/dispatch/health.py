@@ -1,7 +1,7 @@
 """Reports the health of the central, for probes, operators and the demo."""
 
 from pilotage import __version__
-from pilotage.proto.api.jobs import Health, Readiness
+from pilotage.proto.api.health import Health, Readiness
 from pilotage.proto.pilot_states import LIVING
 
 from ..accounts.disk_room import DiskRoom

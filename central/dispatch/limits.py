@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from pilotage.matcher.limits.running_limits import Limit
-from pilotage.proto.api.sites import LimitsView, LimitView
+from pilotage.proto.api.limits import LimitsView, LimitView
 from pilotage.proto.problems import Code
 
 from ..errors import Refused

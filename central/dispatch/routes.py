@@ -6,7 +6,7 @@ from typing import Final
 
 from pilotage.proto.api import jobs
 from pilotage.proto.api.explanations import Explanation, OfferExplanation
-from pilotage.proto.api.sites import LimitsView
+from pilotage.proto.api.limits import LimitsView
 from pilotage.proto.documents.job import Job
 from pilotage.proto.messages import Beat, BeatAnswer, Turn, TurnReply
 from pilotage.proto.problems import Code

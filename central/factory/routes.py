@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from pilotage.proto.api.jobs import Elements
-from pilotage.proto.api.sites import SiteCheck, SiteCheckRequest
+from pilotage.proto.api.sites import Elements, SiteCheck, SiteCheckRequest
 
 from ..http.call import Call
 from ..http.route import Routes

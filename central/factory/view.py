@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from pilotage.matcher.types import ClassSpec, LiveOffer
-from pilotage.proto.api.jobs import Elements, ElementView
-from pilotage.proto.api.sites import SiteCheck, SiteCheckRequest
+from pilotage.proto.api.sites import Elements, ElementView, SiteCheck, SiteCheckRequest
 from pilotage.proto.problems import Code
 
 from ..errors import Refused

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import uvicorn
 
 from pilotage import __version__
-from pilotage.proto.api.jobs import Health
+from pilotage.proto.api.health import Health
 from pilotage.proto.messages import FOLLOWS
 from pilotage.proto.problems import Code
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.api.jobs import TokenIssue
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
 from pilotage.proto.decoding.complaints import short
 from pilotage.proto.problems import Code

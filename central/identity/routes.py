@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.api import jobs
+from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, WhoAmI
 
 from ..http.call import Call
 from ..http.route import Routes
@@ -29,13 +30,13 @@ class TokensQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 @ROUTES.add("POST", "/v1/tokens", Permission.TOKEN_ISSUE, needs_leader=False)
-async def issue(tokens: TokenIssuer, call: Call, body: jobs.TokenIssue) -> jobs.TokenIssued:
+async def issue(tokens: TokenIssuer, call: Call, body: TokenIssue) -> TokenIssued:
     """Issue a token for a user, with at most the caller's rights."""
     return await tokens.issue(user(call), body)
 
 
 @ROUTES.add("GET", "/v1/tokens", Permission.TOKEN_READ, needs_leader=False)
-async def search(tokens: TokenIssuer, call: Call, query: TokensQuery) -> jobs.Tokens:
+async def search(tokens: TokenIssuer, call: Call, query: TokensQuery) -> Tokens:
     """List issued tokens, newest first, without the secrets."""
     return await tokens.list(user(call), after=query.after, limit=query.limit)
 
@@ -47,7 +48,7 @@ async def revoke(tokens: TokenIssuer, call: Call) -> None:
 
 
 @ROUTES.add("GET", "/v1/whoami", Permission.WHOAMI, needs_leader=False)
-async def whoami(tokens: TokenIssuer, call: Call) -> jobs.WhoAmI:
+async def whoami(tokens: TokenIssuer, call: Call) -> WhoAmI:
     """Show the contents of the caller's token."""
     return tokens.whoami(user(call))
 

@@ -7,6 +7,7 @@ import msgspec
 from joserfc import jws
 
 from pilotage.proto.api import jobs
+from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, TokenView, WhoAmI
 from pilotage.proto.claims import WLCG_VERSION, Claims, Role, TokenKind
 from pilotage.proto.problems import Code
 
@@ -92,9 +93,9 @@ class TokenIssuer:
         self._signing.refresh()
         return self._signing.stored.jwks()
 
-    def whoami(self, caller: User) -> jobs.WhoAmI:
+    def whoami(self, caller: User) -> WhoAmI:
         """Return the contents of the caller's token."""
-        return jobs.WhoAmI(
+        return WhoAmI(
             subject=caller.subject,
             issuer=caller.issuer,
             name=caller.name,
@@ -124,7 +125,7 @@ class TokenIssuer:
 
     # -- make -----------------------------------------------------------------------------------
 
-    async def issue(self, caller: User, r: jobs.TokenIssue) -> jobs.TokenIssued:
+    async def issue(self, caller: User, r: TokenIssue) -> TokenIssued:
         """Make a token for a user. Its row is durable before the token is returned.
 
         Raises Refused.
@@ -222,9 +223,7 @@ class TokenIssuer:
 
     # -- list and revoke ------------------------------------------------------------------------
 
-    async def list(
-        self, caller: User, *, after: str = "", limit: int = jobs.PAGE_MAX
-    ) -> jobs.Tokens:
+    async def list(self, caller: User, *, after: str = "", limit: int = jobs.PAGE_MAX) -> Tokens:
         """Return a page of the tokens that the caller may see, newest first, without secrets.
 
         Raises Refused if `after` is not a cursor.
@@ -237,7 +236,7 @@ class TokenIssuer:
             before=_place(after) if after else FIRST_TOKENS,
             limit=limit,
         )
-        return jobs.Tokens(
+        return Tokens(
             tokens=[_view(row) for row in rows if _within(row, caller, reach)],
             after=_cursor(rows[-1]) if len(rows) == limit else None,
         )
@@ -277,7 +276,7 @@ class TokenIssuer:
             return False
         return True
 
-    async def _issue(self, granted: TokenGrant, *, issued_by: str) -> jobs.TokenIssued:
+    async def _issue(self, granted: TokenGrant, *, issued_by: str) -> TokenIssued:
         bare = self._claims(granted.subject, granted.expires_at)
         claims = msgspec.structs.replace(
             bare,
@@ -299,7 +298,7 @@ class TokenIssuer:
             issued_by=issued_by,
         )
         await self._store.write(token_records.add_token, row)
-        return jobs.TokenIssued(token=self._sign(claims), view=_view(row))
+        return TokenIssued(token=self._sign(claims), view=_view(row))
 
     def _claims(self, subject: str, expires_at: float) -> Claims:
         return Claims(
@@ -394,8 +393,8 @@ def _place(after: str) -> tuple[float, str]:
         raise Refused(Code.INVALID, why, field="after") from None
 
 
-def _view(row: TokenRow) -> jobs.TokenView:
-    return jobs.TokenView(
+def _view(row: TokenRow) -> TokenView:
+    return TokenView(
         jti=row.jti,
         subject=row.subject,
         community=row.community,

@@ -8,7 +8,7 @@ import base64
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from pilotage.proto.api.jobs import PilotFile
+from pilotage.proto.api.pilots import PilotFile
 from pilotage.proto.problems import Code
 
 from ..errors import Refused

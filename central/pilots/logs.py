@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pilotage.proto.api.jobs import PilotLogFilter, PilotLogLine, PilotLogPage
+from pilotage.proto.api.pilots import PilotLogFilter, PilotLogLine, PilotLogPage
 from pilotage.proto.messages import Node, PilotLine, PilotLog, PilotLogKept
 from pilotage.proto.problems import Code
 

@@ -6,7 +6,16 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.api import jobs
-from pilotage.proto.api.sites import PilotEnd, PilotEnded
+from pilotage.proto.api.pilots import (
+    PilotEnd,
+    PilotEnded,
+    PilotLogFilter,
+    PilotLogPage,
+    PilotPage,
+    PilotView,
+    SecretRequest,
+    Secrets,
+)
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.messages import (
     Hello,
@@ -75,7 +84,7 @@ async def token(pilots: PilotService, call: Call, body: TokenRequest) -> TokenRe
 
 
 @ROUTES.add("GET", "/v1/pilots", Permission.PILOT_READ)
-async def search(pilots: PilotService, call: Call, query: PilotsQuery) -> jobs.PilotPage:
+async def search(pilots: PilotService, call: Call, query: PilotsQuery) -> PilotPage:
     """Find pilots, in order of name."""
     return await pilots.list(
         user(call), states=query.state, site=query.site, after=query.after, limit=query.limit
@@ -83,13 +92,13 @@ async def search(pilots: PilotService, call: Call, query: PilotsQuery) -> jobs.P
 
 
 @ROUTES.add("POST", "/v1/pilots/secrets", Permission.PILOT_SECRET, creates=True)
-async def make_secrets(pilots: PilotService, call: Call, body: jobs.SecretRequest) -> jobs.Secrets:
+async def make_secrets(pilots: PilotService, call: Call, body: SecretRequest) -> Secrets:
     """Make one-use secrets, with which pilots register."""
     return await pilots.make_secrets(user(call), body)
 
 
 @ROUTES.add("GET", "/v1/pilots/{pilot}", Permission.PILOT_READ)
-async def detail(pilots: PilotService, call: Call) -> jobs.PilotView:
+async def detail(pilots: PilotService, call: Call) -> PilotView:
     """Show one pilot."""
     return await pilots.get(user(call), call.path("pilot"))
 
@@ -113,9 +122,9 @@ async def keep_log(logs: PilotLogService, call: Call, body: PilotLog) -> PilotLo
 
 
 @LOG_ROUTES.add("GET", "/v1/pilots/logs", Permission.PILOT_LOG)
-async def read_log(logs: PilotLogService, call: Call, query: PilotLogQuery) -> jobs.PilotLogPage:
+async def read_log(logs: PilotLogService, call: Call, query: PilotLogQuery) -> PilotLogPage:
     """Find log lines of pilots by pilot, job, host, batch id, time or word."""
-    wanted = jobs.PilotLogFilter(
+    wanted = PilotLogFilter(
         pilot=query.pilot,
         site=query.site,
         host=query.host,

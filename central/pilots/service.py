@@ -7,8 +7,15 @@ from typing import Protocol
 
 import msgspec
 
-from pilotage.proto.api.jobs import PilotPage, PilotView, Secret, SecretRequest, Secrets
-from pilotage.proto.api.sites import PilotEnd, PilotEnded
+from pilotage.proto.api.pilots import (
+    PilotEnd,
+    PilotEnded,
+    PilotPage,
+    PilotView,
+    Secret,
+    SecretRequest,
+    Secrets,
+)
 from pilotage.proto.messages import (
     PROTOCOL,
     BrokerLogin,

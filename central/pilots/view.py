@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pilotage.proto.api.jobs import PilotView
+from pilotage.proto.api.pilots import PilotView
 from pilotage.proto.messages import Benchmark, Node, Offer
 from pilotage.proto.pilot_states import LIVING
 

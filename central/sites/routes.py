@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from pilotage.proto.api.jobs import Sites
-from pilotage.proto.api.sites import SiteAction, SiteDetail
+from pilotage.proto.api.sites import SiteAction, SiteDetail, Sites
 
 from ..http.call import Call
 from ..http.route import Routes

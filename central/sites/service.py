@@ -8,8 +8,16 @@ from typing import Protocol
 
 import msgspec
 
-from pilotage.proto.api.jobs import CommunityShare, Sites, SiteView
-from pilotage.proto.api.sites import HostView, SiteAction, SiteActionName, SiteDetail, SiteMark
+from pilotage.proto.api.sites import (
+    CommunityShare,
+    HostView,
+    SiteAction,
+    SiteActionName,
+    SiteDetail,
+    SiteMark,
+    Sites,
+    SiteView,
+)
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
 from pilotage.proto.problems import Code

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from pilotage.proto.api.jobs import CommunityShare
+from pilotage.proto.api.sites import CommunityShare
 from pilotage.proto.pilot_states import LIVING
 
 from ..pilots.presence import Presence

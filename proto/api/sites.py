@@ -1,4 +1,4 @@
-"""Bodies of requests and answers about sites, their elements and the ends of pilots."""
+"""Bodies of requests and answers about sites and their elements."""
 
 import enum
 from typing import Annotated
@@ -6,28 +6,69 @@ from typing import Annotated
 from msgspec import Meta
 
 from ..decoding.patterns import whole
-from ..pilot_states import PilotState
 from .bodies import ReplyStruct as _Out, RequestStruct as _In
-from .jobs import REASON_MAX, ElementView, SiteView
+from .jobs import REASON_MAX
 
 HOST_MAX = 256
 ElementName = Annotated[str, Meta(pattern=whole("([A-Za-z0-9][A-Za-z0-9._-]*)?"), max_length=64)]
 
 
-class PilotEnd(_In, frozen=True):
-    """End a pilot now."""
+class CommunityShare(_Out, frozen=True):
+    """Share of a community in the pilots of a site."""
 
-    reason: Annotated[str, Meta(max_length=REASON_MAX)]  # kept with the pilot; may be empty
+    community: str
+    pilots: int
+    share_wanted: float | None = None  # from the site's file, 0 to 1; null: no file
+    share_had: float | None = None  # share of pilot time since the central started; null: none yet
 
 
-class PilotEnded(_Out, frozen=True):
-    """Whether a pilot will end."""
-
-    pilot: str
-    state: PilotState
-    told: bool  # the pilot is alive: it stops its attempts, reports, and signs off
-    cancelled: bool = False  # its compute element has agreed to end it
+class SiteView(_Out, frozen=True):
+    site: str
+    pilots: int
+    cores: int
+    cores_free: int
+    running: int
+    done: int
+    failed: int
+    banned: bool = False  # only jobs of type Test run there
+    banned_elements: tuple[str, ...] = ()
+    draining: bool = False  # it gets no pilots; its pilots finish their jobs
+    draining_elements: tuple[str, ...] = ()
+    enabled: bool = True
+    pledge: float | None = None  # null: it has no file; 0: opportunistic
+    # Share of the time of all pilots since the central started, at sites with a pledge; from 0 to
+    # 1.
+    share_wanted: float | None = None  # from the pledges
+    share_had: float | None = None  # null: no pilot yet
     trouble: str = ""
+    communities: list[CommunityShare] = []  # the caller's, with pilots or a share there
+
+
+class Sites(_Out, frozen=True):
+    sites: list[SiteView]
+
+
+class ElementView(_Out, frozen=True):
+    """A compute element of the factory, or a site file with errors."""
+
+    site: str
+    element: str  # empty: the whole file
+    kind: str = ""  # driver; empty: not in force
+    pilots: int | None = None  # submitted pilots that have not ended; null: unknown
+    queued: int | None = None
+    pilots_max: int = 0
+    pledge: float = 0.0
+    paused_s: float = 0.0  # seconds without new pilots
+    trouble: str = ""
+    # Seconds until the credential for this element expires; negative: expired. None: unknown.
+    credential_left_s: float | None = None
+    held: str = ""  # banned, draining or disabled
+    credential_fault: bool = False  # the source gives no credential, for another reason than expiry
+
+
+class Elements(_Out, frozen=True):
+    elements: list[ElementView]
+    unmet_jobs: int = 0  # waiting jobs for which no element had room in the last round
 
 
 class SiteActionName(str, enum.Enum):
@@ -131,24 +172,3 @@ class SiteCheck(_Out, frozen=True):
     done: bool
     ok: bool
     elements: list[ElementCheck] = []
-
-
-class LimitView(_Out, frozen=True):
-    """A limit of running jobs or of starts, with its use."""
-
-    where: str  # SITE or SITE/ELEMENT; empty: all sites together
-    by: str  # type, group, owner, tag or amount
-    value: str
-    community: str  # empty: all communities together
-    most: int  # most running jobs, most of an amount, or the burst of starts
-    per_s: float = 0.0  # starts per second; 0: no limit of starts
-    running: int = 0  # jobs that count now, or their sum of an amount
-
-
-class LimitsView(_Out, frozen=True):
-    """The shares and limits in force."""
-
-    shares: dict[str, float]  # by path; others weigh 1
-    limits: tuple[LimitView, ...]
-    trouble: str = ""  # why the settings file was ignored when it was last read
-    unknown: tuple[str, ...] = ()  # shares and limits that match nobody, and why (for operators)

@@ -1,6 +1,12 @@
 """Bodies of answers about storages."""
 
+from typing import Final
+
 from .bodies import ReplyStruct as _Out
+
+NO_STORAGES: Final = (
+    "this central has no storages: ask its operator to add one, as docs/storages.md says"
+)
 
 
 class StorageView(_Out, frozen=True):

@@ -24,6 +24,7 @@ _CHOICE = re.compile(re.escape(whole("X")).replace("X", r"\(([\w|]+)\)"))
 _STEP = re.compile(r'\.([^.\[\]]+)|\[(\d+|\.\.\.)\]|\["([^"]+)"\]')
 _PLAIN_KEY = re.compile(r"[^.\[\]]+")
 _SHOWN_MAX = 80
+_KEYS_MAX: Final = 4  # a mapping with more keys is not described by them
 _LISTED_MAX: Final = 12  # if there are more words, the message names only the nearest one
 _PINNED_BYTES_MAX = 65_536  # in larger messages, the key within a mapping is not searched for
 
@@ -102,7 +103,8 @@ def complaint(
             (arm.key_type for arm in _arms(here) if isinstance(arm, inspect.DictType)), here
         )
     value = value_at(path) if value_at is not None else _value_at(data, path)
-    return Complaint(path, _sentence(what, here, value, _unit(kind, path)))
+    keys = "" if path == "$" else _keys(here)
+    return Complaint(path, _sentence(what, here, value, _unit(kind, path), keys))
 
 
 def as_json(value: Any) -> bytes:
@@ -124,7 +126,11 @@ def short(text: str) -> str:
 
 
 def _sentence(
-    what: str, here: inspect.Type, value: str | None, unit: tuple[str, int] | None
+    what: str,
+    here: inspect.Type,
+    value: str | None,
+    unit: tuple[str, int] | None,
+    keys: str,
 ) -> str:
     shown = "" if value is None else f", found {value}"
     found = _EXPECTED.match(what)
@@ -140,6 +146,8 @@ def _sentence(
     right = _range(here, of_unit) or (
         _noun(found["right"]) + of_unit + _rule(found["rule"], found["right"], here)
     )
+    if found["right"] == "object":
+        right += keys
     got = f", got {_noun(found['got'])}" if found["got"] else ""
     if value is not None and found["got"] in _UNQUOTED and "str" in found["right"].split(" | "):
         return f'expected {right}{got}: write it in quotes, "{value}"'
@@ -154,6 +162,13 @@ def _range(here: inspect.Type, of_unit: str) -> str:
         if isinstance(arm, inspect.FloatType) and arm.ge is not None and arm.le is not None:
             return f"a number{of_unit} from {_plain(arm.ge)} to {_plain(arm.le)}"
     return ""
+
+
+def _keys(here: inspect.Type) -> str:
+    """Return the keys of a mapping, to append to a message, if they are few and known."""
+    holder = _object(here)
+    names = [one.encode_name for one in holder.fields] if holder is not None else []
+    return f" with {', '.join(names)}" if 0 < len(names) <= _KEYS_MAX else ""
 
 
 def _number(here: inspect.Type) -> inspect.IntType | inspect.FloatType | None:

@@ -16,7 +16,7 @@ import httpx
 from pilotage.central.client import Client
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate.servers.postgresql import Postgresql
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.documents.job import Job
 
 from .database_way import DatabaseWay, database_way

@@ -362,7 +362,8 @@ def test_what_a_job_writes_can_be_followed_while_it_runs(central: RunningCentral
     heard = b""
     for piece in job.log(follow=True):
         heard += piece
-        if b"before" in heard:
+        if heard == b"before\n":
+            assert b"".join(job.log()) == b"before\n"  # without following, too
             flag.touch()
 
     assert heard == b"before\nafter\n"

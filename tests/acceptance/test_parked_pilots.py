@@ -19,7 +19,7 @@ import pytest
 
 from pilotage.central.client.errors import ClientError
 from pilotage.central.operate.local_pilots import PilotPlan, start
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.documents.job import Job
 from pilotage.proto.pilot_states import PilotState
 from tests.services import mosquitto, postgresql

@@ -18,7 +18,8 @@ import pytest
 from pilotage.central.client import Client
 from pilotage.central.operate import local_pilots as starting
 from pilotage.central.operate.datadir import STORE_FILE
-from pilotage.proto.api.jobs import AccountsBy, JobFilter, JobView
+from pilotage.proto.api.accounts import AccountsBy
+from pilotage.proto.api.jobs import JobFilter, JobView
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (
     Answer,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pilotage.central.client import Client
-from pilotage.proto.api.jobs import AccountsBy
+from pilotage.proto.api.accounts import AccountsBy
 from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 

@@ -14,7 +14,7 @@ import pytest
 
 from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.central.operate.local_pilots import write_secret
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.documents.job import Input, Job, Need, OutputPattern
 from pilotage.proto.job_states import JobState
 from tests.data import release

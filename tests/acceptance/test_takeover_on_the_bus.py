@@ -14,7 +14,7 @@ import pytest
 from pilotage.central.client import Client
 from pilotage.central.leadership import STAND_S
 from pilotage.central.operate.start_failures import EXIT_BROKEN
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from tests.services import mosquitto, postgresql
 
 from .beaters import Beater

@@ -14,7 +14,8 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from pilotage.central.client import Client, errors
-from pilotage.proto.api.jobs import SEALED_SHA256, JobFilter, SummaryBy, TokenIssue
+from pilotage.proto.api.jobs import SEALED_SHA256, JobFilter, SummaryBy
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState

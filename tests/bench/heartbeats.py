@@ -11,7 +11,7 @@ import msgspec
 
 from pilotage.central.operate.servers.mosquitto import Mosquitto, missing
 from pilotage.proto import topics
-from pilotage.proto.api.jobs import Health
+from pilotage.proto.api.health import Health
 from pilotage.proto.topics import TopicKind
 
 from .figures import Figure, figure, percentile

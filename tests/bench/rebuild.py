@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pilotage.proto.api.jobs import Health
+from pilotage.proto.api.health import Health
 
 from .figures import Figure, figure
 from .load import backlog

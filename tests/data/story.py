@@ -15,8 +15,11 @@ import msgspec
 from pilotage import __version__
 from pilotage.central.client import Client
 from pilotage.central.workflows.builders import Workflow, files, files_like
+from pilotage.proto.api.accounts import AccountsBy
 from pilotage.proto.api.data import DatasetActionName, FileItem, ReplicaItem
-from pilotage.proto.api.jobs import AccountsBy, JobFilter, JobView, SecretRequest, TokenIssue
+from pilotage.proto.api.jobs import JobFilter, JobView
+from pilotage.proto.api.pilots import SecretRequest
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.catalogue import ReplicaState
 from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import Job, Need, OutputPattern, Preference

@@ -1,7 +1,7 @@
 """Writes `central/client/blocking.py`, the blocking front, from the async core.
 
-    python -m tests.docs.blocking_client          write it
-    python -m tests.docs.blocking_client --check  only say whether it is current
+    make docs                                               write it
+    .venv/bin/python -m tests.docs.blocking_client --check  only say whether it is current
 
 Each public method is carried over with its signature and docstring: a coroutine is run to its end,
 an async iterator becomes a generator, and async handles are wrapped into blocking ones.
@@ -10,7 +10,8 @@ an async iterator becomes a generator, and async handles are wrapped into blocki
 import ast
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[2] / "central" / "client"
@@ -39,7 +40,7 @@ _PARTS = {  # what the class inherits
 }
 _TWINS = {old: new for old, new, _ in CLASSES}
 # What only the async core needs of itself.
-_LEFT_OUT = {"signs", "ended", "wait_for", "pieces"}
+_LEFT_OUT = {"signs", "ended", "wait_for"}
 
 _HEAD = '"""The blocking front. `tests/docs/blocking_client.py` writes it: do not edit it."""\n'
 _BETWEEN = '''
@@ -239,8 +240,20 @@ def _formatted(text: str) -> str:
     return text
 
 
-if __name__ == "__main__":
+def main(options: Sequence[str]) -> str | None:
+    """Write the blocking front if it differs. Return why the process fails, or None."""
+    if find_spec("ruff") is None:
+        return f"{sys.executable} has no ruff: run `make dev`, then `make docs`"
     current = generate()
-    if "--check" in sys.argv[1:]:
-        sys.exit(current != TARGET.read_text())
+    if current == TARGET.read_text():
+        return None
+    name = TARGET.relative_to(TARGET.parents[2])
+    if "--check" in options:
+        return f"{name} is old: make docs"
     TARGET.write_text(current)
+    print(name)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

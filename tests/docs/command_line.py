@@ -35,16 +35,18 @@ TEXT: Final = """
 CONNECTION: Final = """
     All commands that talk to a central have these options. The URL is the first of:
 
-    1. `--url`, else `PILOTAGE_URL`;
-    2. `url` in `~/.config/pilotage/credentials.json`;
-    3. the central that runs on the data directory: `--data`, else `PILOTAGE_DATA`, else
-       `~/.local/share/pilotage`.
+    1. `--url`;
+    2. the central that runs on the data directory `--data`;
+    3. `PILOTAGE_URL`;
+    4. the central that runs on the data directory `PILOTAGE_DATA`;
+    5. `url` in `~/.config/pilotage/credentials.json`;
+    6. the central that runs on `~/.local/share/pilotage`.
 
     The token is the first of:
 
     1. the file that `PILOTAGE_TOKEN_FILE` names: the token alone, or a file such as
        `credentials.json`;
-    2. `token` in `credentials.json`;
+    2. `token` in `credentials.json`, unless `--data` is given;
     3. `admin.token` of the local central.
 
     `pilotage token issue NAME --save FILE` writes a file such as `credentials.json`:
@@ -232,7 +234,9 @@ def _typed_behind(app: App, shared: Sequence[str]) -> str:
     typed = [
         one.typed if one.required else f"[{one.typed}]" for one in _options(app) if one.argument
     ]
-    if app.default_command is None or "\n\n    pilotage " in (app.default_command.__doc__ or ""):
+    if app.default_command is None or "\n\npilotage " in (
+        inspect.getdoc(app.default_command) or ""
+    ):
         typed = []  # its text shows how it is typed
     return f" `{' '.join((*typed, *options))}`" if typed or options else ""
 

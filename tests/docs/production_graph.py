@@ -1,6 +1,6 @@
 """The picture on the page of productions: prod6 in the middle of its work.
 
-python -m tests.docs.production_graph    write it
+`make docs` writes it.
 """
 
 from typing import Final

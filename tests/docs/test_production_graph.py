@@ -6,4 +6,4 @@ from .production_graph import PICTURE, drawn
 def test_the_picture_is_up_to_date() -> None:
     shown = PICTURE.read_text(encoding="utf-8")
 
-    assert shown == drawn(), "python -m tests.docs.production_graph writes it"
+    assert shown == drawn(), "docs/prod6.svg is old: make docs"

@@ -19,7 +19,7 @@ from pilotage.pilot.agent import Agent, Ports
 from pilotage.pilot.clock import SystemRandomness
 from pilotage.pilot.ports import Bus, HttpReply
 from pilotage.pilot.talk.bus import factory
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.messages import (
     Answer,
     Assignment,

@@ -11,7 +11,7 @@ import msgspec
 
 from pilotage.central.client import Client
 from pilotage.pilot.talk.conversation import may_pass
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.messages import (
     Ask,
     AskAnswer,

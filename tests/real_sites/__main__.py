@@ -15,7 +15,7 @@ from rich.table import Table
 
 from pilotage.central.client import Client
 from pilotage.central.operate.demo.local_central import local_central
-from pilotage.proto.api.jobs import TokenIssue
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.job_states import JobState
 
 from .sites import KINDS, PILOTS_MAX, PLEDGES, SETTINGS, missing, real_sites

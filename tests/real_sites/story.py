@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pilotage.central.client import Client
 from pilotage.central.operate.demo.local_central import LocalCentral
 from pilotage.proto.api.explanations import Explanation
-from pilotage.proto.api.jobs import JobView, SiteView
-from pilotage.proto.api.sites import HostView
+from pilotage.proto.api.jobs import JobView
+from pilotage.proto.api.sites import HostView, SiteView
 from pilotage.proto.job_states import FINAL, JobState
 
 from .sites import BLACK_HOLE, PLEDGES, RealSites

@@ -10,7 +10,8 @@ import httpx
 
 from pilotage.central.client.client import AsyncClient
 from pilotage.central.client.errors import ClientError, IllegalState, OverQuota
-from pilotage.proto.api.jobs import ActionName, JobView, SecretRequest
+from pilotage.proto.api.jobs import ActionName, JobView
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.pilot_states import LIVING

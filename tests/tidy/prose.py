@@ -1,4 +1,6 @@
-"""Finds sentences that a reader must translate: `python -m tests.tidy.prose [FILE|FOLDER …]`.
+"""Finds sentences that a reader must translate.
+
+`.venv/bin/python -m tests.tidy.prose [FILE|FOLDER …]` lists them.
 
 Reads the Markdown pages, and the docstrings and comments of the product. A sentence counts once,
 however many turns of phrase it has. Code blocks, tables' rulers and the changelog are left out.

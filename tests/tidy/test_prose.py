@@ -9,27 +9,28 @@ TURNS_MAX: Final = 0.03
 WORDS_OF_ALL_PAGES_MAX: Final = 68_000  # 65 000 of release 0.1, 3 000 about logins
 WORDS_OF_A_PARAGRAPH_MAX: Final = 80
 COLUMNS_MAX: Final = 100
+LIST: Final = ".venv/bin/python -m tests.tidy.prose"
 
 
 def test_few_sentences_of_the_pages_must_be_read_twice() -> None:
     sentences = list(prose.of_pages(prose.pages()))
     found = [sentence for sentence in sentences if sentence.turn]
 
-    assert len(found) < TURNS_MAX * len(sentences), "python -m tests.tidy.prose docs lists them"
+    assert len(found) < TURNS_MAX * len(sentences), f"{LIST} docs lists them"
 
 
 def test_few_sentences_of_the_code_must_be_read_twice() -> None:
     sentences = list(prose.of_code(tree.modules(*tree.ROOMS)))
     found = [sentence for sentence in sentences if sentence.turn]
 
-    assert len(found) < TURNS_MAX * len(sentences), "python -m tests.tidy.prose lists them"
+    assert len(found) < TURNS_MAX * len(sentences), f"{LIST} lists them"
 
 
 def test_few_messages_must_be_read_twice() -> None:
     sentences = list(prose.of_messages(tree.modules(*tree.ROOMS)))
     found = [sentence for sentence in sentences if sentence.turn]
 
-    assert len(found) < TURNS_MAX * len(sentences), "python -m tests.tidy.prose lists them"
+    assert len(found) < TURNS_MAX * len(sentences), f"{LIST} lists them"
 
 
 def test_the_pages_are_short() -> None:

@@ -136,7 +136,7 @@ async def replicas(central: CentralConnection, *dids: Annotated[str, _DIDS]) -> 
     unknown = [did for did in dids if did not in found]
     columns = ("file", "storage", "state", "path")
     code = ExitCode.REFUSED if unknown else ExitCode.OK
-    yield CommandResult(found, table(columns, rows, empty="no copies"), code)
+    yield CommandResult(found, table(columns, rows, empty="" if unknown else "no copies"), code)
     for did in unknown:
         note(f"there is no file {did}")
 
@@ -246,6 +246,8 @@ async def meta(
         if reply.refused:
             return _outcomes(reply)
     found = (await client.file(did)).file.metadata
+    if not found:
+        return CommandResult(found, lambda _: note(f"{did} has no metadata"))
     return CommandResult(found, aligned([(key, _shown(found[key])) for key in sorted(found)], 24))
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from pilotage.proto.api.storages import NO_STORAGES
+
 from ..command_frame import Client, CommandResult, reads
 from ..exit_codes import ExitCode
 from ..options import data_folder
@@ -19,7 +21,6 @@ app = App(name="storage", help="Show storages, and check their files.")
 FolderArgument = Annotated[
     Path | None, Parameter(help="Folder with storage files (default: that of the data directory).")
 ]
-_NONE = "there are no storages: an operator adds a file DATA/storages/NAME.yaml for each"
 _COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
 
 
@@ -69,7 +70,7 @@ def _print(one: "StorageView") -> None:
 
 
 def _print_all(found: "StorageList") -> None:
-    print_table(_COLUMNS, [_row(one) for one in found.storages if one.type], empty=_NONE)
+    print_table(_COLUMNS, [_row(one) for one in found.storages if one.type], empty=NO_STORAGES)
     for trouble in (*(one.trouble for one in found.storages), found.trouble):
         if trouble:
             note(trouble)

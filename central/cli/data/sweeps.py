@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from pilotage.proto.api.storages import NO_STORAGES
 from pilotage.proto.decoding.nearest_words import unknown
 
 from ...observe.times import span
@@ -70,7 +71,7 @@ def counts_of(found: "SweepView", storage: str) -> "list[SweepCount]":
 
 def print_counts(counts: "Sequence[SweepCount]", after_s: float) -> None:
     """Print the counts of each storage."""
-    print_table(_COLUMNS, [_row(one) for one in counts], empty="there is no storage")
+    print_table(_COLUMNS, [_row(one) for one in counts], empty=NO_STORAGES)
     for one in counts:
         if one.trouble and one.waiting:
             note(f"{one.storage} is not swept: {one.trouble}")

@@ -10,6 +10,7 @@ from pilotage.proto.catalogue import BadCatalogueField, KeyType, query_of_words,
 
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes, reads
 from ..exit_codes import UsageError
+from ..presentation import note
 
 
 @changes
@@ -60,8 +61,12 @@ async def get(
         raise UsageError("no files to fetch: give SCOPE:NAME, or conditions such as run=7")
     client = await central.client()
     try:
+        count = 0
         async for path in _fetched(client, what, to, force=force):
+            count += 1
             yield CommandResult({"path": str(path)}, str(path))
+        if not count:
+            note("no file meets these conditions")
     except OSError as why:  # from local files: network errors have other classes
         raise UsageError(f"{why.filename or to}: {why.strerror or why}") from None
 

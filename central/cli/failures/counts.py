@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from pilotage.proto.api.failures import FailureLine, Failures
 
 from ..command_frame import CentralConnection, Client, CommandResult, reads
-from ..presentation import note, number, on_terminal, print_line, print_table
+from ..presentation import number, on_terminal, print_line, print_table
 from ..times import moment
 from ..unknown_places import missed_site
 
@@ -50,9 +50,8 @@ async def failures(
     found = await client.failures(
         site=site, group=group, owner=owner, transformation=one, since=begin
     )
-    if not (found.lines or central.json or on_terminal()):
-        note((await missed_site(client, site) if site else "") or NOTHING)
-    return CommandResult(found, _print)
+    missed = await missed_site(client, site) if site and not (found.lines or central.json) else ""
+    return CommandResult(found, lambda found: _print(found, empty=missed or NOTHING))
 
 
 async def transformation_id(client: Client, named: str) -> int | None:
@@ -62,8 +61,8 @@ async def transformation_id(client: Client, named: str) -> int | None:
     return (await client.transformation(named)).view.id if named else None
 
 
-def _print(found: Failures) -> None:
-    print_table(_COLUMNS, map(_row, found.lines), empty=NOTHING)
+def _print(found: Failures, *, empty: str) -> None:
+    print_table(_COLUMNS, map(_row, found.lines), empty=empty)
     if on_terminal():
         for failure, meaning in sorted({(one.failure.value, one.meaning) for one in found.lines}):
             print_line(f"{failure}: {meaning}")

@@ -40,7 +40,7 @@ async def reports(
     one = await transformation_id(client, transformation)
     found = await client.failure_reports(transformation=one, since=begin, most=most)
     rows = map(_row, found)
-    return CommandResult(found, table(_COLUMNS, rows, empty=NOTHING, empty_is_noted=True))
+    return CommandResult(found, table(_COLUMNS, rows, empty=NOTHING))
 
 
 @reads

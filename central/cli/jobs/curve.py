@@ -11,6 +11,7 @@ from pilotage.proto.api.jobs import Curve, CurvePoint, Peek
 from ..command_frame import Answers, Client, CommandResult, reads
 from ..presentation import note, number, on_terminal, print_line, print_table
 from .charts import bars, columns
+from .selection import JobArgument
 
 HEIGHT = 3  # lines of each chart
 WIDTH = 60
@@ -22,7 +23,7 @@ CurvePoints = list[tuple[float, float]]
 @reads
 async def curve(
     client: Client,
-    job: int,
+    job: JobArgument,
     /,
     *,
     attempt: Annotated[
@@ -37,8 +38,12 @@ async def curve(
     A running job has a curve up to now. In a pipe it prints the points in columns.
     """
     if follow:
+        count = 0
         async for point in client.points(job):
+            count += 1
             yield CommandResult(point, _now(point))
+        if not count:
+            note(f"job {job} has no curve")
     else:
         yield CommandResult(await client.curve(job, epoch=attempt), _print_curve)
 
@@ -46,7 +51,7 @@ async def curve(
 @reads
 async def peek(
     client: Client,
-    job: int,
+    job: JobArgument,
     /,
     *,
     bytes: Annotated[

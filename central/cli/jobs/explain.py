@@ -14,7 +14,8 @@ from ..command_frame import CentralConnection, CommandResult, reads
 from ..exit_codes import UsageError
 from ..presentation import jobs_in_words, note, number, print_line, print_table
 from .error_places import Told, by_line_of, by_option, in_place
-from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
+from .job_options import JOB_OPTIONS, JobOptions, draft_of, parse_array, refuse_with_file
+from .selection import is_ids
 
 _IMAGES = {
     SIF: "an Apptainer file (.sif)",
@@ -30,6 +31,9 @@ async def explain(
     /,
     *,
     needs: JobOptions = JOB_OPTIONS,
+    array: Annotated[
+        str, Parameter(help="Explain one of these jobs: N or A-B, as for `submit`.")
+    ] = "",
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
 ) -> CommandResult:
     """Explain why a job waits: how many live offers each clause excludes.
@@ -45,7 +49,7 @@ async def explain(
 
     The last two explain a job that you have not submitted.
     """
-    subject, describe = _subject(job, needs, payload)
+    subject, describe = _subject(job, needs, array, payload)
     client = await central.client()
     try:
         found = await client.explain(subject)
@@ -55,32 +59,40 @@ async def explain(
 
 
 def _subject(
-    job: str, options: JobOptions, payload: tuple[str, ...] | None
+    job: str, options: JobOptions, array: str, payload: tuple[str, ...] | None
 ) -> tuple[int | Job, Told]:
     """Return the job to explain, and how to describe the place of a mistake in it."""
     if payload is not None:
         if job:
             raise UsageError("give either a job or a command after `--`, not both")
+        if array:
+            _note_equal_needs(f"--array {array}", len(parse_array(array)))
         return draft_of(options, payload).job, by_option
     if not job:
         raise UsageError("nothing to explain: give a job id, a job file, or a command after `--`")
+    if array:
+        raise UsageError("--array is for a command after `--`; a file has `parameters:`")
     refuse_with_file(options)
     if job.isdecimal():
         return int(job), by_option
     path = Path(job)
     if not path.exists():
+        if is_ids(job):
+            raise UsageError(f"explain takes one job, as in 12; found {job!r}")
         raise UsageError(f"{job!r} is neither a job id nor a file")
     from ...client.documents.job_files import read_job_file
 
     read = read_job_file(path)
     if read.template is not None:
-        note(
-            f"{job}: its {jobs_in_words(len(read.parameters))} have the same needs: explaining one"
-        )
+        _note_equal_needs(job, len(read.parameters))
         return read.template.job, by_line_of(read)
     if len(read.jobs) != 1:
         raise UsageError(f"{job} has {jobs_in_words(len(read.jobs))}: explain takes one job")
     return read.jobs[0].job, by_line_of(read)
+
+
+def _note_equal_needs(where: str, jobs: int) -> None:
+    note(f"{where}: its {jobs_in_words(jobs)} have the same needs: explaining one")
 
 
 def _print(found: Explanation) -> None:

@@ -82,6 +82,8 @@ _KEY = re.compile(
     + r")\b"
 )
 
+_ARRAY = re.compile(r"^(\d{1,7})(?:-(\d{1,7}))?$")
+
 # The option for a part of a job, if the names differ.
 _OPTION_OF = {
     **{
@@ -122,6 +124,16 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
         return Draft(msgspec.convert(job, Job), _files(options.input))
     except msgspec.ValidationError as why:
         raise UsageError(named(why, Job, job)) from None
+
+
+def parse_array(text: str) -> range:
+    """Return the numbers of `N` (1 to N) or `A-B`."""
+    match = _ARRAY.match(text)
+    if match:
+        first, last = (int(match[1]), int(match[2])) if match[2] else (1, int(match[1]))
+        if first <= last and last - first < 1_000_000:
+            return range(first, last + 1)
+    raise UsageError(f"--array {text}: expected N or A-B, at most 1 000 000 numbers")
 
 
 def refuse_with_file(options: JobOptions) -> None:

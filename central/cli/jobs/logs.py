@@ -12,11 +12,12 @@ from pilotage.proto.attempts import Stream
 from pilotage.proto.job_states import FINAL
 
 from ...client.files import FetchedOutput
+from ...client.waiting.job_output import LIVE_BYTES, LIVE_S
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, reads
 from ..exit_codes import UsageError
 from ..options import CHANGING_S
 from ..presentation import note, number, table
-from .selection import parse_ids
+from .selection import JobArgument, is_ids, parse_ids, views_of
 from .waiting import says_what_continues
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @reads
 async def logs(
     central: CentralConnection,
-    job: int,
+    job: JobArgument,
     /,
     *,
     stream: Annotated[Literal["stdout", "stderr"], Parameter(help="Stream to print.")] = "stdout",
@@ -35,33 +36,47 @@ async def logs(
         bool, Parameter(alias="-f", help="Continue until the job has ended.")
     ] = False,
 ) -> Answers:
-    """Print what a job wrote; with --follow, also what it writes from now on.
+    """Print what a job has written so far; with --follow, also what it writes from now on.
 
-    The central keeps the last 10^6 bytes of each stream of an attempt. Standard error says how many
-    bytes are missing, and names the attempt if there are several. With --json, each piece is a line
-    {job, stream, text}.
+    Of a running job, its pilot sends the last 65,536 bytes of the stream. The central keeps the
+    last 10^6 bytes of each stream of an ended attempt. Standard error says how many bytes are
+    missing, and names the attempt if there are several. With --json, each piece is a line {job,
+    stream, text}.
     """
     # Following takes long, and the leader may change in that time.
     client = await central.client(patience_s=CHANGING_S if follow else None)
     text = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    is_empty = True
+    is_empty, is_late = True, False
+
+    def on_part(part: "OutputPart") -> None:
+        nonlocal is_late
+        is_late = part.is_late
+        tell_part(part)
+
     with says_what_continues("the job continues", f"pilotage logs {job} --follow"):
-        async for piece in client.log(job, Stream(stream), follow=follow, on_part=tell_part):
+        async for piece in client.log(job, Stream(stream), follow=follow, on_part=on_part):
             is_empty = is_empty and not piece
             if central.json:
                 yield CommandResult({"job": job, "stream": stream, "text": text.decode(piece)})
             else:
                 _write(piece)
     if is_empty:
-        note(_why_empty((await client.detail(job)).view, stream))
+        note(_why_empty((await client.detail(job)).view, stream, is_late=is_late))
+    elif is_late:
+        note(f"its pilot did not send all of its output within {LIVE_S:.0f} s: try again")
 
 
 @reads
 async def output(
     central: CentralConnection,
-    jobs: Annotated[str, Parameter(name="JOBS", help="A job or a range of jobs: 12 or 12-15.")],
+    jobs: Annotated[
+        str, Parameter(name="JOBS", help="A job or a range of jobs: 12 or 12-15.")
+    ] = "",
     /,
     *names: str,
+    submission: Annotated[
+        int | None, Parameter(help="All jobs of this submission, instead of JOBS.")
+    ] = None,
     to: Annotated[
         Path | None, Parameter(help="Folder to fetch into, or the file for a single name.")
     ] = None,
@@ -73,11 +88,24 @@ async def output(
 ) -> Answers:
     """List the files that jobs kept, or fetch some: pilotage output 12 hist.json --to results/
 
+    pilotage output JOBS [NAMES…]
+
+    pilotage output --submission N [NAMES…]
+
     The command fetches nothing if a local file differs, unless you add --force. It refuses two
     outputs that clash in one folder; --by-job prevents that.
     """
-    ids = parse_ids((jobs,))
-    client = await central.client()
+    if submission is None:
+        if not jobs:
+            raise UsageError("no jobs: give them as in 12 or 12-15, or give --submission")
+        ids = parse_ids((jobs,))
+        client = await central.client()
+    else:
+        if jobs and is_ids(jobs):
+            raise UsageError(f"give either {jobs} or --submission {submission}, not both")
+        names = (jobs, *names) if jobs else names
+        client = await central.client()
+        ids = tuple((await client.submission(submission)).ids())
     if not names and not all and to is None and not by_job:
         yield await _list(client, ids)
         return
@@ -93,15 +121,18 @@ async def output(
         count += 1
         yield _fetched(one)
     if not count:
-        note("no files were kept")
+        note(await _why_no_files(client, ids))
 
 
-def _why_empty(view: JobView, stream: str) -> str:
+def _why_empty(view: JobView, stream: str, *, is_late: bool) -> str:
     """Return the message for a job without output; it may still get some."""
-    is_over = view.state in FINAL
+    yet = "" if view.state in FINAL else " yet"
     if not view.epoch:
-        return f"job {view.id} has not run" + ("" if is_over else " yet")
-    return f"job {view.id} has written nothing to {stream}" + ("" if is_over else " yet")
+        return f"job {view.id} has not run{yet}"
+    if is_late and yet:
+        why = f"the pilot of job {view.id} did not send its {stream} within {LIVE_S:.0f} s"
+        return f"{why}: try again, or add --follow"
+    return f"job {view.id} has written nothing to {stream}{yet}"
 
 
 async def follow_job(handle: "AsyncJobHandle") -> None:
@@ -117,7 +148,11 @@ def tell_part(part: "OutputPart") -> None:
     elif part.attempt > 1:
         note(f"attempt {part.attempt}")
     if part.left_out:
-        kept = "the central keeps only the last 10^6 bytes of a stream"
+        kept = (
+            f"a running job shows only the last {number(LIVE_BYTES)} bytes of a stream"
+            if part.is_live
+            else "the central keeps only the last 10^6 bytes of a stream"
+        )
         note(f"… {number(part.left_out)} bytes are missing: {kept}")
 
 
@@ -125,7 +160,7 @@ async def _list(client: Client, ids: tuple[int, ...]) -> CommandResult:
     found = [(job, one) for job in ids for one in (await client.outputs(job)).outputs]
     value = [one for _, one in found]
     if not found:
-        nothing = f"job {ids[0]} kept no files" if len(ids) == 1 else "these jobs kept no files"
+        nothing = await _why_no_files(client, ids)
         return CommandResult(value, lambda _: note(nothing))
     columns = ("job#", "name", "bytes#", "sha256", "try#")[len(ids) == 1 :]
     rows = (
@@ -133,6 +168,16 @@ async def _list(client: Client, ids: tuple[int, ...]) -> CommandResult:
         for job, one in found
     )
     return CommandResult(value, table(columns, rows, empty=""))
+
+
+async def _why_no_files(client: Client, ids: tuple[int, ...]) -> str:
+    """Return the message for jobs without outputs; unfinished jobs may still keep some."""
+    left = sum([view.state not in FINAL async for view in views_of(client, ids)])
+    nothing = f"job {ids[0]} kept no files" if len(ids) == 1 else "these jobs kept no files"
+    if not left:
+        return nothing
+    waits = "it has" if len(ids) == 1 else "1 has" if left == 1 else f"{number(left)} have"
+    return f"{nothing} yet: {waits} not ended"
 
 
 def _fetched(one: "FetchedOutput") -> CommandResult:

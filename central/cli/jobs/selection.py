@@ -1,12 +1,12 @@
 """The jobs of a command, chosen by ids or by a filter."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from pilotage.proto.api.jobs import JobFilter, JobView
 from pilotage.proto.decoding.nearest_words import unknown
@@ -45,6 +45,17 @@ class JobSelection:
 WHERE = JobSelection()
 
 
+def _one_id(_: Any, tokens: Sequence[Token]) -> int:
+    """Return the id of one job. Raises ValueError; the command line adds the name."""
+    text = tokens[0].value
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"found {text!r}, expected the id of one job, as in 12")
+    return int(text)
+
+
+JobArgument = Annotated[int, Parameter(converter=_one_id)]
+
+
 def parse_ids(words: tuple[str, ...]) -> tuple[int, ...]:
     """Return the ids in `12 20-29`."""
     ids: list[int] = []
@@ -59,6 +70,11 @@ def parse_ids(words: tuple[str, ...]) -> tuple[int, ...]:
             raise UsageError(f"{word!r} has more than {_RANGE_MAX} ids: give a smaller range")
         ids.extend(range(first, last + 1))
     return tuple(ids)
+
+
+def is_ids(word: str) -> bool:
+    """Return whether the word is an id or a range of ids, as in 12 or 20-29."""
+    return _IDS.match(word) is not None
 
 
 def job_filter(where: JobSelection) -> JobFilter | None:

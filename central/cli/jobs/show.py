@@ -7,16 +7,17 @@ from pilotage.proto.messages import KEPT_BYTES
 
 from ..command_frame import Client, CommandResult, reads
 from ..presentation import number, print_line, print_table
+from .selection import JobArgument
 
 
 @reads
-async def show(client: Client, job: int, /) -> CommandResult:
+async def show(client: Client, job: JobArgument, /) -> CommandResult:
     """Show one job: its state, command, usage and outputs."""
     return CommandResult(await client.detail(job), _print)
 
 
 @reads
-async def history(client: Client, job: int, /) -> CommandResult:
+async def history(client: Client, job: JobArgument, /) -> CommandResult:
     """Show the history of a job, oldest first: each event with its time, source and attempt."""
     return CommandResult(await client.history(job), _print_history)
 

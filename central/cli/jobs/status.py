@@ -11,7 +11,7 @@ from ...client.waiting.job_ends import UNFINISHED
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, reads
 from ..exit_codes import ExitCode, UsageError
 from ..presentation import jobs_in_words, note, number, print_line, print_table, table
-from .selection import WHERE, JobSelection, job_filter, parse_ids, views_of, with_me
+from .selection import WHERE, JobSelection, job_filter, parse_ids, shown, views_of, with_me
 
 _PAGE_MAX = 1_000
 _COLUMNS = ("id#", "name", "state", "site", "owner", "tries#", "code#", "submitted", "reason")
@@ -35,10 +35,13 @@ async def status(
     client = await central.client()
     if wanted:
         return _by_id(client, wanted)
-    empty = "no unfinished jobs" if chosen is None else "no matching jobs"
     if chosen is None and not central.json:
         print_line(one_line(await client.summary()))
     found = await with_me(client, chosen or JobFilter(states=UNFINISHED))
+    beyond = f" after job {after}" if after else ""
+    empty = (
+        f"no unfinished jobs{beyond}" if chosen is None else f"no jobs match {shown(found)}{beyond}"
+    )
     return _by_filter(client, found, after, limit, empty, json=central.json)
 
 
@@ -83,7 +86,7 @@ async def _by_id(client: Client, ids: tuple[int, ...]) -> Answers:
     views = [view async for view in views_of(client, ids)]
     for view in views:
         yield CommandResult(view)
-    yield CommandResult(None, table(_COLUMNS, map(_row, views), empty="no such jobs"))
+    yield CommandResult(None, table(_COLUMNS, map(_row, views), empty=""))
     absent = sorted(set(ids) - {view.id for view in views})
     if absent:
         more = f" (and {len(absent) - 1} more)" * (len(absent) > 1)
@@ -94,20 +97,26 @@ async def _by_id(client: Client, ids: tuple[int, ...]) -> Answers:
 async def _by_filter(
     client: Client, chosen: JobFilter, after: int, limit: int, empty: str, *, json: bool
 ) -> Answers:
-    """Yield the jobs page by page, so that JSON of half a million jobs needs little memory."""
+    """Yield the jobs page by page, so that JSON of half a million jobs needs little memory.
+
+    Raises NotFound for an unknown submission.
+    """
     left = limit or None
     cursor: int | None = after
-    shown: list[JobView] = []
+    count, rows = 0, list[JobView]()
     while cursor is not None and (left is None or left > 0):
         size = _PAGE_MAX if left is None else min(left, _PAGE_MAX)
         page: JobPage = await client.page(chosen, after=cursor, limit=size)
         cursor = page.after
         left = None if left is None else left - len(page.jobs)
+        count += len(page.jobs)
         for view in page.jobs:
             yield CommandResult(view)
         if not json:
-            shown += page.jobs
-    yield CommandResult(None, table(_COLUMNS, map(_row, shown), empty=empty))
+            rows += page.jobs
+    if not count and chosen.submission is not None:
+        await client.submission(chosen.submission)  # refused if it does not exist
+    yield CommandResult(None, table(_COLUMNS, map(_row, rows), empty=empty))
     if cursor is not None and not json:
         note(f"there are more jobs: show them with --after {cursor}, or all with --limit 0")
 

@@ -1,7 +1,6 @@
 """`pilotage submit`."""
 
 import asyncio
-import re
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,14 +25,12 @@ from ..presentation import jobs_in_words, note
 from ..progress import bar
 from ..unknown_places import warn_of_unknown
 from .error_places import Told, by_line_of, by_ndjson_line, by_option, in_place
-from .job_options import JOB_OPTIONS, JobOptions, draft_of, refuse_with_file
+from .job_options import JOB_OPTIONS, JobOptions, draft_of, parse_array, refuse_with_file
 from .waiting import LongestWait, report_states, says_what_continues, wait_for
 
 if TYPE_CHECKING:
     from ...client.documents.job_files import Draft, JobFile
     from ...client.handles import AsyncSubmissionHandle
-
-_ARRAY = re.compile(r"^(\d{1,7})(?:-(\d{1,7}))?$")
 
 
 @changes
@@ -203,16 +200,6 @@ def _check_names(job: Job) -> None:
             f"{{{others[0]}}} in the command: an array has only the parameter {{index}};"
             " write {{ and }} for braces"
         )
-
-
-def parse_array(text: str) -> range:
-    """Return the numbers of `N` (1 to N) or `A-B`."""
-    match = _ARRAY.match(text)
-    if match:
-        first, last = (int(match[1]), int(match[2])) if match[2] else (1, int(match[1]))
-        if first <= last and last - first < 1_000_000:
-            return range(first, last + 1)
-    raise UsageError(f"--array {text}: expected N or A-B, at most 1 000 000 numbers")
 
 
 async def _submit_command(

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from pilotage.proto.api.jobs import PilotView, Secret, SecretRequest
-from pilotage.proto.api.sites import PilotEnded
+from pilotage.proto.api.pilots import PilotEnded, PilotView, Secret, SecretRequest
 from pilotage.proto.pilot_states import FINAL, LIVING, PilotState
 from pilotage.proto.tasks import time_limit
 
@@ -35,9 +34,9 @@ app = App(name="pilot", help="Start, list, show, drain and kill pilots; their lo
 app.command(logs)
 
 _SILENT_S = 120.0
-_EMPTY = "no pilots: start one with `pilotage pilot start`"
 _LOOK_LONGEST_S = 1.0
 _EXPLAINED_MAX = 20
+_LIVE = tuple(one for one in PilotState if one not in FINAL and one is not PilotState.LOST)
 _COLUMNS = (
     *("pilot", "site", "element", "state", "host", "isolation"),
     *("cores#", "free#", "jobs#", "silent s#"),
@@ -152,7 +151,7 @@ async def list_pilots(
     """List live pilots. With --json, it prints one on each line."""
     states = tuple(parse_state(PilotState, word) for word in state)
     if not states and not all:
-        states = tuple(one for one in PilotState if one not in FINAL and one is not PilotState.LOST)
+        states = _LIVE
     client = await central.client()
     rows: list[tuple[object, ...]] = []
     async for pilot in client.pilots(states=states, site=site):
@@ -160,10 +159,16 @@ async def list_pilots(
         if not central.json:
             rows.append(_row(pilot))
     missed = await missed_site(client, site) if site and not (rows or central.json) else ""
-    if missed:
-        note(missed)
-    else:
-        yield CommandResult(None, table(_COLUMNS, rows, empty=_EMPTY))
+    yield CommandResult(None, table(_COLUMNS, rows, empty=missed or _none(states, site)))
+
+
+def _none(states: tuple[PilotState, ...], site: str) -> str:
+    """Return the message for a list without pilots."""
+    where = f" at {site}" if site else ""
+    if states == _LIVE:
+        return f"no live pilots{where}: start one with `pilotage pilot start`"
+    what = " or ".join(state.value for state in states)
+    return f"no {what} pilots{where}" if states else f"there are no pilots{where}"
 
 
 @app.command

@@ -4,7 +4,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from pilotage.proto.api.jobs import PilotView
+from pilotage.proto.api.pilots import PilotView
 from pilotage.proto.facts import VERSIONS
 
 _CAN_BE_UNKNOWN: Final = ("memory_mb", "memory_free_mb", "os", "cpu_model", "hs23_per_core")

@@ -5,7 +5,8 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from pilotage.proto.api.jobs import PAGE_MAX, PilotLogFilter, PilotLogLine
+from pilotage.proto.api.jobs import PAGE_MAX
+from pilotage.proto.api.pilots import PilotLogFilter, PilotLogLine
 
 from ...client.errors import NotFound
 from ...client.pilot_log import LAST

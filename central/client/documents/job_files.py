@@ -19,7 +19,7 @@ from pilotage.proto.documents.job import Input, Job, JobLimits, Need, OutputPatt
 
 from ..errors import BadJobFile
 from ..files import LocalFile
-from ..submission_bodies import ParameterSet
+from ..job_shapes import ParameterSet
 from .yaml_text import as_list, as_mapping, load, load_as_written
 
 _TOP = ("jobs", "template", "parameters", "name", "key", "group", "running_max")

@@ -1,4 +1,4 @@
-"""Following the output of a job, from one attempt to the next, until the job has ended.
+"""Reading the output of a job: so far, or from one attempt to the next until the job has ended.
 
 Live output travels on the message bus, so pieces may be lost, and the end of an attempt may arrive
 before its last output. The output that the central keeps with the result completes it.
@@ -10,10 +10,10 @@ are reported.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pilotage.proto.api.jobs import JobDetail
+from pilotage.proto.api.jobs import JobDetail, Peek
 from pilotage.proto.attempts import Stream
 from pilotage.proto.job_states import ACTIVE, FINAL, JobState
 from pilotage.proto.pieces import MEDIA, Pieces
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..transport import Transport
 
 IDLE_S: Final = 300.0  # silence of an output after which to connect again
+LIVE_BYTES: Final = 65_536  # of each stream of a running job, at most, without following it
+LIVE_S: Final = 15.0  # that the pilot of a running job has to send them
 _LOOK_LONGEST_S: Final = 1.0
 _TAIL_BYTES: Final = 4_096  # last yielded bytes, to compare with the kept output
 _NOT_NOW: Final = (Unreachable, Unavailable, TooManyRequests)
@@ -39,6 +41,8 @@ class OutputPart:
     attempt: int  # 0: no attempt has kept output
     newest: int  # the newest attempt of the job
     left_out: int = 0  # missing bytes before the first one
+    is_live: bool = False  # the attempt runs, and its pilot has sent the bytes
+    is_late: bool = False  # the pilot of the running attempt has not sent everything in time
 
 
 OnPart = Callable[[OutputPart], None]
@@ -92,20 +96,101 @@ class ReconnectPolicy:
         await self._pace.sleep(pause_s)
 
 
-class OutputReader(Protocol):
-    """The part of a client that following needs."""
+class JobReader(Protocol):
+    """The part of a client that reading needs."""
 
     async def detail(self, job: int) -> JobDetail: ...
+    async def peek(self, job: int, *, bytes: int, wait_s: float) -> Peek: ...
 
-    def pieces(
-        self, job: int, stream: Stream, *, on_part: OnPart | None = None
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the kept output."""
-        ...
+
+async def so_far(
+    source: JobReader,
+    transport: "Transport",
+    job: int,
+    stream: Stream,
+    *,
+    pace: Pace,
+    patience_s: float,
+    on_part: OnPart | None = None,
+) -> AsyncGenerator[bytes, None]:
+    """Yield the kept output of an attempt. If a newer one runs, yield what it has written so far.
+
+    Of a running attempt, these are the last `LIVE_BYTES` that its pilot sends within `LIVE_S`
+    seconds. If it has written nothing, the output of an attempt before it is yielded.
+    """
+
+    def kept_bytes(on_part: OnPart) -> AsyncGenerator[bytes, None]:
+        return _kept_bytes(
+            transport, job, stream, pace=pace, patience_s=patience_s, on_part=on_part
+        )
+
+    tell = on_part or (lambda part: None)
+    parts: list[OutputPart] = []
+    async with aclosing(kept_bytes(parts.append)) as kept:
+        first = await anext(kept, b"")
+        part = parts[0]
+        if part.attempt < part.newest and stream is not Stream.USAGE:
+            now = await source.peek(job, bytes=LIVE_BYTES, wait_s=LIVE_S)
+            text, size = _of_stream(now, stream)
+            if text and now.epoch > part.attempt and now.live:
+                tell(OutputPart(now.epoch, part.newest, size - len(text), True, not now.complete))
+                yield text
+                return
+            if text and now.epoch > part.attempt:  # the attempt has ended in between
+                async with aclosing(kept_bytes(tell)) as again:
+                    async for piece in again:
+                        yield piece
+                return
+            part = replace(part, is_late=not now.complete)
+        tell(part)
+        if first:
+            yield first
+        async for piece in kept:
+            yield piece
+
+
+def _of_stream(found: Peek, stream: Stream) -> tuple[bytes, int]:
+    """Return the end of stdout or stderr, and the size of the whole stream."""
+    if stream is Stream.ERR:
+        return found.stderr.encode(), found.stderr_bytes
+    return found.stdout.encode(), found.stdout_bytes
+
+
+async def _kept_bytes(
+    transport: "Transport",
+    job: int,
+    stream: Stream,
+    *,
+    pace: Pace,
+    patience_s: float,
+    on_part: OnPart,
+) -> AsyncGenerator[bytes, None]:
+    """Yield the kept output of an attempt. Before it, tell the attempt.
+
+    After a broken connection it connects again, and skips the bytes that were yielded.
+    """
+    path, seen, is_told = log_path(job, stream), 0, False
+    patience = ReconnectPolicy(transport, pace, patience_s)
+    while True:
+        skip, opened_at = seen, pace.monotonic()
+        try:
+            async with transport.stream(path, idle_s=IDLE_S) as answer:
+                if not is_told:
+                    on_part(part_of(answer.headers))
+                    is_told = True
+                async for piece in answer.aiter_bytes():
+                    fresh, skip = piece[skip:], max(0, skip - len(piece))
+                    if fresh:
+                        seen += len(fresh)
+                        patience.goes_well()
+                        yield fresh
+            return
+        except _NOT_NOW as why:
+            await patience.broken(why, opened_at)
 
 
 async def follow(
-    source: OutputReader,
+    source: JobReader,
     transport: "Transport",
     job: int,
     stream: Stream,
@@ -137,7 +222,11 @@ async def follow(
             patience.goes_well()
         if view.state in ACTIVE or view.state in FINAL:
             least = view.epoch if view.state in ACTIVE else 0
-            async with aclosing(_kept(source, job, stream, view.epoch, shown, least)) as kept:
+            parts: list[OutputPart] = []
+            found = _kept_bytes(
+                transport, job, stream, pace=pace, patience_s=patience_s, on_part=parts.append
+            )
+            async with aclosing(_kept(found, parts, view.epoch, shown, least)) as kept:
                 async for text in kept:
                     yield text
         if view.state in FINAL:
@@ -188,12 +277,15 @@ async def _placed(answer: "httpx.Response", at: int) -> AsyncIterator[tuple[int,
 
 
 async def _kept(
-    source: OutputReader, job: int, stream: Stream, epoch: int, shown: "_Shown", least: int
+    found: AsyncGenerator[bytes, None],
+    parts: list[OutputPart],
+    epoch: int,
+    shown: "_Shown",
+    least: int,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the kept bytes after the yielded ones. If the two differ, yield nothing."""
-    parts: list[OutputPart] = []
     at = -1
-    async with aclosing(source.pieces(job, stream, on_part=parts.append)) as pieces:
+    async with aclosing(found) as pieces:
         async for data in pieces:
             if at < 0:
                 if not shown.begin(parts[0], epoch, least=least):

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pilotage.proto.api.jobs import JobView, PilotView
+from pilotage.proto.api.jobs import JobView
+from pilotage.proto.api.pilots import PilotView
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import LIVING, PilotState
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.pilot_states import PilotState
 
 from ...client import Client

@@ -15,7 +15,8 @@ import aiomqtt
 import httpx
 import msgspec
 
-from pilotage.proto.api.jobs import Health, Summary
+from pilotage.proto.api.health import Health
+from pilotage.proto.api.jobs import Summary
 from pilotage.proto.trust import trusting
 
 from ...bus.address import Address

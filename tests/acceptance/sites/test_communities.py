@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pilotage import Client, Job, Need
 from pilotage.central.operate.demo.local_central import local_central
-from pilotage.proto.api.jobs import TokenIssue
 from pilotage.proto.api.sites import SiteActionName
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import LIVING
 from tests.acceptance.running import eventually

@@ -13,7 +13,7 @@ import pytest
 
 from pilotage.central.client import Client
 from pilotage.central.operate.demo.local_central import LocalCentral, local_central
-from pilotage.proto.api.jobs import TokenIssue
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import LIVING, PilotState

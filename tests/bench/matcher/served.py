@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from pilotage.matcher.platforms import ANY
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.messages import (
     Ask,
     Assignment,

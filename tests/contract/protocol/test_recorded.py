@@ -8,7 +8,8 @@ import msgspec
 import pytest
 import yaml
 
-from pilotage.proto.api.jobs import SecretRequest, Submission
+from pilotage.proto.api.jobs import Submission
+from pilotage.proto.api.pilots import SecretRequest
 from tests import virtual
 from tests.fakes import FakeInstallation
 

@@ -16,8 +16,10 @@ from pilotage.proto.api.logins import (
     Renewal,
     SessionEnd,
 )
+from pilotage.proto.api.pilots import PilotEnd, SecretRequest
 from pilotage.proto.api.productions import NewProduction, ProductionAction, ProductionActionName
-from pilotage.proto.api.sites import PilotEnd, SiteAction, SiteActionName, SiteCheckRequest
+from pilotage.proto.api.sites import SiteAction, SiteActionName, SiteCheckRequest
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.api.transformations import (
     NewTransformation,
     TransformationAction,
@@ -28,8 +30,9 @@ from pilotage.proto.documents.job import Job
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.documents.workflow import Step, Workflow
 
+from .stub_jobs import SHA256
 from .stub_logins import add_browser
-from .stubs import ISSUER, SHA256, World
+from .stubs import ISSUER, World
 
 OFFER = messages.Offer(cores=1, cores_free=1, memory_mb=1, memory_free_mb=1, wall_left_s=1.0)
 ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
@@ -101,7 +104,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/failures/reports"): ("/v1/failures/reports?transformation=5&limit=5", b""),
     ("GET", "/v1/failures/reports/{report}"): ("/v1/failures/reports/7", b""),
     ("GET", "/v1/pilots"): ("/v1/pilots?state=Running&site=PIC", b""),
-    ("POST", "/v1/pilots/secrets"): ("", _json(jobs.SecretRequest(site="PIC"))),
+    ("POST", "/v1/pilots/secrets"): ("", _json(SecretRequest(site="PIC"))),
     ("GET", "/v1/pilots/{pilot}"): ("/v1/pilots/p1", b""),
     ("GET", "/v1/pilots/{pilot}/explain"): ("/v1/pilots/p1/explain", b""),
     ("POST", "/v1/pilots/{pilot}/drain"): ("/v1/pilots/p1/drain", b""),
@@ -160,7 +163,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ),
     ("GET", "/v1/checks/{check}"): ("/v1/checks/c1", b""),
     ("GET", "/v1/elements"): ("", b""),
-    ("POST", "/v1/tokens"): ("", _json(jobs.TokenIssue(subject="{who}", community="{community}"))),
+    ("POST", "/v1/tokens"): ("", _json(TokenIssue(subject="{who}", community="{community}"))),
     ("GET", "/v1/tokens"): ("", b""),
     ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
     ("GET", "/v1/whoami"): ("", b""),
@@ -274,7 +277,7 @@ async def _person(
     community: str = "ctao",
     valid_s: int = 3_600,
 ) -> Holder:
-    wanted = jobs.TokenIssue(subject=subject, community=community, role=role, valid_s=valid_s)
+    wanted = TokenIssue(subject=subject, community=community, role=role, valid_s=valid_s)
     issued = await world.tokens.issue(world.user(admin.token), wanted)
     return Holder(CallerKind(role.value), issued.token, subject, issued.view.jti, community)
 

@@ -1,9 +1,9 @@
 """Stands for the service of the catalogue: it notes what it is asked."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
-
+from pilotage.central.catalogue.service import CatalogueService
 from pilotage.central.identity.callers import User
+from pilotage.central.transfers.service import RuleService
+from pilotage.central.transfers.sweep_service import SweepService
 from pilotage.proto.api.data import (
     ChangePage,
     DatasetAction,
@@ -32,119 +32,127 @@ from pilotage.proto.api.data import (
 from pilotage.proto.api.remnants import RemnantPage, SweepView
 from pilotage.proto.catalogue import FileState, RuleState
 
+from .stub_calls import Hearing, override
+
 FILE = FileView(did="ctao:a", bytes=1, state=FileState.AVAILABLE, metadata={})
 RULE = RuleView(id=7, copies=2, storages=["PIC", "CSCS"], state=RuleState.OK)
 DATASET = DatasetView(did="ctao:set", is_open=True, metadata={})
 
 
-class Notes(Protocol):
-    """Where calls are noted."""
-
-    asked: list[tuple[str, Any, Any]]
-
-
-@dataclass
-class StubData:
+class StubData(Hearing, CatalogueService):
     """Answers with one file."""
 
-    stub: Notes
-
     def _note(self, name: str, caller: User, what: object) -> ItemsReply:
-        self.stub.asked.append((name, caller, what))
+        self.hear(name, caller, what)
         return ItemsReply(results=[ItemResult.NEW])
 
+    @override
     async def find(self, caller: User, r: FindRequest, /) -> FilePage:
         self._note("find", caller, r)
         return FilePage(files=[FILE])
 
+    @override
     async def register(self, caller: User, r: RegisterRequest, /) -> ItemsReply:
         return self._note("register_files", caller, r)
 
+    @override
     async def file(self, caller: User, name: str, /) -> FileDetail:
         self._note("file", caller, name)
         return FileDetail(file=FILE)
 
+    @override
     async def replicas(self, caller: User, r: DidsRequest, /) -> Replicas:
         self._note("replicas", caller, r)
         return Replicas(replicas={})
 
+    @override
     async def set_metadata(self, caller: User, r: MetadataRequest, /) -> ItemsReply:
         return self._note("set_metadata", caller, r)
 
+    @override
     async def declare(self, caller: User, r: DeclareRequest, /) -> ItemsReply:
         return self._note("declare", caller, r)
 
+    @override
     async def remove(self, caller: User, r: DidsRequest, /) -> ItemsReply:
         return self._note("remove_files", caller, r)
 
+    @override
     async def changes(self, caller: User, /, *, since: int, limit: int) -> ChangePage:
         self._note("changes", caller, (since, limit))
         return ChangePage(files=[FILE], last=1)
 
+    @override
     async def lineage(
         self, caller: User, name: str, direction: Direction, /, *, limit: int
     ) -> Lineage:
         self._note("lineage", caller, (name, direction, limit))
         return Lineage(did=name, links=[])
 
+    @override
     async def make_dataset(self, caller: User, r: DatasetRequest, /) -> DatasetView:
         self._note("make_dataset", caller, r)
         return DATASET
 
+    @override
     async def datasets(self, caller: User, /, *, after: str, limit: int) -> DatasetPage:
         self._note("datasets", caller, (after, limit))
         return DatasetPage(datasets=[DATASET])
 
+    @override
     async def act_on_dataset(self, caller: User, r: DatasetAction, /) -> ItemsReply:
         return self._note("act_on_dataset", caller, r)
 
+    @override
     async def keys(self, caller: User, /) -> KeyList:
         self._note("keys", caller, None)
         return KeyList(keys=[])
 
+    @override
     async def add_keys(self, caller: User, r: KeysRequest, /) -> KeyList:
         self._note("add_keys", caller, r)
         return KeyList(keys=[])
 
 
-@dataclass
-class StubRules:
+class StubRules(Hearing, RuleService):
     """Answers with one rule."""
 
-    stub: Notes
-
+    @override
     async def add(self, caller: User, r: RuleRequest, /) -> RuleView:
-        self.stub.asked.append(("add_rule", caller, r))
+        self.hear("add_rule", caller, r)
         return RULE
 
+    @override
     async def all(self, caller: User, /) -> RuleList:
-        self.stub.asked.append(("rules", caller, None))
+        self.hear("rules", caller, None)
         return RuleList(rules=[RULE])
 
+    @override
     async def show(self, caller: User, rule_id: int, /) -> RuleView:
-        self.stub.asked.append(("rule", caller, rule_id))
+        self.hear("rule", caller, rule_id)
         return RULE
 
+    @override
     async def retry(self, caller: User, rule_id: int, /) -> RuleView:
-        self.stub.asked.append(("retry_rule", caller, rule_id))
+        self.hear("retry_rule", caller, rule_id)
         return RULE
 
+    @override
     async def drop(self, caller: User, rule_id: int, /) -> None:
-        self.stub.asked.append(("drop_rule", caller, rule_id))
+        self.hear("drop_rule", caller, rule_id)
 
 
-@dataclass
-class StubSweeps:
+class StubSweeps(Hearing, SweepService):
     """Answers with nothing that waits."""
 
-    stub: Notes
-
+    @override
     async def counts(self, caller: User, /) -> SweepView:
-        self.stub.asked.append(("sweep", caller, None))
+        self.hear("sweep", caller, None)
         return SweepView(after_s=1.0, storages=[])
 
+    @override
     async def remnants(
         self, caller: User, /, *, storage: str, all: bool, after: int, limit: int
     ) -> RemnantPage:
-        self.stub.asked.append(("remnants", caller, (storage, all, after, limit)))
+        self.hear("remnants", caller, (storage, all, after, limit))
         return RemnantPage(remnants=[])

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+from pilotage.central.identity.callers import User
 from pilotage.central.identity.logins import session_rows
 from pilotage.central.identity.logins.service import (
     Arrival,
     BrowserAnswer,
     BrowserStart,
     Departure,
+    LoginService,
 )
 from pilotage.central.identity.logins.session_rows import LoginSession, SessionKind
+from pilotage.central.identity.logins.sessions import LoginSessions
 from pilotage.central.identity.secret_hashes import hashed
 from pilotage.proto.api.logins import (
     CodeClaim,
@@ -24,6 +27,8 @@ from pilotage.proto.api.logins import (
 )
 from pilotage.proto.claims import Role
 from tests.memory_store import MemoryStore
+
+from .stub_calls import Calls, Hearing, override
 
 TOKENS = LoginTokens(
     token="t",
@@ -40,23 +45,47 @@ TOKENS = LoginTokens(
 )
 
 
-class StubLogins:
-    """The login service; it hears through the stub of all services."""
+class StubSessions(Hearing, LoginSessions):
+    """Renews every session."""
 
-    is_secure = True
+    @override
+    async def renew(self, renewal: str, nonce: str) -> LoginTokens:
+        self.hear("renew", None, (renewal, nonce))
+        return TOKENS
 
-    def __init__(self, stub: Any) -> None:
-        self._stub, self.sessions = stub, self
+    @override
+    async def log_out(self, renewal: str) -> None:
+        self.hear("log_out", None, renewal)
 
-    def _hear(self, name: str, caller: Any, what: Any) -> None:
-        self._stub.asked.append((name, caller, what))
+    @override
+    async def list(self, caller: User, *, after: str = "", limit: int = 1) -> Sessions:
+        self.hear("list", caller, (after, limit))
+        return Sessions(sessions=[])
 
+    @override
+    async def end(self, caller: User, name: str) -> None:
+        self.hear("end", caller, name)
+
+
+class StubLogins(Hearing, LoginService):
+    """Lets everybody in."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls)
+        self.sessions = StubSessions(calls)
+
+    @property
+    def is_secure(self) -> bool:
+        return True
+
+    @override
     async def providers(self) -> Providers:
-        self._hear("providers", None, None)
+        self.hear("providers", None, None)
         return Providers(providers=[])
 
+    @override
     async def start_device(self, body: DeviceStart, address: str) -> DeviceStarted:
-        self._hear("start_device", None, (body, address))
+        self.hear("start_device", None, (body, address))
         return DeviceStarted(
             login="l",
             provider="iam",
@@ -67,37 +96,25 @@ class StubLogins:
             interval_s=5,
         )
 
+    @override
     async def poll(self, body: LoginClaim) -> LoginPoll:
-        self._hear("poll", None, body)
+        self.hear("poll", None, body)
         return LoginPoll(state=LoginState.DONE, tokens=TOKENS)
 
+    @override
     async def claim(self, body: CodeClaim) -> LoginTokens:
-        self._hear("claim", None, body)
+        self.hear("claim", None, body)
         return TOKENS
 
+    @override
     async def start_browser(self, wanted: BrowserStart, address: str) -> Departure:
-        self._hear("start_browser", None, wanted)
+        self.hear("start_browser", None, wanted)
         return Departure("https://iam.test/auth", "bound")
 
+    @override
     async def arrive(self, answer: BrowserAnswer, cookie: str) -> Arrival:
-        self._hear("arrive", None, (answer, cookie))
+        self.hear("arrive", None, (answer, cookie))
         return Arrival("/portal", "session")
-
-    # -- sessions --------------------------------------------------------------------------------
-
-    async def renew(self, renewal: str, nonce: str) -> LoginTokens:
-        self._hear("renew", None, (renewal, nonce))
-        return TOKENS
-
-    async def log_out(self, renewal: str) -> None:
-        self._hear("log_out", None, renewal)
-
-    async def list(self, caller: Any, *, after: str = "", limit: int = 1) -> Sessions:
-        self._hear("list", caller, (after, limit))
-        return Sessions(sessions=[])
-
-    async def end(self, caller: Any, name: str) -> None:
-        self._hear("end", caller, name)
 
 
 async def add_browser(

@@ -1,9 +1,7 @@
 """Stands for the service of productions: it notes what it is asked."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
-
 from pilotage.central.identity.callers import User
+from pilotage.central.productions.service import ProductionService
 from pilotage.proto.api.productions import (
     NewProduction,
     ProductionAction,
@@ -14,39 +12,37 @@ from pilotage.proto.api.productions import (
 )
 from pilotage.proto.production_states import ProductionState
 
-
-class Notes(Protocol):
-    """Where calls are noted."""
-
-    asked: list[tuple[str, Any, Any]]
+from .stub_calls import Hearing, override
 
 
-@dataclass
-class StubProductions:
+class StubProductions(Hearing, ProductionService):
     """Answers with one production."""
 
-    stub: Notes
-
+    @override
     async def add(self, caller: User, body: NewProduction, /) -> ProductionDetail:
-        self.stub.asked.append(("add_production", caller, body))
+        self.hear("add_production", caller, body)
         return _detail()
 
+    @override
     async def list(
         self, caller: User, /, *, states: tuple[ProductionState, ...], after: int, limit: int
     ) -> ProductionPage:
-        self.stub.asked.append(("productions", caller, (states, after, limit)))
+        self.hear("productions", caller, (states, after, limit))
         return ProductionPage(productions=[_view()], after=None)
 
+    @override
     async def show(self, caller: User, named: str, /) -> ProductionDetail:
-        self.stub.asked.append(("production", caller, named))
+        self.hear("production", caller, named)
         return _detail()
 
+    @override
     async def report(self, caller: User, named: str, /) -> ProductionReport:
-        self.stub.asked.append(("production_report", caller, named))
+        self.hear("production_report", caller, named)
         return ProductionReport(view=_view(), steps=[], files=0, bytes=0)
 
+    @override
     async def act(self, caller: User, named: str, action: ProductionAction, /) -> ProductionDetail:
-        self.stub.asked.append(("production_action", caller, (named, action)))
+        self.hear("production_action", caller, (named, action))
         return _detail()
 
 

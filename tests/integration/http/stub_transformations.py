@@ -1,9 +1,7 @@
 """Stands for the service of transformations: it notes what it is asked."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
-
 from pilotage.central.identity.callers import User
+from pilotage.central.transformations.service import TransformationService
 from pilotage.proto.api.transformations import (
     InputPage,
     NewTransformation,
@@ -15,49 +13,48 @@ from pilotage.proto.api.transformations import (
 )
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
-
-class Notes(Protocol):
-    """Where calls are noted."""
-
-    asked: list[tuple[str, Any, Any]]
+from .stub_calls import Hearing, override
 
 
-@dataclass
-class StubTransformations:
+class StubTransformations(Hearing, TransformationService):
     """Answers with one transformation."""
 
-    stub: Notes
-
+    @override
     async def add(self, caller: User, body: NewTransformation, /) -> TransformationDetail:
-        self.stub.asked.append(("add_transformation", caller, body))
+        self.hear("add_transformation", caller, body)
         return _detail()
 
+    @override
     async def list(
         self, caller: User, /, *, states: tuple[TransformationState, ...], after: int, limit: int
     ) -> TransformationPage:
-        self.stub.asked.append(("transformations", caller, (states, after, limit)))
+        self.hear("transformations", caller, (states, after, limit))
         return TransformationPage(transformations=[_view()], after=None)
 
+    @override
     async def show(self, caller: User, named: str, /) -> TransformationDetail:
-        self.stub.asked.append(("transformation", caller, named))
+        self.hear("transformation", caller, named)
         return _detail()
 
+    @override
     async def files(
         self, caller: User, named: str, /, *, states: tuple[InputState, ...], after: str, limit: int
     ) -> InputPage:
-        self.stub.asked.append(("transformation_files", caller, (named, states, after, limit)))
+        self.hear("transformation_files", caller, (named, states, after, limit))
         return InputPage(files=[], after=None)
 
+    @override
     async def tasks(
         self, caller: User, named: str, /, *, states: tuple[TaskState, ...], after: int, limit: int
     ) -> TaskPage:
-        self.stub.asked.append(("transformation_tasks", caller, (named, states, after, limit)))
+        self.hear("transformation_tasks", caller, (named, states, after, limit))
         return TaskPage(tasks=[], after=None)
 
+    @override
     async def act(
         self, caller: User, named: str, action: TransformationAction, /
     ) -> TransformationDetail:
-        self.stub.asked.append(("transformation_action", caller, (named, action)))
+        self.hear("transformation_action", caller, (named, action))
         return _detail()
 
 

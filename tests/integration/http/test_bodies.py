@@ -35,7 +35,7 @@ class Scene:
         return self.holders["pilot" if route.action in FROM_PILOTS else "admin"]
 
     async def send(self, route: Route, body: bytes | list[bytes], media: str = JSON) -> Reply:
-        self.world.stub.asked.clear()
+        self.world.calls.asked.clear()
         holder = self.holder(route)
         path, _, _ = good(route.method, route.path, holder)
         return await self.client.ask(route.method, path, token=holder.token, body=body, media=media)
@@ -75,7 +75,7 @@ async def test_a_wrong_body_has_the_same_answer_everywhere(scene: Scene, route: 
         assert problem.message
         assert problem.field
         assert reply.headers["content-type"] == JSON
-        assert scene.world.stub.asked == []
+        assert scene.world.calls.asked == []
 
 
 @pytest.mark.parametrize("route", DECODED, ids=_named)
@@ -86,7 +86,7 @@ async def test_too_large_a_body_is_refused(
     huge = [b" " * 300_000] * 8
 
     assert (await scene.send(route, huge)).problem().code == "too_large"
-    assert scene.world.stub.asked == []
+    assert scene.world.calls.asked == []
 
 
 #   the setting  declared   taken
@@ -110,7 +110,7 @@ async def test_a_file_may_be_as_large_as_the_setting_says_before_a_byte_is_read(
         body=[b"its beginning"],
     )
 
-    asked = [content for _, _, (_, content, _) in scene.world.stub.asked]
+    asked = [content for _, _, (_, content, _) in scene.world.calls.asked]
     assert asked == ([b"its beginning"] if is_taken else [])
     if not is_taken:
         assert (reply.status, reply.problem().code) == (413, "too_large")
@@ -123,7 +123,7 @@ async def test_a_file_without_a_declared_length_is_cut_off_beyond_the_setting(sc
     reply = await scene.client.ask("PUT", path, token=token, body=[b"x" * 1_500] * 2)
 
     assert (reply.status, reply.problem().code) == (413, "too_large")
-    assert scene.world.stub.asked == []
+    assert scene.world.calls.asked == []
 
 
 @pytest.mark.parametrize("route", DECODED, ids=_named)
@@ -139,7 +139,7 @@ async def test_unknown_fields_are_refused_from_people_and_ignored_from_pilots(
         assert reply.status in (200, 204)
     else:
         assert (reply.status, reply.problem().field) == (422, "$.hue")
-        assert scene.world.stub.asked == []
+        assert scene.world.calls.asked == []
 
 
 @pytest.mark.parametrize("route", HOT, ids=_named)
@@ -179,7 +179,7 @@ async def test_ask_and_report_take_their_part_of_a_turn_only(scene: Scene) -> No
 @pytest.mark.parametrize("code", list(Code))
 @pytest.mark.parametrize("path", ["/v1/turn", "/v1/log"])
 async def test_what_a_service_refuses_has_its_status(scene: Scene, path: str, code: Code) -> None:
-    scene.world.stub.refusal = Refused(code, "because", field="$.x")
+    scene.world.calls.refusal = Refused(code, "because", field="$.x")
     route = next(one for one in ROUTES if one.path == path)
     reply = await scene.send(route, GOOD["POST", path][1])
 
@@ -190,7 +190,7 @@ async def test_what_a_service_refuses_has_its_status(scene: Scene, path: str, co
 
 @pytest.mark.parametrize("path", ["/v1/turn", "/v1/log"])
 async def test_a_bug_is_answered_and_told_to_the_server(scene: Scene, path: str) -> None:
-    scene.world.stub.bug = ZeroDivisionError("secret detail")
+    scene.world.calls.bug = ZeroDivisionError("secret detail")
     route = next(one for one in ROUTES if one.path == path)
     seen: list[Reply] = []
 
@@ -267,14 +267,14 @@ async def test_a_wrong_query_names_its_word(scene: Scene, path: str, field: str)
     reply = await scene.client.ask("GET", path, token=scene.holders["user"].token)
 
     assert (reply.status, reply.problem().field) == (422, field)
-    assert scene.world.stub.asked == []
+    assert scene.world.calls.asked == []
 
 
 async def test_a_query_reaches_the_service_whole(scene: Scene) -> None:
     path = "/v1/jobs?state=Waiting&state=Held&id=3&owner=a%20b&include_deleted=true&after=9&limit=2"
     await scene.client.ask("GET", path, token=scene.holders["user"].token)
 
-    ((_, _, (wanted, after, limit)),) = scene.world.stub.asked
+    ((_, _, (wanted, after, limit)),) = scene.world.calls.asked
     assert [state.value for state in wanted.states] == ["Waiting", "Held"]
     assert (wanted.ids, wanted.owner, wanted.include_deleted) == ((3,), "a b", True)
     assert (after, limit) == (9, 2)
@@ -284,7 +284,7 @@ async def test_a_query_reaches_the_service_whole(scene: Scene) -> None:
 
 
 async def submit(scene: Scene, body: bytes | list[bytes], media: str) -> Reply:
-    scene.world.stub.asked.clear()
+    scene.world.calls.asked.clear()
     token = scene.holders["user"].token
     return await scene.client.ask("POST", "/v1/submissions", token=token, body=body, media=media)
 
@@ -293,7 +293,7 @@ async def test_a_submission_comes_with_the_hash_of_its_bytes(scene: Scene) -> No
     body = b'{"key":"k","jobs":[{"command":["true"]},{"command":["false"]}]}'
     reply = await submit(scene, [body[:10], body[10:]], JSON)
 
-    ((name, _, (submission, body_hash)),) = scene.world.stub.asked
+    ((name, _, (submission, body_hash)),) = scene.world.calls.asked
     assert (name, reply.json()["count"]) == ("submit", 2)
     assert bytes(submission.jobs[1]) == b'{"command":["false"]}'
     assert body_hash == hashlib.sha256(body).hexdigest()
@@ -304,7 +304,7 @@ async def test_lines_are_cut_where_they_end_and_not_where_parts_do(scene: Scene,
     body = b'{"key":"k"}\n{"command":["a"]}\r\n\n{"command":["b"]}'
     reply = await submit(scene, [body[i : i + step] for i in range(0, len(body), step)], NDJSON)
 
-    ((_, _, (header, lines, body_hash)),) = scene.world.stub.asked
+    ((_, _, (header, lines, body_hash)),) = scene.world.calls.asked
     assert (reply.status, header.key) == (200, "k")
     assert [line.strip() for line in lines] == [b'{"command":["a"]}', b'{"command":["b"]}']
     assert body_hash == hashlib.sha256(body).hexdigest()
@@ -325,7 +325,7 @@ async def test_wrong_lines_are_refused(scene: Scene, body: bytes, code: Code, fi
     reply = await submit(scene, body, NDJSON)
 
     assert (reply.problem().code, reply.problem().field) == (code.value, field)
-    assert scene.world.stub.asked == []
+    assert scene.world.calls.asked == []
 
 
 async def test_a_blob_arrives_in_parts_with_its_length(scene: Scene) -> None:
@@ -338,7 +338,7 @@ async def test_a_blob_arrives_in_parts_with_its_length(scene: Scene) -> None:
     )
 
     assert reply.json() == {"sha256": "0" * 64, "size_bytes": 4}
-    assert scene.world.stub.asked[0][2] == ("0" * 64, b"abcd", 4)
+    assert scene.world.calls.asked[0][2] == ("0" * 64, b"abcd", 4)
 
 
 @pytest.mark.parametrize("name", ["A" * 64, "0" * 63, "0" * 65, "x"])
@@ -368,14 +368,14 @@ async def test_outputs_and_logs_come_as_bytes(scene: Scene) -> None:
     assert (output.body, output.headers["content-length"]) == (b"abcd", "4")
     assert (tail.body, live.body, other.status) == (b"hello", b"live", 404)
     assert (placed.body, placed.headers["content-type"]) == (b"7 4\nlive", MEDIA)
-    assert scene.world.stub.asked[0][2] == (7, "a/b.txt")
+    assert scene.world.calls.asked[0][2] == (7, "a/b.txt")
     said = [tail.headers[f"pilotage-{name}"] for name in ("attempt", "newest-attempt", "left-out")]
     assert said == ["2", "3", "5"]
     assert output.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_not_ready_is_a_problem(scene: Scene) -> None:
-    scene.world.stub.is_ready = False
+    scene.world.calls.is_ready = False
     reply = await scene.client.ask("GET", "/ready")
 
     assert (reply.status, reply.problem().code) == (503, "unavailable")

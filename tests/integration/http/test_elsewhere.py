@@ -119,7 +119,7 @@ async def test_pilots_are_told_who_leads_and_the_connection_ends(
 
     assert (reply.status, told.code, told.leader) == (421, "not_leader", url or "")
     assert reply.headers["connection"] == "close"
-    assert world.stub.asked == []
+    assert world.calls.asked == []
 
 
 def _never(request: httpx.Request) -> httpx.Response:

@@ -49,7 +49,7 @@ async def answers(it: Running, parts: Sequence[bytes], count: int) -> list[int]:
 
 
 def sessions(it: Running) -> list[int]:
-    return [what.session for name, _, what in it.world.stub.asked if name == "turn"]
+    return [what.session for name, _, what in it.world.calls.asked if name == "turn"]
 
 
 async def test_requests_of_one_connection_are_answered_whatever_their_lengths() -> None:
@@ -93,7 +93,7 @@ async def test_behind_a_proxy_each_request_is_answered_to_the_pilot_whose_token_
         found = await answers(it, parts, len(parts))
 
         assert found == [200] * len(names)
-        assert [caller.pilot for _, caller, _ in it.world.stub.asked] == names
+        assert [caller.pilot for _, caller, _ in it.world.calls.asked] == names
 
 
 async def test_a_head_that_a_pilot_made_known_lets_nobody_else_in() -> None:
@@ -106,7 +106,7 @@ async def test_a_head_that_a_pilot_made_known_lets_nobody_else_in() -> None:
         found = await answers(it, parts, len(parts))
 
         assert found == [200, 403, 403, 401, 401, 401, 200, 401]
-        assert len(it.world.stub.asked) == 2
+        assert len(it.world.calls.asked) == 2
 
 
 async def test_two_tokens_in_one_head_are_read_as_the_parser_reads_them() -> None:
@@ -170,7 +170,7 @@ async def test_refusals_and_bugs_behind_a_known_head_are_told_as_every_other(
         try:
             for said_now in (turn(it, 1), said(it, b"{"), turn(it, 2)):
                 if len(heads) == 2:
-                    it.world.stub.bug = ZeroDivisionError("detail that stays here")
+                    it.world.calls.bug = ZeroDivisionError("detail that stays here")
                 writer.write(said_now)
                 heads.append(await reader.readuntil(b"\r\n\r\n"))
                 length = heads[-1].lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]

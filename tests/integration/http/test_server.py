@@ -124,7 +124,7 @@ async def test_a_peer_that_sends_hundreds_of_requests_ahead_is_cut_off() -> None
 
 async def test_events_come_as_they_happen_with_their_number() -> None:
     async with running() as it:
-        stub = it.world.stub
+        stub = it.world.calls
         async with it.http.stream("GET", "/v1/events", headers=it.bearer("user")) as reply:
             lines = reply.aiter_lines()
             await stub.events.put(jobs.Event(seq=6, at="now", kind="job", job=7))
@@ -158,7 +158,7 @@ async def test_a_browser_says_in_a_header_what_it_has_seen() -> None:
     await client.ask("GET", "/v1/events", token=token, headers=headers, leave=True)
     wrong = await client.ask("GET", "/v1/events", token=token, headers={"last-event-id": "x"})
 
-    assert world.stub.asked[0][2] == (None, 41)
+    assert world.calls.asked[0][2] == (None, 41)
     assert wrong.status == 422
 
 
@@ -170,7 +170,7 @@ async def test_a_stop_ends_streams_and_frees_the_port() -> None:
             it.server.stop()
             rest = [line async for line in lines]
         assert rest == [""]
-        await until(lambda: it.world.stub.subscribed == 0)
+        await until(lambda: it.world.calls.subscribed == 0)
     with pytest.raises(OSError, match="onnect"):
         await asyncio.open_connection("127.0.0.1", it.server.port)
 
@@ -185,12 +185,12 @@ async def test_a_cancelled_server_ends_its_streams_too() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         head = f"GET /v1/events HTTP/1.1\r\nauthorization: Bearer {token}\r\n\r\n"
         writer.write(head.encode())
-        await until(lambda: world.stub.subscribed == 1)
+        await until(lambda: world.calls.subscribed == 1)
         run.cancel()
         await until(lambda: run.done())
         writer.close()
 
-    assert world.stub.subscribed == 0
+    assert world.calls.subscribed == 0
     assert run.cancelled()
 
 
@@ -327,7 +327,7 @@ async def test_large_bodies_that_do_not_come_hold_up_their_owner_alone() -> None
             writer.close()
 
         assert (reply.status_code, reply.json()["count"]) == (200, 3_000)
-        ((_, _, (_, body_hash)),) = it.world.stub.asked
+        ((_, _, (_, body_hash)),) = it.world.calls.asked
         assert body_hash == hashlib.sha256(content).hexdigest()
 
 
@@ -424,7 +424,7 @@ async def test_a_body_that_breaks_off_stores_nothing() -> None:
         writer.close()
         await asyncio.sleep(0.05)
 
-        assert it.world.stub.asked == []
+        assert it.world.calls.asked == []
         assert (await it.http.get("/health")).status_code == 200
 
 
@@ -538,7 +538,7 @@ async def test_what_is_no_refusal_is_a_problem_for_the_peer_and_a_bug_a_tracebac
     why: Exception, answer: tuple[int, str], is_logged: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running() as it:
-        it.world.stub.bug = why
+        it.world.calls.bug = why
         for path in ("/v1/turn", "/v1/log"):
             reply = await it.http.post(
                 path, content=GOOD["POST", path][1], headers=it.bearer("pilot")

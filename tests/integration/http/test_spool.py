@@ -102,7 +102,7 @@ async def test_few_large_bodies_are_in_memory(
     who: list[str], inside: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, gate = build(), _Gate()
-    monkeypatch.setattr(world.stub, "submit", gate.submit)
+    monkeypatch.setattr(world.services.submissions, "submit", gate.submit)
     by_name = await holders(world)
     scene = world, Client(face(world.services))
     parts = [b'{"key":"k","jobs":["', b"a" * HELD_BYTES, b'"]}']

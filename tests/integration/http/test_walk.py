@@ -49,7 +49,7 @@ async def test_the_policy_table_decides(route: Route) -> None:
     client = _client(world)
     for name, holder in (await holders(world)).items():
         path, body, media = good(route.method, route.path, holder)
-        world.stub.asked.clear()
+        world.calls.asked.clear()
         reply = await client.ask(
             route.method,
             path,
@@ -62,7 +62,7 @@ async def test_the_policy_table_decides(route: Route) -> None:
         code = "" if reply.status < 400 else reply.problem().code
 
         assert (reply.status, code) == _expected(route, holder), (name, reply)
-        assert reply.status < 400 or world.stub.asked == [], (name, "a service was asked")
+        assert reply.status < 400 or world.calls.asked == [], (name, "a service was asked")
 
 
 REFUSED_WHEN_SHORT = {
@@ -126,7 +126,7 @@ async def test_a_foreign_community_reaches_the_service_as_what_it_is() -> None:
     eve = (await holders(world))["foreign"]
     await _client(world).ask("GET", "/v1/jobs/7", token=eve.token)
 
-    ((name, caller, job_id),) = world.stub.asked
+    ((name, caller, job_id),) = world.calls.asked
     assert isinstance(caller, User)
     assert (name, caller.community, job_id) == ("job", "lhcb", 7)
 

@@ -20,8 +20,10 @@ from pilotage.central.identity.record_types import Owner
 from pilotage.central.identity.tokens import open_tokens
 from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.observe.events import no_log
+from pilotage.proto.api.accounts import AccountsBy
 from pilotage.proto.api.data import DatasetRequest, FileItem, FindRequest, RegisterRequest
-from pilotage.proto.api.jobs import AccountsBy, Submission, TokenIssue
+from pilotage.proto.api.jobs import Submission
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import Job

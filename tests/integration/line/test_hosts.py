@@ -10,7 +10,8 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import PilotCaller, User
 from pilotage.central.sites.suspended_hosts import HostFailure, SuspendedHosts
-from pilotage.proto.api.jobs import SecretRequest, Submission
+from pilotage.proto.api.jobs import Submission
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.api.sites import SiteAction, SiteActionName
 from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState

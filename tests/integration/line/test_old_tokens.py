@@ -7,7 +7,7 @@ import msgspec
 from pilotage.central.accounts.record_series import DAY_S
 from pilotage.central.identity import record as token_records
 from pilotage.central.settings import RetentionSettings
-from pilotage.proto.api.jobs import TokenIssue
+from pilotage.proto.api.tokens import TokenIssue
 
 from .test_protocol import Scene, scene
 

@@ -11,7 +11,7 @@ from pilotage.central.identity.callers import PilotCaller, User
 from pilotage.central.pilots import record_logs as log_records
 from pilotage.central.pilots.logs import BURST_BYTES, LOOK_EVERY, NAMES_MAX, RATE_BYTES_S
 from pilotage.central.settings import RetentionSettings
-from pilotage.proto.api.jobs import PilotLogFilter, PilotLogPage, SecretRequest
+from pilotage.proto.api.pilots import PilotLogFilter, PilotLogPage, SecretRequest
 from pilotage.proto.claims import Role
 from pilotage.proto.messages import (
     Ask,

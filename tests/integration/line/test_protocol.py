@@ -15,8 +15,9 @@ from pilotage.central.identity.callers import PilotCaller
 from pilotage.central.jobs import record as job_records
 from pilotage.central.pilots import record as pilot_records
 from pilotage.central.settings import LeaseSettings
-from pilotage.proto.api.jobs import Action, ActionName, SecretRequest, Submission
-from pilotage.proto.api.sites import PilotEnd, SiteAction, SiteActionName
+from pilotage.proto.api.jobs import Action, ActionName, Submission
+from pilotage.proto.api.pilots import PilotEnd, SecretRequest
+from pilotage.proto.api.sites import SiteAction, SiteActionName
 from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (

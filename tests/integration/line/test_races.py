@@ -15,7 +15,8 @@ from pilotage.central.jobs.leases import LeasePhase
 from pilotage.central.jobs.record_types import AttemptChange, NewAttempt, NewJob
 from pilotage.central.pilots import record as pilot_records
 from pilotage.central.store.engine import CHUNK_MAX
-from pilotage.proto.api.jobs import SecretRequest, Submission, Submitted
+from pilotage.proto.api.jobs import Submission, Submitted
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Beat, How, Node, Register

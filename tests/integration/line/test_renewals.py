@@ -6,7 +6,7 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.pilots import record as pilot_records
 from pilotage.central.pilots.record_types import MARKS_MAX
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import (
     PROTOCOL,

@@ -18,7 +18,7 @@ from pilotage.central.jobs.blobs.removal import BlobSweep
 from pilotage.central.jobs.record import EVIDENCE_MAX
 from pilotage.central.pilots import record as pilot_records
 from pilotage.central.settings import RetentionSettings, Settings
-from pilotage.proto.api.jobs import AccountsBy, Series, SeriesBy
+from pilotage.proto.api.accounts import AccountsBy, Series, SeriesBy
 from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import Input
 from pilotage.proto.ids import ID_MAX

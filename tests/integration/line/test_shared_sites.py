@@ -8,7 +8,7 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import User
 from pilotage.central.settings import CommunitySettings
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.api.sites import SiteAction, SiteActionName, SiteCheckRequest, SiteDetail
 from pilotage.proto.claims import Role
 from pilotage.proto.messages import Node, Register

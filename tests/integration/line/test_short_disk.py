@@ -8,7 +8,7 @@ from pilotage.central.accounts.disk_room import EVERY_S, DiskRoom
 from pilotage.central.app.api import ApiHealth
 from pilotage.central.observe.events import no_log
 from pilotage.central.store.errors import StoreFull
-from pilotage.proto.api.jobs import Readiness
+from pilotage.proto.api.health import Readiness
 from pilotage.proto.transformation_states import TaskState, TransformationState
 from tests.fakes import FakeInstallation
 

@@ -15,8 +15,9 @@ from pilotage.central.pilots.record_slots import NewSlot, SlotOutput
 from pilotage.central.pilots.record_types import NewSecret
 from pilotage.central.settings import MatcherSettings
 from pilotage.central.store.errors import StoreFull
-from pilotage.proto.api.jobs import JobFilter, JobView, PilotView
-from pilotage.proto.api.sites import PilotEnd, SiteAction, SiteActionName, SiteDetail
+from pilotage.proto.api.jobs import JobFilter, JobView
+from pilotage.proto.api.pilots import PilotEnd, PilotView
+from pilotage.proto.api.sites import SiteAction, SiteActionName, SiteDetail
 from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState

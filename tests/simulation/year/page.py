@@ -12,7 +12,7 @@ COLOURS: Final = ("#1b6ca8", "#edae49", "#3b8b5a", "#7a5195")
 INK, FAINT = "#222222", "#d8d8d8"
 COLUMNS: Final = 365  # of the picture
 PICTURE: Final = "campaign.svg"
-COMMAND: Final = "python -m tests.simulation.year --write docs/campaign.md"
+COMMAND: Final = ".venv/bin/python -m tests.simulation.year --write docs/campaign.md"
 
 
 def page(plan: Plan, year: Year) -> str:

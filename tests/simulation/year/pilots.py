@@ -14,7 +14,7 @@ import msgspec
 
 from pilotage.central.app.central import Central
 from pilotage.central.identity.callers import PilotCaller, User
-from pilotage.proto.api.jobs import SecretRequest
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.messages import (
     Ask,
     Assignment,

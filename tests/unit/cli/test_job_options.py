@@ -9,8 +9,12 @@ import msgspec
 import pytest
 
 from pilotage.central.cli.exit_codes import UsageError
-from pilotage.central.cli.jobs.job_options import JobOptions, draft_of, refuse_with_file
-from pilotage.central.cli.jobs.submit import parse_array
+from pilotage.central.cli.jobs.job_options import (
+    JobOptions,
+    draft_of,
+    parse_array,
+    refuse_with_file,
+)
 from pilotage.central.cli.options import filled, filling, option
 from pilotage.proto.documents.job import NEED_HELP, Job, JobData, JobLimits, Need, Preference, Word
 

@@ -5,7 +5,7 @@ import pytest
 from pilotage.central.cli.exit_codes import ExitCode
 from pilotage.central.cli.limits import print_limits
 from pilotage.central.cli.main import run
-from pilotage.proto.api.sites import LimitsView, LimitView
+from pilotage.proto.api.limits import LimitsView, LimitView
 
 
 def test_settings_that_count_for_nobody_are_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,14 @@
 
 import pytest
 
-from pilotage.central.cli.main import run
-from pilotage.central.cli.mistyped_words import NEIGHBOURS, mistakes, nearest
+from pilotage.central.cli.main import build, run
+from pilotage.central.cli.mistyped_words import (
+    NEIGHBOURS,
+    ONLY_SUBMIT,
+    OPTIONS,
+    mistakes,
+    nearest,
+)
 
 LINES = {
     "cancel 12": "unknown command 'cancel': did you mean 'kill'?",
@@ -24,8 +30,17 @@ LINES = {
     "submit --coers 3 -- a": "unknown option '--coers': did you mean '--cores'?",
     "submit --memory=3 -- a": "unknown option '--memory': did you mean '--memory-mb'?",
     "submit a x": "unexpected argument 'x' after 'submit a': a command comes after `--`",
-    "show 1 2 3": "unexpected argument '2' after 'show 1'",
-    "show 2 2": "unexpected argument '2' after 'show 2'",
+    "show 1 2 3": "unexpected argument '2' after 'show 1': show takes one job",
+    "show 2 2": "unexpected argument '2' after 'show 2': show takes one job",
+    "logs 9-11": "JOB: found '9-11', expected the id of one job, as in 12",
+    "logs --submission 9": "unknown option '--submission': logs takes one job, as in `pilotage",
+    "explain 9-11": "explain takes one job, as in 12; found '9-11'",
+    "explain --wait -- a": "unknown option '--wait': explain submits nothing, so leave it out",
+    "submit --time 1:00:00 -- a": "unknown option '--time': did you mean '--wall-s'?",
+    "submit --timeout 9 -- a": "unknown option '--timeout': did you mean '--timeout-s'?",
+    "status --owner ada": "unknown option '--owner': write --filter owner=…",
+    "status --time 3": "unknown option '--time': `pilotage status --help` lists the options",
+    "watch 1-2": "SUBMISSION: found '1-2', expected a whole number",
 }
 
 
@@ -38,6 +53,29 @@ def test_a_mistyped_word_gets_the_right_one_or_the_help(
 
     assert said.startswith(f"pilotage: {LINES[line]}")
     assert said.count("\n") == 1
+
+
+def _options(name: str) -> set[str]:
+    command = build()[name]
+    names = {name for one in command.assemble_argument_collection() for name in one.names}
+    return {name for name in names if not name.startswith("--no-")}
+
+
+def test_options_of_other_systems_lead_to_options_of_a_job() -> None:
+    assert set(OPTIONS.values()) <= _options("submit")
+    assert not set(OPTIONS) & _options("submit")
+
+
+def test_what_only_submit_takes_is_known() -> None:
+    assert {*ONLY_SUBMIT} == _options("submit") - _options("explain") - {"FILE"}
+
+
+@pytest.mark.parametrize("name", ["show", "history", "logs", "peek", "curve", "explain"])
+def test_a_command_of_one_job_takes_no_second_one(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([name, "1", "2"]) == 2
+    assert capsys.readouterr().err.endswith(f"after '{name} 1': {name} takes one job\n")
 
 
 @pytest.mark.parametrize("word", ["ps", "list", "top", "jobs"])

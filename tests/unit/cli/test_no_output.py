@@ -1,20 +1,26 @@
 """`status` without unfinished jobs, `logs` without output, and the figures of `show`."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
 
 from pilotage.central.cli.jobs import show
 from pilotage.central.cli.main import run
+from pilotage.central.client.errors import NotFound
+from pilotage.central.client.waiting.job_output import OnPart, OutputPart
 from pilotage.proto.api.jobs import (
     JobDetail,
     JobPage,
     JobView,
+    Outputs,
     Summary,
     SummaryBy,
     SummaryRow,
 )
+from pilotage.proto.api.limits import LimitsView
+from pilotage.proto.api.pilots import PilotView
+from pilotage.proto.api.sites import Sites
 from pilotage.proto.job_states import JobState
 
 from .stub_client import give
@@ -37,11 +43,19 @@ def view_of(state: JobState, epoch: int) -> JobView:
 class Central:
     """Has one job, which wrote nothing."""
 
-    def __init__(self, state: JobState, epoch: int) -> None:
+    def __init__(self, state: JobState, epoch: int, *, is_late: bool = False) -> None:
         self.view = view_of(state, epoch)
+        self._part = OutputPart(attempt=0, newest=epoch, is_late=is_late)
 
-    async def log(self, *_: object, **__: object) -> AsyncGenerator[bytes, None]:
+    async def log(self, *_: object, on_part: OnPart, **__: object) -> AsyncGenerator[bytes, None]:
+        on_part(self._part)
         yield b""
+
+    async def outputs(self, job: int) -> Outputs:
+        return Outputs(job=job, outputs=[])
+
+    async def search(self, _: object) -> AsyncGenerator[JobView, None]:
+        yield self.view
 
     async def detail(self, _: int) -> JobDetail:
         return JobDetail(view=self.view, job=None)
@@ -49,6 +63,25 @@ class Central:
     async def summary(self, *_: object) -> Summary:
         row = SummaryRow(key="", counts={JobState.DONE: 1})
         return Summary(by=SummaryBy.STATE, total=1, rows=[row])
+
+    async def submission(self, id: int) -> "Central":
+        if id != 1:
+            raise NotFound("not_found", f"there is no submission {id}")
+        return self
+
+    def ids(self) -> Iterator[int]:
+        yield self.view.id
+
+    async def pilots(self, **_: object) -> AsyncGenerator[PilotView, None]:
+        none: list[PilotView] = []
+        for pilot in none:
+            yield pilot
+
+    async def sites(self) -> Sites:
+        return Sites(sites=[])
+
+    async def limits(self) -> LimitsView:
+        return LimitsView(shares={}, limits=())
 
     async def page(self, *_: object, **__: object) -> JobPage:
         return JobPage(jobs=[], after=None)
@@ -76,6 +109,47 @@ def test_logs_say_that_there_is_no_output(
     assert (said.out, said.err) == ("", f"pilotage: {EMPTY[state, epoch]}\n")
 
 
+def test_logs_do_not_take_silence_of_a_pilot_for_silence_of_a_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(JobState.RUNNING, 1, is_late=True), monkeypatch)
+
+    assert run(["logs", "9000"]) == 0
+    late = "the pilot of job 9000 did not send its stdout within 15 s: try again, or add --follow"
+    assert capsys.readouterr().err == f"pilotage: {late}\n"
+
+
+def test_outputs_are_of_given_jobs_or_of_a_submission(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(JobState.DONE, 1), monkeypatch)
+
+    assert run(["output"]) == 2
+    assert run(["output", "3-4", "--submission", "1"]) == 2
+    assert run(["output", "--submission", "1"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "pilotage: no jobs: give them as in 12 or 12-15, or give --submission",
+        "pilotage: give either 3-4 or --submission 1, not both",
+        "pilotage: job 9000 kept no files",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (JobState.RUNNING, "job 9000 kept no files yet: it has not ended"),
+        (JobState.DONE, "job 9000 kept no files"),
+    ],
+)
+def test_outputs_of_an_unfinished_job_may_still_come(
+    state: JobState, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(state, 1), monkeypatch)
+
+    assert run(["output", "9000"]) == 0
+    assert capsys.readouterr().err == f"pilotage: {said}\n"
+
+
 def test_status_says_that_no_job_is_unfinished(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,7 +159,40 @@ def test_status_says_that_no_job_is_unfinished(
     assert run(["status"]) == 0
     assert capsys.readouterr().out == "1 job: 1 Done\nno unfinished jobs\n"
     assert run(["status", "--state", "Held"]) == 0
-    assert capsys.readouterr().out == "no matching jobs\n"
+    assert capsys.readouterr().out == "no jobs match state Held\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("status", "no unfinished jobs"),
+        ("status --after 5", "no unfinished jobs after job 5"),
+        ("status --submission 1", "no jobs match submission=1, any state"),
+        ("pilot list", "no live pilots: start one with `pilotage pilot start`"),
+        ("pilot list --state Lost", "no Lost pilots"),
+        ("pilot list --all", "there are no pilots"),
+        ("site list", "there are no sites"),
+        ("limits show", "there are no limits"),
+    ],
+)
+def test_a_pipe_stays_empty_and_the_standard_error_says_that_there_is_none(
+    words: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(JobState.DONE, 1), monkeypatch)
+
+    assert run(words.split()) == 0
+    heard = capsys.readouterr()
+    assert heard.out in ("", "1 job: 1 Done\n")  # `status` alone counts all jobs first
+    assert heard.err == f"pilotage: {said}\n"
+
+
+def test_status_of_an_unknown_submission_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(JobState.DONE, 1), monkeypatch)
+
+    assert run(["status", "--submission", "99"]) == 3
+    assert capsys.readouterr().err == "pilotage: there is no submission 99\n"
 
 
 def test_figures_are_rounded_for_people(capsys: pytest.CaptureFixture[str]) -> None:

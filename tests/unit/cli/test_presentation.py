@@ -9,7 +9,8 @@ from pilotage.central.cli.jobs.waiting import outcome
 from pilotage.central.cli.presentation import clean, jobs_in_words, number, print_table
 from pilotage.central.cli.sites import bans
 from pilotage.proto.api.explanations import Explanation, Obstacle, OfferExplanation
-from pilotage.proto.api.jobs import SiteView, Summary, SummaryBy, SummaryRow
+from pilotage.proto.api.jobs import Summary, SummaryBy, SummaryRow
+from pilotage.proto.api.sites import SiteView
 from pilotage.proto.job_states import JobState
 
 

@@ -4,8 +4,16 @@ import pytest
 
 from pilotage.central.cli.pilots.facts import facts
 from pilotage.central.cli.sites import bans, hole, pledge_in_words, print_check, still_disabled
-from pilotage.proto.api.jobs import ElementView, PilotView, SiteView
-from pilotage.proto.api.sites import CheckState, CheckStep, ElementCheck, HostView, SiteDetail
+from pilotage.proto.api.pilots import PilotView
+from pilotage.proto.api.sites import (
+    CheckState,
+    CheckStep,
+    ElementCheck,
+    ElementView,
+    HostView,
+    SiteDetail,
+    SiteView,
+)
 from pilotage.proto.pilot_states import PilotState
 
 

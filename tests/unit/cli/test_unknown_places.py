@@ -3,7 +3,7 @@
 import pytest
 
 from pilotage.central.cli.unknown_places import missed_site, warn_of_unknown
-from pilotage.proto.api.jobs import Elements, ElementView, Sites, SiteView
+from pilotage.proto.api.sites import Elements, ElementView, Sites, SiteView
 from pilotage.proto.documents.job import Job, Need, Preference
 
 from ..client.stub_central import StubCentral, ok, problem

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.client.credentials import find_connection
-from pilotage.central.client.errors import NoCentral, UnreadableCredentials, UnsafeCredentials
+from pilotage.central.client.errors import (
+    NoCentral,
+    NoneRuns,
+    UnreadableCredentials,
+    UnsafeCredentials,
+)
 
 REMOTE = "https://central.example.org"
 LOCAL = "http://127.0.0.1:8123"
@@ -96,6 +101,26 @@ def test_a_named_data_directory_wins_over_the_environment(home: Home) -> None:
     connection = find_connection(home.environment, data=home.data)
 
     assert (connection.url, connection.token) == (LOCAL, "admin")
+
+
+def test_a_data_directory_in_the_environment_wins_over_kept_credentials(home: Home) -> None:
+    home.run_central()
+    home.keep(REMOTE, "kept")
+    home.environment["PILOTAGE_DATA"] = str(home.data)
+
+    assert found(home) == (LOCAL, "admin")
+    home.keep(LOCAL, "hers")
+    assert found(home) == (LOCAL, "hers")
+    home.environment["PILOTAGE_URL"] = REMOTE
+    assert found(home) == (REMOTE, "")
+
+
+def test_an_idle_data_directory_in_the_environment_says_what_it_hides(home: Home) -> None:
+    home.keep(REMOTE, "kept")
+    home.environment["PILOTAGE_DATA"] = str(home.data)
+
+    with pytest.raises(NoneRuns, match=f"or unset PILOTAGE_DATA to use {REMOTE} in credentials"):
+        found(home)
 
 
 def test_a_token_file_that_the_environment_names_is_read(home: Home) -> None:

@@ -17,8 +17,8 @@ from pilotage.central.client.errors import (
     NotFound,
 )
 from pilotage.proto.api.data import FileDetail, FileItem, FileView, ItemsReply, ReplicaView
-from pilotage.proto.api.jobs import WhoAmI
 from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.tokens import WhoAmI
 from pilotage.proto.catalogue import FileState, ReplicaState
 from pilotage.proto.claims import Role
 
@@ -195,5 +195,5 @@ async def test_without_any_storage_none_is_to_be_named(client: Client, tmp_path:
 
     client.storages = none  # type: ignore[method-assign]
     (tmp_path / "mine").write_bytes(b"other")
-    with pytest.raises(NoStorage, match="^there are no storages: an operator"):
+    with pytest.raises(NoStorage, match="^this central has no storages: ask its operator"):
         await client.put_file(tmp_path / "mine", "users:b")

@@ -7,10 +7,11 @@ import pytest
 
 from pilotage.central.client.errors import JobsHeld, Unreachable
 from pilotage.central.client.waiting.job_output import OutputPart
+from pilotage.proto.api.jobs import Peek
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pieces import MEDIA, piece
 
-from .stub_central import Got, Jobs, Streaming, StubCentral, lost, stream
+from .stub_central import Got, Jobs, Streaming, StubCentral, lost, ok, stream
 
 WAITING, RUNNING, DONE = JobState.WAITING, JobState.RUNNING, JobState.DONE
 
@@ -191,3 +192,60 @@ async def test_a_job_that_was_silent_for_long_is_followed_on_after_a_break() -> 
     one.stub.always["GET /v1/jobs/5/logs/stdout"] = later
 
     assert await one.followed(patience_s=5.0) == b"1\n2\n"
+
+
+class SoFar:
+    """Job 5 in its second attempt: what was kept of the first, and what its pilot sends now."""
+
+    def __init__(self, kept: bytes, now: Peek) -> None:
+        self.stub = StubCentral()
+        self.parts: list[OutputPart] = []
+        self.headers = {"pilotage-newest-attempt": "2", "pilotage-attempt": "1" if kept else "0"}
+        self._kept = kept
+        self.stub.always["GET /v1/jobs/5/logs/stdout"] = self._log
+        self.stub.always["GET /v1/jobs/5/peek"] = ok(now)
+
+    async def read(self) -> bytes:
+        async with self.stub.client() as client:
+            return b"".join([text async for text in client.log(5, on_part=self.parts.append)])
+
+    def _log(self, got: Got) -> httpx.Response:
+        return httpx.Response(200, headers=self.headers, stream=Streaming([self._kept]))
+
+
+async def test_a_running_job_shows_what_it_has_written_so_far() -> None:
+    now = Peek(job=5, epoch=2, live=True, stdout="zwölf\n", stdout_bytes=100)
+    one = SoFar(b"of the first attempt\n", now)
+
+    assert await one.read() == "zwölf\n".encode()
+    assert one.parts == [OutputPart(attempt=2, newest=2, left_out=93, is_live=True)]
+
+
+async def test_a_running_job_without_output_shows_the_attempt_before_it() -> None:
+    one = SoFar(b"of the first attempt\n", Peek(job=5, epoch=2, live=True, complete=False))
+
+    assert await one.read() == b"of the first attempt\n"
+    assert one.parts == [OutputPart(attempt=1, newest=2, is_late=True)]
+
+
+async def test_an_attempt_that_ends_while_it_is_looked_at_shows_what_was_kept() -> None:
+    one = SoFar(b"", Peek(job=5, epoch=2, stdout="the end\n", stdout_bytes=999))
+    looked = one.stub.always["GET /v1/jobs/5/peek"]
+    assert callable(looked)
+
+    def ends(got: Got) -> httpx.Response:
+        one.headers["pilotage-attempt"], one._kept = "2", b"all\nthe end\n"
+        return looked(got)
+
+    one.stub.always["GET /v1/jobs/5/peek"] = ends
+
+    assert await one.read() == b"all\nthe end\n"
+    assert one.parts == [OutputPart(attempt=2, newest=2)]
+
+
+async def test_the_pilot_is_not_asked_for_what_was_kept() -> None:
+    one = SoFar(b"all\n", Peek(job=5))
+    one.headers["pilotage-attempt"] = "2"
+
+    assert await one.read() == b"all\n"
+    assert one.stub.lines() == ["GET /v1/jobs/5/logs/stdout"]

@@ -12,7 +12,8 @@ import pytest
 from pilotage.central import client as package
 from pilotage.central.client import errors
 from pilotage.central.client.client import AsyncClient
-from pilotage.proto.api.jobs import Blob, BlobAnswer, Health, Summary, SummaryBy
+from pilotage.proto.api.health import Health
+from pilotage.proto.api.jobs import Blob, BlobAnswer, Summary, SummaryBy
 from pilotage.proto.messages import Misdirection
 
 from .stub_central import HandPace, not_there

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +138,13 @@ async def test_a_refused_submission_is_not_repeated() -> None:
 MISSHAPEN = [
     ({"command": "echo hi"}, "command: expected a list of words"),
     ({"command": ("a",), "needs": Need(cores_min=2)}, "needs: expected a list of needs"),
+    (
+        {"command": ("a",), "inputs": ("words.txt",)},
+        r"inputs: found 'words.txt', .*: inputs=client.upload\(\['words.txt'\]\)",
+    ),
+    ({"command": ("a",), "inputs": [Path("x")]}, r"inputs: found .*client.upload\(\['x'\]\)"),
+    ({"command": ("a",), "outputs": "*.txt"}, r"outputs: found '\*.txt', expected patterns"),
+    ({"command": ("a",), "outputs": ("*.txt",)}, r"outputs=\[OutputPattern\(pattern='\*.txt'\)\]"),
 ]
 
 
@@ -155,6 +163,48 @@ async def test_a_job_in_a_wrong_shape_is_not_sent(fields: dict[str, Any], said: 
     assert stub.got == [] or all(one.method != "POST" for one in stub.got)
 
 
+async def test_a_job_as_a_mapping_hears_the_form_of_a_mapping() -> None:
+    async with central().client() as client:
+        with pytest.raises(TypeError, match=r"outputs=\[{'pattern': '\*.txt'}\]"):
+            await client.submit({"command": ["a"], "outputs": ["*.txt"]})
+        with pytest.raises(TypeError, match="command: expected a list"):
+            await client.explain(Job(command="echo"))  # type: ignore[arg-type]
+
+
+#     the arguments of `submit`, what is said
+NO_JOBS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    (
+        {"jobs": "echo hi"},
+        TypeError,
+        r"jobs: found 'echo hi', expected a Job, such as Job\(command",
+    ),
+    ({"jobs": 7}, TypeError, "jobs: found 7, expected a Job"),
+    ({"jobs": ["echo"]}, TypeError, "found 'echo', expected a Job"),
+    ({"jobs": JOB, "parameters": [{}]}, ValueError, r"write submit\(template=job, parameters="),
+    (
+        {"jobs": JOB, "template": JOB, "parameters": [{}]},
+        ValueError,
+        "give either jobs, or a templ",
+    ),
+    ({"template": JOB}, ValueError, "template needs parameters="),
+    ({}, ValueError, "there is nothing to submit: give jobs"),
+    ({"template": JOB, "parameters": {"x": 1}}, TypeError, "parameters: found {'x': 1}, expected"),
+    ({"template": JOB, "parameters": [1, 2]}, TypeError, "parameters: found 1, expected one dict"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "kind", "said"), NO_JOBS)
+async def test_what_cannot_be_submitted_hears_the_right_form(
+    arguments: dict[str, Any], kind: type[Exception], said: str
+) -> None:
+    stub = central()
+    async with stub.client() as client:
+        with pytest.raises(kind, match=said):
+            await client.submit(**arguments)
+
+    assert stub.got == []
+
+
 async def test_a_key_with_another_body_is_told_apart() -> None:
     stub = central()
     stub.next.append(problem(409, "key_reused", "the key belongs to submission 3"))
@@ -171,14 +221,6 @@ async def test_patience_ends() -> None:
             await client.submit(JOB)
 
     assert 3 < len(stub.got) < 10
-
-
-async def test_it_must_be_clear_which_jobs_are_meant() -> None:
-    async with central().client() as client:
-        with pytest.raises(ValueError, match="either jobs, or a template"):
-            await client.submit(JOB, template=JOB, parameters=[{}])
-        with pytest.raises(ValueError, match="either jobs, or a template"):
-            await client.submit(template=JOB)
 
 
 async def test_a_group_is_for_jobs_that_name_none() -> None:

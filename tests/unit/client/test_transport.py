@@ -4,18 +4,9 @@ import httpx
 import pytest
 
 from pilotage.central.client import errors
-from pilotage.proto.api.jobs import (
-    ActionName,
-    ActionReply,
-    JobFilter,
-    SecretRequest,
-    Secrets,
-    Summary,
-    SummaryBy,
-    TokenIssue,
-    Tokens,
-    TokenView,
-)
+from pilotage.proto.api.jobs import ActionName, ActionReply, JobFilter, Summary, SummaryBy
+from pilotage.proto.api.pilots import SecretRequest, Secrets
+from pilotage.proto.api.tokens import TokenIssue, Tokens, TokenView
 from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
@@ -50,7 +41,7 @@ async def test_each_code_has_its_error(code: Code, kind: type[errors.Refused]) -
             await client.whoami()
 
     assert (caught.value.code, caught.value.field) == (code.value, "where")
-    assert str(caught.value) == "why"
+    assert str(caught.value).removesuffix(" (asked http://central.test)") == "why"
 
 
 @pytest.mark.parametrize("status", [408, 421, 429, 500, 502, 503, 504])
@@ -99,6 +90,17 @@ async def test_without_a_token_the_error_says_where_one_is_looked_for() -> None:
     client = stub.client(token="")
     with pytest.raises(errors.NotAuthenticated, match="PILOTAGE_TOKEN_FILE"):
         await client.whoami()
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "expired_token"), (403, "forbidden")])
+async def test_a_refused_token_names_the_central_that_refused_it(status: int, code: str) -> None:
+    stub = StubCentral()
+    stub.always["GET /v1/whoami"] = problem(status, code, "not with this token")
+    async with stub.client() as client:
+        with pytest.raises(
+            errors.Refused, match=r"not with this token \(asked http://central.test"
+        ):
+            await client.whoami()
 
 
 async def test_what_makes_something_new_each_time_is_not_repeated_after_it_was_sent() -> None:

@@ -25,7 +25,7 @@ from pilotage.central.identity.providers.provider_files import (
 from pilotage.central.identity.providers.provider_http import BadProvider, ProviderAway
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeRandomness
-from tests.unit.auth.issuer import Issuer, make_issuer
+from tests.unit.identity.issuer import Issuer, make_issuer
 
 URL = "https://central.test"
 IAM = "https://iam.test/"

@@ -10,7 +10,7 @@ from pilotage.central.identity.callers import Caller, User
 from pilotage.central.identity.errors import BadToken, KeysNeeded
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
-from tests.unit.auth.issuer import AUDIENCE as OWN_AUDIENCE, ISSUER as OWN_ISSUER, make_issuer
+from tests.unit.identity.issuer import AUDIENCE as OWN_AUDIENCE, ISSUER as OWN_ISSUER, make_issuer
 
 from .fake_provider import EC_KID, RSA_KID, Outside, ec_key, public, rsa_key
 from .forgeries import (

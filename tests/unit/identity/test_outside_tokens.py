@@ -16,7 +16,7 @@ from pilotage.central.identity.providers.provider_files import (
 )
 from pilotage.central.identity.strict_tokens import parse
 from pilotage.proto.claims import Role
-from tests.unit.auth.issuer import Issuer, make_issuer
+from tests.unit.identity.issuer import Issuer, make_issuer
 
 from .fake_provider import EC_KID, Outside, ec_key
 from .forgeries import Maker

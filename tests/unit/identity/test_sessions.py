@@ -16,16 +16,16 @@ from pilotage.central.identity.logins.sessions import (
     UNCHECKED_S,
 )
 from pilotage.central.identity.providers.provider_files import MapRow
-from pilotage.proto.api.jobs import TokenIssue
 from pilotage.proto.api.logins import (
     DeviceStart,
     LoginClaim,
     LoginState,
     LoginTokens,
 )
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
-from tests.unit.auth.issuer import ISSUER, make_issuer, person
+from tests.unit.identity.issuer import ISSUER, make_issuer, person
 
 from .login_world import LoginWorld, entry, login_world
 

@@ -19,7 +19,7 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock
 from tests.memory_store import MemoryStore
-from tests.unit.auth.issuer import ISSUER, person
+from tests.unit.identity.issuer import ISSUER, person
 
 MC, DL1 = CountKey("ctao", "mc", "ada", "User"), CountKey("ctao", "dl1", "bob", "User")
 

@@ -24,7 +24,7 @@ from pilotage.proto.messages import Attempt, LogChunk, Stop, Stream
 from pilotage.proto.problems import Code
 from tests import virtual
 from tests.builders import a_lease
-from tests.unit.auth.issuer import person
+from tests.unit.identity.issuer import person
 
 ADA, BOB = person(subject="ada"), person(subject="bob")
 OUT, ERR, USAGE = Stream.OUT, Stream.ERR, Stream.USAGE

@@ -1,7 +1,8 @@
 """What the demo shows adds up: living pilots only, and every job of the killed one."""
 
 from pilotage.central.operate.demo.display import KilledPilot, by_site
-from pilotage.proto.api.jobs import JobView, PilotView
+from pilotage.proto.api.jobs import JobView
+from pilotage.proto.api.pilots import PilotView
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
 

@@ -172,8 +172,8 @@ async def test_a_corrected_file_under_the_same_name_is_told_how_it_runs(tmp_path
 
 
 @pytest.mark.parametrize(("named", "why"), [
-    ("", "step make: outputs.raw.storages: no storage is the default one: name one (known: disk), "
-         "or ask an operator to set `default: true` for a storage"),
+    ("", "step make: outputs.raw: no storage is the default one: name one of disk, "
+         "in `storages` or with --data-storage"),
     (", storages: [tape]",
      "step make: outputs.raw.storages: unknown storage 'tape'; known storages: disk"),
 ])  # fmt: skip

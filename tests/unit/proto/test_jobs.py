@@ -7,7 +7,9 @@ import msgspec
 import pytest
 
 from pilotage.proto.api import jobs
+from pilotage.proto.api.pilots import SecretRequest
 from pilotage.proto.api.quotas import QuotaChange
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.decoding.patterns import whole
 from pilotage.proto.documents.job import Job
 from pilotage.proto.ids import ID_MAX
@@ -23,10 +25,10 @@ REFUSED = {
         Job,
         {"command": ["x"], "inputs": [{"name": "a", "sha256": "0" * 64 + "\n", "size_bytes": 1}]},
     ),
-    "a pilot's site with a line end": (jobs.SecretRequest, {"site": "ab\n"}),
-    "a pilot's element with a line end": (jobs.SecretRequest, {"site": "a", "element": "b\n"}),
+    "a pilot's site with a line end": (SecretRequest, {"site": "ab\n"}),
+    "a pilot's element with a line end": (SecretRequest, {"site": "a", "element": "b\n"}),
     "a community that is no word of topics": (
-        jobs.SecretRequest,
+        SecretRequest,
         {"site": "a", "community": "c/+/#"},
     ),
     "a quota's name with NUL": (
@@ -38,7 +40,7 @@ REFUSED = {
         {"kind": "owner", "community": "c", "name": "a\nb"},
     ),
     "a quota's community with a line end": (QuotaChange, {"kind": "community", "community": "c\n"}),
-    "a community with a line end": (jobs.SecretRequest, {"site": "a", "community": "c\n"}),
+    "a community with a line end": (SecretRequest, {"site": "a", "community": "c\n"}),
 }
 
 
@@ -52,13 +54,13 @@ def test_refused_by_its_type(what: str) -> None:
 
 def test_the_largest_id_and_no_community_are_taken() -> None:
     assert msgspec.convert({"submission": ID_MAX}, jobs.JobFilter).submission == ID_MAX
-    assert msgspec.convert({"site": "a"}, jobs.SecretRequest).community == ""
-    assert msgspec.convert({"site": "a", "community": ""}, jobs.SecretRequest).community == ""
+    assert msgspec.convert({"site": "a"}, SecretRequest).community == ""
+    assert msgspec.convert({"site": "a", "community": ""}, SecretRequest).community == ""
 
 
 def test_no_pattern_of_a_request_lets_a_line_end_through() -> None:
     _, parts = msgspec.json.schema_components(
-        [Job, jobs.Action, jobs.SecretRequest, jobs.TokenIssue, QuotaChange]
+        [Job, jobs.Action, SecretRequest, TokenIssue, QuotaChange]
     )
     patterns = set(re.findall(r'"pattern": "(.*?)"[,}]', json.dumps(parts)))
 

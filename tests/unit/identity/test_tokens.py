@@ -14,7 +14,7 @@ from pilotage.central.identity import keys, record as token_records, tokens
 from pilotage.central.identity.callers import PilotCaller, User
 from pilotage.central.identity.errors import BadKeyFile, BadToken, ExpiredToken, TokenNotFound
 from pilotage.central.identity.tokens import ADMIN_FILE
-from pilotage.proto.api import jobs
+from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
 
@@ -185,7 +185,7 @@ async def test_the_key_set_shows_nothing_private() -> None:
 
 async def test_a_revoked_token_is_refused_at_once_and_after_a_restart() -> None:
     issuer = await make_issuer()
-    made = await issuer.tokens.issue(issuer.admin, jobs.TokenIssue(subject="ada", community="ctao"))
+    made = await issuer.tokens.issue(issuer.admin, TokenIssue(subject="ada", community="ctao"))
     before = verdict(issuer, made.token)
 
     await issuer.tokens.revoke(issuer.admin, made.view.jti)
@@ -197,7 +197,7 @@ async def test_a_revoked_token_is_refused_at_once_and_after_a_restart() -> None:
 
 async def test_many_revoked_tokens_hold_nobody_up_and_are_read_once() -> None:
     issuer = await make_issuer()
-    made = await issuer.tokens.issue(issuer.admin, jobs.TokenIssue(subject="ada", community="ctao"))
+    made = await issuer.tokens.issue(issuer.admin, TokenIssue(subject="ada", community="ctao"))
     row = rows(issuer.store)[made.view.jti]
     with issuer.store.connection:
         for at in range(30_000):
@@ -263,7 +263,7 @@ async def test_a_pilot_is_what_its_token_says() -> None:
 
 async def test_an_issued_token_says_who_it_is() -> None:
     issuer = await make_issuer()
-    wanted = jobs.TokenIssue(subject="ada", community="ctao", groups=("dl1", "mc"), name="Ada L.")
+    wanted = TokenIssue(subject="ada", community="ctao", groups=("dl1", "mc"), name="Ada L.")
 
     made = await issuer.tokens.issue(issuer.admin, wanted)
     caller = issuer.tokens.caller(made.token)
@@ -282,7 +282,7 @@ async def test_lists_show_what_the_caller_may_see() -> None:
         ("bob", "ctao", ("mc",)),
         ("eve", "lhcb", ("dl1",)),
     ]:
-        wanted = jobs.TokenIssue(subject=subject, community=community, groups=groups)
+        wanted = TokenIssue(subject=subject, community=community, groups=groups)
         await issuer.tokens.issue(issuer.admin, wanted)
 
     async def seen(caller: User) -> set[str]:
@@ -301,7 +301,7 @@ async def test_a_list_comes_in_pages_that_show_each_token_once() -> None:
     issuer = await make_issuer()
     for number in range(5):
         for community in ("ctao", "lhcb"):
-            wanted = jobs.TokenIssue(subject=f"ada{number}", community=community, groups=("mc",))
+            wanted = TokenIssue(subject=f"ada{number}", community=community, groups=("mc",))
             await issuer.tokens.issue(issuer.admin, wanted)
         if number % 2:
             issuer.clock.move(1.5)
@@ -342,14 +342,14 @@ async def test_nobody_has_tokens_without_bound_and_time_makes_room(
     monkeypatch.setattr(tokens, "UNEXPIRED_MAX", 3)
     issuer = await make_issuer()
     ada = person(expires_at=issuer.clock.wall() + 1_000)
-    wanted = jobs.TokenIssue(subject="ada", valid_s=100)
+    wanted = TokenIssue(subject="ada", valid_s=100)
     made = [await issuer.tokens.issue(ada, wanted) for _ in range(3)]
     await issuer.tokens.revoke(ada, made[0].view.jti)
 
     with pytest.raises(Refused, match="'ada' has 3 unexpired tokens, the maximum") as refused:
         await issuer.tokens.issue(ada, wanted)
     others = person(subject="bob")
-    await issuer.tokens.issue(others, jobs.TokenIssue(subject="bob"))
+    await issuer.tokens.issue(others, TokenIssue(subject="bob"))
     issuer.clock.move(100)
     await issuer.tokens.issue(ada, wanted)
 
@@ -380,10 +380,10 @@ async def test_a_token_in_the_name_of_somebody_reaches_none_of_their_wider_token
     role: Role, groups: tuple[str, ...]
 ) -> None:
     issuer = await make_issuer()
-    wanted = jobs.TokenIssue(subject="boss", community="ctao", role=role, groups=groups)
+    wanted = TokenIssue(subject="boss", community="ctao", role=role, groups=groups)
     theirs = await issuer.tokens.issue(issuer.admin, wanted)
     manager = person(Role.MANAGER, subject="chief", groups=("mc",))
-    made = await issuer.tokens.issue(manager, jobs.TokenIssue(subject="boss"))
+    made = await issuer.tokens.issue(manager, TokenIssue(subject="boss"))
     pretender = issuer.tokens.caller(made.token)
     assert isinstance(pretender, User)
 
@@ -396,7 +396,7 @@ async def test_a_token_in_the_name_of_somebody_reaches_none_of_their_wider_token
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
 async def test_who_may_see_tokens_sees_and_revokes_the_one_at_hand(role: Role) -> None:
     issuer = await make_issuer()
-    wanted = jobs.TokenIssue(subject="ada", community="ctao", role=role, groups=("mc",))
+    wanted = TokenIssue(subject="ada", community="ctao", role=role, groups=("mc",))
     made = await issuer.tokens.issue(issuer.admin, wanted)
     caller = issuer.tokens.caller(made.token)
     assert isinstance(caller, User)
@@ -436,7 +436,7 @@ async def test_nobody_hands_out_more_than_they_have(
     issuer = await make_issuer()
 
     with pytest.raises(Refused) as refused:
-        await issuer.tokens.issue(giver, jobs.TokenIssue(**wanted))
+        await issuer.tokens.issue(giver, TokenIssue(**wanted))
 
     assert (refused.value.field, refused.value.code) == (field, code)
     assert len(rows(issuer.store)) == 1  # nothing but the first admin's
@@ -447,7 +447,7 @@ async def test_a_token_never_outlives_the_one_it_was_made_with() -> None:
     soon = issuer.clock.wall() + 100
 
     made = await issuer.tokens.issue(
-        person(expires_at=soon), jobs.TokenIssue(subject="ada", valid_s=1_000)
+        person(expires_at=soon), TokenIssue(subject="ada", valid_s=1_000)
     )
     issuer.clock.move(100)
 
@@ -456,7 +456,7 @@ async def test_a_token_never_outlives_the_one_it_was_made_with() -> None:
 
 async def test_a_manager_of_groups_hands_out_these_groups_and_never_none() -> None:
     issuer = await make_issuer()
-    wanted = jobs.TokenIssue(subject="bob", role=Role.MANAGER)
+    wanted = TokenIssue(subject="bob", role=Role.MANAGER)
 
     made = await issuer.tokens.issue(person(Role.MANAGER, groups=("mc",)), wanted)
     caller = issuer.tokens.caller(made.token)
@@ -481,7 +481,7 @@ async def test_a_token_without_groups_has_those_of_who_made_it(
     issuer = await make_issuer()
     admin = person(Role.ADMIN, groups=("dl1", "mc"))
 
-    made = await issuer.tokens.issue(admin, jobs.TokenIssue(subject="bob", **wanted))
+    made = await issuer.tokens.issue(admin, TokenIssue(subject="bob", **wanted))
     caller = issuer.tokens.caller(made.token)
 
     assert isinstance(caller, User)
@@ -491,7 +491,7 @@ async def test_a_token_without_groups_has_those_of_who_made_it(
 
 async def test_a_token_for_another_community_has_no_groups_of_this_one() -> None:
     issuer = await make_issuer()
-    wanted = jobs.TokenIssue(subject="eve", community="lhcb")
+    wanted = TokenIssue(subject="eve", community="lhcb")
 
     made = await issuer.tokens.issue(person(Role.ADMIN, community="", groups=("dl1",)), wanted)
 
@@ -503,6 +503,6 @@ async def test_a_full_store_gives_no_token() -> None:
     issuer.store.full = True
 
     with pytest.raises(Refused) as refused:
-        await issuer.tokens.issue(issuer.admin, jobs.TokenIssue(subject="b", community="ctao"))
+        await issuer.tokens.issue(issuer.admin, TokenIssue(subject="b", community="ctao"))
 
     assert refused.value.code is Code.STORE_FULL

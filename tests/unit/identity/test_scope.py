@@ -8,7 +8,7 @@ from pilotage.central.jobs.queries import search_of
 from pilotage.proto.api.jobs import JobFilter
 from pilotage.proto.claims import Role
 from tests.memory_store import MemoryStore
-from tests.unit.auth.issuer import ISSUER, person
+from tests.unit.identity.issuer import ISSUER, person
 
 READ, OUTPUT = Permission.JOB_READ, Permission.JOB_OUTPUT
 ALL = {"ada mc", "ada dl1", "bob mc"}

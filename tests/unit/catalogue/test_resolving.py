@@ -14,7 +14,7 @@ from pilotage.central.catalogue import (
     record_write as catalogue_write,
 )
 from pilotage.central.catalogue.checks import check_scopes
-from pilotage.central.catalogue.input_resolution import InputResolver, ResolvedInputs
+from pilotage.central.catalogue.input_resolution import InputResolver, ResolvedInputs, outputs_to
 from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica, ReplicaChange
 from pilotage.central.catalogue.rights import writing
 from pilotage.central.catalogue.storages import StorageBook, Storages
@@ -208,6 +208,17 @@ async def test_what_cannot_be_is_refused_by_name(
 
     assert word in str(raised.value)
     assert raised.value.field.startswith("jobs[0].")
+
+
+def test_a_central_without_a_storage_for_an_output_says_what_to_do(book: StorageBook) -> None:
+    none, field = StorageBook(), "jobs[0].data.outputs[0].storages"
+    for names in ((), ("disk",)):
+        with pytest.raises(Refused, match="this central has no storages: ask its operator to add"):
+            outputs_to(none, names, field)
+
+    with pytest.raises(Refused, match="no storage is the default one: name one of disk, in") as why:
+        outputs_to(StorageBook(storages={"disk": book.storages["pic"]}), (), field)
+    assert why.value.field == "jobs[0].data.outputs[0]"
 
 
 @pytest.mark.parametrize("scope", ["", "sim", "sim.raw", "simulation", "other", "{job}"])

@@ -50,6 +50,13 @@ TABLE: list[tuple[type[Any], str, Code, str, str]] = [
     (Jobs, '{"jobs":[{}]}', Code.INVALID, "$.jobs[0].command", "is required and missing"),
     (Jobs, '{"job":[]}', Code.INVALID, "$.job", "did you mean 'jobs'?"),
     (Jobs, "[]", Code.INVALID, "$", "expected a mapping, got a list"),
+    (
+        Jobs,
+        '{"jobs":[{"command":["a"],"outputs":["*.txt"]}]}',
+        Code.INVALID,
+        "$.jobs[0].outputs[0]",
+        "expected a mapping with pattern, required, got text",
+    ),
     (Jobs, '{"jobs":', Code.MALFORMED, "$", "is not JSON"),
     (Jobs, "", Code.MALFORMED, "$", "is not JSON"),
     (Jobs, "\x00", Code.MALFORMED, "$", "is not JSON"),

@@ -10,7 +10,7 @@ from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadKeyFile, BadToken, TooManyKeys
 from pilotage.central.identity.keys import DAY_S, KEYS_MAX, OF_TOKENS, KeyUse, SigningKeys
 from pilotage.central.identity.tokens import TokenIssuer
-from pilotage.proto.api import jobs
+from pilotage.proto.api.tokens import TokenIssue
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 
 from .issuer import Issuer, make_issuer
@@ -129,7 +129,7 @@ async def test_a_look_at_revoked_tokens_looks_at_the_keys(issuer: Issuer) -> Non
 async def test_a_token_of_a_year_outlives_monthly_rotations(issuer: Issuer) -> None:
     operator(issuer).rotate()
     issuer.clock.move(OF_TOKENS.ahead_s - 1.0)  # the last moment at which the old key signs
-    wanted = jobs.TokenIssue(subject="ada", community="ctao", valid_s=YEAR_S)
+    wanted = TokenIssue(subject="ada", community="ctao", valid_s=int(YEAR_S))
     made = await issuer.tokens.issue(issuer.admin, wanted)
     for month in range(12):
         issuer.clock.move(30 * DAY_S)

@@ -13,7 +13,7 @@ from pilotage.central.ports import SiteFile
 from pilotage.central.sites.record import MarkKind, PlaceMark
 from pilotage.central.sites.service import shares_of, site_view
 from pilotage.central.sites.site_marks import SiteMarks
-from pilotage.proto.api.jobs import ElementView
+from pilotage.proto.api.sites import ElementView
 from tests.fake_element import FakeElement
 
 FIGURES = {"pilots": 0, "cores": 0, "cores_free": 0, "running": 0, "done": 0, "failed": 0}

@@ -7,7 +7,7 @@ from pilotage.central.jobs.leases import LeasePhase
 from pilotage.central.pilots.presence import Presence
 from pilotage.central.pilots.record_types import PilotRow
 from pilotage.central.pilots.view import pilot_view
-from pilotage.proto.api.jobs import PilotView
+from pilotage.proto.api.pilots import PilotView
 from pilotage.proto.messages import Node, Offer
 from pilotage.proto.pilot_states import PilotState
 from tests.builders import a_lease
