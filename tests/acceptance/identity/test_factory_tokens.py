@@ -19,6 +19,7 @@ from pilotage.central.operate.clocks import SystemRandomness
 from pilotage.central.operate.provider_http import RealProviderHttp
 from tests.fake_central import FakeClock
 
+from ..running import eventually, running_central
 from .providers import FACTORY, Away, RunningProvider, running_provider
 
 AUDIENCE = "https://ce.example.org:9619"
@@ -146,3 +147,50 @@ async def test_while_the_provider_is_away_the_last_token_is_used(
 
     assert kept is first
     assert back.text != first.text
+
+
+ELEMENT = """\
+  {name}:
+    kind: arc
+    options: {{url: "https://localhost:1/arex"}}
+    credential:
+      source: client
+      options: {{issuer: "{issuer}", id: {id}, secret_file: {secret}, ca_file: {ca_file}}}
+"""
+
+
+def test_a_refusal_stops_one_element_of_a_running_central(
+    provider: RunningProvider, tmp_path: Path
+) -> None:
+    secrets = {"good": provider.clients[FACTORY], "bad": "a-secret-of-another"}
+    known = {"issuer": provider.issuer, "id": FACTORY, "ca_file": provider.ca_file}
+    text = "elements:\n"
+    for name, secret in secrets.items():
+        file = tmp_path / name
+        file.touch(mode=0o600)
+        file.write_text(secret)
+        text += ELEMENT.format(name=name, secret=file, **known)
+    sites = tmp_path / "sites"
+    sites.mkdir()
+    (sites / "PIC.yaml").write_text(text)
+    with running_central(tmp_path / "one", {"factory.sites": str(sites)}) as central:
+        events = eventually(lambda: _both(central.events("element_trouble")), what="both troubles")
+        views = {one.element: one for one in central.client.elements().elements}
+        log = central.log
+
+    good, bad = views["good"], views["bad"]
+    assert good.credential_left_s is not None
+    assert 3_000 < good.credential_left_s <= 3_600
+    assert "ConnectError" in events["good"], "it had its token"
+    assert bad.credential_fault
+    assert (
+        events["bad"] == f"{provider.issuer}/token: refused the client {FACTORY!r}: invalid_client"
+    )
+    for secret in (*secrets.values(), "eyJ"):
+        assert secret not in log
+
+
+def _both(events: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the troubles of both elements, or nothing."""
+    found = {one["element"]: one["why"] for one in events}
+    return found if len(found) == 2 else {}
