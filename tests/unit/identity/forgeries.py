@@ -396,6 +396,7 @@ RIGHT: Final[dict[str, Callable[[Maker], str]]] = {
     "typ application/at+jwt": lambda m: m.headed(typ="application/AT+JWT"),
     "no version": lambda m: m.token(wlcg__ver=None),
     "unknown claims": lambda m: m.token(unheard_of={"a": [1, {"b": None}]}),
+    "a bearer token of Keycloak": lambda m: m.token(typ="Bearer", azp="some-client", acr="1"),
     "a life of a day": lambda m: m.token(exp=m.now + 86_400),
     "a subject that is an address": lambda m: m.token(sub="http://cilogon.org/serverA/users/1"),
 }
