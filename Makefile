@@ -96,7 +96,8 @@ check-mypy:
 # types, but not load it. The modules that they load from other rooms are listed here.
 CLIENT := $(addprefix --package pilotage.,proto central.client central.cli central.workflows) \
     $(addprefix --module pilotage.central.,decode errors regular_files catalogue.local_paths catalogue.storages \
-    failover.decisions failover.workflow_rules jobs.definition.checks jobs.definition.rendering \
+    failover.decisions failover.workflow_rules identity.providers.mapping identity.providers.provider_files \
+    jobs.definition.checks jobs.definition.rendering \
     operate.datadir operate.local_pilots \
     transformations.grouping transformations.task_jobs transformations.missing_outputs \
     transformations.groupings.rule_names transformations.groupings.side_inputs)
