@@ -260,6 +260,7 @@ class Engine:
             text = str(why) if isinstance(why, BadRule) else f"no task can be made: {why!r}"
             await self._ending.brake(one, text)
         else:
+            one.waits_for_room = False
             await self._ending.go_on(one, ROOM_WAITS)
             if not one.dirty:
                 one.look = True
