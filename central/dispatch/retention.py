@@ -11,6 +11,7 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState, next_state
 
 from ..accounts.record_series import DAY_S
 from ..identity import actions as action_records
+from ..identity.bans import record as ban_records
 from ..identity.scope import CountKey
 from ..jobs import record_retention as retention_records
 from ..jobs.blobs.removal import BlobSweep
@@ -110,6 +111,7 @@ class Retention:
             "keys of actions": self._actions,
             "evidence": self._evidence,
             "tokens": self._expired_tokens,
+            "lifted bans": self._lifted_bans,
             "pilots": self._ended_pilots,
             "logs of pilots": self._old_logs,
             "lost pilots": self._give_up_lost,
@@ -191,6 +193,12 @@ class Retention:
             count += some
             await self._clock.sleep(PAUSE_S)
         return count
+
+    async def _lifted_bans(self) -> int:
+        if not self._settings.token_days:
+            return 0
+        before = self._clock.wall() - self._settings.token_days * DAY_S
+        return await self._store.write(ban_records.forget_bans, before, limit=PRUNED_MAX)
 
     async def _old_logs(self) -> int:
         count = 0
