@@ -24,7 +24,7 @@ from ..ports import Clock
 from ..settings import Settings
 from ..store.engine import Store
 from ..store.errors import StoreError
-from .process_parts import World, parts_of
+from .process_parts import World, ban_service, parts_of
 from .route_assembly import ApiServices
 
 LOOK_S: Final = 1.0
@@ -153,7 +153,7 @@ class ApiCentral:
             tasks.create_task(self.storages.run())
 
     async def _look(self) -> None:
-        """Read the leader, revoked tokens and quotas each second. Ends by cancellation."""
+        """Read the leader, revoked tokens, bans and quotas each second. Ends by cancellation."""
         logged, forgot = "", self.clock.monotonic()
         while True:
             await self.clock.sleep(LOOK_S)
@@ -206,6 +206,7 @@ def build_api(
         quotas=allowed.quotas,
         room=allowed.room,
         tokens=tokens,
+        bans=ban_service(world, memory, settings, tokens.bans),
         health=health,
         metrics=ApiMetrics(world, log, health),
     )

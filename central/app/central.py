@@ -87,7 +87,7 @@ from ..transformations.avoided_hosts import AvoidedHosts
 from ..transformations.engine import Engine
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
-from .process_parts import World, parts_of
+from .process_parts import World, ban_service, parts_of
 from .route_assembly import Services
 
 STOP_S = 5.0  # for the last writes
@@ -228,6 +228,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         quotas=allowed.quotas,
         room=allowed.room,
         tokens=tokens,
+        bans=ban_service(world, memory, settings, tokens.bans),
         health=health,
         metrics=metrics,
         transformations=made.service,
@@ -273,9 +274,20 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         allowed=allowed,
         productions=flows.watching,
         failover=about_failures,
-        crew=LivePilotService(
-            memory, follow_up=follow_up, outbound=downlink, clock=clock, settings=lease
-        ),
+        crew=_crew(world, memory, follow_up, downlink, lease),
+    )
+
+
+def _crew(
+    world: World,
+    memory: Memory,
+    follow_up: FollowUp,
+    downlink: Downlink,
+    lease: LeaseSettings,
+) -> LivePilotService:
+    """Return the service that reports news and idle times of pilots, and drains them."""
+    return LivePilotService(
+        memory, follow_up=follow_up, outbound=downlink, clock=world.clock, settings=lease
     )
 
 

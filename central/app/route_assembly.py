@@ -30,6 +30,8 @@ from ..http.forwarding import LeaderLink
 from ..http.openapi import document
 from ..http.route import BoundRoute
 from ..identity import routes as identity
+from ..identity.bans import routes as bans
+from ..identity.bans.service import BanService
 from ..identity.calls import gate
 from ..identity.element_issuer import IssuerDocuments
 from ..identity.policy import names_of
@@ -69,6 +71,7 @@ class ApiServices:
     quotas: Quotas
     room: DiskRoom
     tokens: TokenIssuer
+    bans: BanService
     health: own.HealthReader
     metrics: own.Metrics
 
@@ -185,6 +188,7 @@ def _offered(
         *transfers.ROUTES.offered(leads.rules if leads else None),
         *transfers.SWEEP_ROUTES.offered(leads.sweeps if leads else None),
         *identity.ROUTES.offered(mine.tokens if mine else None),
+        *bans.ROUTES.offered(mine.bans if mine else None),
         *identity.ISSUER_ROUTES.offered(handouts.element_issuer),
         *own.METRICS_ROUTES.offered(mine.metrics if mine else None),
         *own.HEALTH_ROUTES.offered(mine.health if mine else None),

@@ -66,6 +66,9 @@ COMMANDS = (
     ("limits", "limits:app", _PILOTS, "Show shares and limits, and reload them."),
     ("storage", "data.storages:app", _PILOTS, "Show storages, and check their files."),
     ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
+    ("ban", "identity.bans:ban", _PILOTS, "Ban a person: refuse requests, hold and kill jobs."),
+    ("unban", "identity.bans:unban", _PILOTS, "Lift the ban of a person, and release jobs."),
+    ("bans", "identity.bans:bans", _PILOTS, "List banned persons."),
 )
 
 

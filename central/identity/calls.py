@@ -15,7 +15,7 @@ _SCHEME = "bearer "
 
 
 def gate(tokens: TokenIssuer) -> RouteGate:
-    """Return the gate of all routes. It raises NoToken, BadToken, ExpiredToken or Forbidden.
+    """Return the gate of all routes. It raises NoToken, BadToken, ExpiredToken, Banned, Forbidden.
 
     On routes for anonymous callers it ignores tokens, because a pilot fetches a new token while it
     still sends the old one.

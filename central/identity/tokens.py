@@ -15,6 +15,7 @@ from ..observe.times import shown
 from ..ports import Clock, Disk, Randomness
 from ..store.engine import Store
 from . import derived_secrets, keys, record as token_records
+from .bans.ban_list import BanList
 from .callers import Caller, User
 from .derived_secrets import DerivedSecrets
 from .errors import TokenNotFound
@@ -52,19 +53,21 @@ class TokenIssuer:
         self._issuer, self._audience = issuer, audience
         self._pilot_valid_s = pilot_valid_s
         self._revoked_mark = (0, 0.0)
+        self.bans = BanList(store, issuer)
         self._verifier = Verifier(
             keys=signing,
             derived=derived,
             clock=clock,
             issuer=issuer,
             audience=audience,
+            bans=self.bans,
             cache_max=cache_max,
         )
 
     # -- read -----------------------------------------------------------------------------------
 
     def caller(self, bearer: str) -> Caller:
-        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken."""
+        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken, Banned."""
         return self._verifier.caller(bearer)
 
     @property
@@ -89,7 +92,8 @@ class TokenIssuer:
         )
 
     async def load_revoked(self) -> None:
-        """Read the revoked tokens from the store, if they changed since the last call."""
+        """Read the bans and revoked tokens from the store, if they changed since the last call."""
+        await self.bans.load()
         now = self._clock.wall()
         mark = await self._store.read(token_records.revoked_mark, now)
         if mark == self._revoked_mark:

@@ -11,6 +11,7 @@ from joserfc.jwk import ECKey, GuestProtocol
 from pilotage.proto.claims import WLCG_VERSION, Claims, TokenKind
 
 from ..ports import Clock
+from .bans.ban_list import BanList, Person, is_of
 from .callers import Caller, PilotCaller, User
 from .derived_secrets import PREFIX, DerivedSecrets
 from .errors import BadToken, ExpiredToken
@@ -43,9 +44,12 @@ class Verifier:
         clock: Clock,
         issuer: str,
         audience: str,
+        bans: BanList,
         cache_max: int = CACHE_MAX,
     ) -> None:
         self._keys, self._derived, self._clock = keys, derived, clock
+        self._bans = bans
+        bans.tell(self._forget_person)
         self._issuer, self._audience = issuer, frozenset({audience, ANY_AUDIENCE})
         self._cache: dict[bytes, _Verified] = {}
         self._cache_max = cache_max
@@ -55,7 +59,10 @@ class Verifier:
         self._revoked_max = SWEPT_MIN  # a sweep begins at this number
 
     def caller(self, bearer: str) -> Caller:
-        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken."""
+        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken, Banned.
+
+        A ban is checked only when a token is verified: it drops the person's verified tokens.
+        """
         now = self._clock.wall()
         if len(bearer) > TOKEN_MAX:
             raise BadToken
@@ -65,6 +72,8 @@ class Verifier:
         known = self._cache.get(digest)
         if known is None:
             known = self._verify(bearer, now)
+            if isinstance(known.caller, User) and known.jti not in self._revoked:
+                self._bans.check(known.caller.issuer, known.caller.subject)
             self._remember(digest, known)
         if now >= known.expires_at:
             del self._cache[digest]
@@ -86,6 +95,12 @@ class Verifier:
         digest = self._of_pilot.pop(pilot, None)
         if digest is not None:
             self._cache.pop(digest, None)
+
+    def _forget_person(self, banned: Person) -> None:
+        """Drop the tokens of a person from the cache, so that their next use checks the ban."""
+        its = [key for key, one in self._cache.items() if is_of(banned, one.caller)]
+        for key in its:
+            del self._cache[key]
 
     def revoke(self, jti: str, expires_at: float) -> None:
         """Refuse this token from now on. Expired tokens are forgotten, since they are refused."""

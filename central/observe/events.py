@@ -45,7 +45,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "leader_unknown": frozenset({"why"}),
     # submissions from other processes cannot be read
     "others_unseen": frozenset({"why"}),
-    # tokens revoked by other processes cannot be read from the store
+    # revoked tokens and bans of other processes cannot be read from the store
     "revoked_unseen": frozenset({"why"}),
     # incomplete submissions of ended processes were removed
     "submissions_abandoned": frozenset({"count"}),
@@ -121,6 +121,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "acted": frozenset({"action", "count", "who"}),
     # an operator set or removed a quota
     "quota_set": frozenset({"kind", "community", "name", "who", "removed"}),
+    # an operator banned a person
+    "person_banned": frozenset({"ban", "person", "who", "why"}),
+    # an operator lifted the ban of a person
+    "person_unbanned": frozenset({"ban", "person", "who"}),
     # an action was repeated with its key: it got the first answer and changed nothing
     "acted_again": frozenset({"action", "who"}),
     # a pilot started, or came back after a restart

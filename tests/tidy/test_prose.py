@@ -6,7 +6,7 @@ from typing import Final
 from . import prose, tree
 
 TURNS_MAX: Final = 0.03
-WORDS_OF_ALL_PAGES_MAX: Final = 65_000
+WORDS_OF_ALL_PAGES_MAX: Final = 65_500
 WORDS_OF_A_PARAGRAPH_MAX: Final = 80
 COLUMNS_MAX: Final = 100
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import msgspec
 
 from pilotage.central.http.answers import BYTES, JSON
+from pilotage.central.identity.bans.record import NewBan
 from pilotage.central.identity.policy import CallerKind
 from pilotage.proto import messages, wire
 from pilotage.proto.api import jobs
+from pilotage.proto.api.bans import BanRequest
 from pilotage.proto.api.productions import NewProduction, ProductionAction, ProductionActionName
 from pilotage.proto.api.sites import PilotEnd, SiteAction, SiteActionName, SiteCheckRequest
 from pilotage.proto.api.transformations import (
@@ -20,7 +22,7 @@ from pilotage.proto.documents.job import Job
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.documents.workflow import Step, Workflow
 
-from .stubs import SHA256, World
+from .stubs import ISSUER, SHA256, World
 
 OFFER = messages.Offer(cores=1, cores_free=1, memory_mb=1, memory_free_mb=1, wall_left_s=1.0)
 ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
@@ -154,6 +156,9 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("POST", "/v1/tokens"): ("", _json(jobs.TokenIssue(subject="{who}", community="{community}"))),
     ("GET", "/v1/tokens"): ("", b""),
     ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
+    ("POST", "/v1/bans"): ("", _json(BanRequest(person="eve", reason="r"))),
+    ("GET", "/v1/bans"): ("/v1/bans?person=eve&lifted=true&after=3&limit=5", b""),
+    ("DELETE", "/v1/bans/{ban}"): ("/v1/bans/7", b""),
     ("GET", "/v1/whoami"): ("", b""),
     ("GET", "/.well-known/jwks.json"): ("", b""),
     ("GET", "/elements/.well-known/openid-configuration"): ("", b""),
@@ -204,8 +209,18 @@ async def holders(world: World) -> dict[str, Holder]:
     gone = await _person(world, admin, Role.USER, "gone")
     made["revoked"] = Holder(CallerKind.ANONYMOUS, gone.token, spoilt="bad_token")
     await world.tokens.revoke(world.user(admin.token), gone.jti)
+    banned = await _person(world, admin, Role.OPERATOR, "banned")
+    made["banned"] = Holder(CallerKind.ANONYMOUS, banned.token, spoilt="banned")
+    await _ban(world, "banned")
     world.clock.move(60)
     return made
+
+
+async def _ban(world: World, subject: str) -> None:
+    at = world.clock.wall()
+    await world.tokens.bans.ban(
+        NewBan(issuer=ISSUER, subject=subject, who="oscar", reason="", at=at)
+    )
 
 
 async def _admin(world: World) -> Holder:

@@ -35,6 +35,7 @@ from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.memory_store import MemoryStore
 from tests.unit.auth.token_store import DATA
 
+from .stub_bans import StubBans
 from .stub_data import StubData, StubRules, StubSweeps
 from .stub_productions import StubProductions
 from .stub_transformations import StubTransformations
@@ -529,6 +530,7 @@ def build() -> World:
         "quotas": stub,
         "room": DiskRoom(space, clock, no_log, reserve_mb=100.0),
         "tokens": tokens,
+        "bans": StubBans(stub),
         "transformations": StubTransformations(stub),
         "productions": StubProductions(stub),
         "reports": StubReports(stub),

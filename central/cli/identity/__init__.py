@@ -1,0 +1,1 @@
+"""Commands about persons: who they are, and bans."""
