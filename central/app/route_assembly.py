@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,7 @@ from ..http.openapi import document
 from ..http.route import BoundRoute
 from ..identity import routes as identity
 from ..identity.bans import routes as bans
+from ..identity.bans.ban_list import is_of
 from ..identity.bans.service import BanService
 from ..identity.calls import gate
 from ..identity.element_issuer import IssuerDocuments
@@ -140,7 +141,7 @@ def face(
         return msgspec.json.encode(document(ROUTES, may=names_of, version=handouts.version))
 
     leads = services if isinstance(services, Services) else None
-    return HttpApp(
+    front = HttpApp(
         _offered(services, leads, handouts, described),
         gate(services.tokens),
         check_room=services.room.check_new,
@@ -151,6 +152,8 @@ def face(
         log=log,
         monotonic=monotonic,
     )
+    services.tokens.bans.tell(lambda person: front.face.open_requests.end(partial(is_of, person)))
+    return front
 
 
 def _offered(
