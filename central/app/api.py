@@ -192,6 +192,7 @@ def build_api(
         storages=world.storages,
         quotas=allowed.quotas,
         room=allowed.room,
+        bans=tokens.bans,
         queued=left_to_the_leader,
     )
     sandbox = ApiSandbox(

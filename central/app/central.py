@@ -23,6 +23,7 @@ from ..dispatch.assembly import (
     pilot_logs,
     submissions,
 )
+from ..dispatch.banned_jobs import BannedJobs
 from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
 from ..dispatch.deadlines import DeadlineLoop
@@ -59,6 +60,7 @@ from ..failover.rule_book import RuleBook
 from ..failover.rules import default_rules
 from ..failover.site_capacity import MaxGrants
 from ..failover.task_ends import TaskEndRepairs, last_line_in, stderr_in
+from ..identity.bans.ban_list import BanList
 from ..identity.callers import PilotCaller
 from ..identity.tokens import TokenIssuer
 from ..jobs.blobs.removal import BlobSweep
@@ -123,6 +125,7 @@ class Central:
     kept_off: AvoidedHosts
     productions: ProductionWatch
     failover: Failover
+    banned: BannedJobs
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild the memory from the store; then requests may be answered.
@@ -166,6 +169,7 @@ class Central:
             tasks.create_task(self.storages.run())
             tasks.create_task(self.pilots.login_again())
             tasks.create_task(self.roll_call.run())
+            tasks.create_task(self.banned.run())
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.sweeper.run())
@@ -189,7 +193,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     given = (tokens, downlink, settings, times, allowed)
     dispatch = _dispatch(world, memory, follow_up, requeues, *given)
     pilots = _pilots(world, memory, follow_up, tokens, downlink, lease, elements)
-    submits = submissions(world, memory, allowed, follow_up)
+    submits = submissions(world, memory, allowed, follow_up, tokens.bans)
     following = FollowService(queries, memory.logs, memory.leases)
     idle, wall, pulse = IdleClasses(memory, clock), WallClockWatch(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
@@ -200,11 +204,11 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     metrics.others, metrics.failover = others, pulse
     rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)
     repairs = _repairs(world, memory, rules, elements, pulse)
-    made = _transformations(world, memory, submits, control, repairs, allowed)
+    made = _transformations(world, memory, submits, control, repairs, allowed, tokens.bans)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
     flows = _productions(world, memory, made, control, explainer)
-    carrier = CopyRuleLoop(store, world.storages, submits, clock=clock, log=log)
+    carrier = CopyRuleLoop(store, world.storages, submits, tokens.bans, clock=clock, log=log)
     services = Services(
         submissions=submits,
         queries=queries,
@@ -274,7 +278,20 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         allowed=allowed,
         productions=flows.watching,
         failover=about_failures,
+        banned=_banned(world, memory, tokens.bans, control),
         crew=_crew(world, memory, follow_up, downlink, lease),
+    )
+
+
+def _banned(world: World, memory: Memory, bans: BanList, control: JobControl) -> BannedJobs:
+    """Return the loop that holds and kills the jobs of banned persons."""
+    return BannedJobs(
+        store=world.store,
+        bans=bans,
+        memory=memory,
+        control=control,
+        clock=world.clock,
+        log=world.log,
     )
 
 
@@ -325,6 +342,7 @@ def _transformations(
     control: JobControl,
     repairs: TaskEndRepairs,
     allowed: SharedLimits,
+    bans: BanList,
 ) -> Transformations:
     """Return the transformations, which turn files into jobs."""
     return transformations(
@@ -336,6 +354,7 @@ def _transformations(
         repairs=repairs,
         quotas=allowed.quotas,
         room=allowed.room,
+        bans=bans,
         clock=world.clock,
         log=world.log,
     )

@@ -113,7 +113,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "rules_wait": frozenset({"why"}),
     # a user removed files from the catalogue; their bytes are removed later
     "files_removed": frozenset({"count", "first", "who"}),
-    # a quota stops new tasks until it has room
+    # a quota, the disk or a ban of the owner stops new tasks for now
     "transformation_waits": frozenset({"transformation", "name", "why"}),
     # a user added a transformation or acted on it
     "transformation_said": frozenset({"transformation", "name", "what", "who", "why"}),
@@ -125,6 +125,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "person_banned": frozenset({"ban", "person", "who", "why"}),
     # an operator lifted the ban of a person
     "person_unbanned": frozenset({"ban", "person", "who"}),
+    # jobs of a banned person were held and killed
+    "ban_enforced": frozenset({"ban", "person", "held", "killed"}),
+    # all jobs that a lifted ban held are released: `count` since the central started
+    "ban_released": frozenset({"ban", "person", "count"}),
     # an action was repeated with its key: it got the first answer and changed nothing
     "acted_again": frozenset({"action", "who"}),
     # a pilot started, or came back after a restart
