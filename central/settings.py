@@ -221,7 +221,7 @@ class RetentionSettings(KeptDays, frozen=True):
     communities: dict[Word, KeptDays] = {}  # communities with their own days, all four of them
     action_days: Annotated[float, Meta(gt=0, le=365)] = 2.0  # idempotency keys of actions
     evidence_days: Annotated[float, Meta(ge=0, le=36_500)] = 400.0  # reports that did not count
-    token_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0  # expired tokens
+    token_days: Annotated[float, Meta(ge=0, le=36_500)] = 7.0  # expired tokens, lifted bans
     pilot_days: Annotated[float, Meta(ge=0, le=36_500)] = 90.0  # ended pilots
     pilot_log_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0  # log lines of pilots
     #: size of all pilot logs; the oldest lines are removed first

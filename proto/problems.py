@@ -13,6 +13,7 @@ class Code(str, enum.Enum):
     BAD_TOKEN = "bad_token"  # the token or secret is forged, revoked or from another central
     EXPIRED_TOKEN = "expired_token"  # the token has expired: fetch a new one, then repeat
     FORBIDDEN = "forbidden"  # the token is valid, but lacks the right
+    BANNED = "banned"  # an operator has banned the person: ask the one that the message names
     OVER_QUOTA = "over_quota"  # an owner, group or community has used its quota: free some first
     NOT_FOUND = "not_found"  # it does not exist, or this token may not see it
     NOT_ALLOWED = "method_not_allowed"  # this path has other methods
@@ -39,6 +40,7 @@ STATUS: dict[Code, int] = {
     Code.BAD_TOKEN: 401,
     Code.EXPIRED_TOKEN: 401,
     Code.FORBIDDEN: 403,
+    Code.BANNED: 403,
     Code.OVER_QUOTA: 403,
     Code.NOT_FOUND: 404,
     Code.NOT_ALLOWED: 405,

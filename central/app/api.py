@@ -25,7 +25,7 @@ from ..ports import Clock
 from ..settings import Settings
 from ..store.engine import Store
 from ..store.errors import StoreError
-from .process_parts import World, parts_of
+from .process_parts import World, ban_service, parts_of
 from .route_assembly import ApiServices
 
 LOOK_S: Final = 1.0
@@ -156,7 +156,7 @@ class ApiCentral:
             tasks.create_task(self.identity.follow(self.clock))
 
     async def _look(self) -> None:
-        """Read the leader, revoked tokens and quotas each second. Ends by cancellation."""
+        """Read the leader, revoked tokens, bans and quotas each second. Ends by cancellation."""
         logged, forgot = "", self.clock.monotonic()
         while True:
             await self.clock.sleep(LOOK_S)
@@ -195,6 +195,7 @@ def build_api(
         storages=world.storages,
         quotas=allowed.quotas,
         room=allowed.room,
+        bans=tokens.bans,
         queued=left_to_the_leader,
     )
     sandbox = ApiSandbox(
@@ -210,6 +211,7 @@ def build_api(
         room=allowed.room,
         tokens=tokens,
         browsers=browser_sessions(world.identity, store=store, tokens=tokens, clock=clock),
+        bans=ban_service(world, memory, settings, tokens.bans),
         health=health,
         metrics=ApiMetrics(world, log, health),
     )

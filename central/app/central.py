@@ -23,6 +23,7 @@ from ..dispatch.assembly import (
     pilot_logs,
     submissions,
 )
+from ..dispatch.banned_jobs import BannedJobs
 from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
 from ..dispatch.deadlines import DeadlineLoop
@@ -60,6 +61,7 @@ from ..failover.rules import default_rules
 from ..failover.site_capacity import MaxGrants
 from ..failover.task_ends import TaskEndRepairs, last_line_in, stderr_in
 from ..identity.assembly import IdentityDrivers, browser_sessions, login_service
+from ..identity.bans.ban_list import BanList
 from ..identity.callers import PilotCaller
 from ..identity.logins.service import LoginService
 from ..identity.tokens import TokenIssuer
@@ -89,7 +91,7 @@ from ..transformations.avoided_hosts import AvoidedHosts
 from ..transformations.engine import Engine
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
-from .process_parts import World, parts_of
+from .process_parts import World, ban_service, parts_of
 from .route_assembly import Services
 
 STOP_S = 5.0  # for the last writes
@@ -126,6 +128,7 @@ class Central:
     productions: ProductionWatch
     failover: Failover
     identity: IdentityDrivers
+    banned: BannedJobs
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild the memory from the store; then requests may be answered.
@@ -171,6 +174,7 @@ class Central:
             tasks.create_task(self.roll_call.run())
             tasks.create_task(self.identity.follow(self.clock))
             tasks.create_task(self.services.logins.sessions.run())
+            tasks.create_task(self.banned.run())
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.sweeper.run())
@@ -193,7 +197,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     given = (tokens, downlink, settings, times, allowed)
     dispatch = _dispatch(world, memory, follow_up, requeues, *given)
     pilots = _pilots(world, memory, follow_up, tokens, downlink, lease, elements)
-    submits = submissions(world, memory, allowed, follow_up)
+    submits = submissions(world, memory, allowed, follow_up, tokens.bans)
     following = FollowService(queries, memory.logs, memory.leases)
     idle, wall, pulse = IdleClasses(memory, clock), WallClockWatch(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
@@ -204,11 +208,11 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     metrics.others, metrics.failover = others, pulse
     rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)
     repairs = _repairs(world, memory, rules, elements, pulse)
-    made = _transformations(world, memory, submits, control, repairs, allowed)
+    made = _transformations(world, memory, submits, control, repairs, allowed, tokens.bans)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
     flows = _productions(world, memory, made, control, explainer)
-    carrier = CopyRuleLoop(store, world.storages, submits, clock=clock, log=log)
+    carrier = CopyRuleLoop(store, world.storages, submits, tokens.bans, clock=clock, log=log)
     services = Services(
         logins=_logins(world, tokens),
         browsers=browser_sessions(world.identity, store=store, tokens=tokens, clock=clock),
@@ -234,6 +238,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         quotas=allowed.quotas,
         room=allowed.room,
         tokens=tokens,
+        bans=ban_service(world, memory, settings, tokens.bans),
         health=health,
         metrics=metrics,
         transformations=made.service,
@@ -280,6 +285,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         productions=flows.watching,
         failover=about_failures,
         identity=world.identity,
+        banned=_banned(world, memory, tokens.bans, control),
         crew=_crew(memory, follow_up, downlink, clock, lease),
     )
 
@@ -292,6 +298,18 @@ def _logins(world: World, tokens: TokenIssuer) -> LoginService:
         tokens=tokens,
         clock=world.clock,
         randomness=world.randomness,
+        log=world.log,
+    )
+
+
+def _banned(world: World, memory: Memory, bans: BanList, control: JobControl) -> BannedJobs:
+    """Return the loop that holds and kills the jobs of banned persons."""
+    return BannedJobs(
+        store=world.store,
+        bans=bans,
+        memory=memory,
+        control=control,
+        clock=world.clock,
         log=world.log,
     )
 
@@ -339,6 +357,7 @@ def _transformations(
     control: JobControl,
     repairs: TaskEndRepairs,
     allowed: SharedLimits,
+    bans: BanList,
 ) -> Transformations:
     """Return the transformations, which turn files into jobs."""
     return transformations(
@@ -350,6 +369,7 @@ def _transformations(
         repairs=repairs,
         quotas=allowed.quotas,
         room=allowed.room,
+        bans=bans,
         clock=world.clock,
         log=world.log,
     )

@@ -19,6 +19,8 @@ from ..dispatch.metrics import Readings, no_readings
 from ..dispatch.queue import JobQueue
 from ..failover.mails import Mailer
 from ..identity.assembly import IdentityDrivers
+from ..identity.bans.ban_list import BanList
+from ..identity.bans.service import BanService
 from ..identity.scope import Owners
 from ..jobs.classes import JobClasses
 from ..jobs.feed import Feed
@@ -88,6 +90,19 @@ def parts_of(world: World, settings: Settings) -> Parts:
         data=data,
         series=SeriesService(store, memory.owners, clock),
         storages=StorageService(world.storages, clock),
+    )
+
+
+def ban_service(world: World, memory: Memory, settings: Settings, bans: BanList) -> BanService:
+    """Return the service with which operators ban persons."""
+    return BanService(
+        store=world.store,
+        bans=bans,
+        owners=memory.owners,
+        clock=world.clock,
+        log=world.log,
+        local_issuer=settings.token.issuer,
+        communities=settings.community.names,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,9 @@ from ..http.forwarding import LeaderLink
 from ..http.openapi import document
 from ..http.route import BoundRoute
 from ..identity import routes as identity
+from ..identity.bans import routes as bans
+from ..identity.bans.ban_list import is_of
+from ..identity.bans.service import BanService
 from ..identity.calls import gate
 from ..identity.element_issuer import IssuerDocuments
 from ..identity.logins import routes as logins
@@ -73,6 +76,7 @@ class ApiServices:
     room: DiskRoom
     tokens: TokenIssuer
     browsers: BrowserSessions
+    bans: BanService
     health: own.HealthReader
     metrics: own.Metrics
 
@@ -142,7 +146,7 @@ def face(
         return msgspec.json.encode(document(ROUTES, may=names_of, version=handouts.version))
 
     leads = services if isinstance(services, Services) else None
-    return HttpApp(
+    front = HttpApp(
         _offered(services, leads, handouts, described),
         gate(services.tokens, services.browsers),
         check_room=services.room.check_new,
@@ -153,6 +157,8 @@ def face(
         log=log,
         monotonic=monotonic,
     )
+    services.tokens.bans.tell(lambda person: front.face.open_requests.end(partial(is_of, person)))
+    return front
 
 
 def _offered(
@@ -191,6 +197,7 @@ def _offered(
         *transfers.SWEEP_ROUTES.offered(leads.sweeps if leads else None),
         *identity.ROUTES.offered(mine.tokens if mine else None),
         *logins.ROUTES.offered(leads.logins if leads else None),
+        *bans.ROUTES.offered(mine.bans if mine else None),
         *identity.ISSUER_ROUTES.offered(handouts.element_issuer),
         *own.METRICS_ROUTES.offered(mine.metrics if mine else None),
         *own.HEALTH_ROUTES.offered(mine.health if mine else None),

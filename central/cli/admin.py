@@ -121,6 +121,7 @@ def restore(
     if os.geteuid() == 0:
         note(f"root owns it: chown -R USER: {target}, if the central runs as another user")
     note("changes after the backup are lost; tokens revoked after it are valid again")
+    note("bans of persons that were set after it are lost, too")
     note("older pilots end when they contact the central: start new ones")
     return ExitCode.OK
 

@@ -71,6 +71,9 @@ COMMANDS = (
     ("session", "identity.sessions:app", _PILOTS, "List and end sessions of people."),
     ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
     ("identity", "identity.check:app", _PILOTS, "Check files of identity providers."),
+    ("ban", "identity.bans:ban", _PILOTS, "Ban a person: refuse requests, hold and kill jobs."),
+    ("unban", "identity.bans:unban", _PILOTS, "Lift the ban of a person, and release jobs."),
+    ("bans", "identity.bans:bans", _PILOTS, "List banned persons."),
 )
 
 

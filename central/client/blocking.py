@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
+from pilotage.proto.api.bans import BanMade, BanView
 from pilotage.proto.api.data import (
     ChangePage,
     DatasetActionName,
@@ -765,6 +766,27 @@ class Client:
         pilots are cancelled.
         """
         return self.loop.iterate(self.core.check_site(name, element=element, timeout_s=timeout_s))
+
+    def ban(self, person: str, *, issuer: str = "", reason: str = "") -> BanMade:
+        """Ban a person from the whole central, and return the ban in force.
+
+        The central refuses the person's requests at once, holds waiting jobs and kills running
+        ones. `person` is the name that the central shows, or with `issuer` a subject of it.
+        """
+        return self.loop.run(self.core.ban(person, issuer=issuer, reason=reason))
+
+    def unban(self, person: str, *, issuer: str = "") -> BanView:
+        """Lift the ban of a person. The central releases the jobs that the ban held.
+
+        Killed jobs stay Killed. Raises NotFound if the person is not banned.
+        """
+        return self.loop.run(self.core.unban(person, issuer=issuer))
+
+    def bans(
+        self, *, person: str = "", issuer: str = "", lifted: bool = False
+    ) -> Iterator[BanView]:
+        """Yield the bans of persons. With `lifted`, include bans that were lifted lately."""
+        return self.loop.iterate(self.core.bans(person=person, issuer=issuer, lifted=lifted))
 
     def elements(self) -> Elements:
         """Return the compute elements to which the central submits, with their problems."""

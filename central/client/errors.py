@@ -172,6 +172,10 @@ class Forbidden(Refused):
     """The token is valid, but its role does not allow this."""
 
 
+class PersonBanned(Refused):
+    """An operator has banned you from this central. The message names the operator to ask."""
+
+
 class OverQuota(Refused):
     """An owner, group or community has used its quota. Make room first; do not repeat it."""
 
@@ -213,6 +217,7 @@ _KINDS: dict[str, type[Refused]] = {
     Code.BAD_TOKEN.value: NotAuthenticated,
     Code.EXPIRED_TOKEN.value: NotAuthenticated,
     Code.FORBIDDEN.value: Forbidden,
+    Code.BANNED.value: PersonBanned,
     Code.OVER_QUOTA.value: OverQuota,
     Code.NOT_FOUND.value: NotFound,
     Code.KEY_REUSED.value: KeyReused,

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable
 from urllib.parse import quote
 
+from pilotage.proto.api.bans import BanMade, BanRequest, Bans, BanView
 from pilotage.proto.api.explanations import OfferExplanation
 from pilotage.proto.api.limits import LimitsView
 from pilotage.proto.api.pilots import (
@@ -27,8 +28,10 @@ from pilotage.proto.api.sites import (
 )
 from pilotage.proto.api.storages import StorageList, StorageView
 from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.problems import Code
 
 from .arguments import word_of
+from .errors import NotFound
 from .pace import Pace
 from .pilot_log import lines_of
 from .transport import Transport
@@ -164,6 +167,42 @@ class OperatorCalls:
             path = f"/v1/checks/{quote(found.check, safe='')}"
             found = await self._transport.ask(SiteCheck, "GET", path)
             yield found
+
+    async def ban(self, person: str, *, issuer: str = "", reason: str = "") -> BanMade:
+        """Ban a person from the whole central, and return the ban in force.
+
+        The central refuses the person's requests at once, holds waiting jobs and kills running
+        ones. `person` is the name that the central shows, or with `issuer` a subject of it.
+        """
+        body = BanRequest(person=person, issuer=issuer, reason=reason)
+        return await self._transport.ask(BanMade, "POST", "/v1/bans", body=body)
+
+    async def unban(self, person: str, *, issuer: str = "") -> BanView:
+        """Lift the ban of a person. The central releases the jobs that the ban held.
+
+        Killed jobs stay Killed. Raises NotFound if the person is not banned.
+        """
+        found = [one async for one in self.bans(person=person, issuer=issuer)]
+        if len(found) != 1:
+            several = f"{person!r} names {len(found)} bans: give the issuer"
+            why = several if found else f"{person!r} is not banned"
+            raise NotFound(Code.NOT_FOUND.value, why, "person", 404)
+        return await self._transport.ask(BanView, "DELETE", f"/v1/bans/{found[0].ban}")
+
+    async def bans(
+        self, *, person: str = "", issuer: str = "", lifted: bool = False
+    ) -> AsyncIterator[BanView]:
+        """Yield the bans of persons. With `lifted`, include bans that were lifted lately."""
+        given = {"person": person, "issuer": issuer, "lifted": "true" if lifted else ""}
+        query = [(name, value) for name, value in given.items() if value]
+        after: int | None = 0
+        while after is not None:
+            page = await self._transport.ask(
+                Bans, "GET", "/v1/bans", query=[*query, ("after", str(after))]
+            )
+            for view in page.bans:
+                yield view
+            after = page.after
 
     async def elements(self) -> Elements:
         """Return the compute elements to which the central submits, with their problems."""

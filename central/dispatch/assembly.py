@@ -8,6 +8,7 @@ from ..accounts.disk_room import DiskRoom
 from ..accounts.holdings import Holdings
 from ..accounts.quotas import Quotas
 from ..catalogue.storages import Storages
+from ..identity.bans.ban_list import BanList
 from ..identity.tokens import TokenIssuer
 from ..jobs.queries import Queries
 from ..observe.events import Log
@@ -66,7 +67,7 @@ def allowances(drivers: Drivers, memory: Memory, settings: Settings) -> SharedLi
 
 
 def submissions(
-    drivers: Drivers, memory: Memory, allowed: SharedLimits, follow_up: FollowUp
+    drivers: Drivers, memory: Memory, allowed: SharedLimits, follow_up: FollowUp, bans: BanList
 ) -> Submissions:
     """Return the service that accepts submissions."""
     return Submissions(
@@ -77,6 +78,7 @@ def submissions(
         storages=drivers.storages,
         quotas=allowed.quotas,
         room=allowed.room,
+        bans=bans,
         queued=follow_up.submitted,
     )
 

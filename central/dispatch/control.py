@@ -4,9 +4,9 @@ The actions are kill, hold, release, reschedule, delete and priority.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack, suppress
+from typing import Final, NamedTuple
 
 from pilotage.proto.api.jobs import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.documents.job import PRIORITY_MAX, PRIORITY_MIN
@@ -39,7 +39,16 @@ TRIES = 5  # races with pilots that one action may lose per job
 IDS_MAX: Final = 1_000_000  # jobs that a filter may select
 BEYOND: Final = 1_000  # matching jobs that are counted beyond the expected number
 _Moves = list[tuple[JobStanding, JobMove]]
+# Returns the change to a job. Raises IllegalTransition if its state forbids the change. Pure.
+Decide = Callable[[JobStanding], JobMove | AttemptWant | Unchanged]
 FILTERS_MAX: Final = 2  # at once for each person: all people share a few database connections
+
+
+class Enforced(NamedTuple):
+    """The numbers of jobs that were moved, and of attempts that were told to end."""
+
+    moved: int
+    told: int
 
 
 class JobControl:
@@ -89,6 +98,33 @@ class JobControl:
                     open_ones.callback(self._by_filter.enter(caller))
                 await self._work(action, bounds, who, book)
             return book.reply()
+
+    async def enforce(self, jobs: Sequence[int], decide: Decide) -> Enforced:
+        """Change at most CHUNK_MAX jobs for the central itself: `decide` says how.
+
+        Jobs whose state forbids the change, or that change at the same time, stay as they are.
+        """
+        book = ActionBook(None, "", self._clock.wall())
+        book.begin(jobs)
+        book.more()
+        moves: _Moves = []
+        wants: list[AttemptWant] = []
+        with self._queue.reading():
+            standings = await self._store.write(job_records.standing, jobs)
+            await self._idle.load(one.class_id for one in standings.values())
+            for job in standings.values():
+                with suppress(IllegalTransition):
+                    what = decide(job)
+                    if isinstance(what, JobMove):
+                        moves.append((job, what))
+                    elif isinstance(what, AttemptWant):
+                        wants.append(what)
+            if moves:
+                await self._moved(moves, book)
+            moved = book.done
+            await self._wanted(wants, book)
+        self._queue.wake()
+        return Enforced(moved, book.done - moved)
 
     async def _work(self, action: Action, bounds: Scope, who: str, book: ActionBook) -> None:
         try:

@@ -11,6 +11,7 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState, next_state
 
 from ..accounts.record_series import DAY_S
 from ..identity import actions as action_records
+from ..identity.bans import record as ban_records
 from ..identity.logins import session_rows
 from ..identity.scope import CountKey
 from ..jobs import record_retention as retention_records
@@ -112,6 +113,7 @@ class Retention:
             "evidence": self._evidence,
             "tokens": self._expired_tokens,
             "sessions": self._old_sessions,
+            "lifted bans": self._lifted_bans,
             "pilots": self._ended_pilots,
             "logs of pilots": self._old_logs,
             "lost pilots": self._give_up_lost,
@@ -183,6 +185,12 @@ class Retention:
             count += some
             await self._clock.sleep(PAUSE_S)
         return count
+
+    async def _lifted_bans(self) -> int:
+        if not self._settings.token_days:
+            return 0
+        before = self._clock.wall() - self._settings.token_days * DAY_S
+        return await self._store.write(ban_records.forget_bans, before, limit=PRUNED_MAX)
 
     async def _old_logs(self) -> int:
         count = 0

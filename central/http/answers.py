@@ -80,14 +80,17 @@ class _Gone(Exception):
 
 
 class _Stopping(Exception):
-    """The server stops."""
+    """The server stops, or the caller may no longer receive the answer."""
 
 
 class StreamedAnswer:
     """An answer that is sent in parts, until the source, the client or the server ends it.
 
-    `idle` is sent whenever the source has given nothing for `idle_s`.
+    `idle` is sent whenever the source has given nothing for `idle_s`. `ended` is set when the
+    caller may no longer receive it.
     """
+
+    ended: asyncio.Event | None = None
 
     def __init__(
         self,
@@ -119,9 +122,11 @@ class StreamedAnswer:
         try:
             async with asyncio.TaskGroup() as group:
                 watchers = [
-                    group.create_task(self._until_stopped()),
+                    group.create_task(_until_set(self._stopping)),
                     group.create_task(_until_gone(receive)),
                 ]
+                if self.ended is not None:
+                    watchers.append(group.create_task(_until_set(self.ended)))
                 group.create_task(self._read(queue))
                 await self._write(queue, send)
                 for watcher in watchers:
@@ -169,9 +174,10 @@ class StreamedAnswer:
         except TimeoutError:
             return self._idle
 
-    async def _until_stopped(self) -> None:
-        await self._stopping.wait()
-        raise _Stopping
+
+async def _until_set(stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    raise _Stopping
 
 
 async def _until_gone(receive: AsgiReceive) -> None:

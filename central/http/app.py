@@ -12,11 +12,11 @@ from pilotage.proto.problems import Code
 from ..errors import DependencyUnavailable, Refused, TooDeep
 from ..observe.events import Log, no_log
 from ..observe.request_ids import RequestIds
-from .answers import HttpAnswer, problem
+from .answers import HttpAnswer, StreamedAnswer, problem
 from .asgi import ASGIApp, AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from .call import Call, RouteContext
 from .direct_answers import Exchange
-from .forwarding import LeaderLink, MisdirectedRoute
+from .forwarding import HandedBack, LeaderLink, MisdirectedRoute
 from .guards import AdmitRequest, RouteGate, Undecided, trust
 from .hot_routes import HotRoute
 from .route import BoundRoute, Handler
@@ -192,9 +192,12 @@ class HttpApp:
             caller = way.admit(scope)
         if caller is not None:
             trust(scope)
-        await self._recognise(caller)
-        answer = await way.answer(Call(self.face, scope, receive, caller, parts))
-        await answer(scope, receive, send)
+        with self.face.open_requests.open(caller) as ended:
+            await self._recognise(caller)
+            answer = await way.answer(Call(self.face, scope, receive, caller, parts))
+            if isinstance(answer, StreamedAnswer | HandedBack):
+                answer.ended = ended
+            await answer(scope, receive, send)
 
     def _way(self, one: BoundRoute, gate: RouteGate) -> _Ordinary:
         """Return the function that answers a route: its handler, or a request to the leader."""

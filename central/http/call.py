@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -28,11 +29,35 @@ QUERY_FIELDS_MAX: Final = 10_100  # 10 000 ids, and other fields
 LARGE_AT_ONCE_MAX: Final = 2  # submissions held whole in memory; others wait on the disk
 
 
+class OpenRequests:
+    """The requests that are being answered, so that the answers to a caller can be ended."""
+
+    def __init__(self) -> None:
+        self._callers: dict[asyncio.Event, object] = {}
+
+    @contextmanager
+    def open(self, caller: object) -> Generator[asyncio.Event]:
+        """Yield an event that is set when the caller may no longer receive the answer."""
+        ended = asyncio.Event()
+        self._callers[ended] = caller
+        try:
+            yield ended
+        finally:
+            del self._callers[ended]
+
+    def end(self, is_over: Callable[[object], bool]) -> None:
+        """End the streamed answers to the callers for which `is_over` is true."""
+        for ended, caller in self._callers.items():
+            if is_over(caller):
+                ended.set()
+
+
 @dataclass(frozen=True)
 class RouteContext:
     """The state that all requests share."""
 
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    open_requests: OpenRequests = field(default_factory=OpenRequests)
     spool_dir: Path | None = None  # for large bodies; None: the system's temporary folder
     requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE_MAX))

@@ -142,7 +142,7 @@ class LeaderLink:
         if response.status_code == 421:
             await response.aclose()
             raise Refused(Code.UNAVAILABLE, GONE)
-        return _HandedBack(response, stopping)
+        return HandedBack(response, stopping)
 
     async def _answered(
         self,
@@ -192,8 +192,10 @@ class LeaderLink:
         return found
 
 
-class _HandedBack:
-    """The leader's answer, streamed in parts."""
+class HandedBack:
+    """The leader's answer, streamed in parts. `ended` is that of a `StreamedAnswer`."""
+
+    ended: asyncio.Event | None = None
 
     def __init__(self, response: "httpx.Response", stopping: asyncio.Event) -> None:
         self._response, self._stopping = response, stopping
@@ -208,6 +210,7 @@ class _HandedBack:
                 status=response.status_code,
                 exactly=_handed(response.headers.raw),
             )
+            streamed.ended = self.ended
             await streamed(scope, receive, send)
         finally:
             await response.aclose()

@@ -82,7 +82,11 @@ def browser_sessions(
 ) -> BrowserSessions:
     """Return the reader of browsers' cookies, which every process has."""
     return BrowserSessions(
-        store, clock, url=lambda: drivers.address.url, is_ended=tokens.is_session_ended
+        store,
+        clock,
+        url=lambda: drivers.address.url,
+        is_ended=tokens.is_session_ended,
+        bans=tokens.bans,
     )
 
 
@@ -102,6 +106,7 @@ def login_service(
     sessions = LoginSessions(
         store=store,
         tokens=tokens,
+        bans=tokens.bans,
         providers=drivers.providers,
         oauth=oauth,
         people=people,

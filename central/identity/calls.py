@@ -23,7 +23,7 @@ _READS: Final = ("GET", "HEAD")
 
 
 def gate(tokens: TokenIssuer, browsers: BrowserSessions | None = None) -> RouteGate:
-    """Return the gate of all routes. It raises NoToken, BadToken, ExpiredToken or Forbidden.
+    """Return the gate of all routes. It raises NoToken, BadToken, ExpiredToken, Banned, Forbidden.
 
     On routes for anonymous callers it ignores tokens, because a pilot fetches a new token while it
     still sends the old one. Without a token, the cookie of a browser counts, if there are

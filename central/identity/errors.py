@@ -54,6 +54,28 @@ class Forbidden(Refused):
         super().__init__(Code.FORBIDDEN, message, field=field)
 
 
+class Banned(Refused):
+    """An operator has banned the person. No request of the person is carried out.
+
+    The token was verified before, so the message may say why.
+    """
+
+    def __init__(self, person: str, since: float, *, who: str, reason: str = "") -> None:
+        why = f" ({reason})" if reason else ""
+        super().__init__(
+            Code.BANNED,
+            f"{person!r} has been banned from this central since {shown(since)}{why}: "
+            f"ask {who!r}, who set the ban, or another operator",
+        )
+
+
+class BanNotFound(Refused):
+    """The ban does not exist."""
+
+    def __init__(self, ban_id: str) -> None:
+        super().__init__(Code.NOT_FOUND, f"there is no ban {ban_id!r}", field="ban")
+
+
 class TokenNotFound(Refused):
     """The token does not exist, or this caller may not see it."""
 

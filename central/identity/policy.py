@@ -47,6 +47,7 @@ class Permission(str, enum.Enum):
     PILOT_CONTROL = "pilot_control"  # drain, kill
     PILOT_SECRET = "pilot_secret"  # make bootstrap secrets
     SITE_CONTROL = "site_control"  # ban, drain, enable and check sites
+    BAN_CONTROL = "ban_control"  # ban persons, lift and list bans
     TOKEN_ISSUE = "token_issue"
     TOKEN_READ = "token_read"
     TOKEN_REVOKE = "token_revoke"
@@ -81,6 +82,7 @@ PHRASES: Final = {
     Permission.PILOT_CONTROL: "control pilots",
     Permission.PILOT_SECRET: "make secrets for pilots",
     Permission.SITE_CONTROL: "control sites",
+    Permission.BAN_CONTROL: "control bans of persons",
     Permission.TOKEN_ISSUE: "issue tokens",
     Permission.TOKEN_READ: "list tokens",
     Permission.TOKEN_REVOKE: "revoke tokens",
@@ -130,6 +132,7 @@ pilot_log       -          -          own        group      all        all      
 pilot_control   -          -          -          -          all        all        -          -
 pilot_secret    -          -          -          -          all        all        -          -
 site_control    -          -          -          -          all        all        -          -
+ban_control     -          -          -          -          all        all        -          -
 data_read       -          community  community  community  all        all        -          -
 data_write      -          -          own        group      all        all        -          -
 transformation_read     -  community  own        group      all        all        -          -

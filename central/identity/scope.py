@@ -43,6 +43,7 @@ class Owners:
         self._words: dict[int, str] = {}
         self._ids: dict[tuple[str, str, str], Owner] = {}
         self._owners: dict[int, Owner] = {}
+        self._of_person: dict[tuple[str, str], set[int]] = {}  # by issuer and subject
         self._named: dict[tuple[str, str], int] = {}  # by community and shown name
 
     def learn(self, owner: Owner) -> None:
@@ -50,6 +51,7 @@ class Owners:
         self._words[owner.owner_id] = self.word(owner.issuer, owner.subject)
         self._ids[owner.community, owner.issuer, owner.subject] = owner
         self._owners[owner.owner_id] = owner
+        self._of_person.setdefault((owner.issuer, owner.subject), set()).add(owner.owner_id)
         self._named[owner.community, self._words[owner.owner_id]] = owner.owner_id
 
     def word(self, issuer: str, subject: str) -> str:
@@ -95,6 +97,18 @@ class Owners:
         """
         await self.learn_all()
         return tuple(owner_id for owner_id, known in self._words.items() if known == word)
+
+    def of_person(self, issuer: str, subject: str) -> tuple[int, ...]:
+        """Return the ids of a person's known identities, one for each community."""
+        return tuple(self._of_person.get((issuer, subject), ()))
+
+    def words(self) -> frozenset[str]:
+        """Return the shown names of all known identities."""
+        return frozenset(self._words.values())
+
+    def owner(self, owner_id: int) -> Owner:
+        """Return a known identity. Call `meet` first for ids from rows."""
+        return self._owners[owner_id]
 
     def find(self, community: str, caller: User) -> Owner | None:
         """Return the caller's identity if it is known here, else None."""

@@ -16,6 +16,7 @@ from ..observe.times import shown
 from ..ports import Clock, Disk, Randomness
 from ..store.engine import Store
 from . import derived_secrets, keys, record as token_records
+from .bans.ban_list import BanList
 from .callers import Caller, User
 from .derived_secrets import DerivedSecrets
 from .errors import TokenNotFound
@@ -59,6 +60,7 @@ class TokenIssuer:
         self._pilot_valid_s, self._login_valid_s = pilot_valid_s, login_valid_s
         self._revoked_mark = (0, 0.0, 0, 0.0)
         self._outside = outside
+        self.bans = BanList(store, issuer)
         self._verifier = Verifier(
             keys=signing,
             derived=derived,
@@ -66,13 +68,14 @@ class TokenIssuer:
             issuer=issuer,
             audience=audience,
             outside=outside,
+            bans=self.bans,
             cache_max=cache_max,
         )
 
     # -- read -----------------------------------------------------------------------------------
 
     def caller(self, bearer: str) -> Caller:
-        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken.
+        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken, Banned.
 
         A token of an outside issuer may also raise KeysNeeded, Forbidden or Refused.
         """
@@ -107,8 +110,9 @@ class TokenIssuer:
         )
 
     async def load_revoked(self) -> None:
-        """Read revoked tokens, ended sessions and our keys, if they changed."""
+        """Read bans, revoked tokens, ended sessions and our keys, if they changed."""
         self._signing.refresh()
+        await self.bans.load()
         now = self._clock.wall()
         ended_after = now - self._login_valid_s  # tokens of earlier ends have expired
         mark = (

@@ -8,6 +8,7 @@ import msgspec
 from pilotage.proto.claims import Claims, TokenKind
 
 from ..ports import Clock
+from .bans.ban_list import BanList, Person, is_of
 from .callers import Caller, PilotCaller, User
 from .derived_secrets import PREFIX, DerivedSecrets
 from .errors import BadToken, ExpiredToken
@@ -59,6 +60,7 @@ class Verifier:
         clock: Clock,
         issuer: str,
         audience: str,
+        bans: BanList,
         outside: OutsideTokens | None = None,
         cache_max: int = CACHE_MAX,
     ) -> None:
@@ -72,7 +74,8 @@ class Verifier:
             life_max_s=LIFE_MAX_S,
             needs_version=True,
         )
-        self._outside = outside
+        self._bans, self._outside = bans, outside
+        bans.tell(self._forget_person)
         self._cache: dict[bytes, _Verified] = {}
         self._outside_cache: dict[bytes, _Outside] = {}
         self._cache_max = cache_max
@@ -82,8 +85,9 @@ class Verifier:
         self._revoked_max = SWEPT_MIN  # a sweep begins at this number
 
     def caller(self, bearer: str) -> Caller:
-        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken.
+        """Return the caller that a token belongs to. Raises BadToken, ExpiredToken, Banned.
 
+        A ban is checked only when a token is verified: it drops the person's verified tokens.
         An outside token may also raise KeysNeeded, or Forbidden and Refused if it gives no access.
         """
         now = self._clock.wall()
@@ -116,6 +120,19 @@ class Verifier:
         digest = self._of_pilot.pop(pilot, None)
         if digest is not None:
             self._cache.pop(digest, None)
+
+    def _forget_person(self, banned: Person) -> None:
+        """Drop the tokens of a person from the cache, so that their next use checks the ban."""
+        for key in [key for key, one in self._cache.items() if is_of(banned, one.caller)]:
+            del self._cache[key]
+        outside = self._outside_cache
+        for key in [key for key, one in outside.items() if is_of(banned, one.verified.caller)]:
+            del outside[key]
+
+    def _check_ban(self, verified: _Verified) -> None:
+        """Raise Banned if the token is a banned person's, unless it is refused anyway."""
+        if isinstance(verified.caller, User) and verified.name not in self._revoked:
+            self._bans.check(verified.caller.issuer, verified.caller.subject)
 
     def revoke(self, name: str, expires_at: float) -> None:
         """Refuse a token, or all tokens of a session, from now on.
@@ -160,6 +177,7 @@ class Verifier:
         token = parse(bearer)
         if token.issuer == self._rules.issuer:
             verified = self._own(token, now)
+            self._check_ban(verified)
             self._remember(digest, verified)
             return verified
         self._outside_cache.pop(digest, None)
@@ -167,6 +185,7 @@ class Verifier:
             raise BadToken
         caller, expires_at = self._outside.caller(token, now)
         verified = _Verified(caller, expires_at, "")  # we revoke none of them: their issuer may
+        self._check_ban(verified)
         while len(self._outside_cache) >= OUTSIDE_MAX:
             del self._outside_cache[next(iter(self._outside_cache))]
         self._outside_cache[digest] = _Outside(verified, min(now + RECHECK_S, expires_at))

@@ -28,9 +28,9 @@ def search(session: Session, search: JobSearch, *, after: int, limit: int) -> li
 
 
 @takes_long
-def ids(session: Session, search: JobSearch, *, limit: int) -> list[int]:
-    """Return the ids of at most `limit` matching jobs, in order."""
-    return find(session, search, after=0, limit=limit)
+def ids(session: Session, search: JobSearch, *, limit: int, after: int = 0) -> list[int]:
+    """Return the ids of at most `limit` matching jobs above `after`, in order."""
+    return find(session, search, after=after, limit=limit)
 
 
 def find(session: Session, search: JobSearch, *, after: int, limit: int) -> list[int]:

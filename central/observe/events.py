@@ -45,7 +45,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "leader_unknown": frozenset({"why"}),
     # submissions from other processes cannot be read
     "others_unseen": frozenset({"why"}),
-    # tokens revoked by other processes cannot be read from the store
+    # revoked tokens and bans of other processes cannot be read from the store
     "revoked_unseen": frozenset({"why"}),
     # incomplete submissions of ended processes were removed
     "submissions_abandoned": frozenset({"count"}),
@@ -113,7 +113,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "rules_wait": frozenset({"why"}),
     # a user removed files from the catalogue; their bytes are removed later
     "files_removed": frozenset({"count", "first", "who"}),
-    # a quota stops new tasks until it has room
+    # a quota, the disk or a ban of the owner stops new tasks for now
     "transformation_waits": frozenset({"transformation", "name", "why"}),
     # a user added a transformation or acted on it
     "transformation_said": frozenset({"transformation", "name", "what", "who", "why"}),
@@ -121,6 +121,14 @@ EVENTS: dict[str, frozenset[str]] = {
     "acted": frozenset({"action", "count", "who"}),
     # an operator set or removed a quota
     "quota_set": frozenset({"kind", "community", "name", "who", "removed"}),
+    # an operator banned a person
+    "person_banned": frozenset({"ban", "person", "who", "why"}),
+    # an operator lifted the ban of a person
+    "person_unbanned": frozenset({"ban", "person", "who"}),
+    # jobs of a banned person were held and killed
+    "ban_enforced": frozenset({"ban", "person", "held", "killed"}),
+    # all jobs that a lifted ban held are released: `count` since the central started
+    "ban_released": frozenset({"ban", "person", "count"}),
     # an action was repeated with its key: it got the first answer and changed nothing
     "acted_again": frozenset({"action", "who"}),
     # a pilot started, or came back after a restart

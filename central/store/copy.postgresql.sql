@@ -42,4 +42,7 @@ SELECT setval(pg_get_serial_sequence('meta_set', 'set_id'), coalesce(max(set_id)
   FROM meta_set
 UNION ALL
 SELECT setval(pg_get_serial_sequence('action', 'action_id'), coalesce(max(action_id), 0) + 1, false)
-  FROM action;
+  FROM action
+UNION ALL
+SELECT setval(pg_get_serial_sequence('ban', 'ban_id'), coalesce(max(ban_id), 0) + 1, false)
+  FROM ban;

@@ -53,6 +53,9 @@ SELECT * FROM action_ids ORDER BY action_id;
 -- name: all_of_attempt
 SELECT * FROM attempt ORDER BY attempt_id;
 
+-- name: all_of_ban
+SELECT * FROM ban ORDER BY ban_id;
+
 -- name: all_of_data_community
 SELECT * FROM data_community ORDER BY community_id;
 

@@ -1,7 +1,8 @@
 """Named SQL statements, read from files. Python inserts only lists of columns.
 
-Each subject has its statements in its folder. `NAME.sql` holds the statements for both databases.
-`NAME.<database>.sql` holds those that one database needs in another form, or alone.
+Each subject has its statements in its folder, or in a folder below it. `NAME.sql` holds the
+statements for both databases. `NAME.<database>.sql` holds those that one database needs in another
+form, or alone.
 
 A line `-- columns: x` names a list of columns. The statements of the file can then write `{x}` for
 the columns, `{a.x}` for those of table `a`, and `{x::type}` for the columns with their types.
@@ -39,10 +40,17 @@ def load(database: str) -> Mapping[str, str]:
 
 
 def _files() -> Iterator[Traversable]:
-    """Yield the files with statements, which lie in the folders of their subjects."""
+    """Yield the files with statements, in the folders of subjects and the folders below these."""
     for folder in files("pilotage.central").iterdir():
         if folder.is_dir():
-            yield from (file for file in folder.iterdir() if file.name.endswith(".sql"))
+            yield from _statements(folder)
+            for inner in folder.iterdir():
+                if inner.is_dir():
+                    yield from _statements(inner)
+
+
+def _statements(folder: Traversable) -> Iterator[Traversable]:
+    return (file for file in folder.iterdir() if file.name.endswith(".sql"))
 
 
 def parse(text: str) -> Iterator[tuple[str, str]]:

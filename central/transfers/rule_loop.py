@@ -18,6 +18,7 @@ from ..catalogue.record_types import PRESENT, FileCursor, FileRow
 from ..catalogue.remnants import KEY_LENGTH, pause_s
 from ..catalogue.storages import Storages
 from ..errors import Refused
+from ..identity.bans.ban_list import BanList
 from ..jobs import record as job_records
 from ..observe.events import Log
 from ..ports import Clock
@@ -41,9 +42,17 @@ class CopyRuleLoop:
     """The loop over all rules."""
 
     def __init__(
-        self, store: Store, storages: Storages, submits: JobSubmitter, *, clock: Clock, log: Log
+        self,
+        store: Store,
+        storages: Storages,
+        submits: JobSubmitter,
+        bans: BanList,
+        *,
+        clock: Clock,
+        log: Log,
     ) -> None:
         self._store, self._storages, self._submits = store, storages, submits
+        self._bans = bans
         self._clock, self._log = clock, log
         self._due: dict[int, float] = {}  # monotonic; by rule
         self._seen: dict[int, int] = {}  # by rule: the last catalogue change that a check saw
@@ -66,7 +75,10 @@ class CopyRuleLoop:
                 self._log("rules_wait", why=str(why))
 
     async def turn(self) -> None:
-        """End finished transfers, submit those that a crash interrupted, and check due rules."""
+        """End finished transfers, submit those that a crash interrupted, and check due rules.
+
+        Rules of banned persons rest.
+        """
         added = self._added
         if added == self._none_at:
             return
@@ -82,6 +94,7 @@ class CopyRuleLoop:
         for rule_id in ended:
             self._due[rule_id] = 0.0
             self._seen.pop(rule_id, None)
+        rules = {one: row for one, row in rules.items() if not self._rests(row)}
         for one in open_ones:
             if one.job_id is None and one.rule_id in rules:
                 await self._submit(rules[one.rule_id], one)
@@ -91,6 +104,10 @@ class CopyRuleLoop:
             if community not in last:
                 last[community] = await self._store.read(catalogue_read.last_change, community)
             await self._look_if_due(row, last[community], roomless)
+
+    def _rests(self, row: RuleRow) -> bool:
+        owner = row.rule.owner
+        return self._bans.find(owner.issuer, owner.subject) is not None
 
     # -- ends -----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from ..accounts.quotas import Quotas
 from ..catalogue.storages import Storages
 from ..dispatch.memory import Memory
 from ..dispatch.submissions.submissions import Submissions
+from ..identity.bans.ban_list import BanList
 from ..identity.callers import User
 from ..observe.events import Log
 from ..ports import Clock
@@ -48,6 +49,7 @@ def transformations(
     repairs: Repairs,
     quotas: Quotas,
     room: DiskRoom,
+    bans: BanList,
 ) -> Transformations:
     """Return the engine, and the service that answers users."""
     index, files = InputIndex(), FileReader(store, storages)
@@ -66,6 +68,7 @@ def transformations(
             hosts=memory.hosts,
             quotas=quotas,
             room=room,
+            bans=bans,
             clock=clock,
             log=log,
         ),

@@ -22,6 +22,7 @@ from pilotage.proto.transformation_states import (
 )
 
 from ..errors import Refused
+from ..identity.errors import Banned
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
@@ -39,7 +40,8 @@ from .task_ends import ROOM_WAITS, TaskEnding
 
 LOOK_S: Final = 0.25  # the longest delay of changes without a notice
 FULL_S: Final = 5.0  # pause while the store is full
-ROOM_S: Final = 10.0  # pause while a quota or the disk has no room for another task
+# pause while a quota or the disk has no room for another task, or its owner is banned
+ROOM_S: Final = 10.0
 REFUSED_S: Final = 60.0  # pause after the store refused the changed files of a community
 PAGE: Final = 1_000
 
@@ -246,7 +248,7 @@ class Engine:
         one.dirty = False
         try:
             one.dirty = await self._making.some(one)
-        except (OverQuota, ReserveReached) as why:
+        except (OverQuota, ReserveReached, Banned) as why:
             await self._ending.wait_for_room(one, str(why), until=self._clock.wall() + ROOM_S)
         except StoreFull:
             raise
@@ -260,6 +262,7 @@ class Engine:
             text = str(why) if isinstance(why, BadRule) else f"no task can be made: {why!r}"
             await self._ending.brake(one, text)
         else:
+            one.waits_for_room = False
             await self._ending.go_on(one, ROOM_WAITS)
             if not one.dirty:
                 one.look = True

@@ -91,6 +91,7 @@ class LiveTransformation:
     look: bool = True  # it may be done
     due: float = NEVER  # when a partial group has waited long enough (wall clock)
     retries_at: float = NEVER  # when failed inputs are retried (wall clock)
+    waits_for_room: bool = False  # a quota, the disk or a ban of its owner stops new tasks
     stale: bool = False  # read its row again
     aside: bool = False  # the store has refused a change: nothing is done until it is read again
     complete: frozenset[int] = frozenset()  # parents that will make no more files

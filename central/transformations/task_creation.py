@@ -18,6 +18,7 @@ from ..catalogue.record_types import FileRow
 from ..catalogue.storages import Storages
 from ..dispatch.submissions.intake import CheckedJobs
 from ..dispatch.submissions.submissions import Submissions
+from ..identity.bans.ban_list import BanList
 from ..identity.scope import Owners
 from ..jobs.classes import JobClasses
 from ..jobs.definition.normal_form import normal_preference
@@ -69,20 +70,24 @@ class TaskMaker:
         hosts: SuspendedHosts,
         quotas: Quotas,
         room: DiskRoom,
+        bans: BanList,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._files, self._submissions = store, files, submissions
         self._adviser, self._regrouping, self._hosts = adviser, Regrouping(clock), hosts
         self._storages, self._quotas, self._room = storages, quotas, room
+        self._bans = bans
         self._classes, self._owners = classes, owners
         self._clock, self._log = clock, log
 
     async def some(self, live: LiveTransformation) -> bool:
         """Make at most one chunk of tasks; return whether there may be more to make now.
 
-        Raises any fault in the transformation's template, rule or limits.
+        Raises any fault in the transformation's template, rule or limits, and Banned.
         """
+        owner = self._owners.owner(live.row.owner_id)
+        self._bans.check(owner.issuer, owner.subject)
         if live.doc.inputs and live.pool is None:
             await self._read(live)
         elif self._rests(live):

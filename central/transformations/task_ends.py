@@ -181,7 +181,7 @@ class TaskEnding:
             await self._judge_scouts(live)
         elif live.row.state is TransformationState.ACTIVE:
             await self._close(live, parents_done=parents_done)
-        elif live.open == 0 and not live.dirty and live.retries_at == NEVER:
+        elif not (live.open or live.dirty or live.waits_for_room) and live.retries_at == NEVER:
             await self._complete(live)
 
     async def brake(self, live: LiveTransformation, why: str) -> None:
@@ -195,7 +195,7 @@ class TaskEnding:
         A reason that names missing inputs stays: only a user can end that wait.
         """
         live.forget()  # the chosen groups wait again
-        live.dirty, live.due = False, until
+        live.dirty, live.due, live.waits_for_room = False, until, True
         if not live.row.reason.startswith((ROOM_WAITS, MISSING_WAITS)):
             await self._say(live, f"{ROOM_WAITS}{why}"[:500])
             self._log("transformation_waits", transformation=live.id, name=live.row.name, why=why)

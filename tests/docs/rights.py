@@ -29,7 +29,7 @@ REACHES: Final = {
     Reach.GROUP: "the groups of the token",
     Reach.COMMUNITY: "the community of the token",
     Reach.ALL: "everything, but only in its community if the token names one ([sites](#sites) "
-    "differ)",
+    "and [bans](#bans-of-persons) differ)",
 }
 
 
@@ -53,6 +53,12 @@ TEXT: Final = """
 
     Bans and drains affect pilots of all communities. If a central serves several
     (`community.others`), `site_control` needs a token of an operator or admin without a community.
+
+    ## Bans of persons
+
+    A ban holds in all communities, too. If a central serves several, `ban_control` needs a token
+    without a community. You cannot ban yourself, or the subject `admin` of the central's own
+    issuer. Only admins can ban a person with a valid token of the role `admin`.
 
     ## Tokens
 

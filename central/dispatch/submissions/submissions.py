@@ -14,6 +14,7 @@ from ...accounts.quotas import Quotas
 from ...catalogue.input_resolution import InputResolver
 from ...catalogue.storages import Storages
 from ...errors import Refused
+from ...identity.bans.ban_list import BanList
 from ...identity.callers import User
 from ...jobs import record_submissions as submission_records
 from ...jobs.definition.checks import community_of
@@ -51,10 +52,12 @@ class Submissions:
         storages: Storages,
         quotas: Quotas,
         room: DiskRoom,
+        bans: BanList,
         queued: Queued,
     ) -> None:
         """`queued` is called with the jobs of a submission once they are durable."""
         self._storages, self._quotas, self._room = storages, quotas, room
+        self._bans = bans
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
         self._clock, self._log, self._queued = clock, log, queued
         self._classes = memory.classes
@@ -64,7 +67,7 @@ class Submissions:
     async def submit(self, caller: User, body: Submission, *, body_hash: str) -> Submitted:
         """Store all jobs of one request, or none.
 
-        Raises Refused with the invalid field: INVALID, FORBIDDEN, KEY_REUSED, OVER_QUOTA,
+        Raises Refused with the invalid field: INVALID, FORBIDDEN, BANNED, KEY_REUSED, OVER_QUOTA,
         STORE_FULL.
         """
         if (body.template is None) != (not body.parameters) or bool(body.jobs) == bool(
@@ -122,6 +125,7 @@ class Submissions:
         chunks: AsyncIterator[Sequence[msgspec.Raw]],
         body_hash: Callable[[], str],
     ) -> Submitted:
+        self._bans.check(caller.issuer, caller.subject)  # the central may submit for an owner
         await self._room.check_new()
         owner = await self._owners.get(community_of(caller), caller)
         maker = RowMaker(

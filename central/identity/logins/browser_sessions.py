@@ -16,6 +16,7 @@ from pilotage.proto.problems import Code
 from ...errors import Refused
 from ...ports import Clock
 from ...store.engine import Store
+from ..bans.ban_list import BanList, Person, is_of
 from ..callers import User
 from ..errors import BadToken, LoginEnded
 from ..secret_hashes import hashed
@@ -45,8 +46,11 @@ class BrowserSessions:
         *,
         url: Callable[[], str],
         is_ended: Callable[[str], bool],
+        bans: BanList,
     ) -> None:
         """`url` returns the URL of this central; `is_ended` tells whether a session was ended."""
+        self._bans = bans
+        bans.tell(self._forget_person)
         self._store, self._clock, self._url, self._is_ended = store, clock, url, is_ended
         self._known: dict[str, _Known] = {}
 
@@ -67,13 +71,14 @@ class BrowserSessions:
         return known.user
 
     async def load(self, cookie: str) -> None:
-        """Read the session of a cookie from the store. Raises BadToken, LoginEnded."""
+        """Read the session of a cookie from the store. Raises BadToken, LoginEnded, Banned."""
         name, now = hashed(cookie), self._clock.wall()
         row = await self._store.read(session_rows.session_of_cookie, name)
         if row is None or row.kind is not SessionKind.BROWSER or self._is_ended(row.session):
             raise BadToken
         if row.ended_at is not None:
             raise LoginEnded(row.ended_why)
+        self._bans.check(row.issuer, row.subject)
         if now >= min(row.ends_at, row.used_at + BROWSER_IDLE_S):
             raise LoginEnded("it was not used for long, or is too old")
         if now - row.checked_at >= AWAY_MAX_S:
@@ -96,9 +101,10 @@ class BrowserSessions:
             )
             raise Refused(Code.FORBIDDEN, why)
 
-    def forget(self, cookie: str) -> None:
-        """Drop a cookie from memory."""
-        self._known.pop(hashed(cookie), None)
+    def _forget_person(self, banned: Person) -> None:
+        """Drop the sessions of a person from memory, so that their next use checks the ban."""
+        for name in [name for name, one in self._known.items() if is_of(banned, one.user)]:
+            del self._known[name]
 
 
 def user_of(row: LoginSession) -> User:

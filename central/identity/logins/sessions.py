@@ -29,6 +29,7 @@ from ...observe.times import shown
 from ...ports import Clock, Randomness
 from ...store.engine import Store
 from ...store.errors import OF_ALL, StoreError
+from ..bans.ban_list import BanList
 from ..callers import User
 from ..errors import BadToken, LoginEnded
 from ..policy import Permission, Reach, covers, require
@@ -81,6 +82,7 @@ class LoginSessions:
         *,
         store: Store,
         tokens: SessionTokens,
+        bans: BanList,
         providers: Providers,
         oauth: OAuth,
         people: People,
@@ -90,6 +92,7 @@ class LoginSessions:
         log: Log,
     ) -> None:
         self._store, self._tokens, self._providers = store, tokens, providers
+        self._bans = bans
         self._oauth, self._people, self._cipher = oauth, people, cipher
         self._clock, self._randomness, self._log = clock, randomness, log
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -135,7 +138,8 @@ class LoginSessions:
     async def open(
         self, login: PendingLogin, person: ProvidedPerson, rights: Membership, cookie: str = ""
     ) -> LoginSession:
-        """Store a new session. Raises Refused, TOO_MANY."""
+        """Store a new session. Raises Banned; Refused, TOO_MANY."""
+        self._bans.check(person.issuer, person.subject)
         now, name = self._clock.wall(), self._randomness.token(18)
         many = await self._store.read(
             session_rows.open_sessions, person.issuer, person.subject, now
@@ -196,10 +200,11 @@ class LoginSessions:
         )
 
     async def renew(self, renewal: str, nonce: str) -> LoginTokens:
-        """Use a renewal secret. Raises BadToken, LoginEnded."""
+        """Use a renewal secret. Raises BadToken, LoginEnded, Banned."""
         name, number = self._read(renewal)
         async with self._lock(name):
             row = await self._open_row(name)
+            self._bans.check(row.issuer, row.subject)
             mark = hashed(nonce)
             if number == row.renewals - 1:
                 early = self._clock.wall() < row.renewed_at + TOLERATED_S

@@ -1,15 +1,16 @@
-"""Backs up the files that an operator wrote: of sites, of storages, and credentials."""
+"""Backs up the files that an operator wrote: of sites, storages and providers, and credentials."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from ...identity.providers.provider_files import FOLDER as PROVIDERS
 from ...regular_files import read_regular
 from ..pilot_factory import SITES
 from ..storage_setup import FOLDER as STORAGES
 
-FOLDERS: Final = (SITES, STORAGES)
+FOLDERS: Final = (SITES, STORAGES, PROVIDERS)
 FILE_MAX_BYTES: Final = 4_000_000  # larger files are no site, storage or credential files
 
 

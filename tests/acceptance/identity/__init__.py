@@ -1,0 +1,1 @@
+"""Stories about persons: who they are, and who is refused."""

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pilotage.central.http.answers import BYTES, JSON
+from pilotage.central.identity.bans.record import NewBan
 from pilotage.central.identity.logins.sessions import BROWSER_IDLE_S
 from pilotage.central.identity.policy import CallerKind
 from pilotage.proto import messages, wire
 from pilotage.proto.api import jobs
+from pilotage.proto.api.bans import BanRequest
 from pilotage.proto.api.logins import (
     CodeClaim,
     DeviceStart,
@@ -166,6 +168,9 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("POST", "/v1/tokens"): ("", _json(TokenIssue(subject="{who}", community="{community}"))),
     ("GET", "/v1/tokens"): ("", b""),
     ("DELETE", "/v1/tokens/{jti}"): ("/v1/tokens/{own}", b""),
+    ("POST", "/v1/bans"): ("", _json(BanRequest(person="eve", reason="r"))),
+    ("GET", "/v1/bans"): ("/v1/bans?person=eve&lifted=true&after=3&limit=5", b""),
+    ("DELETE", "/v1/bans/{ban}"): ("/v1/bans/7", b""),
     ("GET", "/v1/whoami"): ("", b""),
     ("GET", "/v1/login/providers"): ("", b""),
     ("POST", "/v1/login/device"): ("", _json(DeviceStart(host="laptop"))),
@@ -230,6 +235,9 @@ async def holders(world: World) -> dict[str, Holder]:
     made["revoked"] = Holder(CallerKind.ANONYMOUS, gone.token, spoilt="bad_token")
     await world.tokens.revoke(world.user(admin.token), gone.jti)
     await _browsers(world, admin, made)
+    banned = await _person(world, admin, Role.OPERATOR, "banned")
+    made["banned"] = Holder(CallerKind.ANONYMOUS, banned.token, spoilt="banned")
+    await _ban(world, ISSUER, "banned")
     world.clock.move(60)
     return made
 
@@ -248,18 +256,29 @@ async def _browsers(world: World, admin: Holder, made: dict[str, Holder]) -> Non
     ):
         cookie = name.replace(" ", "-")
         row = await add_browser(world.store, cookie, now, role=Role.ADMIN, **ended)
-        theirs = await _person(world, admin, Role.USER, f"of {name}")
+        token = await _person(world, admin, Role.USER, f"of {name}")
         made[name] = Holder(
             CallerKind.ANONYMOUS if ended else CallerKind.ADMIN,
             "",
             row.subject,
-            theirs.jti,
+            token.jti,
             spoilt="expired_token" if ended else "",
             headers={"cookie": f"a=b; __Host-pilotage-session={cookie}", **its},
             reads_only=its is not ours,
         )
+    row = await add_browser(world.store, "banned", now, role=Role.ADMIN, subject="banned")
+    await _ban(world, row.issuer, row.subject)
+    theirs = {"cookie": "__Host-pilotage-session=banned", **ours}
+    made["banned browser"] = Holder(CallerKind.ANONYMOUS, "", spoilt="banned", headers=theirs)
     stolen = {"cookie": "__Host-pilotage-session=guess", **ours}
     made["guessed cookie"] = Holder(CallerKind.ANONYMOUS, "", spoilt="bad_token", headers=stolen)
+
+
+async def _ban(world: World, issuer: str, subject: str) -> None:
+    at = world.clock.wall()
+    await world.tokens.bans.ban(
+        NewBan(issuer=issuer, subject=subject, who="oscar", reason="", at=at)
+    )
 
 
 async def _admin(world: World) -> Holder:

@@ -18,6 +18,7 @@ from tests.memory_store import MemoryStore
 from tests.unit.identity.token_store import DATA
 
 from .stub_accounts import StubHealth, StubMetrics, StubQuotas, StubReports, StubSeries
+from .stub_bans import StubBans
 from .stub_calls import Calls
 from .stub_data import StubData, StubRules, StubSweeps
 from .stub_jobs import (
@@ -97,7 +98,11 @@ def build() -> World:
     services = Services(
         logins=StubLogins(calls),
         browsers=BrowserSessions(
-            store, clock, url=lambda: ISSUER, is_ended=tokens.is_session_ended
+            store,
+            clock,
+            url=lambda: ISSUER,
+            is_ended=tokens.is_session_ended,
+            bans=tokens.bans,
         ),
         submissions=StubSubmissions(calls),
         queries=StubQueries(calls),
@@ -121,6 +126,7 @@ def build() -> World:
         quotas=StubQuotas(calls),
         room=DiskRoom(space, clock, no_log, reserve_mb=100.0),
         tokens=tokens,
+        bans=StubBans(calls),
         transformations=StubTransformations(calls),
         productions=StubProductions(calls),
         reports=StubReports(calls),

@@ -8,6 +8,7 @@ from pilotage.central.http.route import Route
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.policy import TABLE, CallerKind, Permission, Reach
 from pilotage.central.identity.signature import PilotFiles, SignedFile
+from pilotage.proto.problems import STATUS, Code
 
 from .asgi import Client
 from .requests import GOOD, Holder, good, holders
@@ -37,7 +38,7 @@ def _expected(route: Route, holder: Holder) -> tuple[int, str]:
     if holder.reads_only and route.method != "GET":
         return 403, "forbidden"
     if holder.spoilt:
-        return 401, holder.spoilt
+        return STATUS[Code(holder.spoilt)], holder.spoilt
     if TABLE[holder.who, Permission(route.action)] is not Reach.NONE:
         return done, ""
     return (401, "no_token") if holder.who is CallerKind.ANONYMOUS else (403, "forbidden")

@@ -198,7 +198,8 @@ def test_what_it_answers_by_itself_needs_nothing_that_it_has_not() -> None:
         elsewhere = LeaderLink(lambda: None, no_log)
         client = Client(face(central.services, leader_link=elsewhere))
         here = [(one.method, one.path) for one in ROUTES if one.needs_leader is not True]
-        for method, route in sorted(here, reverse=True):  # DELETE, of the very token, is last
+        last = ("DELETE", "/v1/tokens/{jti}")  # of the very token
+        for method, route in sorted(here, key=lambda one: (one == last, one)):
             path, body, media = good(method, route, holder)
             reply = await client.ask(method, path, token=issued.token, body=body, media=media)
             if reply.status >= 500 or reply.status == 401:

@@ -205,6 +205,7 @@ def test_one_that_takes_jobs_in_beside_counts_an_owners_kinds_anew_from_time_to_
             storages=Storages(),
             quotas=central.allowed.quotas,
             room=central.allowed.room,
+            bans=central.services.tokens.bans,
             queued=left_to_the_leader,
         )
         await kinds(one, 0, 20, at=beside)

@@ -24,6 +24,7 @@ from pilotage.central.transformations import (
 from pilotage.central.transformations.groupings import pending_groups as regrouping
 from pilotage.central.transformations.record import InputRow
 from pilotage.pilot.ports import HttpReply
+from pilotage.proto.api.quotas import QuotaChange
 from pilotage.proto.api.transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.documents.transformation import Transformation
@@ -181,6 +182,26 @@ def test_of_many_files_groups_are_kept_and_the_next_look_waits(
         assert max(looks) <= 17 and before <= 3, looks  # 8 tasks, two a chunk
         assert len(looks) - before <= 3, looks
         assert set((await times_done(world, one)).values()) == {1}
+
+    story(tell, script=lasts(1.0))
+
+
+def test_one_whose_last_inputs_wait_for_a_quota_is_not_complete() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        quotas = world.central.services.quotas
+        none = QuotaChange(kind="owner", community="ctao", name="admin", jobs=0)
+        await quotas.change(world.user(), none)
+        await registered(world, [1, 2])
+        one = await added(world, **EVENTS)
+        await said(world, one, "complete")
+        await asyncio.sleep(100.0)
+        waits = await shown(world, one)
+        await quotas.change(world.user(), msgspec.structs.replace(none, jobs=None))
+        view = await until(world, one, is_in(S.COMPLETED))
+
+        assert (waits.state, waits.tasks) == (S.COMPLETING, {})
+        assert waits.reason.startswith("waits: owner 'admin'")
+        assert (view.tasks, view.reason) == ({T.DONE: 2}, "")
 
     story(tell, script=lasts(1.0))
 

@@ -214,6 +214,7 @@ async def login_world(*, two: bool = False) -> LoginWorld:
     sessions = LoginSessions(
         store=issuer.store,
         tokens=issuer.tokens,
+        bans=issuer.tokens.bans,
         providers=providers,
         oauth=oauth,
         people=people,

@@ -24,7 +24,11 @@ from .test_logins import back
 def browsers(world: LoginWorld, url: str = "https://central.test") -> BrowserSessions:
     issuer = world.issuer
     return BrowserSessions(
-        issuer.store, issuer.clock, url=lambda: url, is_ended=issuer.tokens.is_session_ended
+        issuer.store,
+        issuer.clock,
+        url=lambda: url,
+        is_ended=issuer.tokens.is_session_ended,
+        bans=issuer.tokens.bans,
     )
 
 

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.identity.bans.record import NewBan
 from pilotage.central.identity.callers import User
-from pilotage.central.identity.errors import BadToken, LoginEnded
+from pilotage.central.identity.errors import BadToken, Banned, LoginEnded
 from pilotage.central.identity.logins import session_rows
 from pilotage.central.identity.logins.sessions import (
     AWAY_MAX_S,
@@ -364,3 +365,22 @@ async def test_only_an_admin_issues_tokens_that_outlive_a_session(
     robot = user(world, issued.token)
     assert robot.issuer == ISSUER, "a service account belongs to the local issuer"
     assert (robot.expires_at > caller.expires_at) is outlives
+
+
+async def test_a_ban_ends_sessions_and_keeps_the_person_out() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    ban = NewBan(
+        issuer="https://iam.test/", subject="alice", who="oscar", reason="", at=world.clock.wall()
+    )
+    row, _ = await world.issuer.tokens.bans.ban(ban)
+    for attempt in (
+        lambda: world.sessions.renew(tokens.renewal, "a" * 16),
+        lambda: logged_in(world),
+    ):
+        with pytest.raises(Banned):
+            await attempt()
+    with pytest.raises(Banned):
+        world.issuer.tokens.caller(tokens.token)
+    await world.issuer.tokens.bans.lift(row.ban_id, "oscar", world.clock.wall())
+    await logged_in(world)

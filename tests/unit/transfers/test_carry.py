@@ -16,6 +16,8 @@ from pilotage.central.catalogue.record_types import NewFile, NewReplica, Replica
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
 from pilotage.central.errors import Refused
 from pilotage.central.identity import record as identity_records
+from pilotage.central.identity.bans.ban_list import BanList
+from pilotage.central.identity.bans.record import NewBan
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.record_types import Owner
 from pilotage.central.identity.scope import Owners
@@ -120,11 +122,14 @@ class World:
         entry = StorageEntry(type="file", url="file:///x", transfers_max=2)
         self.storages = Storages()
         self.storages.book = StorageBook(storages={"pic": entry, "cscs": entry})
+        self.bans = BanList(MemoryStore(clock_wall=self.clock.wall), "pilotage:local")
         self.carrier = self.new_carrier()
 
     def new_carrier(self) -> CopyRuleLoop:
         """Return the carrier of a central that has just started."""
-        return CopyRuleLoop(self.store, self.storages, self, clock=self.clock, log=self._log)
+        return CopyRuleLoop(
+            self.store, self.storages, self, self.bans, clock=self.clock, log=self._log
+        )
 
     def _log(self, event: str, **fields: Any) -> None:
         self.said.append(event)
@@ -247,6 +252,25 @@ async def test_a_new_file_and_a_lost_copy_bring_new_jobs() -> None:
     assert (row.state, row.why) == (RuleState.STUCK, "some files have no readable copy")
     (job,) = world.jobs.values()
     assert job == transfer_job(Did("users", "run9.h5"), "pic", "users")
+
+
+async def test_a_rule_of_a_banned_person_orders_nothing_and_is_not_stuck_afterwards() -> None:
+    world = World()
+    await world.begin()
+    new = NewBan(issuer="here", subject="ada", who="oscar", reason="", at=1.0)
+    first = await world.turn()
+    ban, _ = await world.bans.ban(new)
+    for job in (1, 2):
+        world.store.ended[job] = (JobState.HELD, "ban 1: its owner is banned")
+    await world.turn(100)
+    during = list(world.jobs)
+    await world.bans.lift(ban.ban_id, "oscar", 2.0)
+    after = await world.turn(2)
+
+    assert counts(first) == (5, 2, 3, 0)
+    assert len(during) == 2, "no more jobs came"
+    assert counts(after) == (5, 2, 3, 0)
+    assert len(world.jobs) == 4
 
 
 async def test_what_fails_is_tried_again_later_and_at_last_stuck() -> None:
