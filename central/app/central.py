@@ -14,7 +14,6 @@ from pilotage import __version__
 from ..accounts.count_writer import CountsLoop
 from ..bus.bridge import BusBridge
 from ..bus.downlink import Downlink
-from ..catalogue.storage_service import StorageService
 from ..dispatch.assembly import (
     SharedLimits,
     arrivals,
@@ -108,7 +107,6 @@ class Central:
     watch: DeadlineLoop
     others: ArrivalPoller
     used: UsedShares
-    storages: StorageService
     carrier: CopyRuleLoop
     sweeper: Sweeper
     counts: CountsLoop
@@ -118,7 +116,6 @@ class Central:
     health: HealthService
     metrics: MetricsService
     clock: Clock
-    pilots: PilotService
     roll_call: RollCall
     elements: ElementsView
     crew: LivePilotService
@@ -169,8 +166,8 @@ class Central:
             tasks.create_task(self.counts.run())
             tasks.create_task(self.allowed.quotas.run())
             tasks.create_task(self.allowed.room.run())
-            tasks.create_task(self.storages.run())
-            tasks.create_task(self.pilots.login_again())
+            tasks.create_task(self.services.storages.run())
+            tasks.create_task(self.services.pilots.login_again())
             tasks.create_task(self.roll_call.run())
             tasks.create_task(self.identity.follow(self.clock))
             tasks.create_task(self.services.logins.sessions.run())
@@ -266,7 +263,6 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         ),
         others=others,
         used=used,
-        storages=parts.storages,
         carrier=carrier,
         sweeper=_sweeper(world, submits, wall, settings),
         counts=CountsLoop(store, memory, clock, probe, wall),
@@ -276,7 +272,6 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         health=health,
         metrics=metrics,
         clock=clock,
-        pilots=pilots,
         roll_call=RollCall(memory.pilots, world.bus, downlink, clock, world.leadership),
         elements=elements,
         engine=made.engine,

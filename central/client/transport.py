@@ -29,7 +29,7 @@ from pilotage.proto.trust import trusting
 
 from .credentials import CentralLogin
 from .errors import BadAnswer, Refused, Unavailable, Unreachable, refusal
-from .login_files import LoginKeeper
+from .logins.login_files import LoginKeeper
 from .pace import Pace, pauses
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pilotage.proto.api.logins import DeviceStarted, LoginTokens, SessionEnd
 from pilotage.proto.claims import Role
 
 from ...client.credentials import CentralLogin, find_connection, login_file, read_credentials
-from ...client.login_files import forget_login, save_login
-from ...client.login_flows import LoginWish, log_in_by_browser, log_in_by_device, providers
+from ...client.logins.login_files import forget_login, save_login
+from ...client.logins.login_flows import LoginWish, log_in_by_browser, log_in_by_device, providers
 from ...client.pace import RealPace
 from ...client.transport import Transport
 from ..command_frame import CentralConnection, CommandResult, changes

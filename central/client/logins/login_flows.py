@@ -24,9 +24,9 @@ from pilotage.proto.api.logins import (
 from pilotage.proto.claims import Role
 from pilotage.proto.tasks import time_limit
 
-from .errors import Invalid, LoginRefused, TimedOut
-from .pace import Pace
-from .transport import Transport
+from ..errors import Invalid, LoginRefused, TimedOut
+from ..pace import Pace
+from ..transport import Transport
 
 PATH: Final = "/callback"
 LOGIN_S: Final = 600.0

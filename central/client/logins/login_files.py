@@ -19,8 +19,8 @@ import msgspec
 
 from pilotage.proto.api.logins import LoginTokens, Renewal
 
-from .credentials import LATEST, CredentialsFile, login_file, read_credentials
-from .errors import UnreadableCredentials
+from ..credentials import LATEST, CredentialsFile, login_file, read_credentials
+from ..errors import UnreadableCredentials
 
 EARLY_S: Final = 60.0  # before the end of a token, it is renewed
 LOCK_LOOK_S: Final = 0.05

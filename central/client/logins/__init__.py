@@ -1,0 +1,1 @@
+"""Logs people in: the flows, and the files that keep the logins."""
