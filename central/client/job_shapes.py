@@ -50,13 +50,14 @@ def _check_parts(
 
 def check_jobs(jobs: object) -> None:
     """Raise TypeError for a text or another value in place of jobs. Lists are checked later."""
-    if isinstance(jobs, str | bytes) or not isinstance(jobs, Iterable | Job):
+    if isinstance(jobs, str | bytes) or not _is_iterable(jobs) and not isinstance(jobs, Job):
         raise TypeError(f"jobs: found {_shown(jobs)}, expected {_JOB}")
 
 
 def check_parameters(parameters: object) -> None:
     """Raise TypeError for one dictionary, or another value, in place of a list of them."""
-    if isinstance(parameters, str | bytes | Mapping) or not isinstance(parameters, Iterable):
+    is_text = isinstance(parameters, str | bytes)
+    if is_text or _is_mapping(parameters) or not _is_iterable(parameters):
         raise TypeError(f"parameters: found {_shown(parameters)}, expected {_PARAMETERS}")
 
 
@@ -70,13 +71,21 @@ def _is_mapping(given: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(given, Mapping)
 
 
+def _is_iterable(given: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(given, Iterable)
+
+
+def _is_list(given: object) -> TypeGuard[list[object] | tuple[object, ...]]:
+    return isinstance(given, list | tuple)
+
+
 def _text_in(given: object) -> str | PurePath | None:
     """Return the first text or path in a list that should have none."""
     if not given:
         return None
     if isinstance(given, (str, PurePath)):
         return given
-    some: Iterable[object] = given if isinstance(given, list | tuple) else ()
+    some = given if _is_list(given) else ()
     return next((one for one in some if isinstance(one, str | PurePath)), None)
 
 

@@ -94,10 +94,9 @@ def _payload(token: str) -> dict[str, Any]:
         return {}
     try:
         text = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        found = msgspec.json.decode(text)
+        return msgspec.json.decode(text, type=dict[str, Any])
     except (binascii.Error, ValueError, RecursionError, msgspec.DecodeError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _line(value: object, size_max: int) -> str:
