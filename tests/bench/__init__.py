@@ -29,6 +29,7 @@ NAMES = (
     "heartbeats",
     "day",
     "factory",
+    "identity",
 )
 ON_POSTGRESQL = ("dispatch", "life", "rebuild")
 
