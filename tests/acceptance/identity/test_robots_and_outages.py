@@ -1,0 +1,138 @@
+"""Robots with tokens of a provider; a provider that is away; and secrets that must not leak."""
+
+import json
+import re
+import time
+from collections.abc import Generator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pilotage.central.client import Client, errors
+from pilotage.proto.documents.job import Job
+from tests.acceptance.running import RunningCentral, eventually, running_central
+
+from .browser import Person
+from .logging_in import COMMUNITY, Terminal, provider_file
+from .providers import FACTORY, Account, RunningProvider, running_provider
+
+AUDIENCE = "https://central.example.org"
+USERS = {"alice": Account(("/ctao/prod",))}
+
+
+def robot_token(provider: RunningProvider, audience: str = AUDIENCE) -> str:
+    """Return a token that a robot gets with the secret of its client."""
+    answer = httpx.post(
+        f"{provider.issuer}/token",
+        data={"grant_type": "client_credentials", "resource": audience},
+        auth=(FACTORY, provider.clients[FACTORY]),
+        verify=str(provider.ca_file),
+    )
+    return str(answer.json()["access_token"])
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningProvider]:
+    with running_provider(tmp_path_factory.mktemp("provider"), users=USERS) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def central(
+    provider: RunningProvider, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[RunningCentral]:
+    """A central that starts while the provider is away."""
+    folder = tmp_path_factory.mktemp("central")
+    (folder / "identity").mkdir()
+    rights = {"role": "user", "community": COMMUNITY, "groups": ["prod"]}
+    written = provider_file(
+        provider, bearer={"audiences": [AUDIENCE]}, subjects={FACTORY: rights}
+    )
+    (folder / "identity" / "iam.yaml").write_bytes(written)
+    options = {"token.providers": str(folder / "identity"), "community.name": COMMUNITY}
+    provider.away("refuse")
+    with running_central(folder / "central", options) as central:
+        provider.set_redirects(f"{central.url}/auth/callback")
+        yield central
+
+
+def test_a_central_starts_without_its_provider_and_learns_its_keys_later(
+    central: RunningCentral, provider: RunningProvider, tmp_path: Path
+) -> None:
+    assert central.client.submit([Job(command=("true",))]).ids()
+    said = Terminal(tmp_path).type("login", central.url, "--patience-s", "0", code=3)
+    assert "iam does not answer" in said
+    provider.back()
+    token = robot_token(provider)
+    robot = Client(central.url, token, patience_s=0.0)
+
+    def is_known() -> bool:
+        try:
+            return robot.whoami().subject == FACTORY
+        except errors.NotAuthenticated:  # at most one look for keys a minute
+            return False
+
+    eventually(is_known, what="the key of the provider", within_s=90.0)
+
+
+def test_a_robot_submits_with_a_token_of_the_provider(
+    central: RunningCentral, provider: RunningProvider
+) -> None:
+    with Client(central.url, robot_token(provider)) as robot:
+        who = robot.whoami()
+        assert (who.issuer, who.subject, who.groups) == (provider.issuer, FACTORY, ("prod",))
+        (job,) = robot.submit([Job(command=("true",))]).ids()
+        assert robot.show(job).job.owner == f"{FACTORY}@{provider.issuer}"
+
+
+@pytest.mark.parametrize("audience", ["https://other.example.org", AUDIENCE + "/"])
+def test_a_token_for_another_service_is_refused(
+    central: RunningCentral, provider: RunningProvider, audience: str
+) -> None:
+    with Client(central.url, robot_token(provider, audience)) as robot:
+        with pytest.raises(errors.NotAuthenticated, match="not valid here"):
+            robot.whoami()
+
+
+def test_tokens_still_verify_while_the_provider_is_away(
+    central: RunningCentral, provider: RunningProvider
+) -> None:
+    token = robot_token(provider)
+    for kind in ("refuse", "hang", "error"):
+        provider.away(kind)  # type: ignore[arg-type]
+        try:
+            with Client(central.url, token) as robot:
+                began = time.monotonic()
+                robot.whoami()
+                assert time.monotonic() - began < 2.0
+        finally:
+            provider.back()
+
+
+def test_no_secret_of_the_provider_is_in_clear_in_store_logs_or_backups(
+    central: RunningCentral, provider: RunningProvider, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        alice = stack.enter_context(Person("alice", provider.ca_file))
+        terminal = Terminal(tmp_path / "home")
+        terminal.log_in(alice, central.url)
+    central.type("admin", "backup", str(tmp_path / "backup"))
+    provider.stop()  # it writes its grants down
+    provider.start()
+    refresh = set[str]()
+    for file in provider.ca_file.parent.glob("*.json"):
+        for name, kept in json.loads(file.read_text()).items() if "grant" in file.name else ():
+            if "refresh" in str(kept).lower():
+                refresh |= set(re.findall(r"[A-Za-z0-9_-]{43}", name))
+    assert refresh, "the provider has given refresh tokens"
+    secrets = [one.encode() for one in (*refresh, provider.clients["pilotage-web"])]
+    seen = 0
+    for folder in (central.folder, tmp_path):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                seen += 1
+                content = path.read_bytes()
+                assert not [one for one in secrets if one in content], path
+    assert seen > 10
