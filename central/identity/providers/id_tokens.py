@@ -44,7 +44,7 @@ class IdTokenReader:
             check_id_token(signed, rules, self._clock.wall(), nonce=nonce or None)
             kid = signed.header.kid
             if self._keys.find(entry.issuer, kid) is None:
-                await self._keys.refresh(entry.issuer)
+                await self._keys.refresh(entry.issuer, at_once=True)
             key = self._keys.find(entry.issuer, kid)
             if key is None:
                 raise ProviderAway(f"{entry.issuer}: the key {kid[:80]!r} cannot be fetched")

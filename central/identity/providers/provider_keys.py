@@ -72,10 +72,11 @@ class ProviderKeys:
             return self._providers.book.by_issuer(issuer) is not None
         return self._clock.monotonic() - provider.tried_at >= ONCE_IN_S
 
-    async def refresh(self, issuer: str) -> None:
+    async def refresh(self, issuer: str, *, at_once: bool = False) -> None:
         """Fetch the keys of a provider now, at most once a minute, and one fetch at a time.
 
-        It raises nothing: `find` tells whether the key has come.
+        `at_once` is for a provider that has just answered us: it is asked without regard to the
+        last minute. This raises nothing: `find` tells whether the key has come.
         """
         found = self._providers.book.by_issuer(issuer)
         if found is None:
@@ -84,7 +85,7 @@ class ProviderKeys:
         if provider.fetching is not None:
             await provider.fetching.wait()
             return
-        if not self.may_refresh(issuer):
+        if not at_once and not self.may_refresh(issuer):
             return
         provider.tried_at = self._clock.monotonic()
         provider.due_at = provider.tried_at + self._randomness.uniform(*RETRY_S)
