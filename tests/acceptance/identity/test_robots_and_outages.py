@@ -76,7 +76,7 @@ def test_a_robot_submits_with_a_token_of_the_provider(
         who = robot.whoami()
         assert (who.issuer, who.subject, who.groups) == (provider.issuer, FACTORY, ("prod",))
         (job,) = robot.submit([Job(command=("true",))]).ids()
-        assert robot.detail(job).job.owner == f"{FACTORY}@{provider.issuer}"
+        assert robot.detail(job).view.owner == f"{FACTORY}@{provider.issuer}"
 
 
 @pytest.mark.parametrize("audience", ["https://other.example.org", AUDIENCE + "/"])
@@ -93,7 +93,7 @@ def test_tokens_still_verify_while_the_provider_is_away(
 ) -> None:
     token = robot_token(provider)
     for kind in ("refuse", "hang", "error"):
-        provider.away(kind)  # type: ignore[arg-type]
+        provider.away(kind)
         try:
             with Client(central.url, token) as robot:
                 began = time.monotonic()

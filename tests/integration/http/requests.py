@@ -31,10 +31,11 @@ from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import Job
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.documents.workflow import Step, Workflow
+from tests.unit.identity.fake_provider import EC_KID, ec_key, signed
 
 from .stub_jobs import SHA256
 from .stub_logins import add_browser
-from .stubs import ISSUER, World
+from .stubs import ISSUER, PROVIDER, World
 
 OFFER = messages.Offer(cores=1, cores_free=1, memory_mb=1, memory_free_mb=1, wall_left_s=1.0)
 ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
@@ -235,11 +236,42 @@ async def holders(world: World) -> dict[str, Holder]:
     made["revoked"] = Holder(CallerKind.ANONYMOUS, gone.token, spoilt="bad_token")
     await world.tokens.revoke(world.user(admin.token), gone.jti)
     await _browsers(world, admin, made)
+    await _outsiders(world, admin, made)
     banned = await _person(world, admin, Role.OPERATOR, "banned")
     made["banned"] = Holder(CallerKind.ANONYMOUS, banned.token, spoilt="banned")
     await _ban(world, ISSUER, "banned")
     world.clock.move(60)
     return made
+
+
+async def _outsiders(world: World, admin: Holder, made: dict[str, Holder]) -> None:
+    """Add people with tokens of a provider: good ones, for another service, by an unknown key."""
+    await world.outside.keys.refresh(PROVIDER.issuer)
+    now, theirs = int(world.clock.wall()), await _person(world, admin, Role.USER, "of an outsider")
+    for name, kid, audience in (
+        ("outside token", EC_KID, ISSUER),
+        ("outside token for another service", EC_KID, "https://other.test"),
+        ("outside token by an unknown key", "unknown", ISSUER),
+    ):
+        claims = {
+            "iss": PROVIDER.issuer,
+            "sub": "ada",
+            "aud": audience,
+            "iat": now,
+            "exp": now + 3_600,
+            "jti": name,
+            "wlcg.groups": ["/ctao/admins"],
+        }
+        header = {"alg": "ES256", "kid": kid}
+        token = signed(header, msgspec.json.encode(claims), ec_key(EC_KID), "ES256")
+        is_good = name == "outside token"
+        made[name] = Holder(
+            CallerKind.ADMIN if is_good else CallerKind.ANONYMOUS,
+            token,
+            "ada",
+            theirs.jti,
+            spoilt="" if is_good else "bad_token",
+        )
 
 
 async def _browsers(world: World, admin: Holder, made: dict[str, Holder]) -> None:

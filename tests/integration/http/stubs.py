@@ -11,10 +11,18 @@ from pilotage.central.app.route_assembly import Services
 from pilotage.central.identity import derived_secrets, keys
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.logins.browser_sessions import BrowserSessions
+from pilotage.central.identity.providers.provider_files import (
+    BearerRules,
+    GroupClaims,
+    MapRow,
+    ProviderEntry,
+)
 from pilotage.central.identity.tokens import TokenIssuer
 from pilotage.central.observe.events import no_log
+from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.memory_store import MemoryStore
+from tests.unit.identity.fake_provider import Outside
 from tests.unit.identity.token_store import DATA
 
 from .stub_accounts import StubHealth, StubMetrics, StubQuotas, StubReports, StubSeries
@@ -46,6 +54,12 @@ from .stub_transformations import StubTransformations
 
 ISSUER = "https://central.test"
 AUDIENCE = "pilotage"
+PROVIDER = ProviderEntry(
+    issuer="https://iam.test/",
+    bearer=BearerRules(audiences=(ISSUER,)),
+    groups=GroupClaims(claims=("wlcg.groups",)),
+    map=(MapRow(match="/ctao/admins", community="ctao", role=Role.ADMIN),),
+)
 
 
 class StubSpace:
@@ -69,6 +83,7 @@ class World:
     sandbox: StubSandbox
     space: StubSpace
     store: MemoryStore
+    outside: Outside
 
     def user(self, token: str) -> User:
         caller = self.tokens.caller(token)
@@ -83,7 +98,7 @@ class World:
 
 def build() -> World:
     clock, disk, randomness = FakeClock(), FakeDisk(), FakeRandomness(1)
-    store = MemoryStore(clock_wall=clock.wall)
+    store, outside = MemoryStore(clock_wall=clock.wall), Outside(PROVIDER)
     tokens = TokenIssuer(
         signing=keys.load(DATA, disk=disk, clock=clock, randomness=randomness),
         derived=derived_secrets.load(DATA, disk=disk, randomness=randomness),
@@ -92,6 +107,7 @@ def build() -> World:
         randomness=randomness,
         issuer=ISSUER,
         audience=AUDIENCE,
+        outside=outside.tokens,
     )
     calls, space = Calls(), StubSpace()
     sandbox = StubSandbox(calls)
@@ -133,4 +149,4 @@ def build() -> World:
         health=StubHealth(calls),
         metrics=StubMetrics(calls),
     )
-    return World(calls, tokens, clock, services, disk, sandbox, space, store)
+    return World(calls, tokens, clock, services, disk, sandbox, space, store, outside)
