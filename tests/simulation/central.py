@@ -12,6 +12,7 @@ from pilotage.central.app.process_parts import World
 from pilotage.central.app.route_assembly import ApiServices, Services, face
 from pilotage.central.http.app import HttpApp
 from pilotage.central.identity.bans.ban_list import BanList
+from pilotage.central.identity.derived_secrets import DerivedSecrets
 from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from pilotage.central.observe.events import no_log
 from pilotage.central.ports import Bus
@@ -208,6 +209,7 @@ class CentralHost:
         """Return a central that has just been rebuilt from what is committed."""
         tokens = TokenIssuer.__new__(TokenIssuer)
         tokens.bans = BanList(self.disk.rows, self.settings.token.issuer)
+        tokens._derived = DerivedSecrets(bytes(32))
         randomness, bus = Randomness(random.Random(0)), self._bus(self.lives[-1])
         world = self._world(self.disk.rows, randomness, bus, log=no_log)
         central = build(world, tokens, self.settings)
