@@ -19,6 +19,7 @@ from .messages import (
     Node,
     Offer,
     Output,
+    PayloadTokenRequest,
     PilotLine,
     PilotLog,
     Register,
@@ -324,6 +325,7 @@ _OWN: Final[dict[Any, dict[str, FieldRule]]] = {
     },
     Undelivered: {"job": _ID, "epoch": _ID, "for_s": _DURATION, "why": _FREE},
     LogChunk: {"job": _ID, "epoch": _ID, "offset": _ID, "text": Text(CHUNK_MAX), "size": _ID},
+    PayloadTokenRequest: {"job": _ID, "epoch": _ID, "name": Name(32, 1)},
     PilotLine: {
         "n": _ID,
         "ago_s": _DURATION,

@@ -23,6 +23,8 @@ KEPT_BYTES = 1_000_000  # of each stream, from its end
 FOLLOWS = "pilotage-follows"  # header of pilots that can send each request to the leader in a 421
 # Marks of facts that jobs can ask for. The matcher and the site files have the same fields.
 FACT, VERSION = "fact", "version"
+# The tag of pilots that fetch tokens for payloads. An older pilot would start them without.
+TOKENS_TAG = "tokens"
 CHECKPOINT_FILE = KEPT_FOLDER + "/checkpoint.tar"  # left by one attempt, an input of the next
 
 
@@ -229,6 +231,7 @@ class Body:
     modules: tuple[str, ...] = ()  # environment modules, in this order
     checkpoint: str = ""  # a folder that each attempt hands on to the next
     limits: Limits = field(default_factory=Limits)
+    tokens: tuple[str, ...] = ()  # names of tokens to fetch for the payload
 
 
 @dataclass(frozen=True)
@@ -445,6 +448,23 @@ class LogChunk:
     offset: int  # bytes of this stream before `text`
     text: str
     size: int = 0  # size of this stream now; an empty stream is reported once
+
+
+@dataclass(frozen=True)
+class PayloadTokenRequest:
+    """Ask for a token for a payload. The attempt's own token authenticates the request."""
+
+    job: int
+    epoch: int
+    name: str  # one of the names in Body.tokens
+
+
+@dataclass(frozen=True)
+class PayloadTokenReply:
+    """The token now. A request after half of its life gives a new one."""
+
+    token: str
+    expires_in_s: float
 
 
 @dataclass(frozen=True)

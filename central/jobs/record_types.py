@@ -72,6 +72,7 @@ class NewJob(Record, frozen=True):
     name: str | None = None  # None: the name of the template
     inputs: tuple[JobInput, ...] = ()  # in order
     stores: tuple[str, ...] = ()  # possible storages of its outputs
+    has_tokens: bool = False  # its payload gets tokens of its owner
 
 
 # -- jobs ---------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from ..errors import Refused
 from ..identity.callers import User
 from ..identity.policy import Permission
 from ..identity.scope import Owners, scope
-from ..jobs.definition.checks import community_of, group_of
+from ..jobs.definition.checks import check_tokens, community_of, group_of
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
@@ -507,10 +507,12 @@ def _name(body: NewProduction, before: _Before | None) -> str:
 
 
 def _group(caller: User, docs: Mapping[str, Transformation]) -> str:
-    """Return the group of all steps. Raises Refused if they differ."""
+    """Return the group of all steps. Raises Refused if they differ, or ask for tokens in vain."""
     groups = {
         step: group_of(caller, doc.job, f"workflow.steps.{step}.job") for step, doc in docs.items()
     }
+    for step, doc in docs.items():
+        check_tokens(caller, doc.job, f"workflow.steps.{step}.job")
     first, group = next(iter(groups.items()))
     for step, other in groups.items():
         if other != group:

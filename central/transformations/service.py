@@ -43,7 +43,7 @@ from ..identity.callers import User
 from ..identity.policy import Permission
 from ..identity.scope import Owners, scope
 from ..jobs import record as job_records
-from ..jobs.definition.checks import community_of, group_of
+from ..jobs.definition.checks import check_tokens, community_of, group_of
 from ..jobs.restricted_view import sealed_job
 from ..observe.events import Log
 from ..observe.times import shown
@@ -125,6 +125,7 @@ class TransformationService:
         check_name(body.document.name, "document.name")
         doc, keys = await self._resolved(caller, community, body.document)
         group = group_of(caller, doc.job, "job")
+        check_tokens(caller, doc.job, "job")
         check_document(doc, group, keys)
         check_template(doc, keys, doc.outputs_dataset or f"{group}:transformation-ID")
         for i, out in enumerate(doc.job.data.outputs if doc.job.data is not None else ()):

@@ -301,6 +301,7 @@ class TaskMaker:
                 name=task.job.name or None,
                 inputs=one.inputs,
                 stores=one.stores,
+                has_tokens=bool(task.job.tokens),
             )
             for (task, body), one, info in zip(bodies, settled, infos, strict=True)
         ]

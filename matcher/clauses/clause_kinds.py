@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from pilotage.proto.documents.job import Need
 from pilotage.proto.images import is_of_images
+from pilotage.proto.messages import TOKENS_TAG
 from pilotage.proto.storages import TAG as DATA
 
 from ..platforms import ANY, runs
@@ -22,6 +23,11 @@ W = TypeVar("W")
 H = TypeVar("H")
 
 _NO_TAGS: Final = parse("")
+
+
+def _is_set_by_pilots(tag: str) -> bool:
+    """Return whether pilots set this tag themselves."""
+    return tag in (DATA, TOKENS_TAG) or is_of_images(tag)
 
 
 # -- who ------------------------------------------------------------------------------------------
@@ -456,15 +462,12 @@ class Tags(Clause[TagExpression, frozenset[str]]):
         """Return the tag set with the most of the wanted tags and few others.
 
         If no set has any, return the tags of some offer as an example of their form. Tags that
-        pilots set themselves, for images and data, are left out unless the need asks for them.
+        pilots set themselves, for images, data and tokens, are left out unless the need asks for
+        them.
         """
         nearest = min(
             (
-                frozenset(
-                    tag
-                    for tag in tags
-                    if tag in wanted.named or not (tag == DATA or is_of_images(tag))
-                )
+                frozenset(tag for tag in tags if tag in wanted.named or not _is_set_by_pilots(tag))
                 for tags in had
             ),
             key=lambda tags: (-len(tags & wanted.named), not tags, len(tags), sorted(tags)),

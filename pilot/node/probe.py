@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Optional
 
-from pilotage.proto.messages import Benchmark, Node
+from pilotage.proto.messages import TOKENS_TAG, Benchmark, Node
 from pilotage.proto.storages import TAG as DATA
 
 from ..detect import facts as detection
@@ -163,7 +163,7 @@ class LocalNode:
     def tags(self) -> tuple[str, ...]:
         mounted = (f"cvmfs:{name}" for name in self._node.cvmfs)
         images = image_tags(self._image_tools)
-        return tuple(dict.fromkeys((*self._caps.tags, *mounted, *images, DATA)))
+        return tuple(dict.fromkeys((*self._caps.tags, *mounted, *images, DATA, TOKENS_TAG)))
 
     @property
     def image_tools(self) -> Mapping[str, str]:

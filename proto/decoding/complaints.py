@@ -47,6 +47,8 @@ _PATTERNS: Final = {
     whole("[0-9a-f]{64}"): "64 hexadecimal digits",
     whole(r"/[^\x00-\x1f]*"): "an absolute path, without line ends and control characters",
     whole("([0-9]{1,9}([.][0-9]{1,9}){0,4})?"): "numbers with points between them, as in 2.34",
+    whole("[ -~]{1,512}"): "1 to 512 printable characters of ASCII",
+    whole("[!#-\\[\\]-~]{1,256}"): "1 to 256 letters of ASCII without blanks, quotes, backslashes",
 }
 _LETTERS = re.compile(  # one character set for all, after an optional slash or first character set
     re.escape(whole("X")).replace(

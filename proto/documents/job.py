@@ -224,6 +224,26 @@ class JobData(
     prefer_local_s: Annotated[int, Meta(ge=0, le=604_800)] = 600
 
 
+TokenName = Annotated[str, Meta(pattern=whole("[a-z][a-z0-9_-]{0,31}"))]
+TOKENS_MAX: Final = 8  # of one job
+# A scope-token of RFC 6749, 3.3.
+ScopeWord = Annotated[str, Meta(pattern=whole("[!#-\\[\\]-~]{1,256}"))]
+
+
+class PayloadToken(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A token that a payload gets, for a service that its owner may use: docs/payload-tokens.md.
+
+    The identity provider of the owner gives it, never wider than the owner's own rights.
+    """
+
+    #: the service that the token is for
+    audience: Annotated[str, Meta(pattern=whole("[ -~]{1,512}"))]
+    #: as in storage.read:/ctao; empty: what the provider gives by itself
+    scopes: Annotated[tuple[ScopeWord, ...], Meta(max_length=32)] = ()
+
+
 class Job(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -265,6 +285,8 @@ class Job(
     )  # one must be met
     preference: Preference | None = None  # preferred sites
     data: JobData | None = None  # files on storages
+    #: tokens of its owner by name; only for people who logged in through an identity provider
+    tokens: Annotated[dict[TokenName, PayloadToken], Meta(max_length=TOKENS_MAX)] = {}
 
 
 class Mark(str, enum.Enum):

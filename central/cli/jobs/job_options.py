@@ -66,6 +66,7 @@ class JobOptions:
     checkpoint: str = _job(
         "checkpoint", "Folder of checkpoints, handed from each attempt to the next."
     )
+    token: Words = option((), "Token of yours for the payload: NAME=AUDIENCE[,SCOPE…]. Repeatable.")
     retries: int = _job("retries", "Retries after a failure of the job.")
     priority: int = _job(
         "priority", f"Priority from {PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier."
@@ -95,6 +96,7 @@ _OPTION_OF = {
     "amounts": "--need",
     "inputs": "--input",
     "pattern": "--output",
+    "tokens": "--token",
 }
 _OPTION_OF_AMOUNT = {name: f"--{name.replace('_', '-')}" for name in OF_NEEDS}
 _OPTION_OF_PREFERENCE = {"sites": "--preferred-site", "for_s": "--preferred-for-s"}
@@ -119,6 +121,7 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
         "needs": [{**filled(options, Need), "amounts": _amounts(options.need)}],
         "preference": _preferred(options),
         "data": _data(options),
+        "tokens": _tokens(options.token),
     }
     try:
         return Draft(msgspec.convert(job, Job), _files(options.input))
@@ -167,6 +170,20 @@ def _data(options: JobOptions) -> dict[str, Any] | None:
             raise UsageError(f"--data-output {text!r}: expected PATTERN or PATTERN=NAME")
         outputs.append({"pattern": pattern, **({"name": name} if name else {}), **where})
     return {"inputs": inputs, "outputs": outputs} if inputs or outputs else None
+
+
+def _tokens(words: Words) -> dict[str, Any]:
+    """Return the tokens of the job, in the form of a job file."""
+    found: dict[str, Any] = {}
+    for text in words:
+        name, sign, rest = text.partition("=")
+        audience, *scopes = rest.split(",")
+        if not name or not audience:
+            raise UsageError(f"--token {text!r}: expected NAME=AUDIENCE or NAME=AUDIENCE,SCOPE")
+        if name in found:
+            raise UsageError(f"--token {text!r}: {name} was given before")
+        found[name] = {"audience": audience, "scopes": scopes}
+    return found
 
 
 def _amounts(words: Words) -> dict[str, int]:
@@ -226,8 +243,9 @@ def option_of(path: str) -> str:
         return _OPTION_OF_DATA["query"]
     if "data" in words:
         return _OPTION_OF_DATA.get(field, "--data-output" if "outputs" in words else "--data-input")
-    if "environment" in words:
-        return _OPTION_OF["environment"]
+    for whole in ("environment", "tokens"):  # the rest of the path is a name, and a part of it
+        if whole in words:
+            return _OPTION_OF[whole]
     if "preference" in words and field in _OPTION_OF_PREFERENCE:
         return _OPTION_OF_PREFERENCE[field]
     return _OPTION_OF.get(field, "--" + field.replace("_", "-")) if field else ""

@@ -20,7 +20,14 @@ from ...errors import Refused
 from ...identity.callers import User
 from ...identity.record_types import Owner
 from ...jobs.classes import JobClasses, KnownClass, wished
-from ...jobs.definition.checks import NUL, check, check_characters, check_number, group_of
+from ...jobs.definition.checks import (
+    NUL,
+    check,
+    check_characters,
+    check_number,
+    check_tokens,
+    group_of,
+)
 from ...jobs.definition.normal_form import normal_needs, normal_preference
 from ...jobs.definition.rendering import (
     LITERAL_BRACES,
@@ -124,6 +131,7 @@ class RowMaker:
         self._template = header.template
         if self._template is not None:
             check(self._template, "template")
+            check_tokens(caller, self._template, "template")
             check_characters(msgspec.to_builtins(self._template), "template")
             uses = uses_in(self._template)
             self._names, self._sizes = frozenset(uses), FilledSizes(self._template, uses)
@@ -144,6 +152,7 @@ class RowMaker:
             check_size(body, where)
             job = self._decoded(entry, where)
             check(job, where)
+            check_tokens(self._caller, job, where)
             if NUL in body:
                 check_characters(msgspec.to_builtins(job), where)
             if job.data is not None:
@@ -200,6 +209,7 @@ class RowMaker:
                     name=job.name if job.name != template.name else None,
                     inputs=found.inputs,
                     stores=found.stores,
+                    has_tokens=bool(template.tokens),
                 )
             )
         infos = await self._interned(classes)
@@ -238,6 +248,7 @@ class RowMaker:
                     retries=retries,
                     queue_until=until,
                     name=name,
+                    has_tokens=bool(template.tokens),
                 )
             )
         return CheckedJobs([info] * len(rows), rows)
@@ -278,6 +289,7 @@ class RowMaker:
             retries=job.retries,
             queue_until=self._until(job),
             name=job.name or None,
+            has_tokens=bool(job.tokens),
         )
 
     def _class(self, job: Job, where: str) -> JobClassRow:

@@ -13,7 +13,7 @@ from pilotage.proto.declarations import STOP_MARGIN_S, margin_s
 from pilotage.proto.documents.job import Need
 from pilotage.proto.facts import OF_NODE, OF_OFFER
 from pilotage.proto.images import tag_of
-from pilotage.proto.messages import Node, Offer
+from pilotage.proto.messages import TOKENS_TAG, Node, Offer
 from pilotage.proto.storages import TAG as DATA
 
 from ...offers import common_of, live_offer, said_by
@@ -217,7 +217,7 @@ def _first_offer(element: WatchedElement, shape: Shape) -> Offer:
         wall_left_s=shape.wall_s - margin - START_S,
         scratch_free_mb=scratch_mb,
         scratch_mb=scratch_mb,
-        tags=(*pilot.tags, *(f"cvmfs:{one}" for one in pilot.cvmfs), *images, DATA),
+        tags=(*pilot.tags, *(f"cvmfs:{one}" for one in pilot.cvmfs), *images, DATA, TOKENS_TAG),
         required_tags=pilot.required_tags,
         groups=pilot.groups,
         owners=pilot.owners,

@@ -73,6 +73,21 @@ def group_of(caller: User, job: Job, where: str) -> str:
     return group
 
 
+def check_tokens(caller: User, job: Job, where: str) -> None:
+    """Refuse a job with tokens unless its owner has logged in. Raises Refused (FORBIDDEN).
+
+    Only an identity provider gives tokens, and only for a person with a session there.
+    """
+    if job.tokens and not caller.session:
+        raise Refused(
+            Code.FORBIDDEN,
+            f"{where}.tokens: found {', '.join(job.tokens)}, but your token is not of a login, and "
+            "only identity providers give tokens to jobs: log in with `pilotage login`, or leave "
+            "tokens out",
+            field=f"{where}.tokens",
+        )
+
+
 def check(job: Job, where: str) -> None:
     """Refuse what the types cannot, such as contradictions and paths outside the job's folder."""
     check_length(job, where)

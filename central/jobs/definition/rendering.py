@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.documents.job import Job, JobLimits
+from pilotage.proto.documents.job import Job, JobLimits, PayloadToken
 from pilotage.proto.messages import Body, InputFile, Limits, OutputRule
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import INPUTS_WORD
@@ -27,6 +27,12 @@ TemplateEntry = dict[str, str | int | float]  # parameters as they are submitted
 LITERAL_BRACES: Final = "Write literal braces, as in a shell program, as `{{` and `}}`"
 
 
+class _Tokens(msgspec.Struct):
+    """The field of a stored job that gives the tokens of its payload."""
+
+    tokens: dict[str, PayloadToken] = {}
+
+
 class _Codes(msgspec.Struct):
     """The field of a stored job that gives its exit codes for success."""
 
@@ -34,6 +40,7 @@ class _Codes(msgspec.Struct):
 
 
 _decode_codes = msgspec.json.Decoder(_Codes).decode
+_decode_tokens = msgspec.json.Decoder(_Tokens).decode
 UNREADABLE: Final = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 decode_job = msgspec.json.Decoder(Job).decode
 decode_parameters = msgspec.json.Decoder(TemplateEntry).decode
@@ -149,6 +156,11 @@ def success_codes_of(template: bytes | None, body: bytes) -> tuple[int, ...]:
     return _decode_codes(body if template is None else template).success_codes
 
 
+def tokens_of(template: bytes | None, body: bytes) -> dict[str, PayloadToken]:
+    """Return the tokens of a stored job by name. They contain no parameters."""
+    return _decode_tokens(body if template is None else template).tokens
+
+
 @lru_cache(maxsize=1_024)
 def _template(template: bytes) -> tuple[Job, bool]:
     """Return a decoded template, and whether it contains parameters or braces."""
@@ -187,6 +199,7 @@ def body_of(job: Job, owner: str) -> Body:
         modules=job.modules,
         checkpoint=job.checkpoint,
         limits=_limits(job.limits),
+        tokens=tuple(job.tokens),
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.images import kind_of, tag_of
+from pilotage.proto.messages import TOKENS_TAG
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import TAG as DATA
 
@@ -35,13 +36,16 @@ def check_software(job: Job, where: str) -> None:
 def needs_of(job: Job) -> tuple[Need, ...]:
     """Return the needs of a job, with the tags that it implies.
 
-    An image needs a pilot that can run its kind. `data` needs a pilot that can transfer files.
+    An image needs a pilot that can run its kind. `data` needs a pilot that can transfer files, and
+    `tokens` one that can fetch them.
     """
-    if not job.image and job.data is None:
+    if not job.image and job.data is None and not job.tokens:
         return job.needs
     wanted = [tag_of(kind_of(job.image))] if job.image else []
     if job.data is not None:
         wanted.append(DATA)
+    if job.tokens:
+        wanted.append(TOKENS_TAG)
     tag = " & ".join(wanted)
     return tuple(
         msgspec.structs.replace(need, tags=f"({need.tags}) & {tag}" if need.tags.strip() else tag)
@@ -57,7 +61,7 @@ def check_length(job: Job, where: str) -> None:
             most = TAGS_LENGTH_MAX - added
             why = (
                 f"found {len(job.needs[i].tags)} characters, expected at most {most} in a job with "
-                "an image or data"
+                "an image, data or tokens"
             )
             raise Refused(
                 Code.INVALID,

@@ -16,7 +16,16 @@ from pilotage.central.cli.jobs.job_options import (
     refuse_with_file,
 )
 from pilotage.central.cli.options import filled, filling, option
-from pilotage.proto.documents.job import NEED_HELP, Job, JobData, JobLimits, Need, Preference, Word
+from pilotage.proto.documents.job import (
+    NEED_HELP,
+    Job,
+    JobData,
+    JobLimits,
+    Need,
+    PayloadToken,
+    Preference,
+    Word,
+)
 
 
 def options_of(**said: Any) -> JobOptions:
@@ -51,6 +60,12 @@ WRONG: dict[str, tuple[JobOptions, str]] = {
         "--preferred-for-s: expected a whole number of seconds from 0 to 604800, found -1",
     ),
     "preferred where": (options_of(preferred_for_s=60), "--preferred-for-s needs --preferred-site"),
+    "token": (options_of(token=("a",)), "--token 'a': expected NAME=AUDIENCE or NAME=AUDIENCE,"),
+    "no audience": (options_of(token=("a=",)), "--token 'a=': expected NAME=AUDIENCE"),
+    "token twice": (options_of(token=("a=b", "a=c")), "--token 'a=c': a was given before"),
+    "token name": (options_of(token=("A=b",)), "--token: expected text of small letters"),
+    "audience": (options_of(token=("a=é",)), "--token: expected text of 1 to 512 printable"),
+    "scope": (options_of(token=("a=b,c d",)), "--token: expected text of 1 to 256 letters"),
     "query": (options_of(data_query=("run",)), "--data-query 'run': expected a mapping"),
     "no yaml": (options_of(data_query=("{a",)), "--data-query '{a': "),
     "stored what": (options_of(data_storage=("pic",)), "--data-storage needs --data-output"),
@@ -59,6 +74,19 @@ WRONG: dict[str, tuple[JobOptions, str]] = {
     "name": (options_of(data_output=(f"x={'n' * 600}",)), "--data-output: expected"),
     "input": (options_of(input=(Path("nowhere/absent"),)), "there is no such file"),
 }
+
+
+def test_options_of_tokens_say_what_a_job_file_says() -> None:
+    given = ("default=https://se.example.org,storage.read:/ctao,storage.create:/ctao/a=b", "x=y")
+    job = draft_of(options_of(token=given), ("true",)).job
+
+    assert job.tokens == {
+        "default": PayloadToken(
+            audience="https://se.example.org",
+            scopes=("storage.read:/ctao", "storage.create:/ctao/a=b"),
+        ),
+        "x": PayloadToken(audience="y"),
+    }
 
 
 def test_options_of_data_say_what_a_job_file_says(tmp_path: Path) -> None:
