@@ -69,6 +69,37 @@ UPDATE login_session SET ended_at = :at, ended_why = :why, refresh = ''
 UPDATE login_session SET ended_at = :at, ended_why = :why, refresh = ''
  WHERE issuer = :issuer AND subject = :subject AND ended_at IS NULL;
 
+-- name: end_login_session_only
+-- Keep the refresh token: jobs still get tokens by it.
+UPDATE login_session SET ended_at = :at, ended_why = :why
+ WHERE session = :session AND ended_at IS NULL;
+
+-- name: keep_login_grant
+UPDATE login_session SET refresh = :refresh WHERE session = :session AND refresh <> '';
+
+-- name: drop_login_grant
+UPDATE login_session SET refresh = ''
+ WHERE session = :session AND ended_at IS NOT NULL AND refresh <> '';
+
+-- name: drop_login_grants_of_person
+UPDATE login_session SET refresh = ''
+ WHERE issuer = :issuer AND subject = :subject AND ended_at IS NOT NULL AND refresh <> '';
+
+-- name: login_grants
+-- Return sessions with a refresh token, also those that jobs alone still use, newest first.
+SELECT {login_session}
+  FROM login_session
+ WHERE issuer = :issuer AND subject = :subject AND community = :community AND refresh <> ''
+   AND ends_at > :now
+ ORDER BY created_at DESC, session DESC LIMIT :limit;
+
+-- name: kept_login_grants
+-- Return a page of the sessions that jobs alone still use.
+SELECT {login_session}
+  FROM login_session
+ WHERE ended_at IS NOT NULL AND refresh <> '' AND session > :after
+ ORDER BY session LIMIT :limit;
+
 -- name: ended_login_sessions
 SELECT session, ended_at FROM login_session
  WHERE ended_at IS NOT NULL AND ended_at > :after ORDER BY ended_at, session;

@@ -8,6 +8,7 @@ from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import FINAL, JobState
 
 from ..catalogue.record_remnants import look_at_storing
+from ..identity.payload_tokens.record import remove_token_classes
 from ..store.engine import weighs
 from ..store.opening import removes_unnamed
 from ..store.session import Session, json_list
@@ -124,3 +125,4 @@ def remove_unnamed_classes(session: Session) -> None:
     given = {"limit": CLASSES_FORGOTTEN_MAX}
     gone = [row[0] for row in session.rows("remove_unnamed_classes", given)]
     session.run("remove_zones_of_classes", {"classes": json_list(gone)})
+    remove_token_classes(session, gone)

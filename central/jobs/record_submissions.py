@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from ..accounts.record_quotas import charge_jobs, discharge_jobs
+from ..identity.payload_tokens.record import keep_token_classes
 from ..store.engine import CHUNK_MAX, Store, weighs
 from ..store.errors import KeyReused, StillArriving, SubmissionDropped
 from ..store.opening import removes_unfinished
@@ -113,6 +114,9 @@ def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
     _insert_bodies(session, first, jobs)
     keep_inputs(session, first, jobs)
     keep_storing(session, first, jobs)
+    with_tokens = {job.class_id for job in jobs if job.has_tokens}
+    if with_tokens:
+        keep_token_classes(session, with_tokens)
     zones = Counter((job.class_id, job_id >> 10) for job_id, job in enumerate(jobs, first))
     session.many("fill_zone", [(*key, count) for key, count in zones.items()])
     if ranges and sum(ranges[-1]) == first:

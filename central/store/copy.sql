@@ -191,6 +191,9 @@ SELECT * FROM task_input ORDER BY task_id, file_id;
 -- name: all_of_token
 SELECT * FROM token ORDER BY jti;
 
+-- name: all_of_token_class
+SELECT * FROM token_class ORDER BY class_id;
+
 -- name: all_of_transfer
 SELECT * FROM transfer ORDER BY transfer_id;
 

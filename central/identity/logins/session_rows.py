@@ -9,6 +9,7 @@ import msgspec
 
 from ...store.records import Record
 from ...store.session import Session, json_list
+from ..payload_tokens.record import has_jobs_with_tokens
 
 FIRST_SESSIONS: Final = (math.inf, "")  # the position before the first page (newest first)
 
@@ -150,9 +151,63 @@ def end(session: Session, name: str, at: float, why: str) -> bool:
 
 
 def end_all_of(session: Session, issuer: str, subject: str, at: float, why: str) -> int:
-    """End all sessions of a person; return their number."""
+    """End all sessions of a person for good; return their number."""
     fields = {"issuer": issuer, "subject": subject, "at": at, "why": why}
+    session.run("drop_login_grants_of_person", {"issuer": issuer, "subject": subject})
     return session.run("end_login_sessions_of_person", fields).rowcount
+
+
+def end_for_person(session: Session, row: LoginSession, at: float, why: str) -> bool:
+    """End a session; return whether its refresh token stays, for jobs that get tokens by it."""
+    stays = bool(row.refresh) and has_jobs_with_tokens(
+        session, row.community, row.issuer, row.subject
+    )
+    statement = "end_login_session_only" if stays else "end_login_session"
+    session.run(statement, {"session": row.session, "at": at, "why": why})
+    return stays
+
+
+def keep_grant(session: Session, name: str, refresh: str) -> bool:
+    """Store the next refresh token of a session; return False if the session gives none now."""
+    fields = {"session": name, "refresh": refresh}
+    return session.run("keep_login_grant", fields).rowcount == 1
+
+
+def drop_grant(session: Session, name: str) -> bool:
+    """Forget the refresh token of a session that has ended; return whether there was one."""
+    return session.run("drop_login_grant", {"session": name}).rowcount == 1
+
+
+def grants(
+    session: Session, community: str, issuer: str, subject: str, now: float, *, limit: int
+) -> list[LoginSession]:
+    """Return the newest sessions of a person that can give tokens to jobs."""
+    fields = {
+        "community": community,
+        "issuer": issuer,
+        "subject": subject,
+        "now": now,
+        "limit": limit,
+    }
+    return [_row(found) for found in session.rows("login_grants", fields)]
+
+
+def useless_grants(
+    session: Session, now: float, *, after: str, limit: int
+) -> tuple[list[LoginSession], str]:
+    """Look at `limit` ended sessions with a refresh token, with ids above `after`.
+
+    Return those that no job uses any more, and the id to continue after; empty at the end.
+    """
+    fields = {"after": after, "limit": limit}
+    kept = [_row(found) for found in session.rows("kept_login_grants", fields)]
+    useless = [
+        row
+        for row in kept
+        if now >= row.ends_at
+        or not has_jobs_with_tokens(session, row.community, row.issuer, row.subject)
+    ]
+    return useless, kept[-1].session if len(kept) == limit else ""
 
 
 def ended(session: Session, after: float) -> list[tuple[str, float]]:

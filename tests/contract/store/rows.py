@@ -30,10 +30,10 @@ USAGE = Usage(wall_s=12.5, cpu_s=11.25, memory_peak_mb=480.0, bytes_out=2_000)
 
 async def a_class(
     store: Store, *, community: str = "ctao", subject: str = "ada", group: str = "sim",
-    type: str = "User", needs: bytes = b"[]",
+    type: str = "User", needs: bytes = b"[]", issuer: str = "local",
 ) -> JobClassRow:  # fmt: skip
     owner = await store.write(
-        identity_records.owner, Owner(community=community, issuer="local", subject=subject)
+        identity_records.owner, Owner(community=community, issuer=issuer, subject=subject)
     )
     wanted = JobClassRow(
         community=community, group=group, owner_id=owner.owner_id, type=type, needs=needs

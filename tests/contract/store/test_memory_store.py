@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.identity.actions import ActionRow
+from pilotage.central.identity.payload_tokens.record import keep_token_classes
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError, StoreFull
@@ -109,6 +110,7 @@ async def test_the_next_process_finds_what_is_written_and_nothing_unfinished() -
         await store.write(submission_records.begin_submission, a_submission(kind, "begun"))
     ).submission_id
     unnamed = (await a_class(store, community="lhcb")).class_id
+    await store.write(keep_token_classes, [unnamed])
     await submitted(store, await a_class(store, community="lst"), 1)
     again = store.reopened()
     await store.write(job_records.move, [a_move(job, JobState.WAITING, JobState.HELD)])
@@ -117,6 +119,8 @@ async def test_the_next_process_finds_what_is_written_and_nothing_unfinished() -
     assert await state_of(again, job) is JobState.WAITING
     assert await again.read(submission_records.submission, begun) is None
     assert await again.read(submission_records.classes_given, [unnamed]) == []
+    rows = await again.read(lambda session: session.rows("all_of_token_class"))
+    assert list(rows) == []
 
 
 async def test_an_answer_waits_for_the_sync_and_others_read_before_it() -> None:

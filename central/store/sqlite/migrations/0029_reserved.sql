@@ -1,0 +1,2 @@
+-- This number is reserved for a migration that is made at the same time.
+SELECT 1;
