@@ -17,6 +17,7 @@ from pilotage.central.catalogue.storages import Storages
 from pilotage.central.dispatch.limits import Policy
 from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import HttpApp
+from pilotage.central.identity.assembly import IdentityDrivers
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from pilotage.central.observe.events import Log, no_log
@@ -59,6 +60,7 @@ class FakeInstallation:
         self.mailer: Mailer | None = None
         self.policy: Policy | None = None
         self.space: Space = NoDisk()
+        self.identity = IdentityDrivers()
         self.log: Log = no_log
         self.settings = Settings(
             lease=LeaseSettings(lease_s=lease_s),
@@ -106,6 +108,7 @@ class FakeInstallation:
             mailer=self.mailer,
             policy=self.policy,
             space=self.space,
+            identity=self.identity,
         )
         central = build(world, self._tokens, self.settings)
         await central.recover()

@@ -59,16 +59,22 @@ from ..failover.rule_book import RuleBook
 from ..failover.rules import default_rules
 from ..failover.site_capacity import MaxGrants
 from ..failover.task_ends import TaskEndRepairs, last_line_in, stderr_in
-from ..identity.assembly import IdentityDrivers, browser_sessions, login_service
+from ..identity.assembly import (
+    IdentityDrivers,
+    IdentityServices,
+    browser_sessions,
+    identity_services,
+)
 from ..identity.bans.ban_list import BanList
 from ..identity.callers import PilotCaller
-from ..identity.logins.service import LoginService
+from ..identity.logins.sessions import LoginSessions
 from ..identity.tokens import TokenIssuer
 from ..jobs.blobs.removal import BlobSweep
 from ..jobs.blobs.sandbox import Sandbox
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
+from ..jobs.token_wishes import JobTokenWishes
 from ..observe.counting_log import CountingLog, counting
 from ..observe.wall_clock import WallClockWatch
 from ..pilots.logs import LogRoom
@@ -172,6 +178,7 @@ class Central:
             tasks.create_task(self.identity.follow(self.clock))
             tasks.create_task(self.services.logins.sessions.run())
             tasks.create_task(self.banned.run())
+            tasks.create_task(self.services.payload_tokens.run())
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.sweeper.run())
@@ -210,8 +217,10 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
     flows = _productions(world, memory, made, control, explainer)
     carrier = CopyRuleLoop(store, world.storages, submits, tokens.bans, clock=clock, log=log)
+    about_people = _people(world, memory, tokens)
     services = Services(
-        logins=_logins(world, tokens),
+        logins=about_people.logins,
+        payload_tokens=about_people.payload_tokens,
         browsers=browser_sessions(world.identity, store=store, tokens=tokens, clock=clock),
         submissions=submits,
         queries=queries,
@@ -247,27 +256,27 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         services=services,
         memory=memory,
         recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
-        watch=DeadlineLoop(
-            requeues=requeues,
-            submissions=submits,
-            store=store,
-            memory=memory,
-            idle=idle,
-            follow_up=follow_up,
-            clock=clock,
-            log=log,
-            settings=lease,
+        watch=_watch(
+            world,
+            memory,
+            requeues,
+            submits,
+            idle,
+            follow_up,
+            lease,
             used=used,
             times=times,
             probe=probe,
-        ),
+        ),  # fmt: skip
         others=others,
         used=used,
         carrier=carrier,
         sweeper=_sweeper(world, submits, wall, settings),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
-        retention=_retention(world, memory, follow_up, wall, probe, settings.retention),
+        retention=_retention(
+            world, memory, follow_up, wall, probe, settings.retention, about_people.logins.sessions
+        ),
         bridge=_bridge(world, memory, dispatch, following, pilots),
         health=health,
         metrics=metrics,
@@ -282,18 +291,6 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         identity=world.identity,
         banned=_banned(world, memory, tokens.bans, control),
         crew=_crew(memory, follow_up, downlink, clock, lease),
-    )
-
-
-def _logins(world: World, tokens: TokenIssuer) -> LoginService:
-    """Return the service of logins through identity providers."""
-    return login_service(
-        world.identity,
-        store=world.store,
-        tokens=tokens,
-        clock=world.clock,
-        randomness=world.randomness,
-        log=world.log,
     )
 
 
@@ -315,6 +312,49 @@ def _crew(
     """Return the service that watches and drains pilots for the factory."""
     return LivePilotService(
         memory, follow_up=follow_up, outbound=downlink, clock=clock, settings=lease
+    )
+
+
+def _people(world: World, memory: Memory, tokens: TokenIssuer) -> IdentityServices:
+    """Return the services about people: their logins, and the tokens of their jobs."""
+    return identity_services(
+        world.identity,
+        store=world.store,
+        tokens=tokens,
+        wishes=JobTokenWishes(world.store, memory),
+        clock=world.clock,
+        randomness=world.randomness,
+        log=world.log,
+    )
+
+
+def _watch(
+    world: World,
+    memory: Memory,
+    requeues: Requeues,
+    submits: Submissions,
+    idle: IdleClasses,
+    follow_up: FollowUp,
+    lease: LeaseSettings,
+    *,
+    used: UsedShares,
+    times: Times,
+    probe: StoreProbe,
+) -> DeadlineLoop:
+    """Return the loop that ends leases whose deadline has passed."""
+    return DeadlineLoop(
+        requeues=requeues,
+        submissions=submits,
+        store=world.store,
+        memory=memory,
+        idle=idle,
+        follow_up=follow_up,
+        clock=world.clock,
+        log=world.log,
+        settings=lease,
+        used=used,
+        times=times,
+        probe=probe,
     )
 
 
@@ -629,6 +669,7 @@ def _retention(
     wall: WallClockWatch,
     probe: StoreProbe,
     settings: RetentionSettings,
+    sessions: LoginSessions,
 ) -> Retention:
     """Return the retention, which removes old data."""
     blobs = BlobSweep(world.store, world.blobs, world.clock, hold_s=settings.blob_hold_s)
@@ -637,6 +678,7 @@ def _retention(
         memory=memory,
         follow_up=follow_up,
         blobs=blobs,
+        sessions=sessions,
         logs=LogRoom(world.store, world.clock, settings),
         clock=world.clock,
         log=world.log,

@@ -38,6 +38,8 @@ from ..identity.element_issuer import IssuerDocuments
 from ..identity.logins import routes as logins
 from ..identity.logins.browser_sessions import BrowserSessions
 from ..identity.logins.service import LoginService
+from ..identity.payload_tokens import routes as payload_tokens
+from ..identity.payload_tokens.service import PayloadTokens
 from ..identity.policy import names_of
 from ..identity.tokens import TokenIssuer
 from ..jobs import routes as jobs
@@ -86,6 +88,7 @@ class Services(ApiServices):
     """All services, as the leader has them."""
 
     logins: LoginService
+    payload_tokens: PayloadTokens
     looking: JobInspector
     control: JobControl
     pilots: PilotService
@@ -198,6 +201,7 @@ def _offered(
         *identity.ROUTES.offered(mine.tokens if mine else None),
         *logins.ROUTES.offered(leads.logins if leads else None),
         *bans.ROUTES.offered(mine.bans if mine else None),
+        *payload_tokens.ROUTES.offered(leads.payload_tokens if leads else None),
         *identity.ISSUER_ROUTES.offered(handouts.element_issuer),
         *own.METRICS_ROUTES.offered(mine.metrics if mine else None),
         *own.HEALTH_ROUTES.offered(mine.health if mine else None),

@@ -13,6 +13,8 @@ from .logins.cipher import TokenCipher
 from .logins.people import People
 from .logins.service import LoginService
 from .logins.sessions import LoginSessions
+from .payload_tokens.service import PayloadTokens
+from .payload_tokens.wishes import TokenWishes
 from .providers.id_tokens import IdTokenReader
 from .providers.metadata import MetadataReader
 from .providers.oauth import OAuth, SecretOf
@@ -90,16 +92,25 @@ def browser_sessions(
     )
 
 
-def login_service(
+@dataclass(frozen=True)
+class IdentityServices:
+    """The services of the process that leads."""
+
+    logins: LoginService
+    payload_tokens: PayloadTokens
+
+
+def identity_services(
     drivers: IdentityDrivers,
     *,
     store: Store,
     tokens: TokenIssuer,
+    wishes: TokenWishes,
     clock: Clock,
     randomness: Randomness,
     log: Log,
-) -> LoginService:
-    """Return the logins of the process that leads."""
+) -> IdentityServices:
+    """Return the services about people of the process that leads."""
     metadata = MetadataReader(drivers.http, clock)
     oauth = OAuth(drivers.http, metadata, drivers.secret_of)
     people = People(oauth, IdTokenReader(drivers.keys, clock))
@@ -115,7 +126,7 @@ def login_service(
         randomness=randomness,
         log=log,
     )
-    return LoginService(
+    logins = LoginService(
         providers=drivers.providers,
         oauth=oauth,
         people=people,
@@ -125,3 +136,5 @@ def login_service(
         randomness=randomness,
         log=log,
     )
+    giving = PayloadTokens(wishes=wishes, sessions=sessions, oauth=oauth, clock=clock, log=log)
+    return IdentityServices(logins, giving)

@@ -86,6 +86,13 @@ def user_or_attempt(call: Call) -> User | AttemptCaller:
     return call.caller
 
 
+def attempt(call: Call) -> AttemptCaller:
+    """Return the attempt. Raises Forbidden for other callers."""
+    if not isinstance(call.caller, AttemptCaller):
+        raise Forbidden("only running attempts may call this route")
+    return call.caller
+
+
 def attempt_or_pilot(call: Call) -> AttemptCaller | PilotCaller:
     """Return the attempt or the pilot. Raises Forbidden for other callers."""
     if not isinstance(call.caller, AttemptCaller | PilotCaller):

@@ -31,6 +31,7 @@ class Permission(str, enum.Enum):
     PILOT_JOIN = "pilot_join"  # register, hello, token: the secret is in the body
     PILOT_WORK = "pilot_work"  # turn, ask, report, beat
     LOG_WRITE = "log_write"
+    PAYLOAD_TOKEN = "payload_token"  # tokens of the job's owner, for its payload
     BLOB_READ = "blob_read"
     BLOB_WRITE = "blob_write"
     JOB_SUBMIT = "job_submit"
@@ -66,6 +67,7 @@ PHRASES: Final = {
     Permission.PILOT_JOIN: "register a pilot",
     Permission.PILOT_WORK: "ask for work",
     Permission.LOG_WRITE: "write logs",
+    Permission.PAYLOAD_TOKEN: "fetch tokens for payloads",
     Permission.BLOB_READ: "download contents",
     Permission.BLOB_WRITE: "upload contents",
     Permission.JOB_SUBMIT: "submit jobs",
@@ -116,6 +118,7 @@ public_read     all        all        all        all        all        all      
 pilot_join      own        own        own        own        own        own        own        own
 pilot_work      -          -          -          -          -          -          own        -
 log_write       -          -          -          -          -          -          own        own
+payload_token   -          -          -          -          -          -          -          own
 blob_read       -          -          own        own        own        own        -          own
 blob_write      -          -          own        own        own        own        -          own
 job_submit      -          -          own        own        own        own        -          -

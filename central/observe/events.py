@@ -241,6 +241,14 @@ EVENTS: dict[str, frozenset[str]] = {
     "renewal_replayed": frozenset({"person", "session", "host"}),
     # a session of a login has ended
     "session_ended": frozenset({"person", "session", "why"}),
+    # a session has ended, but unfinished jobs still get tokens by it
+    "grant_kept": frozenset({"person", "session"}),
+    # a session that had ended before gives no tokens to jobs any more
+    "grant_dropped": frozenset({"person", "session", "why"}),
+    # a provider gave a token for payloads of a person
+    "payload_token": frozenset({"person", "provider", "audience"}),
+    # a provider refused a token for payloads, or nobody can ask for it
+    "payload_token_refused": frozenset({"person", "audience", "why"}),
     # a provider could not be told that a session has ended
     "grant_not_revoked": frozenset({"provider", "why"}),
 }

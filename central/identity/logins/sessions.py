@@ -8,6 +8,10 @@ share a file without a lock; the second use after that is noticed all the same.
 
 The provider is asked again at least every CHECK_S seconds while a session is in use. If it refuses,
 the session ends. If it is away, the session lives on for AWAY_MAX_S with the groups last seen.
+
+Running jobs get tokens by the refresh token of their owner's session. If the person ends the
+session while such jobs are unfinished, the refresh token stays for these jobs alone. If anything
+else ends the session, the refresh token goes as well.
 """
 
 import asyncio
@@ -34,7 +38,7 @@ from ..callers import User
 from ..errors import BadToken, LoginEnded
 from ..policy import Permission, Reach, covers, require
 from ..providers.mapping import Membership, choose, memberships, seen_groups
-from ..providers.oauth import GrantEnded, OAuth
+from ..providers.oauth import GrantEnded, OAuth, TokenAnswer
 from ..providers.provider_files import ALL, ProviderEntry, Providers
 from ..providers.provider_http import BadProvider, ProviderAway
 from ..secret_hashes import hashed
@@ -55,6 +59,10 @@ TOLERATED_S: Final = 60.0  # for a second use of a renewal secret with another n
 BROWSERS_S: Final = 60.0  # between two rounds of checks of browsers' sessions
 CHECKED_MAX: Final = 500  # in one round
 OPEN_MAX: Final = 200  # sessions of one person
+GRANTS_MAX: Final = 10  # sessions of one person that are tried for one token
+ACCESS_S: Final = 300.0  # life of an access token whose life the provider does not say
+ACCESS_MAX: Final = 10_000  # access tokens in memory
+LOOKED_AT: Final = 200  # kept refresh tokens that one read looks at
 PREFIX: Final = "ps1."
 
 T = TypeVar("T")
@@ -72,6 +80,24 @@ class SessionTokens(Protocol):
     def session_ended(self, session: str) -> None:
         """Refuse the access tokens of a session from now on."""
         ...
+
+
+class ProviderToken(msgspec.Struct, frozen=True):
+    """An access token of a person at their provider. It must never leave this process."""
+
+    session: str
+    provider: str
+    entry: ProviderEntry
+    token: str
+
+
+class NoGrant(Exception):
+    """No session of the person has a refresh token. The person must log in again."""
+
+
+class _Access(msgspec.Struct, frozen=True):
+    token: str
+    until: float  # monotonic: half of its life
 
 
 class LoginSessions:
@@ -97,6 +123,8 @@ class LoginSessions:
         self._clock, self._randomness, self._log = clock, randomness, log
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._away: dict[str, float] = {}  # provider to the moment of the next try
+        self._access: dict[str, _Access] = {}  # by session
+        self._unstored: dict[str, str] = {}  # next refresh tokens, encrypted, by session
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -203,7 +231,7 @@ class LoginSessions:
         """Use a renewal secret. Raises BadToken, LoginEnded, Banned."""
         name, number = self._read(renewal)
         async with self._lock(name):
-            row = await self._open_row(name)
+            row = await self._open_row(name, number)
             self._bans.check(row.issuer, row.subject)
             mark = hashed(nonce)
             if number == row.renewals - 1:
@@ -233,18 +261,24 @@ class LoginSessions:
     async def log_out(self, renewal: str) -> None:
         """End the session of a renewal secret. Idempotent. Raises BadToken."""
         name, _ = self._read(renewal)
-        row = await self._store.read(session_rows.session_of, name)
-        if row is not None and row.ended_at is None:
-            await self._end(row, "logged out", at_provider=True)
+        async with self._lock(name):
+            row = await self._store.read(session_rows.session_of, name)
+            if row is not None and row.ended_at is None:
+                await self._leave(row, "logged out")
 
     async def end(self, caller: User, name: str) -> None:
         """End a session. Idempotent. Raises Refused, NOT_FOUND."""
         reach = require(caller, Permission.TOKEN_REVOKE)
-        row = await self._store.read(session_rows.session_of, name)
-        if row is None or not _within(row, caller, reach):
-            raise Refused(Code.NOT_FOUND, f"there is no session {name!r}", field="session")
-        if row.ended_at is None:
-            await self._end(row, f"ended by {caller.subject}", at_provider=True)
+        async with self._lock(name):
+            row = await self._store.read(session_rows.session_of, name)
+            if row is None or not _within(row, caller, reach):
+                raise Refused(Code.NOT_FOUND, f"there is no session {name!r}", field="session")
+            why = f"ended by {caller.subject}"
+            if (row.issuer, row.subject) != (caller.issuer, caller.subject):
+                if row.ended_at is None or row.refresh:
+                    await self._end(row, why, at_provider=True)
+            elif row.ended_at is None:
+                await self._leave(row, why)
 
     async def end_row(self, row: LoginSession, why: str) -> None:
         """End a session for a reason."""
@@ -268,6 +302,67 @@ class LoginSessions:
             after=f"{rows[-1].created_at!r}:{rows[-1].session}" if len(rows) == limit else None,
         )
 
+    # -- tokens for jobs -------------------------------------------------------------------------
+
+    async def provider_token(self, community: str, issuer: str, subject: str) -> ProviderToken:
+        """Return an access token of a person, by the newest session that has a refresh token.
+
+        Sessions that the provider refuses end. Raises NoGrant, ProviderAway, BadProvider.
+        """
+        rows = await self._store.read(
+            session_rows.grants,
+            community,
+            issuer,
+            subject,
+            self._clock.wall(),
+            limit=GRANTS_MAX,
+        )
+        for row in rows:
+            try:
+                return await self._provider_token(row.session)
+            except LoginEnded:
+                continue
+        raise NoGrant(f"{subject} has no session in {community} that can give tokens")
+
+    def forget_access(self, session: str) -> None:
+        """Drop an access token that its provider no longer honours."""
+        self._access.pop(session, None)
+
+    async def drop_useless_grants(self) -> int:
+        """Drop kept refresh tokens that no unfinished job uses any more; return their number."""
+        count, after = 0, ""
+        while True:
+            rows, after = await self._store.read(
+                session_rows.useless_grants, self._clock.wall(), after=after, limit=LOOKED_AT
+            )
+            for row in rows:
+                async with self._lock(row.session):
+                    current = await self._store.read(session_rows.session_of, row.session)
+                    if current is not None and current.refresh:
+                        await self._drop_grant(current, "no unfinished job uses it")
+                        count += 1
+            if not after:
+                return count
+
+    async def _provider_token(self, name: str) -> ProviderToken:
+        """Return an access token of a session. Raises LoginEnded, ProviderAway, BadProvider."""
+        async with self._lock(name):
+            row = await self._store.read(session_rows.session_of, name)
+            if row is None or not row.refresh:
+                raise LoginEnded("it gives no tokens any more")
+            entry = await self._entry(row)
+            known = self._access.get(name)
+            if known is None or self._clock.monotonic() >= known.until:
+                if self._clock.monotonic() < self._away.get(row.provider, 0.0):
+                    raise ProviderAway(f"{row.provider} did not answer a short time ago")
+                try:
+                    _, answer = await self._to_the_end(self._refreshed(row, entry))
+                except (ProviderAway, BadProvider) as why:
+                    self._is_away(row.provider, str(why))
+                    raise
+                return ProviderToken(name, row.provider, entry, answer.access_token)
+            return ProviderToken(name, row.provider, entry, known.token)
+
     # -- helpers ---------------------------------------------------------------------------------
 
     def _read(self, renewal: str) -> tuple[str, int]:
@@ -286,12 +381,18 @@ class LoginSessions:
             lock = self._locks[name] = asyncio.Lock()
         return lock
 
-    async def _open_row(self, name: str) -> LoginSession:
-        """Return a session that has not ended. Raises BadToken, LoginEnded."""
+    async def _open_row(self, name: str, number: int) -> LoginSession:
+        """Return a session that has not ended, for its secret `number`.
+
+        Raises BadToken, LoginEnded.
+        """
         row = await self._store.read(session_rows.session_of, name)
         if row is None:
             raise BadToken
         if row.ended_at is not None:
+            if row.refresh and number < row.renewals - 1:
+                self._log("renewal_replayed", person=row.subject, session=name, host=row.host)
+                await self._drop_grant(row, "a used renewal secret came again")
             raise LoginEnded(row.ended_why)
         if self._clock.wall() >= row.ends_at:
             raise LoginEnded(f"its time was over at {shown(row.ends_at)}")
@@ -302,43 +403,70 @@ class LoginSessions:
         if self._tasks is None:
             return await work
         outcome = await asyncio.shield(self._tasks.create_task(_outcome(work)))
-        if isinstance(outcome, Refused | DependencyUnavailable):
+        if isinstance(outcome, _EXPECTED):
             raise outcome
         return outcome
 
     async def _check(self, row: LoginSession) -> LoginSession:
         """Ask the provider for the person's groups, and store them. Raises LoginEnded."""
+        try:
+            entry = await self._entry(row)
+            if self._clock.monotonic() < self._away.get(row.provider, 0.0):
+                return await self._borne(row)
+            row, answer = await self._refreshed(row, entry)
+            person = await self._people.described(entry, answer, subject=row.subject)
+        except (ProviderAway, BadProvider) as why:
+            return await self._borne(row, str(why))
+        return await self._confirmed(row, entry, person)
+
+    async def _entry(self, row: LoginSession) -> ProviderEntry:
+        """Return the provider of a session. Raises LoginEnded, ProviderAway (its file is bad)."""
         book = self._providers.book
         entry = book.providers.get(row.provider)
         if entry is None and row.provider in book.troubles:
-            return await self._borne(row, f"its file has an error: {book.troubles[row.provider]}")
+            raise ProviderAway(f"its file has an error: {book.troubles[row.provider]}")
         if entry is None or entry.client is None or entry.issuer != row.issuer:
             raise await self._end(row, f"people no longer log in here through {row.provider}")
-        if self._clock.monotonic() < self._away.get(row.provider, 0.0):
-            return await self._borne(row)
+        return entry
+
+    async def _refreshed(
+        self, row: LoginSession, entry: ProviderEntry
+    ) -> tuple[LoginSession, TokenAnswer]:
+        """Use the refresh token; return the session with the next one, and the provider's tokens.
+
+        Call it under the session's lock. The next one is stored before anything else, because the
+        old one is used up. Raises LoginEnded, ProviderAway, BadProvider.
+        """
+        current = await self._store.read(session_rows.session_of, row.session)
+        if current is None or not current.refresh:
+            raise LoginEnded("it was ended meanwhile")
         try:
-            refresh = self._cipher.decrypt(row.refresh, row.session)
+            sealed = self._unstored.get(row.session, current.refresh)
+            refresh = self._cipher.decrypt(sealed, row.session)
             answer = await self._oauth.refresh(entry, refresh)
         except UnreadableSecret:
             raise await self._end(row, "the central was restored from a backup") from None
         except GrantEnded as why:
             raise await self._end(row, f"{row.provider} ended it ({why})") from None
-        except (ProviderAway, BadProvider) as why:
-            return await self._borne(row, str(why))
         kept = self._cipher.encrypt(answer.refresh_token or refresh, row.session)
         row = msgspec.structs.replace(row, refresh=kept)
-        try:
-            person = await self._people.described(entry, answer, subject=row.subject)
-        except (ProviderAway, BadProvider) as why:
-            await self._store.write(session_rows.keep_check, row)  # the old refresh token is used
-            return await self._borne(row, str(why))
-        return await self._confirmed(row, entry, person)
+        self._unstored[row.session] = kept  # until the store has it, which may be full
+        is_kept = await self._store.write(session_rows.keep_grant, row.session, kept)
+        del self._unstored[row.session]
+        if not is_kept:
+            await self._revoke(row)
+            raise LoginEnded("it was ended meanwhile")
+        self._away.pop(row.provider, None)
+        while len(self._access) >= ACCESS_MAX:
+            del self._access[next(iter(self._access))]
+        until = self._clock.monotonic() + (answer.expires_in or ACCESS_S) / 2
+        self._access[row.session] = _Access(answer.access_token, until)
+        return row, answer
 
     async def _confirmed(
         self, row: LoginSession, entry: ProviderEntry, person: ProvidedPerson
     ) -> LoginSession:
         """Store the groups that a person has now. Raises LoginEnded if the right is gone."""
-        self._away.pop(row.provider, None)
         try:
             rights = choose(
                 memberships(entry, person.claims),
@@ -365,21 +493,49 @@ class LoginSessions:
     async def _borne(self, row: LoginSession, why: str = "") -> LoginSession:
         """Return a session whose provider is away, unless that has lasted too long."""
         if why:
-            self._away[row.provider] = self._clock.monotonic() + RETRY_S
-            self._log("provider_away", provider=row.provider, why=why)
+            self._is_away(row.provider, why)
         if self._clock.wall() - row.checked_at >= AWAY_MAX_S:
             hours = AWAY_MAX_S / 3_600
             raise await self._end(row, f"{row.provider} has not answered for {hours:.0f} hours")
         return row
 
+    def _is_away(self, provider: str, why: str) -> None:
+        """Note that a provider does not answer now."""
+        self._away[provider] = self._clock.monotonic() + RETRY_S
+        self._log("provider_away", provider=provider, why=why)
+
+    async def _leave(self, row: LoginSession, why: str) -> None:
+        """End a session that its person ends. Its jobs may get tokens by it until they end."""
+        at = self._clock.wall()
+        stays = await self._store.write(session_rows.end_for_person, row, at, why)
+        self._tokens.session_ended(row.session)
+        self._log("session_ended", person=row.subject, session=row.session, why=why)
+        if stays:
+            self._log("grant_kept", person=row.subject, session=row.session)
+        elif row.refresh:
+            self.forget_access(row.session)
+            await self._to_the_end(self._revoke(row))
+
     async def _end(self, row: LoginSession, why: str, *, at_provider: bool = False) -> LoginEnded:
-        """End a session; return the refusal for its holder."""
+        """End a session for good, also for jobs; return the refusal for its holder."""
+        if row.ended_at is not None:
+            await self._drop_grant(row, why, at_provider=at_provider)
+            return LoginEnded(why)
         await self._store.write(session_rows.end, row.session, self._clock.wall(), why)
         self._tokens.session_ended(row.session)
+        self.forget_access(row.session)
         self._log("session_ended", person=row.subject, session=row.session, why=why)
         if at_provider and row.refresh:
             await self._to_the_end(self._revoke(row))
         return LoginEnded(why)
+
+    async def _drop_grant(self, row: LoginSession, why: str, *, at_provider: bool = True) -> None:
+        """Forget the refresh token of a session that had ended before."""
+        await self._store.write(session_rows.drop_grant, row.session)
+        self.forget_access(row.session)
+        self._log("grant_dropped", person=row.subject, session=row.session, why=why)
+        if at_provider:
+            await self._to_the_end(self._revoke(row))
 
     async def _revoke(self, row: LoginSession) -> None:
         """Tell the provider that the refresh token is no longer used, if it answers."""
@@ -392,11 +548,15 @@ class LoginSessions:
             self._log("grant_not_revoked", provider=row.provider, why=str(why))
 
 
-async def _outcome(work: Coroutine[Any, Any, T]) -> T | Refused | DependencyUnavailable:
+_Expected = Refused | DependencyUnavailable | ProviderAway | BadProvider
+_EXPECTED: Final = (Refused, DependencyUnavailable, ProviderAway, BadProvider)
+
+
+async def _outcome(work: Coroutine[Any, Any, T]) -> T | _Expected:
     """Return the result of `work`, or its refusal: an exception would end the group of tasks."""
     try:
         return await work
-    except (Refused, DependencyUnavailable) as why:
+    except _EXPECTED as why:
         return why
 
 

@@ -173,15 +173,17 @@ class OAuth:
     ) -> TokenAnswer:
         """Exchange an access token for one with another audience (RFC 8693).
 
-        Raises GrantEnded (the provider refuses this audience or scope), ProviderAway, BadProvider.
+        With an empty `scope`, the provider chooses. Raises GrantEnded (the provider refuses this
+        audience or scope), ProviderAway, BadProvider.
         """
         fields = {
             "grant_type": EXCHANGE_GRANT,
             "subject_token": access_token,
             "subject_token_type": ACCESS_TOKEN,
             "audience": audience,
-            "scope": scope,
         }
+        if scope:
+            fields["scope"] = scope
         return await self._granted(entry, fields, "a token exchange")
 
     async def _granted(

@@ -68,9 +68,12 @@ class FakeProvider:
     nonce: str = ""
     good: str = ""  # the newest refresh token
     ended: bool = False  # all grants, or one after a replay
+    is_strict: bool = True  # a replay ends the whole grant
     tokens_given: int = 0
     grants: dict[str, int] = field(default_factory=dict[str, int])  # of each refresh token
     valid: set[str] = field(default_factory=set[str])
+    wide: tuple[str, ...] = ("storage.modify:/",)  # scopes that are more than the person has
+    exchanges: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     def tokens(self, grant: int | None = None) -> dict[str, Any]:
         self.tokens_given += 1
@@ -88,7 +91,7 @@ class FakeProvider:
         grant = self.grants.get(token)
         if token not in self.valid or self.ended:
             for one, its in self.grants.items():
-                if its == grant:  # a replay ends its whole grant
+                if its == grant and self.is_strict:  # a replay ends its whole grant
                     self.valid.discard(one)
                     self.ended = True
             return 400, {"error": "invalid_grant"}
@@ -104,7 +107,18 @@ class FakeProvider:
             return 200, self.tokens()
         if fields["grant_type"] == "refresh_token":
             return self.refreshed(fields["refresh_token"])
+        if fields["grant_type"].endswith("token-exchange"):
+            return self.exchanged(fields)
         return 200, self.tokens()
+
+    def exchanged(self, fields: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        scope = fields.get("scope", "")
+        self.exchanges.append((fields["audience"], scope))
+        if set(scope.split()) & set(self.wide):
+            said = "the subject_token has less"
+            return 400, {"error": "invalid_scope", "error_description": said}
+        number = len(self.exchanges)
+        return 200, {"access_token": f"for-{fields['audience']}-{number}", "expires_in": 3600}
 
 
 @dataclass
