@@ -45,6 +45,7 @@ from .ports import (
 )
 from .talk.conversation import CentralChannel, RequestRefused
 from .talk.logship import LogShip
+from .talk.payload_tokens import TokenKeeper
 from .talk.registration import PilotRegistration
 from .talk.renewal import Renewal
 from .talk.requests import Requests
@@ -126,6 +127,7 @@ class Agent:
             self._undelivered,
         )
         self._boot_id, self._pid_namespace = ports.probe.boot_id(), ports.probe.pid_namespace()
+        self._keeper: Optional[TokenKeeper] = None
         self._ship: Optional[LogShip] = None
         if ports.untold is not None:
             self._ship = LogShip(ports.untold, self._line, self._clock, self._log, self._secrets)
@@ -173,8 +175,12 @@ class Agent:
             return self._end(*self._unknown())
         facts = ("pilot", "community", "site", "element", "session", "gen")
         self._log("registered", {name: getattr(self._me, name) for name in facts})
-        with contextlib.suppress(_Over):
-            await self._live(self._me)
+        try:
+            with contextlib.suppress(_Over):
+                await self._live(self._me)
+        finally:
+            if self._keeper is not None:
+                self._keeper.drop_all()
         await self._errands.remove_all()
         assert self._exit is not None
         code = self._exit.code
@@ -252,6 +258,7 @@ class Agent:
                 self._tell,
                 self._ports.outfitter,
                 self._data_files(),
+                self._token_keeper(tasks),
             )
             self._brain = self._wake_up(me)
             tasks.start(self._talk(), name="talk")
@@ -283,6 +290,13 @@ class Agent:
             upload_s=self._upload_s,
             failed=self._undelivered,
         )
+
+    def _token_keeper(self, tasks: Tasks) -> TokenKeeper:
+        ports = self._ports
+        self._keeper = TokenKeeper(
+            self._line, ports.workspace, ports.clock, ports.random, ports.log, tasks, self._noted
+        )
+        return self._keeper
 
     def _join_bus(self, me: Registered, tasks: Tasks) -> None:
         will = encode({"session": me.session})
@@ -332,6 +346,8 @@ class Agent:
         if news.not_started or news.ended is not None:
             # Before the brain may start another payload with them.
             self._devices.take_back(attempt_id)
+            if self._keeper is not None:
+                self._keeper.drop(attempt_id)
         if news.started:
             self._log("payload_started", name)
             self._do(brain.started(attempt_id, now))
@@ -539,6 +555,9 @@ class Agent:
     def _undelivered(self, attempt_id: int, why: str) -> None:
         self._tell(lambda brain, now: brain.undelivered(attempt_id, why, now))
 
+    def _noted(self, attempt_id: int, said: str) -> None:
+        self._tell(lambda brain, now: brain.noted(attempt_id, said, now))
+
     def _secrets(self) -> Iterator[str]:
         """Yield the words that no log may contain."""
         yield self._secret
@@ -548,6 +567,8 @@ class Agent:
             yield self._me.broker.password if self._me.broker is not None else ""
         for assignment in self._attempts.values():
             yield assignment.token
+        if self._keeper is not None:
+            yield from self._keeper.secrets()
 
     # -- names ----------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from .mind import commands as c
 from .mind.brain import Brain
 from .mind.holdings import wants_outfit
 from .ports import Outfit, OutfitMissing, Outfitter
+from .talk.payload_tokens import TokenKeeper
 from .talk.transfer import BlobTransfer, InputNotFetched, InputUnusable, UploadResult
 from .talk.watched_output import LiveOutput
 
@@ -39,8 +40,9 @@ class Errands:
         tell: TellBrain,
         outfitter: Optional[Outfitter] = None,
         data: Optional[DataFiles] = None,
+        keeper: Optional[TokenKeeper] = None,
     ) -> None:
-        self._data = data
+        self._data, self._keeper = data, keeper
         self._files, self._live_output = files, live_output
         self._log, self._tasks, self._tell = log, tasks, tell
         self._outfitter = outfitter
@@ -80,6 +82,8 @@ class Errands:
     def over(self, attempt_id: int) -> None:
         """Schedule the removal of the folder of an attempt that is over."""
         self.abandon(attempt_id)
+        if self._keeper is not None:
+            self._keeper.drop(attempt_id)
         self._outfits.pop(attempt_id, None)
         self._over.append(attempt_id)
         self._litter.set()
@@ -111,6 +115,8 @@ class Errands:
             await contained(bringing, self._log, attempt_id, "staging", known=(InputNotFetched,))
             await self._bring_data(assignment)
             outfit = await self._outfit(assignment)
+            if self._keeper is not None:
+                await self._keeper.bring(assignment, self._files.make(attempt_id))
         except (InputNotFetched, StageInFailed, OutfitMissing, WorkFailed) as failure:
             why, how = str(failure), _how(failure)
             self._tell(lambda brain, now: brain.staging_failed(attempt_id, why, now, how))

@@ -73,6 +73,10 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "beat_refused": frozenset({"status", "code", "message"}),
     # a file could not be fetched or uploaded: the pilot retries after `wait_s`
     "blob_not_moved": frozenset({"attempt_id", "why", "wait_s"}),
+    # a token of a payload was fetched, and is in its file
+    "payload_token_kept": frozenset({"job", "epoch", "name", "expires_in_s"}),
+    # a token of a payload was not fetched: the pilot retries after `wait_s`
+    "payload_token_failed": frozenset({"job", "epoch", "name", "why", "wait_s"}),
     # a storage did not give or take a data file: the pilot retries after `wait_s`
     "data_not_moved": frozenset({"attempt_id", "why", "wait_s"}),
     # a copy differs from the catalogue: the pilot uses another one and reports it
@@ -112,6 +116,7 @@ WARNINGS: Final = frozenset(
         "beat_refused",
         "blob_not_moved",
         "data_not_moved",
+        "payload_token_failed",
         "bad_copy",
         "checkpoint_left_out",
         "journal_behind",
@@ -123,7 +128,7 @@ WARNINGS: Final = frozenset(
 # Events that are sent soon: warnings, ends, and the start of the pilot.
 SOON: Final = WARNINGS | {"registered", "ended", "draining", "pilot_ended"}
 # Events that are sent with other lines, but never trigger a message.
-QUIET: Final = frozenset({"token_renewed", "time_left"})
+QUIET: Final = frozenset({"token_renewed", "time_left", "payload_token_kept"})
 
 WriteEvent = Callable[[str, Mapping[str, object]], None]
 

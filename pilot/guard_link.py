@@ -18,6 +18,7 @@ from pilotage.proto.wire import build
 
 from . import own_code
 from .files.programs import Finder
+from .files.token_files import tokens_folder
 from .files.usage_sampler import UsageSampler
 from .guard import cgroups, guard, line_protocol, processes
 from .guard.limits import PayloadLimits
@@ -96,13 +97,14 @@ class GuardLink:
         environment = environment_of(assignment, folder, outfit)
         marks = {guard.MARK: str(assignment.attempt_id), LIFE: self._life}
         exports = None
+        lent = (tokens_folder(folder),) if assignment.body.tokens else ()
         if outfit.entry is not None:
             around = outfit.entry.wrap(environment, first_on_path=outfit.on_path, marks=marks)
         else:
             hidden = tuple(self._hidden) if self._rung != isolation.SESSION else ()
             if self._prepared is not None and folder == self._prepared[0]:
                 # Another pilot may have started since, whose folder the shelter does not hide.
-                if self._prepared[1] == hidden and not outfit.shown:
+                if self._prepared[1] == hidden and not (outfit.shown or lent):
                     exports = wrapping.exports({**environment, **marks})
                 self._prepared = None
             around = isolation.wrap(
@@ -112,6 +114,7 @@ class GuardLink:
                 folder=folder,
                 hidden=hidden,
                 shown=outfit.shown,
+                lent=lent,
             )
         _make_parts(folder)
         limits = _limits(assignment)

@@ -346,6 +346,18 @@ class Workspace(Protocol):
         """
         ...
 
+    def keep_token(self, folder: Path, name: str, token: str) -> None:
+        """Write a token of a payload to `folder/tokens/name`, in place of an earlier one.
+
+        Only the pilot's user may read the file, from its first moment, and it is always whole.
+        Raises OSError; the earlier one then stays.
+        """
+        ...
+
+    def drop_tokens(self, folder: Path) -> None:
+        """Remove all tokens of a payload, as far as possible."""
+        ...
+
     def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
         """Return at most `size_max` bytes of a stream's file from `offset` on."""
         ...

@@ -409,6 +409,14 @@ class FakeWorkspace:
                 found[name] = Output(name, digest, len(content)), names[name]
         return list(found.values()), absent
 
+    def keep_token(self, folder: Path, name: str, token: str) -> None:
+        self._break("keep_token")
+        self.write(folder / "tokens" / name, token.encode())
+
+    def drop_tokens(self, folder: Path) -> None:
+        top = folder / "tokens"
+        self.files = {p: c for p, c in self.files.items() if top not in p.parents}
+
     def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
         return self.files.get(folder / stream, b"")[offset : offset + size_max]
 
@@ -598,6 +606,7 @@ class FakePilot:
         self._script, self._secret, self._idle_s = script, secret, idle_s
         self.guard = FakeGuard(self.clock, self.workspace, script)
         self.outfitter: Outfitter | None = None
+        self.lives: list[Agent] = []
 
     def agent(self) -> Agent:
         """Return the next life: what ran in the one before is dead, the journal is not."""
@@ -617,7 +626,8 @@ class FakePilot:
             outfitter=self.outfitter,
         )
         central = "https://central.example"
-        return Agent(ports, secret=self._secret, central=central, idle_s=self._idle_s)
+        self.lives.append(Agent(ports, secret=self._secret, central=central, idle_s=self._idle_s))
+        return self.lives[-1]
 
     def _wall(self) -> float:
         try:

@@ -15,6 +15,8 @@ from pilotage.proto.messages import (
     Grant,
     Hello,
     LogChunk,
+    PayloadTokenReply,
+    PayloadTokenRequest,
     PilotLine,
     PilotLog,
     PilotLogKept,
@@ -59,6 +61,9 @@ class Central:
         self.drain = False
         self.lavish = False  # gives all that it has, however little is asked for
         self.follow: tuple[Attempt, ...] = ()
+        self.token_requests: list[PayloadTokenRequest] = []
+        self.no_token: HttpReply | None = None  # the answer to them, instead of a token
+        self.token_s = 3_600.0
 
     async def __call__(self, method: str, path: str, body: bytes, token: str) -> HttpReply:
         if path.startswith("/v1/blobs/"):
@@ -71,6 +76,8 @@ class Central:
             return self._registered()
         if path == "/v1/pilots/token":
             return HttpReply(200, encode(TokenReply(self._token(), 900.0)))
+        if path == "/v1/attempts/token":
+            return self._payload_token(decode(PayloadTokenRequest, body), token)
         if token not in self.valid_tokens:
             return HttpReply(401, encode(Problem("expired_token", "too old")))
         if path == "/v1/beat":
@@ -81,6 +88,14 @@ class Central:
             self.chunks.append(decode(LogChunk, body))
             return HttpReply(202, b"{}")
         return HttpReply(200, encode(self._turn(decode(Turn, body))))
+
+    def _payload_token(self, asked: PayloadTokenRequest, token: str) -> HttpReply:
+        assert token == f"attempt-{asked.job}", "the attempt's own token authenticates it"
+        self.token_requests.append(asked)
+        if self.no_token is not None:
+            return self.no_token
+        reply = PayloadTokenReply(f"{asked.name}-{len(self.token_requests)}", self.token_s)
+        return HttpReply(200, encode(reply))
 
     def _log(self, parcel: PilotLog) -> PilotLogKept:
         self.parcels.append(parcel)

@@ -3,6 +3,7 @@
     STATE/attempts/N/work      where the payload runs: inputs before, outputs after
     STATE/attempts/N/tmp       its TMPDIR
     STATE/attempts/N/private   its /tmp and /var/tmp, if its rung gives it private ones
+    STATE/attempts/N/tokens    its tokens, if it asks for any
     STATE/attempts/N/stdout    and stderr, and usage: its resource curve
 
 Folders are emptied and reused. Creating and removing folders waits for the file system's journal.
@@ -29,6 +30,7 @@ from . import archives, checkpoint
 from .globs import compile_glob
 from .path_bounds import FolderGuard
 from .removal import HEAP, remove
+from .token_files import TOKENS, remove_tokens, write_token
 from .worker_thread import BackgroundWork, GoOn, always
 
 ATTEMPTS = "attempts"
@@ -70,6 +72,8 @@ class Workspaces:
         self._made = 0
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in self._root.glob(HEAP + "*"):  # an earlier process was cut off during a removal
+            remove(left)
+        for left in self._root.glob(f"*/{TOKENS}"):
             remove(left)
 
     def make(self, attempt_id: int) -> Path:
@@ -134,6 +138,12 @@ class Workspaces:
         finally:
             if work.over:
                 del self._works[folder]
+
+    def keep_token(self, folder: Path, name: str, token: str) -> None:
+        write_token(folder, name, token)
+
+    def drop_tokens(self, folder: Path) -> None:
+        remove_tokens(folder)
 
     def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
         try:

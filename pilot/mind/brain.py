@@ -222,6 +222,11 @@ class Brain:
         self._payloads.warned(attempt_id, said, now)
         return self._commands(now)
 
+    def noted(self, attempt_id: int, said: str, now: float) -> list[Command]:
+        """Record a note for the history of an attempt."""
+        self._payloads.note(attempt_id, said, now)
+        return self._commands(now)
+
     def gone(self, ended: Ended, now: float) -> list[Command]:
         """Handle the end of a payload.
 

@@ -28,7 +28,8 @@ class AttemptPhase(enum.Enum):
 def wants_staging(assignment: Assignment) -> bool:
     """Return whether something must be fetched or found before a payload starts."""
     body, data = assignment.body, assignment.data
-    return bool(body.inputs or wants_outfit(body) or (data is not None and data.inputs))
+    has_data = data is not None and bool(data.inputs)
+    return bool(body.inputs or wants_outfit(body) or body.tokens or has_data)
 
 
 def leaves_data(assignment: Assignment) -> bool:
@@ -59,6 +60,8 @@ class HeldAttempt:
     isolation: str = ""  # the rung of its image; empty: that of the pilot
     for_good: bool = False  # killed by a person: no other attempt continues it
     warned: str = ""  # what its payload was warned of, until that is reported
+    notes: tuple[str, ...] = ()  # about its tokens, for its history, until that is answered
+    noting: int = 0  # how many of them the report on its way carries
     bad_copies: tuple[BadCopy, ...] = ()  # of its data
     ended_at: Optional[float] = None  # since when its result waits for delivery
     undelivered: str = ""  # the error of the last failed try

@@ -186,11 +186,29 @@ class Payloads:
         holding = self._holdings.by_id(attempt_id)
         if holding is not None and holding.phase is AttemptPhase.RUNNING:
             holding.warned = said
-            self._tell_warning(holding, now)
+            self._tell_news(holding, now)
 
-    def _tell_warning(self, holding: HeldAttempt, now: float) -> None:
-        """Report the warning. A report replaces the one before it, which may be the start."""
-        if not holding.warned or self._reports.get(holding.attempt_id) is not None:
+    def note(self, attempt_id: int, said: str, now: float) -> None:
+        """Keep a note for its history, which is sent once the central knows that it runs."""
+        holding = self._holdings.by_id(attempt_id)
+        if holding is None or holding.phase in (AttemptPhase.COLLECTING, AttemptPhase.ENDED):
+            return
+        holding.notes = (*holding.notes, said)
+        if holding.phase is AttemptPhase.RUNNING:
+            self._tell_news(holding, now)
+
+    def _tell_news(self, holding: HeldAttempt, now: float) -> None:
+        """Report a warning or notes. A report replaces the one before it, which may be the start.
+
+        An end that comes before the answer takes unanswered notes along.
+        """
+        if self._reports.get(holding.attempt_id) is not None:
+            return
+        if holding.warned:
+            said, holding.warned = f"warned: {holding.warned}", ""
+        elif holding.notes:
+            said, holding.noting = "; ".join(holding.notes), len(holding.notes)
+        else:
             return
         report = Report(
             job=holding.attempt.job,
@@ -198,9 +216,8 @@ class Payloads:
             attempt_id=holding.attempt_id,
             n=self._reports.number(holding.attempt_id),
             what=What.PROGRESS,
-            status=f"warned: {holding.warned}",
+            status=said,
         )
-        holding.warned = ""
         self._reports.put(report, at=now, due=now)
 
     def not_started(self, attempt_id: int, why: str, now: float) -> None:
@@ -340,6 +357,7 @@ class Payloads:
         gone = holding.gone
         if gone is not None and gone.signal is not None and not detail:
             detail = f"signal {gone.signal}"
+        detail = "; ".join(one for one in (detail, *holding.notes) if one)
         report = Report(
             job=holding.attempt.job,
             epoch=holding.attempt.epoch,
@@ -447,7 +465,8 @@ class Payloads:
             if answer.answer is Answer.STALE:
                 self.stale(holding.attempt, now)
             else:
-                self._tell_warning(holding, now)
+                holding.notes, holding.noting = holding.notes[holding.noting :], 0
+                self._tell_news(holding, now)
 
     def uploaded(
         self, attempt_id: int, unavailable: frozenset[str], now: float, *, quota: str = ""

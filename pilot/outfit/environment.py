@@ -5,9 +5,11 @@ from pathlib import Path
 
 from pilotage.proto.messages import Assignment
 
+from ..files.token_files import TOKENS
 from ..ports import Outfit
 
 INPUTS_BYTES_MAX = 100_000  # of a variable: the system's limit is 131,071, with its name
+DEFAULT_TOKEN = "default"  # of several tokens, the one that tools use by themselves
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -26,6 +28,7 @@ def payload_environment(
         "HOME": str(folder / "work"),
         "LANG": "C.UTF-8",
         "TMPDIR": str(folder / "tmp"),
+        **_bearer_token(assignment, folder),
         **assignment.body.environment,
         **given,
         "PILOTAGE_JOB": str(assignment.job),
@@ -35,7 +38,17 @@ def payload_environment(
         "PILOTAGE_MEMORY_MB": str(grant.memory_mb),
         "PILOTAGE_WALL_S": str(int(grant.wall_s)),
         **_inputs(assignment, folder),
+        **({"PILOTAGE_TOKENS": str(folder / TOKENS)} if assignment.body.tokens else {}),
     }
+
+
+def _bearer_token(assignment: Assignment, folder: Path) -> dict[str, str]:
+    """Return the place of the token that tools use by themselves (WLCG Bearer Token Discovery)."""
+    names = assignment.body.tokens
+    if DEFAULT_TOKEN in names or len(names) == 1:
+        name = DEFAULT_TOKEN if DEFAULT_TOKEN in names else names[0]
+        return {"BEARER_TOKEN_FILE": str(folder / TOKENS / name)}
+    return {}
 
 
 def _inputs(assignment: Assignment, folder: Path) -> dict[str, str]:

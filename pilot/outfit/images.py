@@ -43,6 +43,7 @@ class ImageMounts:
     # Readable: the name in the image, and the place on the node.
     shown: tuple[tuple[str, str], ...] = ()
     hidden: tuple[Path, ...] = ()  # empty, wherever they would show
+    lent: tuple[Path, ...] = ()  # folders beside its own that it can read
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def apptainer(
     words += ["--bind", str(place.tmp)]
     for name_inside, real in place.shown:
         words += ["--bind", f"{real}:{name_inside}:ro"]
+    for one in place.lent:
+        words += ["--bind", f"{one}:{one}:ro"]
     words += [
         option for vendor, option in (("nvidia", "--nv"), ("amd", "--rocm")) if gpus == vendor
     ]
@@ -106,6 +109,9 @@ def bubblewrap(program: str, image: str, place: ImageMounts) -> ImagePrefix:
         "/var/tmp": ("--bind", str(place.tmp)),
         str(place.work): ("--bind", str(place.work)),
         str(place.tmp): ("--bind", str(place.tmp)),
+        **{
+            str(one): ("--ro-bind", str(one)) for one in place.lent
+        },  # after /tmp, which may contain it
     }
     binds = {to: how for to, how in binds.items() if os.path.exists(how[1])}
     words = [program, "--die-with-parent", "--unshare-pid", "--unshare-ipc"]
@@ -198,6 +204,8 @@ class PodmanRuntime:
             words += ["--volume", f"{place.tmp}:{name}"]
         for name, real in place.shown:
             words += ["--volume", f"{real}:{name}:ro"]
+        for one in place.lent:
+            words += ["--volume", f"{one}:{one}:ro"]
         inside = (*self.run_words, image, "-c", INIT, "payload")
         return ImagePrefix(PODMAN, self.command(*words, *inside), own=self.own())
 

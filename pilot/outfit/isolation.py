@@ -12,7 +12,7 @@ import functools
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -34,9 +34,9 @@ _QUEUES = "/dev/mqueue"  # shows the queues of the IPC namespace in which it was
 # A script for a user who is root by mapping. Its arguments are lists that each end with `:`. First,
 # make the paths of the first list read-only, and hide those of the second. Mount the third list,
 # the visible parts of the node's /tmp, in the private folder. Mount that folder at each place of
-# the fourth list. Then show the payload's own folders again. Paths are relative to the first own
-# folder, in which the script starts. A second user namespace restores the user's own number, and
-# removes the right to undo these steps.
+# the fourth list. Then show the payload's own folders again, and those of the sixth list without
+# the right to write. Paths are relative to the first own folder, in which the script starts. A
+# second user namespace restores the user's own number, and removes the right to undo these steps.
 _HIDE = """set -e
 user=$1 group=$2; shift 2
 while [ "$1" != : ]; do
@@ -73,6 +73,12 @@ while [ "$1" != : ]; do
     shift 2
 done
 shift
+while [ "$1" != : ]; do
+    if [ ! -d "$1" ]; then mkdir -p "$1"; fi
+    mount -c --bind -o ro "$2" "$1"
+    shift 2
+done
+shift
 cd "$first"; unset OLDPWD
 exec unshare --user --map-user="$user" --map-group="$group" -- "$@"
 """
@@ -86,14 +92,18 @@ def wrap(
     folder: Optional[Path] = None,
     hidden: Iterable[Path] = (),
     shown: Iterable[str] = (),
+    lent: tuple[Path, ...] = (),
 ) -> Wrapping:
     """Return the command line of a command on `rung` with `environment`, in an attempt's folder.
 
     `marks` are also in the environment of the wrapper, so that its processes can be identified. On
     every rung except the plain session, `hidden` folders and files look empty to the payload. It
-    has a private /tmp, which shows its own folders and, of the node's /tmp, `shown`.
+    has a private /tmp, which shows its own folders and, of the node's /tmp, `shown`. It can read
+    the `lent` folders in its attempt's folder, but not change them.
     """
-    view = _view(rung, folder, hidden, shown) if folder is not None else _View()
+    view = _View()
+    if folder is not None:
+        view = replace(_view(rung, folder, hidden, shown), lent=lent)
     return _wrap(rung, environment, marks, view)
 
 
@@ -106,6 +116,7 @@ class _View:
     hidden: tuple[Path, ...] = ()
     read_only: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
+    lent: tuple[Path, ...] = ()  # folders beside its own that it can read
 
 
 def _view(rung: str, folder: Path, hidden: Iterable[Path], shown: Iterable[str] = ()) -> _View:
@@ -244,11 +255,14 @@ def _unshare(view: _View) -> tuple[str, ...]:
     if view.private is None:
         return (*words, _map_option(), *rest)
     first = view.folders[0]
-    own = [word for one in view.folders for word in (str(one), os.path.relpath(one, first))]
+    own, lent = (
+        [word for one in folders for word in (str(one), os.path.relpath(one, first))]
+        for folders in (view.folders, view.lent)
+    )
     ours = (str(os.geteuid()), str(os.getegid()))
     hidden = (*(path for _, path in in_memory()), *map(str, view.hidden))
     private = (os.path.relpath(view.private, first), *_inside(view.shown), ":", *private_places())
-    given = (*ours, *view.read_only, ":", *hidden, ":", *private, ":", *own, ":")
+    given = (*ours, *view.read_only, ":", *hidden, ":", *private, ":", *own, ":", *lent, ":")
     return (*words, "--map-root-user", *rest, "/bin/sh", "-c", _HIDE, "hide", *given)
 
 
@@ -288,6 +302,8 @@ def _apart(view: _View, private: Path) -> list[str]:
         words += ["--tmpfs", way]
     for path in (*view.shown, *map(str, view.folders)):
         words += ["--bind", path, path]
+    for path in map(str, view.lent):
+        words += ["--ro-bind", path, path]
     in_memory_only = [one[1] for one in covers if one[:1] == ["--tmpfs"]]
     for path in (*in_memory_only, *ways):  # otherwise a payload could use its memory for files
         words += ["--remount-ro", path]

@@ -16,6 +16,7 @@ from pathlib import Path
 from pilotage.proto.images import FOLDER, kind_of
 from pilotage.proto.messages import Assignment
 
+from ..files.token_files import tokens_folder
 from ..guard import guard, processes
 from ..ports import Outfit, OutfitMissing
 from . import exposure, images, isolation, modules, software
@@ -118,7 +119,11 @@ class NodeOutfitter:
         tools = self._tools
         image = exposure.resolved("image", image, tools.hidden)
         place = ImageMounts(
-            folder / "work", folder / "tmp", self._shown(found), tuple(tools.hidden)
+            folder / "work",
+            folder / "tmp",
+            self._shown(found),
+            tuple(tools.hidden),
+            lent=(tokens_folder(folder),) if assignment.body.tokens else (),
         )
         rungs = [rung for rung in RUNGS[kind] if rung in self._tools.image_tools]
         if not rungs:
@@ -164,7 +169,8 @@ class NodeOutfitter:
         """Return how a rung enters an image, after a successful trial. Raises OutfitMissing."""
         program = self._tools.image_tools[rung]
         if rung != isolation.BUBBLEWRAP:
-            exposure.check_mountable(place.shown, place.hidden)
+            lent = ((str(one), str(one)) for one in place.lent)
+            exposure.check_mountable((*place.shown, *lent), place.hidden)
         if rung == PODMAN:
             return self._podman(program, image, place)
         try:

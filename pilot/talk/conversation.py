@@ -10,6 +10,8 @@ from pilotage.proto.messages import (
     BeatAnswer,
     Hello,
     LogChunk,
+    PayloadTokenReply,
+    PayloadTokenRequest,
     PilotLog,
     PilotLogKept,
     Problem,
@@ -118,6 +120,18 @@ class CentralChannel:
         """Send lines of the pilot's log, over the connection of files."""
         return await self._with_token("/v1/pilots/log", parcel, PilotLogKept, TIMEOUT_S, aside=True)
 
+    async def payload_token(
+        self, request: PayloadTokenRequest, token: str
+    ) -> Union[PayloadTokenReply, FailedRequest]:
+        """Fetch a token for a payload, with the attempt's own token.
+
+        It takes the connection of files, because the answer may wait for an identity provider.
+        """
+        path = "/v1/attempts/token"
+        return await self._post(
+            path, request, PayloadTokenReply, TIMEOUT_S, aside=True, token=token
+        )
+
     async def log_chunk(self, chunk: LogChunk, token: str) -> None:
         """Send live output; a piece without an answer is a gap."""
         try:
@@ -201,11 +215,23 @@ class CentralChannel:
             await self._clock.sleep(wait_s)
 
     async def _post(
-        self, path: str, message: object, kind: type[T], timeout_s: float, *, aside: bool = False
+        self,
+        path: str,
+        message: object,
+        kind: type[T],
+        timeout_s: float,
+        *,
+        aside: bool = False,
+        token: Optional[str] = None,
     ) -> Union[T, FailedRequest]:
+        """Post once, with the pilot's token unless another one is given."""
         try:
             reply = await self.requests.post(
-                path, encode(message), token=self.token, timeout_s=timeout_s, aside=aside
+                path,
+                encode(message),
+                token=self.token if token is None else token,
+                timeout_s=timeout_s,
+                aside=aside,
             )
         except NoReply as why:
             return FailedRequest(0, "no_reply", str(why))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -20,6 +21,7 @@ import pytest
 from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.pilot.clock import BootClock
 from pilotage.pilot.files import programs
+from pilotage.pilot.files.token_files import write_token
 from pilotage.pilot.guard import processes
 from pilotage.pilot.guard_link import GuardLink, start_guard
 from pilotage.pilot.outfit import isolation
@@ -85,12 +87,14 @@ class Playground:
         grant: Grant = A_GRANT,
         limits: Limits = NO_LIMITS,
         environment: Mapping[str, str] = MappingProxyType({}),
+        tokens: tuple[str, ...] = (),
     ) -> int:
         """Start a payload in a folder that is there."""
         body = Body(
             tuple(word.replace("WORD", self.word) for word in command),
             dict(environment),
             limits=limits,
+            tokens=tokens,
         )
         assignment = Assignment(attempt_id, 1, attempt_id, 60.0, "token", grant, body)
         self.link.start(assignment, self.work(attempt_id).parent, self._clock.now() + fence_s)
@@ -202,6 +206,43 @@ async def test_a_payload_finds_its_environment_and_nothing_of_the_pilots(
         "PILOTAGE_WALL_S": "600",
         "TMPDIR": str(play.work(attempt).parent / "tmp"),
     }
+
+
+# A payload that reads its token, tries to change it, and waits for the next one.
+READS_TOKENS = """read first <"$BEARER_TOKEN_FILE"; echo "$first" $(ls "$PILOTAGE_TOKENS")
+(echo mine >"$BEARER_TOKEN_FILE") 2>/dev/null; (: >"$PILOTAGE_TOKENS/x") 2>/dev/null
+(rm -rf "$PILOTAGE_TOKENS") 2>/dev/null; touch "$HOME/ready"
+while [ "$(cat "$BEARER_TOKEN_FILE")" != second ]; do sleep 0.01; done; echo second"""
+
+
+@each_rung
+@pytest.mark.parametrize("place", ["in /tmp", "elsewhere"])
+async def test_a_payload_reads_its_tokens_and_cannot_change_them(
+    tmp_path: Path, rung: str, place: str
+) -> None:
+    folder = tmp_path if place == "in /tmp" else Path(tempfile.mkdtemp(dir=ROOT / "build"))
+    script = READS_TOKENS if rung != isolation.SESSION else WITHOUT_WRITES
+    try:
+        async with playing(folder, rung) as play:
+            attempt = play.make()
+            home = play.work(attempt).parent
+            write_token(home, "default", "first\n")
+            play.enter(attempt, *sh(script), tokens=("default",))
+            await eventually((home / "work" / "ready").exists, "it has tried")
+            write_token(home, "default", "second")
+            ended = await play.ended(attempt)
+        said = play.output(attempt)
+    finally:
+        if folder != tmp_path:
+            shutil.rmtree(folder)
+
+    assert ended.exit_code == 0
+    assert said == "first default\nsecond\n"
+
+
+WITHOUT_WRITES = "\n".join(one for one in READS_TOKENS.splitlines() if "mine" not in one).replace(
+    '(rm -rf "$PILOTAGE_TOKENS") 2>/dev/null; ', ""
+)
 
 
 @each_rung

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pilotage.pilot.clock import BootClock
+from pilotage.pilot.files.token_files import write_token
 from pilotage.pilot.outfit import isolation
 from pilotage.pilot.outfit.outfit import NodeOutfitter
 from pilotage.pilot.outfit.tools import APPTAINER, PODMAN, NodeTools
@@ -20,7 +21,7 @@ from pilotage.pilot.ports import GuardGone, OutfitMissing
 from pilotage.proto.messages import Assignment, Body, Grant, Limits
 from tests.services.image_tree import MARK, SmallImage, calls, fake_apptainer, small_image
 
-from .test_guard import Playground, eventually, playing, sh
+from .test_guard import READS_TOKENS, Playground, eventually, playing, sh
 
 NAMESPACES = isolation.works(isolation.UNSHARE)
 pytestmark = pytest.mark.skipif(not NAMESPACES, reason="no namespaces can be made here")
@@ -69,11 +70,15 @@ class Imaged:
         fence_s: float = 600.0,
         grant: Grant | None = None,
         limits: Limits | None = None,
+        token: str = "",
         **environment: str,
     ) -> int:
         attempt_id = self._play.make()
         words = tuple(word.replace("WORD", self._play.word) for word in command)
         body = Body(words, environment, image=str(self.path), limits=limits or Limits())
+        if token:
+            body = replace(body, tokens=("default",))
+            write_token(self._play.work(attempt_id).parent, "default", token)
         grant = grant or Grant(1, 100, 600.0)
         assignment = Assignment(attempt_id, 1, attempt_id, 60.0, "token", grant, body)
         folder = self._play.work(attempt_id).parent
@@ -123,6 +128,22 @@ async def test_a_payload_in_an_image_sees_nothing_of_the_node_but_its_own_folder
     assert len(lines) == 3, lines
     assert len(lines[2].split()) < 5, lines  # its own processes, and what wraps them
     assert not (image.tree / "bin" / "x").exists()
+
+
+@each_rung
+async def test_a_payload_in_an_image_reads_its_tokens_and_cannot_change_them(
+    tmp_path: Path, rung: str, image: SmallImage, outfitters: Mapping[str, NodeOutfitter]
+) -> None:
+    async with playing(tmp_path, isolation.SESSION) as play:
+        payloads = Imaged(play, rung, image, outfitters[rung])
+        attempt = await payloads.start(*sh(READS_TOKENS), token="first\n")
+        home = play.work(attempt).parent
+        await eventually((home / "work" / "ready").exists, "it has tried")
+        write_token(home, "default", "second")
+        ended = await play.ended(attempt)
+
+    assert ended.exit_code == 0
+    assert play.output(attempt) == "first default\nsecond\n"
 
 
 @each_rung

@@ -32,7 +32,12 @@ Story = Callable[[Central, FakePilot], Awaitable[None]]
 
 
 def live(
-    story: Story, *, script: Script | None = None, bus: bool = True, cores: int = 1
+    story: Story,
+    *,
+    script: Script | None = None,
+    bus: bool = True,
+    cores: int = 1,
+    limit_s: float = 100_000,
 ) -> tuple[Central, FakePilot, int]:
     """Run a pilot beside a story; when the story ends, the pilot is asked to end."""
     central = Central()
@@ -59,7 +64,7 @@ def live(
         agent.drain("the story is over")
         return await running
 
-    return central, pilot, virtual.run(both(), limit_s=100_000)
+    return central, pilot, virtual.run(both(), limit_s=limit_s)
 
 
 async def until(holds: Callable[[], bool], *, within_s: float = 1_000.0) -> None:

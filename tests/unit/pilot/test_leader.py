@@ -28,6 +28,8 @@ from pilotage.proto.messages import (
     LogChunk,
     Misdirection,
     Offer,
+    PayloadTokenReply,
+    PayloadTokenRequest,
     PilotLog,
     PilotLogKept,
     Register,
@@ -59,6 +61,7 @@ ANSWERS = {
     "POST /v1/report": REPLY,
     "POST /v1/beat": encode(BeatAnswer(n=1, term=1)),
     "POST /v1/pilots/log": encode(PilotLogKept(1)),
+    "POST /v1/attempts/token": encode(PayloadTokenReply("token", 60.0)),
 }
 ASK = Ask(1, Offer(1, 1, 1_000, 1_000, 60.0))
 REPORT = Report(job=7, epoch=1, attempt_id=1, n=1, what=What.ENDED)
@@ -171,6 +174,9 @@ KINDS: dict[tuple[str, str], Say] = {
     ("POST", "/v1/beat"): lambda _, line: line.beat(BEAT, 5.0),
     ("POST", "/v1/log"): lambda _, line: line.log_chunk(LogChunk(7, 1, Stream.OUT, 0, "x"), "t"),
     ("POST", "/v1/pilots/log"): lambda _, line: line.pilot_log(PilotLog("g", 1, ())),
+    ("POST", "/v1/attempts/token"): lambda _, line: line.payload_token(
+        PayloadTokenRequest(7, 1, "default"), "t"
+    ),
     ("PUT", "/v1/blobs/{sha256}"): _upload,
     ("GET", "/v1/blobs/{sha256}"): _download,
 }
