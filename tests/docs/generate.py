@@ -51,7 +51,7 @@ _PAGE_OF: Final = {
 }
 _JOB_STRUCTS: Final = (
     *(job.Job, job.Need, job.Preference, job.Input, job.OutputPattern, job.JobLimits),
-    *(job.JobData, job.DataInput, job.DataOutput),
+    *(job.JobData, job.DataInput, job.DataOutput, job.PayloadToken),
 )
 _TRANSFORMATION_STRUCTS: Final = (
     *(transformation.Transformation, transformation.InputSpec, transformation.Grouping),
