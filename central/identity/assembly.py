@@ -136,5 +136,12 @@ def identity_services(
         randomness=randomness,
         log=log,
     )
-    giving = PayloadTokens(wishes=wishes, sessions=sessions, oauth=oauth, clock=clock, log=log)
+    giving = PayloadTokens(
+        wishes=wishes,
+        sessions=sessions,
+        oauth=oauth,
+        clock=clock,
+        log=log,
+        is_banned=lambda issuer, subject: tokens.bans.find(issuer, subject) is not None,
+    )
     return IdentityServices(logins, giving)

@@ -66,8 +66,11 @@ UPDATE login_session SET ended_at = :at, ended_why = :why, refresh = ''
  WHERE session = :session AND ended_at IS NULL;
 
 -- name: end_login_sessions_of_person
-UPDATE login_session SET ended_at = :at, ended_why = :why, refresh = ''
- WHERE issuer = :issuer AND subject = :subject AND ended_at IS NULL;
+-- Also forget refresh tokens that ended sessions keep for jobs.
+UPDATE login_session
+   SET ended_at = coalesce(ended_at, :at), refresh = '',
+       ended_why = CASE WHEN ended_at IS NULL THEN :why ELSE ended_why END
+ WHERE issuer = :issuer AND subject = :subject AND (ended_at IS NULL OR refresh <> '');
 
 -- name: end_login_session_only
 -- Keep the refresh token: jobs still get tokens by it.

@@ -35,11 +35,6 @@ KEPT_MAX: Final = 10_000  # tokens, and refusals, in memory
 IsBanned = Callable[[str, str], bool]  # takes issuer and subject
 
 
-def nobody_is_banned(issuer: str, subject: str) -> bool:
-    """Return False: this central bans nobody."""
-    return False
-
-
 class _Given(msgspec.Struct, frozen=True):
     token: str
     until: float  # monotonic: half of its life
@@ -65,7 +60,7 @@ class PayloadTokens:
         oauth: OAuth,
         clock: Clock,
         log: Log,
-        is_banned: IsBanned = nobody_is_banned,
+        is_banned: IsBanned,
     ) -> None:
         self._wishes, self._sessions, self._oauth = wishes, sessions, oauth
         self._clock, self._log, self._is_banned = clock, log, is_banned

@@ -184,6 +184,10 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/auth/start"): ("/auth/start?to=/portal", b""),
     ("GET", "/auth/callback"): ("/auth/callback?state=s&code=c", b""),
     ("POST", "/auth/logout"): ("", b""),
+    ("POST", "/v1/attempts/token"): (
+        "",
+        _json(messages.PayloadTokenRequest(job=7, epoch=1, name="default")),
+    ),
     ("GET", "/.well-known/jwks.json"): ("", b""),
     ("GET", "/elements/.well-known/openid-configuration"): ("", b""),
     ("GET", "/elements/jwks.json"): ("", b""),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pilotage.central.identity.callers import User
+from pilotage.central.identity.callers import AttemptCaller, User
 from pilotage.central.identity.logins import session_rows
 from pilotage.central.identity.logins.service import (
     Arrival,
@@ -13,6 +13,7 @@ from pilotage.central.identity.logins.service import (
 )
 from pilotage.central.identity.logins.session_rows import LoginSession, SessionKind
 from pilotage.central.identity.logins.sessions import LoginSessions
+from pilotage.central.identity.payload_tokens.service import PayloadTokens
 from pilotage.central.identity.secret_hashes import hashed
 from pilotage.proto.api.logins import (
     CodeClaim,
@@ -26,6 +27,7 @@ from pilotage.proto.api.logins import (
     Sessions,
 )
 from pilotage.proto.claims import Role
+from pilotage.proto.messages import PayloadTokenReply, PayloadTokenRequest
 from tests.memory_store import MemoryStore
 
 from .stub_calls import Calls, Hearing, override
@@ -115,6 +117,15 @@ class StubLogins(Hearing, LoginService):
     async def arrive(self, answer: BrowserAnswer, cookie: str) -> Arrival:
         self.hear("arrive", None, (answer, cookie))
         return Arrival("/portal", "session")
+
+
+class StubPayloadTokens(Hearing, PayloadTokens):
+    """Gives every attempt a token."""
+
+    @override
+    async def give(self, caller: AttemptCaller, request: PayloadTokenRequest) -> PayloadTokenReply:
+        self.hear("give", caller, request)
+        return PayloadTokenReply("t", 3_600.0)
 
 
 async def add_browser(

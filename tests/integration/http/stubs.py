@@ -40,7 +40,7 @@ from .stub_jobs import (
     StubSandbox,
     StubSubmissions,
 )
-from .stub_logins import StubLogins
+from .stub_logins import StubLogins, StubPayloadTokens
 from .stub_pilots import (
     StubElements,
     StubLimits,
@@ -113,6 +113,7 @@ def build() -> World:
     sandbox = StubSandbox(calls)
     services = Services(
         logins=StubLogins(calls),
+        payload_tokens=StubPayloadTokens(calls),
         browsers=BrowserSessions(
             store,
             clock,
