@@ -51,7 +51,8 @@ from .session_rows import FIRST_SESSIONS, LoginSession, SessionKind
 CHECK_S: Final = 3_600.0  # between two confirmations of the groups by the provider
 AWAY_MAX_S: Final = 28 * 3_600.0
 UNCHECKED_S: Final = 4 * 3_600.0  # life of a session that the provider cannot confirm again
-RETRY_S: Final = 300.0  # until a provider that was away is asked again
+RETRY_S: Final = 300.0  # until a provider that was away is asked again about sessions
+TOKEN_RETRY_S: Final = 30.0  # the same for tokens of jobs, whose start waits for them
 COMMAND_S: Final = 30 * 86_400.0
 BROWSER_S: Final = 86_400.0
 BROWSER_IDLE_S: Final = 8 * 3_600.0
@@ -122,7 +123,7 @@ class LoginSessions:
         self._oauth, self._people, self._cipher = oauth, people, cipher
         self._clock, self._randomness, self._log = clock, randomness, log
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._away: dict[str, float] = {}  # provider to the moment of the next try
+        self._away: dict[str, float] = {}  # provider to the moment of its last failure
         self._access: dict[str, _Access] = {}  # by session
         self._unstored: dict[str, str] = {}  # next refresh tokens, encrypted, by session
         self._tasks: asyncio.TaskGroup | None = None
@@ -353,11 +354,11 @@ class LoginSessions:
             entry = await self._entry(row)
             known = self._access.get(name)
             if known is None or self._clock.monotonic() >= known.until:
-                if self._clock.monotonic() < self._away.get(row.provider, 0.0):
+                if self._was_away(row.provider, TOKEN_RETRY_S):
                     raise ProviderAway(f"{row.provider} did not answer a short time ago")
                 try:
                     _, answer = await self._to_the_end(self._refreshed(row, entry))
-                except (ProviderAway, BadProvider) as why:
+                except ProviderAway as why:
                     self._is_away(row.provider, str(why))
                     raise
                 return ProviderToken(name, row.provider, entry, answer.access_token)
@@ -411,7 +412,7 @@ class LoginSessions:
         """Ask the provider for the person's groups, and store them. Raises LoginEnded."""
         try:
             entry = await self._entry(row)
-            if self._clock.monotonic() < self._away.get(row.provider, 0.0):
+            if self._was_away(row.provider, RETRY_S):
                 return await self._borne(row)
             row, answer = await self._refreshed(row, entry)
             person = await self._people.described(entry, answer, subject=row.subject)
@@ -501,8 +502,14 @@ class LoginSessions:
 
     def _is_away(self, provider: str, why: str) -> None:
         """Note that a provider does not answer now."""
-        self._away[provider] = self._clock.monotonic() + RETRY_S
-        self._log("provider_away", provider=provider, why=why)
+        if not self._was_away(provider, RETRY_S):
+            self._log("provider_away", provider=provider, why=why)
+        self._away[provider] = self._clock.monotonic()
+
+    def _was_away(self, provider: str, within_s: float) -> bool:
+        """Return whether a provider has not answered within this time, and not since."""
+        failed = self._away.get(provider)
+        return failed is not None and self._clock.monotonic() < failed + within_s
 
     async def _leave(self, row: LoginSession, why: str) -> None:
         """End a session that its person ends. Its jobs may get tokens by it until they end."""

@@ -29,7 +29,7 @@ from .wishes import TokenWish, TokenWishes
 ANSWER_S: Final = 10.0  # less than the patience of pilots
 LIFE_S: Final = 300.0  # of a token whose life the provider does not say
 REFUSED_S: Final = 120.0  # until a refused wish is tried again
-AWAY_S: Final = 30.0  # until a provider that did not answer an exchange is asked again
+AWAY_S: Final = 15.0  # until a provider that did not answer is asked again for the same wish
 KEPT_MAX: Final = 10_000  # tokens, and refusals, in memory
 
 IsBanned = Callable[[str, str], bool]  # takes issuer and subject

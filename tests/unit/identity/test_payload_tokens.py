@@ -223,6 +223,28 @@ async def test_a_provider_without_exchange_is_named() -> None:
         assert "unsupported_grant_type" in (await world.refusal()).message
 
 
+async def test_an_odd_answer_about_one_person_is_no_outage_for_others() -> None:
+    async with payload_world() as world:
+        tokens = await in_world(world)
+        world.provider.says = {"error": "interaction_required"}
+        assert (await world.refusal()).code is Code.ILLEGAL_STATE
+        world.provider.says, world.provider.claims["wlcg.groups"] = {}, []
+        world.clock.move(login_sessions.CHECK_S)
+        with pytest.raises(Refused, match="no longer gives you"):
+            await world.logins.sessions.renew(tokens.renewal, "a" * 16)
+
+
+async def test_an_outage_seen_by_jobs_is_logged_once() -> None:
+    async with payload_world() as world:
+        await in_world(world)
+        world.provider.away = True
+        for _ in range(100):
+            await world.refusal()
+            world.clock.move(login_sessions.TOKEN_RETRY_S)
+
+        assert len(world.logins.events("provider_away")) == 1
+
+
 async def test_a_provider_that_is_away_means_later_and_is_not_asked_by_each_job() -> None:
     async with payload_world() as world:
         await in_world(world)
@@ -236,7 +258,7 @@ async def test_a_provider_that_is_away_means_later_and_is_not_asked_by_each_job(
         assert codes == {Code.UNAVAILABLE} and len(refusals) == 100
         assert len(world.logins.http.requests) - asked <= 2
         world.provider.away = False
-        world.clock.move(max(AWAY_S, login_sessions.RETRY_S))
+        world.clock.move(max(AWAY_S, login_sessions.TOKEN_RETRY_S))
         await world.give()
         (session,) = await world.sessions()
         assert session.ended_at is None, "an outage ends no session"
