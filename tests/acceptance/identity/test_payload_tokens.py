@@ -5,7 +5,6 @@ import sys
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -20,6 +20,7 @@ from pilotage.proto.messages import (
     Node,
     Offer,
     Output,
+    PayloadTokenRequest,
     PilotLine,
     PilotLog,
     Register,
@@ -57,9 +58,10 @@ HELLO = Hello(pilot="p1", renewal_secret="r", nonce="n", unanswered=(Attempt(1, 
 CHUNK = LogChunk(job=1, epoch=1, stream=Stream.OUT, offset=0, text="a\tb\x1b[0m\r\n")
 REGISTER = Register(secret="s", nonce="n", node=NODE)
 REQUEST = TokenRequest(pilot="p1", renewal_secret="r")
+FOR_PAYLOAD = PayloadTokenRequest(job=1, epoch=1, name="default")
 LINE = PilotLine(n=1, ago_s=0.5, event="work_failed", text="two\nlines", attempt_id=1, warning=True)
 LOG = PilotLog(gen="g", session=1, lines=(LINE,))
-HONEST: list[Any] = [TURN, ASK, REPORT, BEAT, HELLO, CHUNK, REGISTER, REQUEST, LOG]
+HONEST: list[Any] = [TURN, ASK, REPORT, BEAT, HELLO, CHUNK, REGISTER, REQUEST, FOR_PAYLOAD, LOG]
 
 #     message                                              field that is named
 WRONG: list[tuple[Any, str]] = [
@@ -109,6 +111,10 @@ WRONG: list[tuple[Any, str]] = [
     (replace(CHUNK, text="a" * 300_000), "text"),
     (replace(REGISTER, secret=""), "secret"),
     (replace(REGISTER, node=replace(NODE, architecture_level=0)), "node.architecture_level"),
+    (replace(FOR_PAYLOAD, job=-1), "job"),
+    (replace(FOR_PAYLOAD, epoch=ID_MAX + 1), "epoch"),
+    (replace(FOR_PAYLOAD, name=""), "name"),
+    (replace(FOR_PAYLOAD, name="x" * 33), "name"),
     (replace(REQUEST, pilot="p\x7f"), "pilot"),
     (replace(REQUEST, pilot="\ud800"), "pilot"),
 ]
