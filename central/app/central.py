@@ -22,7 +22,6 @@ from ..dispatch.assembly import (
     pilot_logs,
     submissions,
 )
-from ..dispatch.banned_jobs import BannedJobs
 from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
 from ..dispatch.deadlines import DeadlineLoop
@@ -59,22 +58,14 @@ from ..failover.rule_book import RuleBook
 from ..failover.rules import default_rules
 from ..failover.site_capacity import MaxGrants
 from ..failover.task_ends import TaskEndRepairs, last_line_in, stderr_in
-from ..identity.assembly import (
-    IdentityDrivers,
-    IdentityServices,
-    browser_sessions,
-    identity_services,
-)
 from ..identity.bans.ban_list import BanList
 from ..identity.callers import PilotCaller
-from ..identity.logins.sessions import LoginSessions
 from ..identity.tokens import TokenIssuer
 from ..jobs.blobs.removal import BlobSweep
 from ..jobs.blobs.sandbox import Sandbox
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
-from ..jobs.token_wishes import JobTokenWishes
 from ..observe.counting_log import CountingLog, counting
 from ..observe.wall_clock import WallClockWatch
 from ..pilots.logs import LogRoom
@@ -96,6 +87,7 @@ from ..transformations.avoided_hosts import AvoidedHosts
 from ..transformations.engine import Engine
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
+from .people import AboutPeople, about_people
 from .process_parts import World, ban_service, parts_of
 from .route_assembly import Services
 
@@ -130,8 +122,7 @@ class Central:
     kept_off: AvoidedHosts
     productions: ProductionWatch
     failover: Failover
-    identity: IdentityDrivers
-    banned: BannedJobs
+    people: AboutPeople
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild the memory from the store; then requests may be answered.
@@ -175,10 +166,7 @@ class Central:
             tasks.create_task(self.services.storages.run())
             tasks.create_task(self.services.pilots.login_again())
             tasks.create_task(self.roll_call.run())
-            tasks.create_task(self.identity.follow(self.clock))
-            tasks.create_task(self.services.logins.sessions.run())
-            tasks.create_task(self.banned.run())
-            tasks.create_task(self.services.payload_tokens.run())
+            tasks.create_task(self.people.run())
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.sweeper.run())
@@ -217,11 +205,12 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
     flows = _productions(world, memory, made, control, explainer)
     carrier = CopyRuleLoop(store, world.storages, submits, tokens.bans, clock=clock, log=log)
-    about_people = _people(world, memory, tokens)
+    people = about_people(world, memory, tokens, control)
+    watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
-        logins=about_people.logins,
-        payload_tokens=about_people.payload_tokens,
-        browsers=browser_sessions(world.identity, store=store, tokens=tokens, clock=clock),
+        logins=people.services.logins,
+        payload_tokens=people.services.payload_tokens,
+        browsers=people.browsers,
         submissions=submits,
         queries=queries,
         looking=JobInspector(store, queries, memory.logs, world.blobs),
@@ -256,27 +245,14 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         services=services,
         memory=memory,
         recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
-        watch=_watch(
-            world,
-            memory,
-            requeues,
-            submits,
-            idle,
-            follow_up,
-            lease,
-            used=used,
-            times=times,
-            probe=probe,
-        ),  # fmt: skip
+        watch=watch,
         others=others,
         used=used,
         carrier=carrier,
         sweeper=_sweeper(world, submits, wall, settings),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
-        retention=_retention(
-            world, memory, follow_up, wall, probe, settings.retention, about_people.logins.sessions
-        ),
+        retention=_retention(world, memory, follow_up, wall, probe, settings.retention, people),
         bridge=_bridge(world, memory, dispatch, following, pilots),
         health=health,
         metrics=metrics,
@@ -288,21 +264,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         allowed=allowed,
         productions=flows.watching,
         failover=about_failures,
-        identity=world.identity,
-        banned=_banned(world, memory, tokens.bans, control),
+        people=people,
         crew=_crew(memory, follow_up, downlink, clock, lease),
-    )
-
-
-def _banned(world: World, memory: Memory, bans: BanList, control: JobControl) -> BannedJobs:
-    """Return the loop that holds and kills the jobs of banned persons."""
-    return BannedJobs(
-        store=world.store,
-        bans=bans,
-        memory=memory,
-        control=control,
-        clock=world.clock,
-        log=world.log,
     )
 
 
@@ -315,19 +278,6 @@ def _crew(
     )
 
 
-def _people(world: World, memory: Memory, tokens: TokenIssuer) -> IdentityServices:
-    """Return the services about people: their logins, and the tokens of their jobs."""
-    return identity_services(
-        world.identity,
-        store=world.store,
-        tokens=tokens,
-        wishes=JobTokenWishes(world.store, memory),
-        clock=world.clock,
-        randomness=world.randomness,
-        log=world.log,
-    )
-
-
 def _watch(
     world: World,
     memory: Memory,
@@ -335,11 +285,10 @@ def _watch(
     submits: Submissions,
     idle: IdleClasses,
     follow_up: FollowUp,
-    lease: LeaseSettings,
-    *,
     used: UsedShares,
     times: Times,
     probe: StoreProbe,
+    lease: LeaseSettings,
 ) -> DeadlineLoop:
     """Return the loop that ends leases whose deadline has passed."""
     return DeadlineLoop(
@@ -669,7 +618,7 @@ def _retention(
     wall: WallClockWatch,
     probe: StoreProbe,
     settings: RetentionSettings,
-    sessions: LoginSessions,
+    people: AboutPeople,
 ) -> Retention:
     """Return the retention, which removes old data."""
     blobs = BlobSweep(world.store, world.blobs, world.clock, hold_s=settings.blob_hold_s)
@@ -678,7 +627,7 @@ def _retention(
         memory=memory,
         follow_up=follow_up,
         blobs=blobs,
-        sessions=sessions,
+        sessions=people.services.logins.sessions,
         logs=LogRoom(world.store, world.clock, settings),
         clock=world.clock,
         log=world.log,

@@ -176,7 +176,7 @@ def _tokens(words: Words) -> dict[str, Any]:
     """Return the tokens of the job, in the form of a job file."""
     found: dict[str, Any] = {}
     for text in words:
-        name, sign, rest = text.partition("=")
+        name, _, rest = text.partition("=")
         audience, *scopes = rest.split(",")
         if not name or not audience:
             raise UsageError(f"--token {text!r}: expected NAME=AUDIENCE or NAME=AUDIENCE,SCOPE")
