@@ -56,6 +56,12 @@ SELECT * FROM attempt ORDER BY attempt_id;
 -- name: all_of_ban
 SELECT * FROM ban ORDER BY ban_id;
 
+-- name: all_of_login_session
+SELECT * FROM login_session ORDER BY session;
+
+-- name: all_of_person
+SELECT * FROM person ORDER BY issuer, subject;
+
 -- name: all_of_data_community
 SELECT * FROM data_community ORDER BY community_id;
 

@@ -18,8 +18,8 @@ from .people import ProvidedPerson
 from .session_rows import SessionKind
 
 LOGIN_S: Final = 600.0  # for a person to confirm; a provider may allow less
-PENDING_MAX: Final = 2_000
-OF_ONE_ADDRESS_MAX: Final = 200
+PENDING_MAX: Final = 10_000
+OF_ONE_ADDRESS_MAX: Final = 2_000  # a proxy has one address for everybody
 
 
 @dataclass(kw_only=True)

@@ -31,6 +31,7 @@ from pilotage.proto.problems import Code
 from ...errors import Refused
 from ...observe.events import Log
 from ...ports import Clock, Randomness
+from ..providers.addresses import is_loopback
 from ..providers.mapping import choose, memberships, seen_groups
 from ..providers.oauth import (
     INTERVAL_S,
@@ -211,6 +212,9 @@ class LoginService:
         if is_for_command and not _CHALLENGE.fullmatch(wanted.code_challenge):
             why = "code_challenge: expected the S256 challenge of RFC 7636, 43 characters"
             raise Refused(Code.INVALID, why, field="code_challenge")
+        if not is_for_command and not (self.is_secure or _is_here(self._url())):
+            why = "browsers log in over https only: the operator sets http.url, or a certificate"
+            raise Refused(Code.ILLEGAL_STATE, why)
         if not is_for_command and not _PORTAL.fullmatch(wanted.to):
             why = f"to: found {wanted.to[:200]!r}, expected a path of this central"
             raise Refused(Code.INVALID, why, field="to")
@@ -378,6 +382,11 @@ class LoginService:
         if isinstance(why, LoginDenied):
             return Refused(Code.FORBIDDEN, f"the login was refused at {name}: {why}")
         return Refused(Code.ILLEGAL_STATE, f"{name} did not confirm the login: begin again")
+
+
+def _is_here(url: str) -> bool:
+    """Return whether a URL names this machine: no network carries the cookies."""
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _back_to(login: PendingLogin, said: dict[str, str]) -> str:

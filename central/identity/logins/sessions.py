@@ -416,8 +416,11 @@ class LoginSessions:
                 return await self._borne(row)
             row, answer = await self._refreshed(row, entry)
             person = await self._people.described(entry, answer, subject=row.subject)
-        except (ProviderAway, BadProvider) as why:
+        except ProviderAway as why:
             return await self._borne(row, str(why))
+        except BadProvider as why:  # about this person; others are checked all the same
+            self._log("provider_away", provider=row.provider, why=str(why))
+            return await self._borne(row)
         return await self._confirmed(row, entry, person)
 
     async def _entry(self, row: LoginSession) -> ProviderEntry:

@@ -210,7 +210,7 @@ def query_of(url: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(url).query))
 
 
-async def login_world(*, two: bool = False) -> LoginWorld:
+async def login_world(*, two: bool = False, url: str = URL) -> LoginWorld:
     """A central with one provider, or with two."""
     issuer = await make_issuer()
     provider, other = FakeProvider(), FakeProvider(OTHER)
@@ -242,7 +242,7 @@ async def login_world(*, two: bool = False) -> LoginWorld:
         oauth=oauth,
         people=people,
         sessions=sessions,
-        url=lambda: URL,
+        url=lambda: url,
         clock=issuer.clock,
         randomness=randomness,
         log=note,

@@ -278,3 +278,21 @@ async def test_a_person_who_says_no_is_no_error_of_the_central() -> None:
     answer = back(query, code="", error="access_denied", error_description="no <b>thanks</b>")
     said = query_of((await world.service.arrive(answer, cookie)).url)
     assert said["error"] == "access_denied" and "code" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "is_good"),
+    [
+        ("https://central.test", True),
+        ("http://127.0.0.1:8470", True),
+        ("http://localhost:8470", True),
+        ("http://central.test:8470", False),
+    ],
+)
+async def test_cookies_do_not_cross_a_network_in_clear(url: str, is_good: bool) -> None:
+    world = await login_world(url=url)
+    start = world.service.start_browser(BrowserStart(to="/portal"), "192.0.2.7")
+    if is_good:
+        assert (await start).cookie
+    else:
+        assert "over https only" in (await refused(start)).message
