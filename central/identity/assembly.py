@@ -60,7 +60,7 @@ def _no_secret(path: str) -> str:
 
 @dataclass(frozen=True)
 class IdentityDrivers:
-    """What identity providers need of the outside world, in each process."""
+    """The drivers for identity providers, in each process."""
 
     providers: Providers = field(default_factory=Providers)
     http: ProviderHttp = field(default_factory=NoNetwork)

@@ -237,7 +237,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "login": frozenset({"person", "provider", "community", "role", "kind", "address"}),
     # a login could not begin, or the provider did not confirm it
     "login_failed": frozenset({"provider", "why"}),
-    # a renewal secret was used twice: its session ends, since somebody may have copied it
+    # a renewal secret was used twice: its session ends, since it may have been copied
     "renewal_replayed": frozenset({"person", "session", "host"}),
     # a session of a login has ended
     "session_ended": frozenset({"person", "session", "why"}),
@@ -247,7 +247,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "grant_dropped": frozenset({"person", "session", "why"}),
     # a provider gave a token for payloads of a person
     "payload_token": frozenset({"person", "provider", "audience"}),
-    # a provider refused a token for payloads, or nobody can ask for it
+    # a provider refused a token for payloads, or no session can ask for it
     "payload_token_refused": frozenset({"person", "audience", "why"}),
     # a provider could not be told that a session has ended
     "grant_not_revoked": frozenset({"provider", "why"}),

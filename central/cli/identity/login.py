@@ -129,7 +129,7 @@ def _open(url: str) -> None:
 
 
 def _choose(question: str) -> str:
-    """Ask for a community. Raises UsageError if nobody can answer."""
+    """Ask for a community. Raises UsageError if the input is no terminal."""
     if not sys.stdin.isatty():
         raise UsageError(f"{question}: log in again with --community")
     note(question)

@@ -37,7 +37,10 @@ _ANSWER: Final = """\
 
 
 class LoginWish(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person asks for. Empty: the only provider, the only community, the role `user`."""
+    """The wish of a person who logs in.
+
+    If it is empty: the only provider, the only community, the role `user`.
+    """
 
     provider: str = ""
     community: str = ""

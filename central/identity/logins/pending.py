@@ -24,7 +24,7 @@ OF_ONE_ADDRESS_MAX: Final = 2_000  # a proxy has one address for everybody
 
 @dataclass(kw_only=True)
 class PendingLogin:
-    """One login. `handle` is a secret of whoever began it."""
+    """One login. `handle` is a secret of the client that began it."""
 
     handle: str
     provider: str

@@ -1,4 +1,4 @@
-"""What a provider says about a person: the claims of its tokens and of its userinfo endpoint."""
+"""Reads a person's claims, from a provider's tokens and from its userinfo endpoint."""
 
 import base64
 import binascii
@@ -40,7 +40,7 @@ class ProvidedPerson(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class People:
-    """Collects the claims of the person to whom a provider gave tokens."""
+    """Collects the claims of a person from the tokens of a provider."""
 
     def __init__(self, oauth: OAuth, id_tokens: IdTokens) -> None:
         self._oauth, self._id_tokens = oauth, id_tokens

@@ -58,7 +58,7 @@ _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class BrowserStart(msgspec.Struct, frozen=True, kw_only=True):
-    """What a browser asks for: a login for a command on this machine, or for the portal."""
+    """The request of a browser for a login, for a command on this machine or for the portal."""
 
     provider: str = ""
     community: str = ""
@@ -70,7 +70,7 @@ class BrowserStart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BrowserAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider sends back with a browser (RFC 6749, 4.1.2; RFC 9207)."""
+    """The answer of a provider, which a browser brings (RFC 6749, 4.1.2; RFC 9207)."""
 
     state: str = ""
     code: str = ""
@@ -163,7 +163,7 @@ class LoginService:
         )
 
     async def poll(self, body: LoginClaim) -> LoginPoll:
-        """Return the state of a device login, and its tokens once somebody has confirmed it.
+        """Return the state of a device login, and its tokens after the confirmation.
 
         A repeated claim gets the same tokens. Raises Refused, also if the person has no rights
         here, or must choose a community.
@@ -316,7 +316,7 @@ class LoginService:
     async def _person_of(
         self, login: PendingLogin, entry: ProviderEntry, answer: TokenAnswer
     ) -> None:
-        """Note the person whom the provider's tokens describe. Raises Refused."""
+        """Note the person that the provider's tokens describe. Raises Refused."""
         try:
             login.person = await self._people.described(entry, answer, nonce=login.nonce)
         except (ProviderAway, BadProvider) as why:

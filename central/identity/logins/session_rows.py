@@ -17,7 +17,7 @@ _words: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
 class SessionKind(str, enum.Enum):
-    """What holds a session: a command with a renewal secret, or a browser with a cookie."""
+    """The holder of a session: a command with a renewal secret, or a browser with a cookie."""
 
     COMMAND = "command"
     BROWSER = "browser"
@@ -126,7 +126,7 @@ def renew(session: Session, name: str, renewals: int, nonce: str, at: float) -> 
 
 
 def keep_check(session: Session, row: LoginSession) -> bool:
-    """Store what the provider confirmed; return False if the session has ended meanwhile."""
+    """Store what the provider confirmed; return False if the session has ended."""
     fields = _fields(row)
     if session.run("check_login_session", fields).rowcount != 1:
         return False

@@ -2,8 +2,8 @@
 
 A session gives access tokens that live for minutes, and a renewal secret that is valid once. A
 client writes a nonce to its disk before it renews; the same secret with the same nonce gets the
-same answer, so a lost answer logs nobody out. A used secret with another nonce ends the session:
-somebody has copied it. For a minute that is tolerated, because two processes of one person may
+same answer, so the session survives a lost answer. A used secret with another nonce ends the
+session: it was copied. For a minute that is tolerated, because two processes of one person may
 share a file without a lock; the second use after that is noticed all the same.
 
 The provider is asked again at least every CHECK_S seconds while a session is in use. If it refuses,
@@ -470,7 +470,7 @@ class LoginSessions:
     async def _confirmed(
         self, row: LoginSession, entry: ProviderEntry, person: ProvidedPerson
     ) -> LoginSession:
-        """Store the groups that a person has now. Raises LoginEnded if the right is gone."""
+        """Store the groups that a person has now. Raises LoginEnded if the role was lost."""
         try:
             rights = choose(
                 memberships(entry, person.claims),

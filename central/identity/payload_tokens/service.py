@@ -1,4 +1,4 @@
-"""Gives tokens to payloads: the owner's provider makes them, and decides what is too wide.
+"""Gives tokens to payloads: the owner's provider makes them, and may refuse audiences and scopes.
 
 A token is an exchange (RFC 8693) of the owner's access token, which the central gets by the refresh
 token of the owner's session. One token serves all jobs of a person that wish for the same: it is
@@ -50,7 +50,7 @@ _Outcome = _Given | _Denied | Refused | DependencyUnavailable
 
 
 class PayloadTokens:
-    """Answers running attempts. Only the leader does. `run` must run meanwhile."""
+    """Answers running attempts. Only the leader does. `run` must be running."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class PayloadTokens:
     # -- helpers ---------------------------------------------------------------------------------
 
     def _find(self, wish: TokenWish) -> _Given | _Denied | None:
-        """Return what is known about a wish, unless it is too old."""
+        """Return the known answer to a wish, unless it is too old."""
         known = self._known.get(wish)
         if known is not None and self._clock.monotonic() >= known.until:
             del self._known[wish]

@@ -1,4 +1,4 @@
-"""What a running attempt may ask for, as the description of its job says."""
+"""The tokens that a running attempt may ask for, from the description of its job."""
 
 from typing import Protocol
 

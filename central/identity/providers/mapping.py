@@ -1,6 +1,6 @@
 """The rights that a provider's file gives to a person, from the claims about that person. Pure.
 
-A login has one community and one role, with the groups of the rows for these alone. So nobody gets
+A login has one community and one role, with the groups of the rows for these alone. It is never
 the widest role over all groups.
 """
 
@@ -39,7 +39,7 @@ class MatchedRow(msgspec.Struct, frozen=True):
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person may be in one login."""
+    """The community, role and groups of one login."""
 
     community: str  # empty: all
     role: Role
