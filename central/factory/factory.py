@@ -267,6 +267,7 @@ class Factory:
             wall=self._clock.wall(),
             now=now,
             patience=self._config.patience,
+            silent=self.activity.silent(element),
         )
         await self._settle(element, found, said)
         element.found = found
@@ -317,6 +318,8 @@ class Factory:
                 element=element.name,
                 why=reason,
             )
+        if found.silent:
+            await self.activity.lose(found.silent)
         if found.lost:
             await self.activity.end_lost(found.lost)
         if found.cancel:

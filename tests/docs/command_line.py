@@ -96,7 +96,7 @@ KEYS: Final[dict[str, tuple[str, Sequence[type]]]] = {
 LISTED_MAX: Final = 30  # options in one paragraph
 ARGUMENT_WORDS_MAX: Final = 4
 # Enums that have a page of their own.
-TIMES: Final = 3  # that verbs have an option until it stands above them
+TIMES: Final = 2  # that verbs have an option until it stands above them
 _STATES: Final[dict[type[Enum], str]] = {
     ProductionState: "production-states.md",
     TransformationState: "transformation-states.md#transformations",

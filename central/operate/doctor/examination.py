@@ -41,7 +41,15 @@ from ..datadir import (
 )
 from ..serve import CONFIG_NAME, ServeOptions, config_of, settings_of
 from ..store_selection import reading_of, where
-from . import key_checks, machine_checks, reach_checks, site_checks, storage_checks, store_checks
+from . import (
+    key_checks,
+    machine_checks,
+    pilot_checks,
+    reach_checks,
+    site_checks,
+    storage_checks,
+    store_checks,
+)
 from .findings import Finding, at_fault, fault, ok, warning
 
 ANSWER_S: Final = 5.0
@@ -108,6 +116,7 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
     yield said
     if answered is not None:
         yield results(answered.health)
+        yield pilots(place.data, settings, answered)
     if reading is None:
         yield fault("store", unread, "see docs/operations/postgresql.md")
     elif settings.store.url:
@@ -219,13 +228,31 @@ def results(health: Health) -> Finding:
     )
 
 
-def _client(url: str, ca_file: str | None) -> httpx.Client:
+def pilots(data: Path, settings: Settings, answered: CentralReply) -> Finding:
+    """Check whether pilots are silent."""
+    certificate = settings.http.tls_certificate or None
+    try:
+        with _client(answered.url, certificate, _token(data)) as client:
+            return pilot_checks.pilots(client, 2 * settings.lease.beat_s)
+    except (OSError, httpx.HTTPError, msgspec.DecodeError) as why:
+        do = "see the findings central and admin token"
+        return warning(pilot_checks.CHECK, f"could not be asked about: {why}", do)
+
+
+def _token(data: Path) -> str:
+    return (data / ADMIN_FILE).read_text().strip()
+
+
+def _client(url: str, ca_file: str | None, token: str = "") -> httpx.Client:
     context = trusting()
     # Our own certificate may be self-signed; the other is the authority for clients.
     for file in (ca_file, os.environ.get("PILOTAGE_CA_FILE")):
         if file:
             context.load_verify_locations(file)
-    return httpx.Client(base_url=url, timeout=ANSWER_S, verify=context, trust_env=False)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(
+        base_url=url, timeout=ANSWER_S, verify=context, trust_env=False, headers=headers
+    )
 
 
 def skew_s(date: str, before: float) -> float | None:
@@ -245,9 +272,7 @@ def memory(
 ) -> Finding:
     """Compare the central's counters with the rows, unless they change too fast."""
     try:
-        token = (data / ADMIN_FILE).read_text().strip()
-        with _client(answered.url, certificate or None) as client:
-            client.headers["authorization"] = f"Bearer {token}"
+        with _client(answered.url, certificate or None, _token(data)) as client:
             for _ in range(5):
                 first = _counts(client)
                 with reading() as session:
