@@ -20,6 +20,7 @@ from ..pilots.record_slots import SlotRow
 from .element import Slot, SlotState
 
 GONE = Slot(SlotState.GONE)
+ENDED_EARLY = "it ended before it asked for work"
 Sort = tuple[str, str]  # of pilots at an element: shape, community
 
 
@@ -228,7 +229,7 @@ def _unregistered(
 
 
 def _why_ended(slot: Slot) -> str:
-    return f"it ended before it asked for work{_code(slot)}"
+    return f"{ENDED_EARLY}{_code(slot)}"
 
 
 def _why_lost(slot: Slot) -> str:

@@ -132,8 +132,12 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
         facts.newest if facts else None, answered.skew_s if answered else None
     )
     yield from key_checks.key_files(place.data)
-    yield key_checks.admin_token(place.data, settings.community)
+    yield key_checks.admin_token(
+        place.data, settings.community, is_default=config_of(place) is None
+    )
     yield key_checks.certificate(settings)
+    if answered is not None:
+        yield from trust(answered.url)
     yield from site_checks.sites(place.data, settings)
     yield from storage_checks.storages(place.data, settings, reading)
     yield from reach_checks.reach(place.data, settings, answered.url if answered else "")
@@ -226,6 +230,20 @@ def results(health: Health) -> Finding:
         f"{text} at a pilot that cannot deliver, the oldest for {health.undelivered_s:.0f} s",
         "result_undelivered in the log names the jobs; pilotage explain JOB says why",
     )
+
+
+def trust(url: str) -> Iterator[Finding]:
+    """Warn if commands from this shell do not trust the certificate of the central."""
+    if not url.startswith("https:"):
+        return
+    ca_file = os.environ.get("PILOTAGE_CA_FILE") or None
+    try:
+        with httpx.Client(verify=trusting(ca_file), timeout=ANSWER_S, trust_env=False) as client:
+            client.get(f"{url}/health")
+    except (httpx.HTTPError, OSError) as why:
+        said = f"commands from this shell do not trust {url}: {why}"
+        do = "name the authority of the certificate in PILOTAGE_CA_FILE, and in `pilot.ca` of sites"
+        yield warning("trust", said, do)
 
 
 def pilots(data: Path, settings: Settings, answered: CentralReply) -> Finding:
