@@ -4,9 +4,9 @@ The constructor of `Job` does not check types, and the central would name only t
 found. These mistakes never leave the program.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Final, TypeGuard
+from typing import Final, TypeGuard, cast
 
 from pilotage.proto.decoding.complaints import short
 from pilotage.proto.documents.job import Job, Need
@@ -56,7 +56,8 @@ def check_jobs(jobs: object) -> None:
 
 def check_parameters(parameters: object) -> None:
     """Raise TypeError for one dictionary, or another value, in place of a list of them."""
-    if isinstance(parameters, str | bytes | Mapping) or not isinstance(parameters, Iterable):
+    is_one = isinstance(parameters, str | bytes) or _is_mapping(parameters)
+    if is_one or not isinstance(parameters, Iterable):
         raise TypeError(f"parameters: found {_shown(parameters)}, expected {_PARAMETERS}")
 
 
@@ -76,7 +77,9 @@ def _text_in(given: object) -> str | PurePath | None:
         return None
     if isinstance(given, (str, PurePath)):
         return given
-    some: Iterable[object] = given if isinstance(given, list | tuple) else ()
+    if not isinstance(given, list | tuple):
+        return None
+    some = cast(Sequence[object], given)
     return next((one for one in some if isinstance(one, str | PurePath)), None)
 
 

@@ -124,7 +124,10 @@ async def so_far(
             transport, job, stream, pace=pace, patience_s=patience_s, on_part=on_part
         )
 
-    tell = on_part or (lambda part: None)
+    def tell(part: OutputPart) -> None:
+        if on_part is not None:
+            on_part(part)
+
     parts: list[OutputPart] = []
     async with aclosing(kept_bytes(parts.append)) as kept:
         first = await anext(kept, b"")
