@@ -83,7 +83,7 @@ class StoredKeys:
     def uses(self, life: KeyLife, now: float) -> list[tuple[KeyUse, float]]:
         """Return the use of each key and the moment at which it begins to sign, newest first."""
         signs = self.made_by(now - life.ahead_s).kid
-        place = [one.kid for one in self._stored].index(signs)
+        place = [one.kid == signs for one in self._stored].index(True)
         return [
             (
                 KeyUse.SIGNS if at == place else KeyUse.WAITS if at < place else KeyUse.VERIFIES,
