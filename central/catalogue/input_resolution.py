@@ -23,7 +23,7 @@ from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..store.engine import Store
-from . import record_change as catalogue_change, record_read as catalogue_read
+from . import record_datasets as dataset_records, record_read as catalogue_read
 from .checks import INPUTS_MAX, check_filled, check_scope_of, refused
 from .local_paths import path_of
 from .locality import SiteChoice, reaches, steer, writable
@@ -123,7 +123,7 @@ class InputResolver:
             if row.state is not FileState.AVAILABLE:
                 raise _refused(f"{where}.did", f"{did} is {row.state.value}: no copy can be read")
             return [row]
-        if await self._store.read(catalogue_change.dataset, self._community, did) is None:
+        if await self._store.read(dataset_records.dataset, self._community, did) is None:
             raise _refused(f"{where}.did", f"no file or dataset is called {did}")
         return await self._all(Query((), did), one.files_max, where, "did")
 

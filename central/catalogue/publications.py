@@ -22,10 +22,20 @@ from .placeholders import finished, later
 from .record_types import NewFile, NewReplica
 
 EMPTY: Final = hashlib.sha256(b"").hexdigest()
+GENERATION_SHOWN: Final = 8  # characters of it in paths
 
 
 class NotPublished(ValueError):
     """A stored output that cannot be registered with the name or the metadata of its job."""
+
+
+def folder_of(community: str, generation: str, job: int, epoch: int) -> str:
+    """Return the folder that belongs to one attempt, below each storage's URL.
+
+    Two centrals may share a storage, and a restored central uses job ids again. The generation
+    of the store keeps their folders apart.
+    """
+    return f"{community}/{generation[:GENERATION_SHOWN]}/{job}/{epoch}"
 
 
 def files_of(

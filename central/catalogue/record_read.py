@@ -21,15 +21,17 @@ from pilotage.proto.catalogue import (
 
 from ..store.engine import takes_long
 from ..store.session import Session, json_list
-from .record_change import dataset, dataset_of
+from .record_datasets import dataset, dataset_of
 from .record_interned import decode, value_of
 from .record_sets import CandidateSet, MetaSets, OwnCondition
 from .record_types import (
     AVAILABLE,
+    INPUT_FILES_MAX,
     DatasetRow,
     FileCursor,
     FileRow,
     FileRowPage,
+    JobInput,
     KeyRow,
     ReplicaRow,
 )
@@ -349,6 +351,12 @@ def keys(session: Session, community: str) -> list[KeyRow]:
             values = tuple(value_of(number, text, KeyType(kind)) for number, text in rows)
         found.append(KeyRow(key=key, type=KeyType(kind), is_own=bool(is_own), values=values))
     return found
+
+
+def inputs_of_job(session: Session, job_id: int) -> list[JobInput]:
+    """Return the input files of a job in order, each with the number of its input."""
+    rows = session.rows("inputs_of_job", {"job_id": job_id})
+    return [JobInput(row[0] // INPUT_FILES_MAX, row[1]) for row in rows]
 
 
 def inputs_of_jobs(session: Session, job_ids: Sequence[int]) -> dict[int, list[int]]:

@@ -13,7 +13,7 @@ from pilotage.proto.job_states import JobState
 from ..identity.record_types import Owner
 from ..store.engine import takes_long, weighs
 from ..store.session import Session, json_list
-from .record_jobs import folder_of
+from .publications import folder_of
 from .record_types import NewReplica
 from .remnants import (
     AWAY_S,

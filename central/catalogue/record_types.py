@@ -158,6 +158,9 @@ AVAILABLE: Final = frozenset({FileState.AVAILABLE})
 PRESENT: Final = frozenset(FileState) - {FileState.REMOVED}
 
 
+INPUT_FILES_MAX: Final = 100_000  # for each input of a job
+
+
 class JobInput(NamedTuple):
     """A file that a job reads, with the number of the job's input that selected it."""
 

@@ -13,7 +13,7 @@ from pilotage.proto.job_states import FINAL, JobState
 from ..identity.scope import OwnedObject
 from ..store.engine import Store
 from . import record_read as catalogue_read
-from .record_jobs import GENERATION_SHOWN
+from .publications import GENERATION_SHOWN
 from .record_types import ReplicaRow
 from .rights import WriteScope
 

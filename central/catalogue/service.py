@@ -55,10 +55,11 @@ from ..observe.times import shown
 from ..ports import Clock
 from ..store.engine import Store
 from . import (
-    record_change as catalogue_change,
+    record_datasets as dataset_records,
+    record_files as file_records,
     record_read as catalogue_read,
+    record_registration as registration,
     record_remnants as remnant_records,
-    record_write as catalogue_write,
 )
 from .lineage import links_of
 from .record_types import (
@@ -129,7 +130,7 @@ class CatalogueService:
         """Raise BadCatalogueField for an unknown dataset, in which no file would ever be found."""
         if query.dataset is None:
             return
-        there = await self._store.read(catalogue_change.dataset, community, query.dataset)
+        there = await self._store.read(dataset_records.dataset, community, query.dataset)
         if there is not None:
             return
         rows = await self._store.read(
@@ -235,7 +236,7 @@ class CatalogueService:
         for start in range(0, len(files), TOGETHER):
             some = files[start : start + TOGETHER]
             outcomes += await self._store.write(
-                catalogue_write.register_files, community, some, at=self._clock.wall()
+                registration.register_files, community, some, at=self._clock.wall()
             )
         return judged.reply(outcomes)
 
@@ -257,7 +258,7 @@ class CatalogueService:
             except BadCatalogueField:
                 own.add(name)  # the check of the file reports the error
                 continue
-            row = await self._store.read(catalogue_change.dataset, community, did)
+            row = await self._store.read(dataset_records.dataset, community, did)
             if (
                 row is None
                 or right.takes(did.scope)
@@ -304,9 +305,7 @@ class CatalogueService:
                 remove=_keys(one.remove),
             )
         )
-        return judged.reply(
-            await self._store.write(catalogue_change.set_metadata, community, changes)
-        )
+        return judged.reply(await self._store.write(file_records.set_metadata, community, changes))
 
     async def declare(self, caller: User, asked: DeclareRequest, /) -> ItemsReply:
         """Set the states of copies."""
@@ -317,7 +316,7 @@ class CatalogueService:
             lambda one: ReplicaChange(did=allowed(one.did), storage=one.storage, state=one.state)
         )
         outcomes = await self._store.write(
-            catalogue_change.change_replicas, community, changes, at=self._clock.wall()
+            file_records.change_replicas, community, changes, at=self._clock.wall()
         )
         for change, outcome in zip(changes, outcomes, strict=True):
             if outcome.changed and change.state is not None:
@@ -338,7 +337,7 @@ class CatalogueService:
         judged = _Judged(asked.dids, asked.dids)
         dids = judged.each(allowed)
         outcomes = await self._store.write(
-            catalogue_change.remove_files, community, dids, at=self._clock.wall()
+            file_records.remove_files, community, dids, at=self._clock.wall()
         )
         count = sum(outcome.changed for outcome in outcomes)
         if count:
@@ -374,7 +373,7 @@ class CatalogueService:
             metadata = checked_metadata(asked.metadata)
             new = NewDataset(did=did, metadata=metadata, owner_id=owner.owner_id)
             made = await self._store.write(
-                catalogue_change.make_dataset, community, new, at=self._clock.wall()
+                dataset_records.make_dataset, community, new, at=self._clock.wall()
             )
         except BadCatalogueField as why:
             raise refused(why) from None
@@ -394,7 +393,7 @@ class CatalogueService:
         """Open, close, attach or detach. Raises Refused, NOT_FOUND or FORBIDDEN."""
         community, right = community_of(caller), writing(caller)
         dataset = _did(asked.dataset, "dataset")
-        row = await self._store.read(catalogue_change.dataset, community, dataset)
+        row = await self._store.read(dataset_records.dataset, community, dataset)
         if row is None:
             raise Refused(Code.NOT_FOUND, f"there is no dataset {dataset}", field="dataset")
         if not right.takes(dataset.scope):
@@ -403,12 +402,12 @@ class CatalogueService:
             raise Refused(Code.FORBIDDEN, f"dataset: you do not own {dataset}", field="dataset")
         if asked.action in (DatasetActionName.OPEN, DatasetActionName.CLOSE):
             is_open = asked.action is DatasetActionName.OPEN
-            await self._store.write(catalogue_change.open_dataset, community, dataset, is_open)
+            await self._store.write(dataset_records.open_dataset, community, dataset, is_open)
             return ItemsReply(results=[])
         judged = _Judged(asked.dids, asked.dids)
         dids = judged.each(Did.parse)
         attaches = asked.action is DatasetActionName.ATTACH
-        verb = catalogue_change.attach if attaches else catalogue_change.detach
+        verb = dataset_records.attach if attaches else dataset_records.detach
         return judged.reply(await self._store.write(verb, community, dataset, dids))
 
     async def keys(self, caller: User, /) -> KeyList:
@@ -422,7 +421,7 @@ class CatalogueService:
         try:
             for key in asked.keys:
                 check_key(key, f"keys.{key[:80]}")
-            await self._store.write(catalogue_change.add_keys, community, asked.keys)
+            await self._store.write(file_records.add_keys, community, asked.keys)
         except BadCatalogueField as why:
             raise refused(why) from None
         return await self.keys(caller)

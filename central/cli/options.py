@@ -167,12 +167,13 @@ async def _patiently(
     starting, it retries for `SOON_S` seconds.
     """
     pace = RealPace()
-    began = pace.monotonic()
+    began, is_starting = pace.monotonic(), False
     for pause_s in pauses(pace, longest_s=1.0):
         try:
             return opened()
         except NoneRuns as none:
-            unasked_s, why = (SOON_S, STARTING) if none.soon else (0, "no central runs")
+            is_starting = is_starting or none.soon  # it lets go of its lock for a moment
+            unasked_s, why = (SOON_S, STARTING) if is_starting else (0, "no central runs")
             within_s = unasked_s if patience_s is None else patience_s
             if pace.monotonic() + pause_s > began + within_s:
                 raise

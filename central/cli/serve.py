@@ -1,5 +1,6 @@
 """`pilotage serve` and `demo`. The work is done in `operate`."""
 
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -43,9 +44,22 @@ def serve(
     options |= {key: str(value) for key, value in named.items() if value is not None}
 
     from ..operate.datadir import default_data
-    from ..operate.serve import ServeOptions, main
 
-    return main(ServeOptions(data=data or default_data(), config=config, options=options))
+    folder = data or default_data()
+    with ExitStack() as starting:
+        if roles is None or "dispatch" in roles.split(","):
+            _announce_start(folder, starting)
+        from ..operate.serve import ServeOptions, main  # takes a second
+    return main(ServeOptions(data=folder, config=config, options=options))
+
+
+def _announce_start(folder: Path, starting: ExitStack) -> None:
+    """Show commands that a central starts on a data directory that was used before."""
+    from ..operate.datadir import STANDBY_FILE, leads_soon
+
+    if (folder / STANDBY_FILE).exists():
+        with suppress(OSError):  # `main` says what is wrong with it
+            starting.enter_context(leads_soon(folder))
 
 
 def _check_roles(roles: str | None) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 from cyclopts import App, Parameter
 
-from pilotage.proto.api.tokens import TokenIssue, TokenIssued, TokenView
+from pilotage.proto.api.tokens import TokenIssue, TokenIssued, TokenView, WhoAmI
 from pilotage.proto.claims import Role
 
 from ..client.credentials import CredentialsFile
@@ -56,6 +56,8 @@ async def issue(
     # First create the file: a token that cannot be saved must not be issued.
     place = _new_secret_file(save) if save else None
     issued = await client.issue_token(wanted)
+    for stranger in _new_groups(issued.view, await client.whoami()):
+        note(f"group {stranger!r} is not one of your token, so it may be a typing error")
     if place is None:
         return CommandResult(issued, _print)
     with os.fdopen(place, "wb") as stream:
@@ -67,6 +69,13 @@ async def issue(
         _tell(view)
 
     return CommandResult(issued.view, saved)
+
+
+def _new_groups(issued: TokenView, me: WhoAmI) -> list[str]:
+    """Return the groups of a token that its issuer, of the same community, does not have."""
+    if issued.community != me.community or not me.groups:
+        return []
+    return [group for group in issued.groups if group not in me.groups]
 
 
 def _print(issued: TokenIssued) -> None:

@@ -4,9 +4,9 @@ The constructor of `Job` does not check types, and the central would name only t
 found. These mistakes never leave the program.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Final, TypeGuard
+from typing import Final, TypeGuard, cast
 
 from pilotage.proto.decoding.complaints import short
 from pilotage.proto.documents.job import Job, Need
@@ -56,8 +56,8 @@ def check_jobs(jobs: object) -> None:
 
 def check_parameters(parameters: object) -> None:
     """Raise TypeError for one dictionary, or another value, in place of a list of them."""
-    is_text = isinstance(parameters, str | bytes)
-    if is_text or _is_mapping(parameters) or not _is_iterable(parameters):
+    is_one = isinstance(parameters, str | bytes) or _is_mapping(parameters)
+    if is_one or not isinstance(parameters, Iterable):
         raise TypeError(f"parameters: found {_shown(parameters)}, expected {_PARAMETERS}")
 
 
@@ -75,17 +75,15 @@ def _is_iterable(given: object) -> TypeGuard[Iterable[object]]:
     return isinstance(given, Iterable)
 
 
-def _is_list(given: object) -> TypeGuard[list[object] | tuple[object, ...]]:
-    return isinstance(given, list | tuple)
-
-
 def _text_in(given: object) -> str | PurePath | None:
     """Return the first text or path in a list that should have none."""
     if not given:
         return None
     if isinstance(given, (str, PurePath)):
         return given
-    some = given if _is_list(given) else ()
+    if not isinstance(given, list | tuple):
+        return None
+    some = cast(Sequence[object], given)
     return next((one for one in some if isinstance(one, str | PurePath)), None)
 
 

@@ -28,7 +28,14 @@ from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.trust import trusting
 
 from .credentials import CentralLogin
-from .errors import BadAnswer, Refused, Unavailable, Unreachable, refusal
+from .errors import (
+    BadAnswer,
+    Refused,
+    Unavailable,
+    Unreachable,
+    UnreadableCredentials,
+    refusal,
+)
 from .logins.login_files import LoginKeeper
 from .pace import Pace, pauses
 
@@ -45,6 +52,7 @@ _MISDIRECTED = 421
 _AGAIN = frozenset({408, _MISDIRECTED, 429, 500, 502, 503, 504})
 _CONNECT_S = 5.0
 _LOOK_S = 2.0  # between two checks whether a slow leader still leads
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # in the words of OpenSSL
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -159,6 +167,8 @@ class Transport:
                 yield response
             finally:
                 await response.aclose()
+        except httpx.ConnectError as why:
+            raise Unreachable(self.url, what, self._unconnected(why)) from None
         except (httpx.TransportError, asyncio.TimeoutError) as why:
             said = f"the answer broke off: {_named(why)}" if has_begun else _named(why)
             raise Unreachable(self.url, what, said) from None
@@ -184,7 +194,8 @@ class Transport:
             try:
                 return await self._once(what, method, path, query, content, headers, answer_s)
             except _NoAnswer as why:
-                if not (again or why.never_sent) or self._pace.monotonic() + pause_s > until:
+                may_help = (again or why.never_sent) and not why.untrusted
+                if not may_help or self._pace.monotonic() + pause_s > until:
                     raise Unreachable(self.url, what, why.reason) from None
                 reason = why.reason
             except Refused as why:
@@ -214,7 +225,9 @@ class Transport:
                 response = await self._followed(method, path, query, content, headers)
                 await response.aread()
         except httpx.ConnectError as why:
-            raise _NoAnswer(_named(why), never_sent=True) from None
+            untrusted = _UNTRUSTED in _named(why)
+            said = self._unconnected(why)
+            raise _NoAnswer(said, never_sent=True, untrusted=untrusted) from None
         except (httpx.TransportError, asyncio.TimeoutError) as why:
             raise _NoAnswer(_named(why), never_sent=False) from None
         if response.status_code >= 300:
@@ -292,6 +305,19 @@ class Transport:
                     break
         raise httpx.ReadError(f"{leader} did not answer, and {found} is the leader now")
 
+    def _unconnected(self, why: Exception) -> str:
+        """Return why there is no connection. For an untrusted certificate, say what to do."""
+        said = _named(why)
+        if _UNTRUSTED not in said:
+            return said
+        ca_file = self._connection.ca_file
+        trusted = f"{ca_file} in PILOTAGE_CA_FILE" if ca_file else "this machine"
+        named = "another" if ca_file else "it"
+        return (
+            f"{said}: {trusted} does not trust the authority of this certificate; if it is a"
+            f" private one, name {named} in PILOTAGE_CA_FILE"
+        )
+
     def _refused(self, status: int, content: bytes, what: str) -> Refused | BadAnswer:
         from pilotage.proto.messages import Problem
 
@@ -324,11 +350,15 @@ class Transport:
         if self._connection.token and self._login is None:
             headers["authorization"] = f"Bearer {self._connection.token}"
         # Loading the CA bundle takes 20 ms, so do it only for https.
-        trust = (
-            trusting(self._connection.ca_file)
-            if secure
-            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        )
+        try:
+            trust = (
+                trusting(self._connection.ca_file)
+                if secure
+                else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            )
+        except OSError as why:  # no such file, or one without certificates
+            file = self._connection.ca_file
+            raise UnreadableCredentials(file, f"PILOTAGE_CA_FILE: {why}") from None
         return httpx.AsyncClient(
             base_url=self.url,
             headers=headers,
@@ -340,9 +370,9 @@ class Transport:
 
 
 class _NoAnswer(Exception):
-    def __init__(self, reason: str, *, never_sent: bool) -> None:
+    def __init__(self, reason: str, *, never_sent: bool, untrusted: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.never_sent = reason, never_sent
+        self.reason, self.never_sent, self.untrusted = reason, never_sent, untrusted
 
 
 def _leader_in(content: bytes) -> str:

@@ -1,7 +1,7 @@
 """The loop that acts on deadlines and on silent pilots."""
 
 from pilotage.proto.job_states import JobEvent, JobState, next_state
-from pilotage.proto.pilot_states import LIVING, PilotEvent
+from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
 
 from ..jobs import record as job_records
 from ..jobs.leases import LeasePhase
@@ -21,6 +21,8 @@ from .metrics import Times
 from .submissions.submissions import Submissions
 from .turns.requeues import Requeues, pass_s
 from .used_shares import UsedShares
+
+RESTORED = "told to end: the store was restored from a backup"
 
 
 class DeadlineLoop:
@@ -113,20 +115,29 @@ class DeadlineLoop:
                 self._follow_up.job_moved(standing, move)
 
     async def _silent_pilots(self) -> None:
-        """Withdraw the offers of silent pilots. Mark those without live attempts as lost."""
+        """Withdraw the offers of silent pilots. Mark those without live attempts as lost.
+
+        A pilot that was told that its store is no longer in force ends by itself. Give it up.
+        """
         now, late_s = self._clock.monotonic(), 2 * self._settings.beat_s
         limit = max(self._settings.silent_pilot_s, self._settings.lease_s)
         async for presence in by_and_by(self._pilots.all(), self._clock):
             silent = now - presence.heard
-            if silent <= late_s or self._pilots.find(presence.pilot) is not presence:
+            is_late = silent > late_s or presence.is_disowned
+            if not is_late or self._pilots.find(presence.pilot) is not presence:
                 continue
             self._queue.matcher.withdraw(presence.pilot)
-            if silent <= limit or self._holds(presence.pilot):
+            is_lost = silent > limit or presence.is_disowned
+            if not is_lost or self._holds(presence.pilot):
                 continue
+            why = RESTORED if presence.is_disowned else f"silent for {silent:.0f} s"
             if presence.state in LIVING:
-                await self._follow_up.pilot_moved(
-                    presence, PilotEvent.SILENT, f"silent for {silent:.0f} s"
-                )
+                await self._follow_up.pilot_moved(presence, PilotEvent.SILENT, why)
+            is_free = not self._leases.holds(presence.pilot)  # no attempt of it may come back
+            if presence.is_disowned and is_free and presence.state is PilotState.LOST:
+                await self._follow_up.pilot_moved(presence, PilotEvent.GIVEN_UP, why)
+                if presence.state in FINAL:
+                    self._pilots.forget(presence.pilot)
 
     def _holds(self, pilot: str) -> bool:
         return any(lease.phase is LeasePhase.LIVE for lease in self._leases.of_pilot(pilot))

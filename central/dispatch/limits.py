@@ -112,8 +112,16 @@ class LimitService:
             shares={path: shares[path] for path in shares if path.split("/")[0] in named},
             limits=tuple([_view(one) for one in limits.values()]),
             trouble=self._policy.trouble if self._policy is not None else "",
-            unknown=self._policy.unknown if self._policy is not None and sees_all else (),
+            unknown=self._unknown() if sees_all or self._operates(caller) else (),
         )
+
+    def _unknown(self) -> tuple[str, ...]:
+        return self._policy.unknown if self._policy is not None else ()
+
+    def _operates(self, caller: User) -> bool:
+        """Return whether the caller may reload the file: the central may have one community."""
+        able = reach(caller, Permission.SITE_CONTROL)
+        return able is Reach.ALL or (able is not Reach.NONE and len(self._communities) < 2)
 
     async def read(self, caller: User) -> LimitsView:
         """Reload the file. Raises Refused: FORBIDDEN, or INVALID with the error in the file."""

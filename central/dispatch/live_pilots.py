@@ -1,8 +1,8 @@
 """The living pilots, as the planning of further pilots needs them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
-from pilotage.proto.pilot_states import FINAL, PilotEvent, PilotState
+from pilotage.proto.pilot_states import FINAL, LIVING, PilotEvent, PilotState
 
 from ..outbound import Outbound
 from ..pilots.presence import Presence
@@ -86,6 +86,29 @@ class LivePilotService:
             self._outbound.drain(presence.community, pilot)
             gone.append(pilot)
         return gone
+
+    def silent(self, pilots: Iterable[str]) -> Container[str]:
+        """Return those that sent no message for two heartbeats, or were told to end."""
+        now = self._clock.monotonic()
+        found = ((pilot, self._pilots.find(pilot)) for pilot in pilots)
+        return {
+            pilot
+            for pilot, presence in found
+            if presence is not None and self._is_silent(presence, now)
+        }
+
+    def _is_silent(self, presence: Presence, now: float) -> bool:
+        return presence.is_disowned or now - presence.heard > self._heard_s
+
+    async def lose(self, pilots: Mapping[str, str]) -> None:
+        """Mark silent pilots as lost, each with its reason. A pilot that holds a job stays."""
+        for pilot, why in pilots.items():
+            presence = self._pilots.find(pilot)
+            if presence is None or presence.state not in LIVING:
+                continue
+            is_silent = self._is_silent(presence, self._clock.monotonic())
+            if is_silent and not self._leases.holds(pilot):
+                await self._follow_up.pilot_moved(presence, PilotEvent.SILENT, why)
 
     async def end_lost(self, pilots: Mapping[str, str]) -> None:
         """Give up lost pilots, each with its reason.

@@ -89,12 +89,15 @@ class Dispatch:
     def _presence(self, caller: PilotCaller, gen: str, session: int) -> Presence:
         """Return the pilot with this living session, and note that it was heard."""
         self._lead()
+        presence = self._pilots.find(caller.pilot)
         if gen != self._store.generation:
+            # A late message of a session before a new registration disowns nobody.
+            if presence is not None and session >= presence.session:
+                presence.is_disowned = True
             raise Refused(
                 Code.OTHER_STORE,
                 "the store was restored from a backup: earlier attempts no longer count",
             )
-        presence = self._pilots.find(caller.pilot)
         if presence is None:
             raise Refused(Code.OLD_SESSION, f"pilot {caller.pilot} has ended")
         if session != presence.session:

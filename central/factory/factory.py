@@ -60,6 +60,7 @@ class FactoryConfig:
     pilot_sh: str
     every_s: float = 15.0
     hide: tuple[str, ...] = ()  # from payloads of pilots on the central's machine
+    ca: str = ""  # for these pilots: the authority of the central's certificate
     bounds: PlanBounds = PlanBounds()
     patience: FactoryTimeouts = FactoryTimeouts()
 
@@ -87,7 +88,9 @@ class Factory:
         self._store, self._elements = store, elements
         self._clock, self._randomness, self._log, self._config = clock, randomness, log, config
         self._origins = {
-            name: PilotDefaults(name, config.central_url, config.pilot_sh, config.hide)
+            name: PilotDefaults(
+                name, config.central_url, config.pilot_sh, config.hide, ca=config.ca
+            )
             for name in config.communities
         }
         self._work, self._watched = work, list[WatchedElement]()
@@ -267,6 +270,7 @@ class Factory:
             wall=self._clock.wall(),
             now=now,
             patience=self._config.patience,
+            silent=self.activity.silent(element),
         )
         await self._settle(element, found, said)
         element.found = found
@@ -317,6 +321,8 @@ class Factory:
                 element=element.name,
                 why=reason,
             )
+        if found.silent:
+            await self.activity.lose(found.silent)
         if found.lost:
             await self.activity.end_lost(found.lost)
         if found.cancel:

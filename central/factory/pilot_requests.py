@@ -30,6 +30,7 @@ class PilotDefaults:
     pilot_sh: str
     hide: tuple[str, ...] = ()  # from payloads of pilots on the central's machine
     made_by: str = "factory"
+    ca: str = ""  # file of this machine with the authority of the central's certificate
 
 
 def new_pilot(
@@ -91,6 +92,7 @@ def _options(origin: PilotDefaults, element: WatchedElement, shape: Shape) -> di
     given: dict[str, Option] = {"central": origin.central_url, "wall_s": shape.wall_s, **pilot}
     if element.entry.kind == LOCAL:
         given["hide"] = (*origin.hide, *entry.hide)
+        given["ca"] = entry.ca or origin.ca
     if not shape.whole_node:
         given |= {"cores": shape.cores, "memory_mb": shape.memory_mb}
     return given

@@ -5,6 +5,7 @@ cancelled.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from .element import PilotRequest, Slot, SlotState
 from .element_watch import WatchedElement
 from .errors import Denied, ElementOperation, ElementTrouble
 from .pilot_requests import PilotDefaults, new_pilot
+from .reconciliation import ENDED_EARLY
 
 SHAPE = "probe"  # in its row: it counts for no shape of the plan
 IDLE_S = 5.0  # it ends after this time without a job
@@ -38,7 +40,16 @@ STEPS: Mapping[str, str] = {  # step → what may help if it fails
     "ask": "run `pilotage pilot logs` for it: the node reached the central only once",
     "end": "run `pilotage pilot logs` for it, and ask its batch system",
 }
+# Exit codes of `pilot.sh`, as in docs/pilot-bundle.md → what may help.
+SCRIPT_ENDS: Mapping[int, str] = {
+    20: "its node has no Python 3.9 or later: set PILOTAGE_PYTHON there",
+    21: "it could not fetch the pilot from the central: check `http.url` and the network, and for a"
+    " private certificate `pilot.ca` in the site's file",
+    22: "it fetched a file without the central's signature: a proxy may have changed it",
+    24: "it could not write or start the pilot: free space in TMPDIR of the node",
+}
 _OF_ELEMENT = ("reach", "credential", "authorise", "submit")  # steps before the element's queue
+_EXIT_CODE = re.compile(r"with exit code (\d+)")
 
 
 class _Failed(Exception):
@@ -61,7 +72,9 @@ class _Steps:
         self._end(CheckState.OK)
 
     def failed(self, why: str) -> None:
-        self._end(CheckState.FAILED, why, STEPS[self.now])
+        ended = _EXIT_CODE.search(why)
+        advice = SCRIPT_ENDS.get(int(ended[1])) if ended is not None else None
+        self._end(CheckState.FAILED, why, advice or STEPS[self.now])
 
     def _end(self, state: CheckState, why: str = "", do: str = "") -> None:
         took_s = round(self.clock.monotonic() - self.since, 3)
@@ -231,7 +244,9 @@ class Probe:
         steps = self._steps
         steps.begin("start")
         row = await self._wait(lambda row: row.registered_at is not None or self._has_started(row))
-        if row.registered_at is None and self._report.state is SlotState.QUEUED:
+        is_queued = self._report.state is SlotState.QUEUED
+        # The factory may have seen its start and its end before this check.
+        if row.registered_at is None and is_queued and not row.reason.startswith(ENDED_EARLY):
             raise _Failed(f"it ended before it started: {row.reason}")
         steps.ok()
         steps.begin("register")
@@ -292,7 +307,7 @@ class Probe:
         if word.state is not SlotState.ENDED:
             return
         code = "" if word.exit_code is None else f", with exit code {word.exit_code}"
-        reason = f"it ended before it asked for work{code}{why}"
+        reason = f"{ENDED_EARLY}{code}{why}"
         await self._store.write(
             slot_records.end_waiting, {self._pilot: reason}, PilotState.FAILED, self._clock.wall()
         )

@@ -6,12 +6,12 @@ is silent, has no job, and its element has reported its end for a while. A pilot
 does not know counts as gone only if the answer stays the same.
 
 A pilot takes up a place while its element reports it, even if the central has ended it. If it has
-ended but is still reported, it is cancelled again and counts until it has gone. A silent pilot,
-too, counts until its element reports that it has gone.
+ended but is still reported, it is cancelled again and counts until it has gone. A silent pilot
+counts until its element reports its end, or has not known it for a while.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pilotage.proto.pilot_states import FINAL, PilotState
@@ -20,6 +20,7 @@ from ..pilots.record_slots import SlotRow
 from .element import Slot, SlotState
 
 GONE = Slot(SlotState.GONE)
+ENDED_EARLY = "it ended before it asked for work"
 Sort = tuple[str, str]  # of pilots at an element: shape, community
 
 
@@ -81,13 +82,15 @@ class ReconcileResult:
     fail: dict[str, str] = field(default_factory=dict[str, str])  # pilot → reason
     abort: dict[str, str] = field(default_factory=dict[str, str])
     cancel: dict[str, str] = field(default_factory=dict[str, str])  # pilot → slot
-    lost: dict[str, str] = field(default_factory=dict[str, str])  # silent pilots that have ended
+    silent: dict[str, str] = field(default_factory=dict[str, str])  # that have ended: now lost
+    lost: dict[str, str] = field(default_factory=dict[str, str])  # that ended a while ago
     fetch: list[SlotRow] = field(default_factory=list[SlotRow])  # pilots to fetch the output of
     forget: list[SlotRow] = field(default_factory=list[SlotRow])  # pilots to forget after that
     queued: Counter[Sort] = field(default_factory=Counter[Sort])
     waited: dict[Sort, float] = field(default_factory=dict[Sort, float])  # parts of pilots
     pilots_of: Counter[str] = field(default_factory=Counter[str])  # by community
     leaving: int = 0  # of these, ended pilots that the element still has in its queue
+    quiet: int = 0  # of these, registered pilots that are silent
 
     @property
     def pilots(self) -> int:
@@ -122,10 +125,12 @@ def reconcile(
     wall: float,
     now: float,
     patience: FactoryTimeouts,
+    silent: Container[str] = (),
 ) -> ReconcileResult:
     """Return the actions that follow from the element's report on all of its slots.
 
-    `wall` is the clock of the rows, `now` the clock of `seen`.
+    `wall` is the clock of the rows, `now` the clock of `seen`. `silent`: the registered pilots
+    without a message for a while.
     """
     found = ReconcileResult()
     for row in rows:
@@ -134,21 +139,32 @@ def reconcile(
         elif row.registered_at is None:
             found.pilots_of[row.community] += 1
             _unregistered(found, row, said, seen, wall=wall, now=now, patience=patience)
-        elif not _has_gone(row, said, seen, now, patience.lost_s):
+        elif row.state is PilotState.LOST or row.pilot in silent:
+            _silent(found, row, said, seen, now, patience.lost_s)
+        else:
             found.pilots_of[row.community] += 1
-        elif row.slot is not None and (end := seen.end_of(row.slot, now, patience.lost_s)):
-            found.lost[row.pilot] = _why_lost(end)
     return found
 
 
-def _has_gone(
-    row: SlotRow, said: Mapping[str, Slot], seen: SlotHistory, now: float, lost_s: float
-) -> bool:
-    """Return whether a registered pilot is silent, and its element has long reported its end."""
-    if row.state is not PilotState.LOST or row.slot is None:
-        return False
-    is_there = said.get(row.slot, GONE).state not in (SlotState.ENDED, SlotState.GONE)
-    return not is_there and seen.for_s(row.slot, now) > lost_s
+def _silent(
+    found: ReconcileResult,
+    row: SlotRow,
+    said: Mapping[str, Slot],
+    seen: SlotHistory,
+    now: float,
+    lost_s: float,
+) -> None:
+    """Handle a registered pilot that is silent. It counts until its element reports its end."""
+    slot = GONE if row.slot is None else said.get(row.slot, GONE)
+    is_unknown = row.slot is not None and slot.state is SlotState.GONE
+    has_gone = is_unknown and seen.for_s(row.slot or "", now) > lost_s
+    if slot.state is not SlotState.ENDED and not has_gone:
+        found.pilots_of[row.community] += 1
+        found.quiet += 1
+    elif row.state is not PilotState.LOST:
+        found.silent[row.pilot] = _why_lost(slot)
+    elif row.slot is not None and (end := seen.end_of(row.slot, now, lost_s)):
+        found.lost[row.pilot] = _why_lost(end)
 
 
 def _ended(found: ReconcileResult, row: SlotRow, said: Mapping[str, Slot], is_late: bool) -> None:
@@ -213,10 +229,12 @@ def _unregistered(
 
 
 def _why_ended(slot: Slot) -> str:
-    return f"it ended before it asked for work{_code(slot)}"
+    return f"{ENDED_EARLY}{_code(slot)}"
 
 
 def _why_lost(slot: Slot) -> str:
+    if slot.state is SlotState.GONE:
+        return "lost: it is silent, and its element does not know it"
     return f"lost: it is silent, and its element reports its end{_code(slot)}"
 
 

@@ -109,7 +109,8 @@ class SiteChecks:
             troubles = [one for one in self._book.troubles if one.site == site]
             why = "; ".join(one.why for one in troubles) or "no site's file names it"
             code = Code.ILLEGAL_STATE if troubles else Code.NOT_FOUND
-            raise Refused(code, f"{where} cannot be checked: {why}", field="site")
+            read = "the files are as last read: after a change, reload the central"
+            raise Refused(code, f"{where} cannot be checked: {why} ({read})", field="site")
         return [
             Probe(
                 one,

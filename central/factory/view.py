@@ -47,9 +47,15 @@ class ElementsView:
         return {key: seconds for key, seconds in left.items() if seconds is not None}
 
     async def elements(self, caller: User) -> Elements:
-        """Return all elements in use, then the problems of sites' files."""
+        """Return all elements in use, then the problems of sites' files.
+
+        Raises Refused (UNAVAILABLE) while the files have not been read.
+        """
         if self.book is None:
             return Elements(elements=[])
+        if self.book.is_unread:
+            why = "the sites' files are not read yet: try again in a moment"
+            raise Refused(Code.UNAVAILABLE, why)
         now = self._clock.monotonic()
         views = [self._view(one, now) for one in self.book.in_force()]
         views += [

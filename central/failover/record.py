@@ -9,7 +9,7 @@ from pilotage.proto.catalogue import Did
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.transformation_states import InputState, TaskState
 
-from ..catalogue import record_change as catalogue_change
+from ..catalogue import record_files as file_records
 from ..store.engine import weighs
 from ..store.session import Session, json_list
 from ..transformations.record import InputMove, TransformationMove
@@ -426,7 +426,7 @@ def _mend(session: Session, mend: TaskRepair, *, at: float) -> None:
         left = [(row[0], Did(row[1], row[2])) for row in session.rows("outputs_left", given)]
         for community in sorted({one for one, _ in left}):
             dids = [did for one, did in left if one == community]
-            catalogue_change.remove_files(session, community, dids, at=at)
+            file_records.remove_files(session, community, dids, at=at)
 
 
 def _input(row: Sequence[Any]) -> OddInput:

@@ -25,7 +25,7 @@ from pilotage.proto.pieces import piece
 from pilotage.proto.problems import Code
 
 from ..accounts.counters import Counters
-from ..catalogue import record_jobs as data_job_records, record_read as catalogue_read
+from ..catalogue import record_read as catalogue_read
 from ..errors import Refused
 from ..identity.callers import Caller, User
 from ..identity.policy import Permission
@@ -185,7 +185,7 @@ class Queries:
         """Return the first files that a job reads, in the order of the job."""
         ids = [
             one.file_id
-            for one in (await self._store.read(data_job_records.inputs_of_job, job_id))[:FILES]
+            for one in (await self._store.read(catalogue_read.inputs_of_job, job_id))[:FILES]
         ]
         rows = await self._store.read(catalogue_read.files_by_id, ids) if ids else {}
         return [str(rows[one].did) for one in ids if one in rows]

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from ..catalogue.record_jobs import FILES_MAX
+from ..catalogue.record_registration import publish
 from ..catalogue.record_remnants import end_marked
-from ..catalogue.record_write import publish
+from ..catalogue.record_types import INPUT_FILES_MAX
 from ..catalogue.remnants import sweep_of_key
 from ..store.session import Session, json_list
 from .record_types import AttemptResult, NewJob
@@ -13,7 +13,7 @@ from .record_types import AttemptResult, NewJob
 def keep_inputs(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
     """Store the inputs of jobs with consecutive ids. They are kept for ever."""
     rows = [
-        (job_id, one.number * FILES_MAX + place, one.file_id)
+        (job_id, one.number * INPUT_FILES_MAX + place, one.file_id)
         for job_id, job in enumerate(jobs, first)
         if job.inputs
         for place, one in enumerate(job.inputs)

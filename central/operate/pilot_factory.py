@@ -1,6 +1,7 @@
 """The factory in a central that serves: its files, its programs, its rounds."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -52,8 +53,8 @@ async def keep_pilots(
 ) -> None:
     """Keep pilots on the elements of all sites. Ends by cancellation.
 
-    SIGHUP reads the sites' files again. `read_limits`: called on the same signal, to read shares
-    and limits again.
+    SIGHUP reads the sites' files again, at once. `read_limits`: called on the same signal, to read
+    shares and limits again.
     """
     folder = Path(settings.factory.sites) if settings.factory.sites else data / SITES
     http = RealProviderHttp()
@@ -83,17 +84,26 @@ async def keep_pilots(
             view.note(watched)
             return [*watched, *book.left()]
 
+        reload = asyncio.Event()
+
         def look_again() -> None:
             book.look_again()
+            reload.set()
             read_limits()
+
+        async def read_at_once() -> None:
+            while True:
+                await reload.wait()
+                reload.clear()
+                await elements()
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look_again)
         script = await asyncio.to_thread(pilot_sh)
-        hide = _hidden(data)
+        hide, ca = _hidden(data), own_authority()
         view.checks = checks = SiteChecks(
             book=book,
             store=store,
-            origin=PilotDefaults(communities[0], url, script, hide, made_by="site check"),
+            origin=PilotDefaults(communities[0], url, script, hide, made_by="site check", ca=ca),
             has_asked=has_asked,
             held=view.held,
             clock=clock,
@@ -116,12 +126,20 @@ async def keep_pilots(
                 pilot_sh=script,
                 every_s=settings.factory.every_s,
                 hide=hide,
+                ca=ca,
                 bounds=PlanBounds(settings.factory.submit_max, settings.factory.pilots_max),
             ),
         )
         async with asyncio.TaskGroup() as group:
+            group.create_task(read_at_once())
             group.create_task(checks.run())
             group.create_task(factory.run())
+
+
+def own_authority() -> str:
+    """Return the file of `PILOTAGE_CA_FILE`, for pilots on this machine; empty: the system's."""
+    named = os.environ.get("PILOTAGE_CA_FILE", "")
+    return str(Path(named).absolute()) if named else ""
 
 
 def _hidden(data: Path) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class Presence:
     drain: bool = False
     hurry: bool = False  # it ends without waiting for its attempts
     told: str = ""  # author and reason of the order to end now
+    is_disowned: bool = False  # it is of the store before a restore, and was told so: it ends
     tests_only: bool = False  # an operator has banned its place
     is_shut: bool = False  # its site requires isolation, and it has none
     # A use of the renewal secret that a full store could not write: its number and mark.

@@ -9,7 +9,7 @@ from pilotage.proto.claims import Role
 from pilotage.proto.limits import OUTPUTS_MAX
 from pilotage.proto.transformation_states import TaskState, TransformationState
 
-from ..catalogue import record_change as catalogue_change, record_read as catalogue_read
+from ..catalogue import record_files as file_records, record_read as catalogue_read
 from ..identity.callers import User
 from ..ports import Clock
 from ..store.engine import Store
@@ -61,7 +61,7 @@ class Cleaning:
                 for first in range(0, len(there), TOGETHER):
                     some = there[first : first + TOGETHER]
                     done = await self._catalogue.write(
-                        catalogue_change.remove_files, row.community, some, at=clock.wall()
+                        file_records.remove_files, row.community, some, at=clock.wall()
                     )
                     yield sum(outcome.changed for outcome in done)
 

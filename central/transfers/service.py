@@ -12,7 +12,7 @@ from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import Code
 
-from ..catalogue import record_change as catalogue_change, record_read as catalogue_read
+from ..catalogue import record_datasets as dataset_records, record_read as catalogue_read
 from ..catalogue.rights import community_of
 from ..catalogue.service import refused
 from ..catalogue.storages import Storages
@@ -103,7 +103,7 @@ class RuleService:
             (file,) = await self._store.read(catalogue_read.files_by_did, community, [did])
             if (
                 file is None
-                and await self._store.read(catalogue_change.dataset, community, did) is None
+                and await self._store.read(dataset_records.dataset, community, did) is None
             ):
                 raise BadCatalogueField("did", asked.did, "a file or a dataset of the catalogue")
         else:

@@ -93,11 +93,10 @@ KEYS: Final[dict[str, tuple[str, Sequence[type]]]] = {
     ),
     "pilot start": ("[site files](site-files.md#pilotentry)", (PilotEntry, NodesEntry)),
 }
-WORDS_MAX: Final = 6
 LISTED_MAX: Final = 30  # options in one paragraph
 ARGUMENT_WORDS_MAX: Final = 4
 # Enums that have a page of their own.
-TIMES: Final = 3  # that verbs have an option until it stands above them
+TIMES: Final = 2  # that verbs have an option until it stands above them
 _STATES: Final[dict[type[Enum], str]] = {
     ProductionState: "production-states.md",
     TransformationState: "transformation-states.md#transformations",
@@ -271,12 +270,7 @@ def _list(options: list[Option], title: str = "") -> str:
     page, described = KEYS.get(title, ("", ()))
     keys = {field.name for struct in described for field in structs.described(struct)}
     same = [one for one in options if _key(one) in keys]
-    narrow = [one for one in options if "=" in one.typed and _is_narrow(one)]
-    narrow = narrow if len(narrow) > 1 else []
-    lines = [_line(one) for one in options if one not in same and one not in narrow]
-    if narrow:
-        lines.append(f"{_typed_all(narrow)}: Only this one.")
-    rest = structs.lines(lines)
+    rest = structs.lines(_lines([one for one in options if one not in same]))
     if not same:
         return rest
     half = (len(same) + 1) // 2 if len(same) > LISTED_MAX else len(same)
@@ -288,10 +282,25 @@ def _typed_all(options: list[Option]) -> str:
     return ", ".join(f"`{one.typed}`" for one in options)
 
 
-def _is_narrow(option: Option) -> bool:
-    """Whether an option limits a list to what has its name, and says no more."""
-    words = option.help.rstrip(".").split()
-    return words[:1] == ["Only"] and len(words) <= WORDS_MAX and words[-1] == _key(option)
+def _lines(options: list[Option]) -> list[str]:
+    """Return a line for each option, and one for options that narrow a list in the same way.
+
+    `--owner: Only jobs of this owner.` and `--group: Only jobs of this group.` share a line.
+    """
+    alike: dict[str, list[Option]] = {}
+    for one in options:
+        alike.setdefault(_narrowing(one) or _line(one), []).append(one)
+    return [
+        _line(some[0]) if len(some) == 1 else f"{_typed_all(some)}: {said} one."
+        for said, some in alike.items()
+    ]
+
+
+def _narrowing(option: Option) -> str:
+    """Return how an option narrows a list by its own name: `Only jobs of this`. Empty if not so."""
+    said, _, last = option.help.rstrip(".").rpartition(" ")
+    is_narrow = "=" in option.typed and said.startswith("Only ") and last == _key(option)
+    return said if is_narrow else ""
 
 
 def _is_plain(option: Option) -> bool:

@@ -204,10 +204,10 @@ def pilot_events_page() -> str:
 
 def metrics_page() -> str:
     text = f"""
-        `GET /metrics` answers in the text format of Prometheus, with totals of all communities. A
-        label has at most {VALUES_MAX} values; `other` stands for the rest. P1 and the like are
-        [promises](promises.md) that the metric watches. [Alarms](operations/alarms.md) says what to
-        do if a value is out of bounds.
+        `GET /metrics` answers in the text format of Prometheus, with totals of all communities. It
+        needs [a token](../deploy/monitoring/README.md). A label has at most {VALUES_MAX} values;
+        `other` stands for the rest. P1 and the like are [promises](promises.md) that the metric
+        watches. [Alarms](operations/alarms.md) says what to do if a value is out of bounds.
     """
     kinds = dict.fromkeys(metric.kind for metric in METRICS.values())
     sections = (

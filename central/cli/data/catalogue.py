@@ -181,8 +181,11 @@ async def _datasets(client: Client) -> CommandResult:
     return CommandResult(found, table(columns, rows, empty="there are no datasets"))
 
 
+# -- changing ------------------------------------------------------------------------------------
+
+
 @app.command
-@reads
+@changes
 async def keys(
     central: CentralConnection,
     *pairs: Annotated[str, Parameter(help="New keys, as KEY=string, KEY=number or KEY=boolean.")],
@@ -201,9 +204,6 @@ async def keys(
         found = await client.metadata_keys()
     rows = [(one.key, one.type.value, _few(one.values)) for one in found.keys]
     return CommandResult(found, table(("key", "type", "values"), rows, empty="there are no keys"))
-
-
-# -- changing ------------------------------------------------------------------------------------
 
 
 @app.command

@@ -66,6 +66,8 @@ def start(
     data = data_folder(common.data)
     if data.is_dir():  # payloads run as the same user, who can read it
         said["hide"] = (*told.hide, str(data.absolute()))
+    if central.startswith("https:") and (authority := os.environ.get("PILOTAGE_CA_FILE")):
+        said["ca"] = str(Path(authority).absolute())
     plans = [
         PilotPlan(
             central=central,

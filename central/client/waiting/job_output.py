@@ -124,7 +124,10 @@ async def so_far(
             transport, job, stream, pace=pace, patience_s=patience_s, on_part=on_part
         )
 
-    tell: OnPart = on_part or _ignore
+    def tell(part: OutputPart) -> None:
+        if on_part is not None:
+            on_part(part)
+
     parts: list[OutputPart] = []
     async with aclosing(kept_bytes(parts.append)) as kept:
         first = await anext(kept, b"")
@@ -154,10 +157,6 @@ def _of_stream(found: Peek, stream: Stream) -> tuple[bytes, int]:
     if stream is Stream.ERR:
         return found.stderr.encode(), found.stderr_bytes
     return found.stdout.encode(), found.stdout_bytes
-
-
-def _ignore(part: OutputPart) -> None:
-    """Do nothing: nobody asked for the parts."""
 
 
 async def _kept_bytes(

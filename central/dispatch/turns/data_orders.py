@@ -16,14 +16,10 @@ from pilotage.proto.storages import (
     StorageAccess,
 )
 
-from ...catalogue import (
-    record_jobs as data_job_records,
-    record_read as catalogue_read,
-    record_remnants as remnant_records,
-)
+from ...catalogue import record_read as catalogue_read, record_remnants as remnant_records
 from ...catalogue.local_paths import PayloadPaths
 from ...catalogue.locality import ordered, reaches, writable
-from ...catalogue.record_jobs import folder_of
+from ...catalogue.publications import folder_of
 from ...catalogue.record_types import FileRow, ReplicaRow
 from ...catalogue.remnants import not_its_own
 from ...catalogue.storage_sweeps import SWEEP_TYPE, swept
@@ -83,7 +79,7 @@ class DataOrders:
         return {"removals": removals, "sweeps": book.access(rows[0].storage)}
 
     async def _inputs(self, lease: Lease, data: JobData, book: StorageBook) -> list[DataFile]:
-        inputs = await self._store.read(data_job_records.inputs_of_job, lease.job)
+        inputs = await self._store.read(catalogue_read.inputs_of_job, lease.job)
         ids = list({one.file_id for one in inputs})
         rows = await self._store.read(catalogue_read.files_by_id, ids) if ids else {}
         copies = await self._store.read(catalogue_read.replicas_of, ids) if ids else {}

@@ -8,14 +8,9 @@ from pilotage.proto.catalogue import BadCatalogueField, Did, ReplicaState
 from pilotage.proto.job_states import JobEvent, next_state
 from pilotage.proto.messages import Report
 
-from ...catalogue import (
-    record_change as catalogue_change,
-    record_jobs as data_job_records,
-    record_read as catalogue_read,
-)
+from ...catalogue import record_files as file_records, record_read as catalogue_read
 from ...catalogue.input_resolution import runs_nothing
-from ...catalogue.publications import NotPublished, files_of
-from ...catalogue.record_jobs import folder_of
+from ...catalogue.publications import NotPublished, files_of, folder_of
 from ...catalogue.record_types import ReplicaChange
 from ...catalogue.remnants import SweepResult
 from ...catalogue.storage_sweeps import SWEEP_TYPE
@@ -90,7 +85,7 @@ class DataReports:
 
     async def _declare(self, lease: Lease, report: Report, at: float) -> None:
         """Declare reported copies bad if the attempt had to read them and they still exist."""
-        inputs = await self.store.read(data_job_records.inputs_of_job, lease.job)
+        inputs = await self.store.read(catalogue_read.inputs_of_job, lease.job)
         ids = [one.file_id for one in inputs]
         rows = await self.store.read(catalogue_read.files_by_id, ids) if ids else {}
         by_did = {row.did: file_id for file_id, row in rows.items()}
@@ -109,7 +104,7 @@ class DataReports:
             self.log("copy_bad", job=lease.job, did=bad.did, storage=bad.storage, why=bad.why[:500])
         if changes:
             await self.store.write(
-                catalogue_change.change_replicas, lease.kind.community, changes[:1_000], at=at
+                file_records.change_replicas, lease.kind.community, changes[:1_000], at=at
             )
 
 

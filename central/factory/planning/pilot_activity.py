@@ -1,6 +1,6 @@
 """The activity of live pilots, and its consequences for places and for the pilots."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ...observe.events import Log
@@ -32,6 +32,14 @@ class LivePilots(Protocol):
         """Drain idle pilots, each for its reason; return those that were still idle."""
         ...
 
+    def silent(self, pilots: Iterable[str]) -> Container[str]:
+        """Return those that sent no message for a while, or that were told to end."""
+        ...
+
+    async def lose(self, pilots: Mapping[str, str]) -> None:
+        """Mark silent pilots as lost, each for its reason, except those that hold a job."""
+        ...
+
     async def end_lost(self, pilots: Mapping[str, str]) -> None:
         """Give up lost pilots, each for its reason, except those that may still hold a job."""
         ...
@@ -55,6 +63,12 @@ class NoLivePilots:
 
     async def drain(self, pilots: Mapping[str, str]) -> list[str]:
         return []
+
+    def silent(self, pilots: Iterable[str]) -> Container[str]:
+        return ()
+
+    async def lose(self, pilots: Mapping[str, str]) -> None:
+        pass
 
     async def end_lost(self, pilots: Mapping[str, str]) -> None:
         pass
@@ -158,8 +172,16 @@ class PilotActivity:
         """Return whether an element gets one pilot at a time, or none."""
         return self._crew.room(element.site, element.name) is not None
 
+    def silent(self, element: WatchedElement) -> Container[str]:
+        """Return the silent pilots among the registered ones of an element."""
+        return self._crew.silent(row.pilot for row in element.rows if row.registered_at is not None)
+
+    async def lose(self, pilots: Mapping[str, str]) -> None:
+        """Mark silent pilots as lost that their element reports as ended."""
+        await self._crew.lose(pilots)
+
     async def end_lost(self, pilots: Mapping[str, str]) -> None:
-        """Give up silent pilots that their element reports as ended."""
+        """Give up silent pilots that their element has reported as ended for a while."""
         await self._crew.end_lost(pilots)
 
     async def let_go(
@@ -204,6 +226,7 @@ def state_of(
         pilots=None if found is None else found.pilots,
         queued=0 if found is None else found.in_queue,
         leaving=0 if found is None else found.leaving,
+        quiet=0 if found is None else found.quiet,
         pilots_of={} if found is None else found.pilots_of,
         shares=shares(element.site_entry.communities, communities),
         pilots_max=entry.pilots_max,

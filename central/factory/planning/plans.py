@@ -66,6 +66,7 @@ class ElementState:
     pilots: int | None = 0  # submitted and not ended; None: unknown
     queued: int = 0  # of these, pilots that have not started
     leaving: int = 0  # of these, cancelled pilots that are still there
+    quiet: int = 0  # of the pilots, silent ones
     pilots_of: Mapping[str, int] = field(default_factory=dict[str, int])  # by community
     shares: Mapping[str, float] = field(default_factory=dict[str, float])  # missing: 1
     pilots_max: int = 0
@@ -167,7 +168,11 @@ def _why_never(element: ElementState, bounds: PlanBounds) -> ClosedReason | None
 def _why_full(element: ElementState, bounds: PlanBounds, in_all: int) -> ClosedReason | None:
     pilots, queued = element.pilots or 0, element.queued
     if pilots >= element.pilots_max:
-        return ClosedReason(PlaceBlocker.FULL, f"is full: {pilots} of {element.pilots_max} pilots")
+        why = f"is full: {pilots} of {element.pilots_max} pilots"
+        if element.quiet:
+            quiet = "all" if element.quiet == pilots else f"{element.quiet} of them"
+            why += f", {quiet} silent: they count until it reports their end"
+        return ClosedReason(PlaceBlocker.FULL, why)
     if queued >= element.queued_max:
         why = f"has a full queue: {queued} of {element.queued_max} pilots wait in it"
         return ClosedReason(PlaceBlocker.FULL, why)

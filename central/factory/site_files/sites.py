@@ -21,6 +21,7 @@ from pilotage.proto.facts import with_facts
 
 from ...errors import printable
 from ...regular_files import read_regular
+from ..elements.option_types import PathOrNone
 
 T = TypeVar("T")
 SUFFIX = ".yaml"
@@ -69,6 +70,8 @@ class PilotEntry(_Entry, frozen=True):
     image_tools: tuple[str, ...] = ()  # container tools; none: no images; empty: all that are found
     module_init: str = ""  # file that defines `module` in a shell; empty: detected
     hide: tuple[str, ...] = ()  # folders and files to hide from payloads
+    #: file on the nodes with the authority of the central's certificate; empty: the system's
+    ca: PathOrNone = ""
     isolation: _Rung = ""  # isolation of payloads; empty: as the site, else auto
     register: str = ""  # folder that all pilots of a node share, instead of /tmp
     #: end this long before the time limit

@@ -45,6 +45,7 @@ from . import (
     identity_checks,
     key_checks,
     machine_checks,
+    pilot_checks,
     reach_checks,
     site_checks,
     storage_checks,
@@ -116,6 +117,7 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
     yield said
     if answered is not None:
         yield results(answered.health)
+        yield pilots(place.data, settings, answered)
     if reading is None:
         yield fault("store", unread, "see docs/operations/postgresql.md")
     elif settings.store.url:
@@ -131,9 +133,13 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
         facts.newest if facts else None, answered.skew_s if answered else None
     )
     yield from key_checks.key_files(place.data)
-    yield key_checks.admin_token(place.data, settings.community)
+    yield key_checks.admin_token(
+        place.data, settings.community, is_default=config_of(place) is None
+    )
     yield key_checks.certificate(settings)
     yield from identity_checks.identity(place.data, settings)
+    if answered is not None:
+        yield from trust(answered.url)
     yield from site_checks.sites(place.data, settings)
     yield from storage_checks.storages(place.data, settings, reading)
     yield from reach_checks.reach(place.data, settings, answered.url if answered else "")
@@ -228,13 +234,45 @@ def results(health: Health) -> Finding:
     )
 
 
-def _client(url: str, ca_file: str | None) -> httpx.Client:
+def trust(url: str) -> Iterator[Finding]:
+    """Warn if commands from this shell do not trust the certificate of the central."""
+    if not url.startswith("https:"):
+        return
+    ca_file = os.environ.get("PILOTAGE_CA_FILE") or None
+    try:
+        with httpx.Client(verify=trusting(ca_file), timeout=ANSWER_S, trust_env=False) as client:
+            client.get(f"{url}/health")
+    except (httpx.HTTPError, OSError) as why:
+        said = f"commands from this shell do not trust {url}: {why}"
+        do = "name the authority of the certificate in PILOTAGE_CA_FILE, and in `pilot.ca` of sites"
+        yield warning("trust", said, do)
+
+
+def pilots(data: Path, settings: Settings, answered: CentralReply) -> Finding:
+    """Check whether pilots are silent."""
+    certificate = settings.http.tls_certificate or None
+    try:
+        with _client(answered.url, certificate, _token(data)) as client:
+            return pilot_checks.pilots(client, 2 * settings.lease.beat_s)
+    except (OSError, httpx.HTTPError, msgspec.DecodeError) as why:
+        do = "see the findings central and admin token"
+        return warning(pilot_checks.CHECK, f"could not be asked about: {why}", do)
+
+
+def _token(data: Path) -> str:
+    return (data / ADMIN_FILE).read_text().strip()
+
+
+def _client(url: str, ca_file: str | None, token: str = "") -> httpx.Client:
     context = trusting()
     # Our own certificate may be self-signed; the other is the authority for clients.
     for file in (ca_file, os.environ.get("PILOTAGE_CA_FILE")):
         if file:
             context.load_verify_locations(file)
-    return httpx.Client(base_url=url, timeout=ANSWER_S, verify=context, trust_env=False)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(
+        base_url=url, timeout=ANSWER_S, verify=context, trust_env=False, headers=headers
+    )
 
 
 def skew_s(date: str, before: float) -> float | None:
@@ -254,9 +292,7 @@ def memory(
 ) -> Finding:
     """Compare the central's counters with the rows, unless they change too fast."""
     try:
-        token = (data / ADMIN_FILE).read_text().strip()
-        with _client(answered.url, certificate or None) as client:
-            client.headers["authorization"] = f"Bearer {token}"
+        with _client(answered.url, certificate or None, _token(data)) as client:
             for _ in range(5):
                 first = _counts(client)
                 with reading() as session:

@@ -24,6 +24,9 @@ from .findings import Finding, Severity, fault, ok, warning
 
 SOON_S: Final = 30 * 86_400.0
 DAY_S: Final = 86_400.0
+NAME_SETTINGS: Final = (
+    "these are default settings: if the central has a file of settings, name it with --config"
+)
 
 
 def key_files(data: Path) -> Iterator[Finding]:
@@ -39,11 +42,10 @@ def key_files(data: Path) -> Iterator[Finding]:
         where = " ".join(str(data / name) for name in open_)
         yield fault("keys", f"{', '.join(open_)}: readable by others", f"chmod 0600 {where}")
     elif missing:
-        yield warning(
-            "keys",
-            f"{', '.join(missing)}: missing",
-            "the next start makes a new one; old signatures become invalid",
-        )
+        do = "the next start makes a new one; old signatures become invalid"
+        if missing == [derived_secrets.FILE]:
+            do = "after a restore nothing: it is left out on purpose, so that old pilots end"
+        yield warning("keys", f"{', '.join(missing)}: missing", do)
     else:
         yield _readable(data)
 
@@ -60,8 +62,11 @@ def _readable(data: Path) -> Finding:
     return ok("keys", "each file is readable by its owner only")
 
 
-def admin_token(data: Path, community: CommunitySettings) -> Finding:
-    """Check the administrator's token of this machine, by its own claims."""
+def admin_token(data: Path, community: CommunitySettings, *, is_default: bool = False) -> Finding:
+    """Check the administrator's token of this machine, by its own claims.
+
+    `is_default`: no file of settings is known, so the community may be another one.
+    """
     path = data / ADMIN_FILE
     try:
         text = path.read_text().strip()
@@ -77,7 +82,7 @@ def admin_token(data: Path, community: CommunitySettings) -> Finding:
     judged = _expiry("admin token", claims.exp, "remove the file and restart: a new one is made")
     unlike = unused(community, claims.community, claims.groups)
     if unlike and judged.level is Severity.OK:
-        return warning("admin token", unlike, NEW_TOKEN)
+        return warning("admin token", unlike, NAME_SETTINGS if is_default else NEW_TOKEN)
     return judged
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_datasets as dataset_records,
+    record_files as file_records,
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import (
     PRESENT,
@@ -51,7 +52,7 @@ def a_file(name: str, metadata: Mapping[str, Value] | None = None, **given: Any)
 
 
 async def register(store: Store, *files: NewFile, community: str = CTAO) -> list[ItemOutcome]:
-    return await store.write(catalogue_write.register_files, community, files, at=NOW)
+    return await store.write(registration.register_files, community, files, at=NOW)
 
 
 async def found(store: Store, query: Mapping[str, object], **given: Any) -> list[str]:
@@ -219,7 +220,7 @@ async def test_metadata_are_set_and_removed(store: Store) -> None:
     await register(store, *[a_file(f"run{n}", {"run": n, "nsb": 1}) for n in range(40)])
     seq = await store.read(catalogue_read.last_change, CTAO)
     outcomes = await store.write(
-        catalogue_change.set_metadata,
+        file_records.set_metadata,
         CTAO,
         [
             MetadataChange(did=Did("prod6", "run1"), metadata={"run": 100, "split": "test"}),
@@ -243,7 +244,7 @@ async def test_metadata_are_set_and_removed(store: Store) -> None:
 async def test_what_has_changed_comes_once_and_in_order(store: Store) -> None:
     await register(store, a_file("a"), a_file("b"), a_file("c"))
     await store.write(
-        catalogue_change.set_metadata,
+        file_records.set_metadata,
         CTAO,
         [MetadataChange(did=Did("prod6", "a"), metadata={"n": 1})],
     )
@@ -261,7 +262,7 @@ async def test_a_file_whose_last_good_copy_is_bad_is_lost(store: Store) -> None:
 
     async def change(storage: str, state: ReplicaState | None, path: str = "") -> str:
         (outcome,) = await store.write(
-            catalogue_change.change_replicas,
+            file_records.change_replicas,
             CTAO,
             [ReplicaChange(did=did, storage=storage, state=state, path=path)],
             at=NOW,
@@ -282,7 +283,7 @@ async def test_a_file_whose_last_good_copy_is_bad_is_lost(store: Store) -> None:
 async def test_a_corrupt_copy_is_not_healed_by_its_registration(store: Store) -> None:
     await register(store, a_file("one"))
     bad = ReplicaChange(did=Did("prod6", "one"), storage="PIC", state=ReplicaState.BAD)
-    await store.write(catalogue_change.change_replicas, CTAO, [bad], at=NOW)
+    await store.write(file_records.change_replicas, CTAO, [bad], at=NOW)
     (same,) = await register(store, a_file("one"))
     lost = (await the_file(store, "one")).state
     (other,) = await register(
@@ -314,13 +315,13 @@ async def test_who_registers_only_their_own_brings_nothing_new_of_others_files(
 ) -> None:
     dataset = Did("prod6", "some")
     await store.write(
-        catalogue_change.make_dataset, CTAO, NewDataset(did=dataset, metadata={"nsb": 1}), at=NOW
+        dataset_records.make_dataset, CTAO, NewDataset(did=dataset, metadata={"nsb": 1}), at=NOW
     )
     there = a_file("one", {"run": 1}, owner_id=1, datasets=(dataset,))
     await register(store, there)
     seq, before = await store.read(catalogue_read.last_change, CTAO), await the_file(store, "one")
     await store.write(
-        catalogue_change.make_dataset, CTAO, NewDataset(did=Did("prod6", "more")), at=NOW
+        dataset_records.make_dataset, CTAO, NewDataset(did=Did("prod6", "more")), at=NOW
     )
 
     def by_two(**given: Any) -> NewFile:
@@ -347,10 +348,8 @@ async def test_who_registers_only_their_own_brings_nothing_new_of_others_files(
 async def test_a_removed_name_stays_taken_and_the_same_file_may_come_back(store: Store) -> None:
     await register(store, a_file("one", {"run": 1}))
     did = Did("prod6", "one")
-    first = await store.write(catalogue_change.remove_files, CTAO, [did], at=NOW)
-    again = await store.write(
-        catalogue_change.remove_files, CTAO, [did, Did("prod6", "none")], at=NOW
-    )
+    first = await store.write(file_records.remove_files, CTAO, [did], at=NOW)
+    again = await store.write(file_records.remove_files, CTAO, [did, Did("prod6", "none")], at=NOW)
     gone = await the_file(store, "one")
     copies = (await store.read(catalogue_read.replicas_of, [gone.file_id]))[gone.file_id]
 
@@ -368,13 +367,13 @@ async def test_a_removed_name_stays_taken_and_the_same_file_may_come_back(store:
 async def test_files_inherit_what_their_dataset_has(store: Store) -> None:
     dataset = Did("prod6", "gammas")
     made = await store.write(
-        catalogue_change.make_dataset,
+        dataset_records.make_dataset,
         CTAO,
         NewDataset(did=dataset, metadata={"particle": "gamma", "nsb": 1}),
         at=NOW,
     )
     again = await store.write(
-        catalogue_change.make_dataset,
+        dataset_records.make_dataset,
         CTAO,
         NewDataset(did=dataset, metadata={"particle": "gamma", "nsb": 1}),
         at=NOW,
@@ -382,7 +381,7 @@ async def test_files_inherit_what_their_dataset_has(store: Store) -> None:
     await register(store, a_file("one", {"nsb": 5}, datasets=(dataset,)), a_file("two"))
     seq = await store.read(catalogue_read.last_change, CTAO)
     attached = await store.write(
-        catalogue_change.attach,
+        dataset_records.attach,
         CTAO,
         dataset,
         [Did("prod6", "two"), Did("prod6", "one"), Did("prod6", "no")],
@@ -401,7 +400,7 @@ async def test_files_inherit_what_their_dataset_has(store: Store) -> None:
     assert await store.read(catalogue_read.datasets_of, [row.file_id for row in changed]) == {
         changed[0].file_id: [dataset]
     }
-    (gone,) = await store.write(catalogue_change.detach, CTAO, dataset, [Did("prod6", "one")])
+    (gone,) = await store.write(dataset_records.detach, CTAO, dataset, [Did("prod6", "one")])
     assert gone.changed
     assert await found(store, {"dataset": "prod6:gammas"}) == ["two"]
 
@@ -409,34 +408,34 @@ async def test_files_inherit_what_their_dataset_has(store: Store) -> None:
 async def test_a_closed_dataset_takes_no_files(store: Store) -> None:
     dataset = Did("prod6", "gammas")
     missing = await register(store, a_file("zero", datasets=(dataset,)))
-    await store.write(catalogue_change.make_dataset, CTAO, NewDataset(did=dataset), at=NOW)
+    await store.write(dataset_records.make_dataset, CTAO, NewDataset(did=dataset), at=NOW)
     await register(store, a_file("one", datasets=(dataset,)), a_file("two"))
-    closed = await store.write(catalogue_change.open_dataset, CTAO, dataset, False)
+    closed = await store.write(dataset_records.open_dataset, CTAO, dataset, False)
     refused = await register(store, a_file("three", datasets=(dataset,)))
-    attached = await store.write(catalogue_change.attach, CTAO, dataset, [Did("prod6", "two")])
-    row = await store.read(catalogue_change.dataset, CTAO, dataset)
+    attached = await store.write(dataset_records.attach, CTAO, dataset, [Did("prod6", "two")])
+    row = await store.read(dataset_records.dataset, CTAO, dataset)
 
     assert closed and row is not None and not row.is_open
     assert clashes(missing) == clashes(refused) == ["datasets"]
     assert clashes(attached) == ["dataset"]
-    assert not await store.write(catalogue_change.open_dataset, CTAO, Did("prod6", "none"), True)
-    assert await store.read(catalogue_change.dataset, CTAO, Did("prod6", "none")) is None
+    assert not await store.write(dataset_records.open_dataset, CTAO, Did("prod6", "none"), True)
+    assert await store.read(dataset_records.dataset, CTAO, Did("prod6", "none")) is None
 
 
 async def test_files_and_datasets_have_different_names(store: Store) -> None:
     await store.write(
-        catalogue_change.make_dataset, CTAO, NewDataset(did=Did("prod6", "set")), at=NOW
+        dataset_records.make_dataset, CTAO, NewDataset(did=Did("prod6", "set")), at=NOW
     )
     await register(store, a_file("file"))
 
     assert clashes(await register(store, a_file("set"))) == ["did"]
     with pytest.raises(BadCatalogueField, match="a file has this one"):
         await store.write(
-            catalogue_change.make_dataset, CTAO, NewDataset(did=Did("prod6", "file")), at=NOW
+            dataset_records.make_dataset, CTAO, NewDataset(did=Did("prod6", "file")), at=NOW
         )
     with pytest.raises(BadCatalogueField, match="fixed metadata of the existing dataset"):
         await store.write(
-            catalogue_change.make_dataset,
+            dataset_records.make_dataset,
             CTAO,
             NewDataset(did=Did("prod6", "set"), metadata={"a": 1}),
             at=NOW,
@@ -446,7 +445,7 @@ async def test_files_and_datasets_have_different_names(store: Store) -> None:
 async def test_datasets_are_listed_page_by_page(store: Store) -> None:
     dids = [Did(scope, name) for scope in ("a", "b") for name in ("x", "y", "z")]
     for did in reversed(dids):
-        await store.write(catalogue_change.make_dataset, CTAO, NewDataset(did=did), at=NOW)
+        await store.write(dataset_records.make_dataset, CTAO, NewDataset(did=did), at=NOW)
     first = await store.read(catalogue_read.datasets, CTAO, after=None, limit=4)
     rest = await store.read(catalogue_read.datasets, CTAO, after=first[-1].did, limit=4)
 
@@ -454,13 +453,11 @@ async def test_datasets_are_listed_page_by_page(store: Store) -> None:
 
 
 async def test_keys_have_one_type(store: Store) -> None:
-    await store.write(
-        catalogue_change.add_keys, CTAO, {"run": KeyType.NUMBER, "site": KeyType.STRING}
-    )
-    await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.NUMBER})
+    await store.write(file_records.add_keys, CTAO, {"run": KeyType.NUMBER, "site": KeyType.STRING})
+    await store.write(file_records.add_keys, CTAO, {"run": KeyType.NUMBER})
 
     with pytest.raises(BadCatalogueField, match=r"keys\.run.*its type"):
-        await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.STRING})
+        await store.write(file_records.add_keys, CTAO, {"run": KeyType.STRING})
     assert [(key.key, key.type) for key in await store.read(catalogue_read.keys, CTAO)] == [
         ("run", KeyType.NUMBER),
         ("site", KeyType.STRING),
@@ -481,12 +478,12 @@ async def test_jobs_files_are_found(store: Store) -> None:
 async def test_many_at_once_register_each_file_once_whatever_fails_beside_them(
     store: Store, reopen: Reopen
 ) -> None:
-    await store.write(catalogue_change.add_keys, CTAO, {"run": KeyType.NUMBER})
+    await store.write(file_records.add_keys, CTAO, {"run": KeyType.NUMBER})
     wrong = {"run": KeyType.STRING, "other": KeyType.NUMBER}
 
     async def refused() -> None:
         with pytest.raises(BadCatalogueField):
-            await store.write(catalogue_change.add_keys, CTAO, wrong)
+            await store.write(file_records.add_keys, CTAO, wrong)
 
     async def some(start: int) -> list[ItemOutcome]:
         files = [
@@ -497,7 +494,7 @@ async def test_many_at_once_register_each_file_once_whatever_fails_beside_them(
             )
             for n in range(start, start + 50)
         ]
-        return await store.write(catalogue_write.register_files, CTAO, files, at=NOW)
+        return await store.write(registration.register_files, CTAO, files, at=NOW)
 
     calls = [call for n in range(6) for call in (some(25 * n), refused(), some(25 * n))]
     answers = [one for one in await asyncio.gather(*calls) if one is not None]
@@ -532,12 +529,12 @@ async def test_a_file_has_so_many_keys_and_no_more(
     many = {f"k{n}": n for n in range(64)}
     outcomes = await register(store, a_file("a", many), a_file("b", {"k0": 0}))
     more = MetadataChange(did=Did("prod6", "a"), metadata={"one": 1})
-    (full,) = await store.write(catalogue_change.set_metadata, CTAO, [more])
-    for module in ("record_write", "record_change"):
+    (full,) = await store.write(file_records.set_metadata, CTAO, [more])
+    for module in ("record_registration", "record_files"):
         monkeypatch.setattr(f"pilotage.central.catalogue.{module}.KEYS_MAX", 64)
     beyond = await register(store, a_file("c", {"new": 1}), a_file("d", {"k1": 1}))
     change = MetadataChange(did=Did("prod6", "b"), metadata={"new": 1})
-    changed = await store.write(catalogue_change.set_metadata, CTAO, [change])
+    changed = await store.write(file_records.set_metadata, CTAO, [change])
 
     assert clashes(outcomes) == ["", ""]
     assert full.clash is not None and full.clash.field == "metadata"

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_datasets as dataset_records,
+    record_files as file_records,
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import (
     PRESENT,
@@ -31,8 +32,8 @@ WORDS = ("alpha", "beta", "gamma", "run1", "run10", "run2")
 
 # What is bounded at thousands, so low that a few files reach it.
 BOUNDS = {
-    "record_write.OWN_FROM": 4,
-    "record_write.BATCH_SHOWS_FROM": 6,
+    "record_registration.OWN_FROM": 4,
+    "record_registration.BATCH_SHOWS_FROM": 6,
     "record_interned.SETS_STEP": 8,
     "record_read.OWN_IDS_FEW": 1,
     "record_read.OWN_IDS_MAX": 3,
@@ -126,7 +127,7 @@ class World:
 
     async def begin(self) -> None:
         for did in DATASETS:
-            await self.store.write(catalogue_change.make_dataset, CTAO, NewDataset(did=did), at=NOW)
+            await self.store.write(dataset_records.make_dataset, CTAO, NewDataset(did=did), at=NOW)
 
     def some(self) -> list[Did]:
         return [
@@ -148,10 +149,10 @@ class World:
                 )
             )
             self.count += 1
-        outcomes = await self.store.write(catalogue_write.register_files, CTAO, files, at=NOW)
+        outcomes = await self.store.write(registration.register_files, CTAO, files, at=NOW)
         assert all(one.clash is None and one.new for one in outcomes)
         if self.rng.random() < 0.3:
-            again = await self.store.write(catalogue_write.register_files, CTAO, files, at=NOW)
+            again = await self.store.write(registration.register_files, CTAO, files, at=NOW)
             assert not any(one.clash or one.new or one.changed for one in again)
 
     async def change(self) -> None:
@@ -163,7 +164,7 @@ class World:
             )
             for did in self.some()
         ]
-        outcomes = await self.store.write(catalogue_change.set_metadata, CTAO, changes)
+        outcomes = await self.store.write(file_records.set_metadata, CTAO, changes)
         assert all(one.clash is None for one in outcomes)
 
     async def lose(self) -> None:
@@ -171,13 +172,13 @@ class World:
             ReplicaChange(did=did, storage="A", path="p", state=self.rng.choice(list(ReplicaState)))
             for did in self.some()
         ]
-        await self.store.write(catalogue_change.change_replicas, CTAO, changes, at=NOW)
+        await self.store.write(file_records.change_replicas, CTAO, changes, at=NOW)
 
     async def remove(self) -> None:
-        await self.store.write(catalogue_change.remove_files, CTAO, self.some()[:1], at=NOW)
+        await self.store.write(file_records.remove_files, CTAO, self.some()[:1], at=NOW)
 
     async def move(self) -> None:
-        verb = self.rng.choice((catalogue_change.attach, catalogue_change.detach))
+        verb = self.rng.choice((dataset_records.attach, dataset_records.detach))
         await self.store.write(verb, CTAO, self.rng.choice(DATASETS), self.some())
 
 

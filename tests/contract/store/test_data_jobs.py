@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
-    record_jobs as data_job_records,
+    record_datasets as dataset_records,
+    record_files as file_records,
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica
 from pilotage.central.dispatch import record as turn_records
@@ -75,8 +75,8 @@ async def test_what_a_job_reads_is_kept_with_its_row(store: Store, reopen: Reope
     first = record.ranges[0][0]
     again = await reopen(store)
 
-    assert await again.read(data_job_records.inputs_of_job, first) == list(inputs)
-    assert await again.read(data_job_records.inputs_of_job, first + 1) == []
+    assert await again.read(catalogue_read.inputs_of_job, first) == list(inputs)
+    assert await again.read(catalogue_read.inputs_of_job, first + 1) == []
     assert await again.read(catalogue_read.inputs_of_jobs, [first, first + 1]) == {first: [5, 3, 9]}
 
 
@@ -117,7 +117,7 @@ async def test_a_name_with_other_bytes_fails_the_job_and_publishes_nothing(store
     assert await turns.change(store, [one, other]) == [True, True]
     assert [await state_of(store, job) for job in (first, second)] == [S.DONE, S.FAILED]
     assert await dids(store, "a", "new") == [True, False]
-    assert await store.read(catalogue_change.dataset, COMMUNITY, Did("users", "newset")) is None
+    assert await store.read(dataset_records.dataset, COMMUNITY, Did("users", "newset")) is None
     row = await store.read(job_records.job, second)
     assert row is not None
     assert row.reason.startswith("not published: users:a: ")
@@ -151,7 +151,7 @@ async def test_a_removed_file_stays_removed_whatever_is_stored_of_it_later(store
         a_file("a", job=second),
     )
     await turns.change(store, [one])
-    await store.write(catalogue_change.remove_files, COMMUNITY, [Did("users", "a")], at=1.0)
+    await store.write(file_records.remove_files, COMMUNITY, [Did("users", "a")], at=1.0)
     await turns.change(store, [late])
 
     (row,) = await store.read(catalogue_read.files_by_did, COMMUNITY, [Did("users", "a")])
@@ -178,7 +178,7 @@ async def test_a_copy_of_somebody_elses_file_must_be_surely_that_file(
     theirs = msgspec.structs.replace(
         a_file("a", job=9), sha256=sha, owner_id=3, metadata={}, job_id=None, epoch=None
     )
-    await store.write(catalogue_write.register_files, COMMUNITY, [theirs], at=1.0)
+    await store.write(registration.register_files, COMMUNITY, [theirs], at=1.0)
     mine = msgspec.structs.replace(
         a_file("a", job=job),
         owner_id=owner_id,
@@ -212,7 +212,7 @@ async def test_what_does_not_count_publishes_nothing(store: Store) -> None:
 
     assert await turns.change(store, ends) == [False, False, False]
     assert await dids(store, "killed", "zombie", "nobody") == [False] * 3
-    assert await store.read(catalogue_change.dataset, COMMUNITY, Did("users", "z")) is None
+    assert await store.read(dataset_records.dataset, COMMUNITY, Did("users", "z")) is None
     assert await store.read(catalogue_read.last_change, COMMUNITY) == 0
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from pilotage.central.accounts import record_quotas as quota_records
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
-    record_write as catalogue_write,
+    record_files as file_records,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.productions import record as production_records
@@ -366,12 +366,12 @@ async def test_files_that_jobs_of_steps_have_made_are_counted(store: Store) -> N
         )
         for i, (job, epoch) in enumerate(jobs)
     ]
-    await store.write(catalogue_write.register_files, "ctao", files, at=1.0)
+    await store.write(registration.register_files, "ctao", files, at=1.0)
     ids = [one.row.transformation_id for one in steps]
 
     assert await store.read(production_records.files_made, ids) == (2, 21)
     assert await store.read(production_records.files_made, ids[1:]) == (0, 0)
-    await store.write(catalogue_change.remove_files, "ctao", [Did("sim", "f0")], at=2.0)
+    await store.write(file_records.remove_files, "ctao", [Did("sim", "f0")], at=2.0)
     assert await store.read(production_records.files_made, ids) == (1, 11)
     huge = [
         msgspec.structs.replace(
@@ -383,7 +383,7 @@ async def test_files_that_jobs_of_steps_have_made_are_counted(store: Store) -> N
         for i in range(1_100)
     ]
     for some in huge[:1_000], huge[1_000:]:
-        for outcome in await store.write(catalogue_write.register_files, "ctao", some, at=3.0):
+        for outcome in await store.write(registration.register_files, "ctao", some, at=3.0):
             assert outcome.clash is None
     assert await store.read(production_records.files_made, ids) == (1_101, 2**53 - 1)
 

@@ -6,10 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.catalogue import (
-    record_change as catalogue_change,
-    record_read as catalogue_read,
-)
+from pilotage.central.catalogue import record_files as file_records, record_read as catalogue_read
 from pilotage.central.catalogue.record_types import JobInput, ReplicaChange
 from pilotage.central.failover import record as failover_records
 from pilotage.central.failover.record import CycleRecord, FailoverRow, OddInput, OddTask, TaskRepair
@@ -56,7 +53,7 @@ async def files(store: Store, *names: str, **given: Any) -> list[int]:
 async def lose(store: Store, name: str) -> None:
     """Let all copies of a file be bad."""
     change = ReplicaChange(did=Did("prod6", name), storage="PIC", state=ReplicaState.BAD)
-    await store.write(catalogue_change.change_replicas, CTAO, [change], at=AT)
+    await store.write(file_records.change_replicas, CTAO, [change], at=AT)
     assert (await the_file(store, name)).state is FileState.LOST
 
 
@@ -130,7 +127,7 @@ async def test_a_task_of_which_outputs_are_gone_is_found_with_what_is_known_of_i
     assert await odd_outputs(store, row, after=1) == []
     assert await odd_outputs(store, row, limit=0) == []
     await store.write(
-        catalogue_change.remove_files, CTAO, [Did("prod6", "b.out"), Did("prod6", "a.in")], at=AT
+        file_records.remove_files, CTAO, [Did("prod6", "b.out"), Did("prod6", "a.in")], at=AT
     )
     (found,) = await odd_outputs(store, row)
     assert (found.outputs, found.outputs_gone, found.outputs_lost) == (2, 2, 1)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
+    record_registration as registration,
     record_remnants as remnant_records,
-    record_write as catalogue_write,
 )
 from pilotage.central.catalogue.record_types import (
     MetadataChange,
@@ -76,10 +76,10 @@ def a_file(owner: Owner, name: str, *places: str, size: int = 7) -> NewFile:
 
 async def removed(store: Store, *files: NewFile, at: float = NOW) -> None:
     """Register files and take them out of the catalogue again."""
-    for outcome in await store.write(catalogue_write.register_files, "ctao", files, at=NOW):
+    for outcome in await store.write(registration.register_files, "ctao", files, at=NOW):
         assert outcome.clash is None
     for outcome in await store.write(
-        catalogue_change.remove_files, "ctao", [one.did for one in files], at=at
+        file_records.remove_files, "ctao", [one.did for one in files], at=at
     ):
         assert outcome.clash is None
 
@@ -160,7 +160,7 @@ async def test_copies_of_removed_files_are_remnants(store: Store, reopen: Reopen
     ada = await an_owner(store)
     await removed(store, a_file(ada, "one", "pic/ctao/1", "cscs/ctao/x"), a_file(ada, "none"))
     await store.write(
-        catalogue_write.register_files, "ctao", [a_file(ada, "live", "pic/ctao/2")], at=NOW
+        registration.register_files, "ctao", [a_file(ada, "live", "pic/ctao/2")], at=NOW
     )
     store = await reopen(store)
     rows = await all_of(store)
@@ -273,9 +273,7 @@ async def test_a_path_that_a_file_names_is_held(store: Store) -> None:
     await removed(store, *gone)
     live = [a_file(ada, "a", "pic/ctao/same"), a_file(ada, "b", "pic/ctao/below/deep/b")]
     beside = [a_file(ada, "c", "cscs/ctao/other"), a_file(ada, "d", "pic/ctao/alone.d")]
-    for outcome in await store.write(
-        catalogue_write.register_files, "ctao", [*live, *beside], at=NOW
-    ):
+    for outcome in await store.write(registration.register_files, "ctao", [*live, *beside], at=NOW):
         assert outcome.clash is None
     await removed(store, a_file(ada, "e", "pic/ctao/young"), at=LATER + 1)
     listed = [row for row in await all_of(store) if row.storage == "pic"]
@@ -300,7 +298,7 @@ async def test_a_path_that_a_file_names_is_held(store: Store) -> None:
     assert held["ctao/same"].startswith("users:a")
     assert held["ctao/below"].startswith("users:b")
     assert held["ctao/young"].startswith("users:e") or held["ctao/young"] == ""
-    await store.write(catalogue_change.remove_files, "ctao", [one.did for one in live], at=LATER)
+    await store.write(file_records.remove_files, "ctao", [one.did for one in live], at=LATER)
     (late,) = await ordered(store, LATER + HELD_S)
     assert {row.path for row in await swept(store, late)} == {
         "ctao/same",
@@ -314,7 +312,7 @@ async def test_the_copies_of_other_communities_count_too(store: Store) -> None:
     ada = await an_owner(store)
     await removed(store, a_file(ada, "one", "pic/shared/1"))
     await store.write(
-        catalogue_write.register_files, "lhcb", [a_file(ada, "theirs", "pic/shared/1")], at=NOW
+        registration.register_files, "lhcb", [a_file(ada, "theirs", "pic/shared/1")], at=NOW
     )
 
     assert await ordered(store) == []
@@ -325,7 +323,7 @@ async def test_a_file_that_is_registered_again_keeps_its_bytes(store: Store) -> 
     one = a_file(ada, "one", "pic/ctao/1", "cscs/ctao/1")
     await removed(store, one)
     (back,) = await store.write(
-        catalogue_write.register_files, "ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW
+        registration.register_files, "ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW
     )
 
     assert back.changed
@@ -341,7 +339,7 @@ async def test_a_copy_that_is_gone_by_somebodys_word_is_no_remnant(store: Store)
     one = a_file(ada, "one", "pic/ctao/1", "cscs/ctao/1")
     await removed(store, one)
     gone = ReplicaChange(did=one.did, storage="pic", state=None)
-    await store.write(catalogue_change.change_replicas, "ctao", [gone], at=NOW)
+    await store.write(file_records.change_replicas, "ctao", [gone], at=NOW)
 
     assert [row.storage for row in await all_of(store)] == ["cscs"]
 
@@ -352,7 +350,7 @@ async def test_nothing_may_name_what_is_swept_not_even_when_it_is_gone(
     ada = await an_owner(store)
     one, other = a_file(ada, "one", "pic/ctao/1"), a_file(ada, "other", "cscs/ctao/o")
     await removed(store, one)
-    await store.write(catalogue_write.register_files, "ctao", [other], at=NOW)
+    await store.write(registration.register_files, "ctao", [other], at=NOW)
     (sweep,) = await ordered(store)
     store = await reopen(store)
     named = [
@@ -361,11 +359,11 @@ async def test_nothing_may_name_what_is_swept_not_even_when_it_is_gone(
         a_file(ada, "too", "pic/ctao/1"),
         a_file(ada, "beside", "pic/ctao/1.b", "cscs/ctao/1.b"),
     ]
-    said = await store.write(catalogue_write.register_files, "ctao", named, at=NOW)
+    said = await store.write(registration.register_files, "ctao", named, at=NOW)
     put = ReplicaChange(did=other.did, storage="pic", state=ReplicaState.AVAILABLE, path="ctao/1")
-    (refused,) = await store.write(catalogue_change.change_replicas, "ctao", [put], at=NOW)
+    (refused,) = await store.write(file_records.change_replicas, "ctao", [put], at=NOW)
     await swept(store, sweep)
-    (late,) = await store.write(catalogue_write.register_files, "ctao", [one], at=NOW)
+    (late,) = await store.write(registration.register_files, "ctao", [one], at=NOW)
 
     for outcome in said[:3]:
         assert outcome.clash is not None and outcome.clash.field == "replicas.path"
@@ -376,7 +374,7 @@ async def test_nothing_may_name_what_is_swept_not_even_when_it_is_gone(
     assert late.clash is not None
     assert await store.write(remnant_records.forget_gone, LATER - 1, limit=10) == 0
     assert await store.write(remnant_records.forget_gone, LATER, limit=10) == 1
-    (back,) = await store.write(catalogue_write.register_files, "ctao", [one], at=NOW)
+    (back,) = await store.write(registration.register_files, "ctao", [one], at=NOW)
     assert back.clash is None and back.changed
 
 
@@ -404,12 +402,12 @@ async def test_a_file_that_is_back_elsewhere_loses_the_copy_that_is_swept(store:
     await removed(store, one)
     (sweep,) = await ordered(store)
     (back,) = await store.write(
-        catalogue_write.register_files, "ctao", [a_file(ada, "one", "cscs/ctao/c")], at=NOW
+        registration.register_files, "ctao", [a_file(ada, "one", "cscs/ctao/c")], at=NOW
     )
     bad = ReplicaChange(did=one.did, storage="cscs", state=ReplicaState.BAD)
-    await store.write(catalogue_change.change_replicas, "ctao", [bad], at=NOW)
+    await store.write(file_records.change_replicas, "ctao", [bad], at=NOW)
     healed = ReplicaChange(did=one.did, storage="pic", state=ReplicaState.AVAILABLE)
-    (refused,) = await store.write(catalogue_change.change_replicas, "ctao", [healed], at=NOW)
+    (refused,) = await store.write(file_records.change_replicas, "ctao", [healed], at=NOW)
     (before,) = await store.read(catalogue_read.files_by_did, "ctao", [one.did])
     await swept(store, sweep)
     (after,) = await store.read(catalogue_read.files_by_did, "ctao", [one.did])
@@ -450,7 +448,7 @@ async def test_what_could_not_be_removed_stays_marked_and_is_tried_again_later(
     (count,) = await store.read(remnant_records.remnant_counts)
     assert (count.waiting, count.failing, count.gone) == (0, 0, 2)
     (name,) = await store.write(
-        catalogue_write.register_files, "ctao", [a_file(ada, "x", "pic/ctao/2")], at=NOW
+        registration.register_files, "ctao", [a_file(ada, "x", "pic/ctao/2")], at=NOW
     )
     assert name.clash is not None
 
@@ -581,7 +579,7 @@ async def test_a_folder_in_which_a_file_lies_is_held(store: Store) -> None:
     await store.write(remnant_records.look_at_storing, [job_id])
     (row,) = await all_of(store)
     await store.write(
-        catalogue_write.register_files,
+        registration.register_files,
         "ctao",
         [a_file(ada, "kept", f"pic/{row.path}/kept")],
         at=NOW,
@@ -692,6 +690,6 @@ async def test_a_change_of_metadata_leaves_a_remnant_alone(store: Store) -> None
     one = a_file(ada, "one", "pic/ctao/1")
     await removed(store, one)
     change = MetadataChange(did=one.did, metadata={"run": 1})
-    await store.write(catalogue_change.set_metadata, "ctao", [change])
+    await store.write(file_records.set_metadata, "ctao", [change])
 
     assert len(await all_of(store)) == 1

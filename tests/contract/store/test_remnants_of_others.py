@@ -1,8 +1,8 @@
 """Remnants whose bytes may be those of others: on another storage, or of another community."""
 
 from pilotage.central.catalogue import (
+    record_registration as registration,
     record_remnants as remnant_records,
-    record_write as catalogue_write,
 )
 from pilotage.central.catalogue.remnants import HELD_S
 from pilotage.central.store.engine import Store
@@ -17,7 +17,7 @@ async def test_the_storages_that_have_copies_are_known(store: Store) -> None:
     none = await store.read(remnant_records.storages_of_copies)
     await removed(store, a_file(ada, "one", "pic/ctao/1", "cscs/ctao/1"))
     await store.write(
-        catalogue_write.register_files,
+        registration.register_files,
         "ctao",
         [a_file(ada, "two", "web/ctao/2", "pic/ctao/2")],
         at=NOW,
@@ -33,7 +33,7 @@ async def test_a_path_that_a_file_names_on_another_storage_is_held(store: Store)
     await removed(store, a_file(ada, "one", "pic/ctao/1", "cscs/ctao/1"))
     await removed(store, a_file(ada, "two", "pic/ctao/2"))
     await store.write(
-        catalogue_write.register_files, "ctao", [a_file(ada, "live", "web/ctao/2")], at=NOW
+        registration.register_files, "ctao", [a_file(ada, "live", "web/ctao/2")], at=NOW
     )
     (sweep,) = await ordered(store)
     rows = await all_of(store, LATER + HELD_S)
@@ -52,14 +52,14 @@ async def test_a_path_that_goes_is_named_on_no_storage(store: Store) -> None:
     await removed(store, a_file(ada, "one", "pic/ctao/1"))
     (sweep,) = await ordered(store)
     there, going = await store.write(
-        catalogue_write.register_files,
+        registration.register_files,
         "ctao",
         [a_file(ada, "a", "web/ctao/2"), a_file(ada, "b", "web/ctao/1")],
         at=LATER,
     )
     await swept(store, sweep)
     (gone,) = await store.write(
-        catalogue_write.register_files, "ctao", [a_file(ada, "c", "web/ctao/1")], at=LATER
+        registration.register_files, "ctao", [a_file(ada, "c", "web/ctao/1")], at=LATER
     )
 
     assert there.new

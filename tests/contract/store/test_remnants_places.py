@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
+    record_registration as registration,
     record_remnants as remnant_records,
-    record_write as catalogue_write,
 )
 from pilotage.central.catalogue.record_types import NewFile, ReplicaChange
 from pilotage.central.catalogue.remnants import HELD_S, NAMES_MAX, RemnantRow
@@ -46,13 +46,13 @@ from .test_remnants import (
 
 async def registered(store: Store, *files: NewFile) -> list[bool]:
     """Register files one by one; return which of them were taken."""
-    said = await store.write(catalogue_write.register_files, "ctao", files, at=NOW)
+    said = await store.write(registration.register_files, "ctao", files, at=NOW)
     return [outcome.clash is None for outcome in said]
 
 
 async def declared(store: Store, did: Did, state: ReplicaState | None) -> bool:
     change = ReplicaChange(did=did, storage="pic", state=state)
-    (outcome,) = await store.write(catalogue_change.change_replicas, "ctao", [change], at=LATER)
+    (outcome,) = await store.write(file_records.change_replicas, "ctao", [change], at=LATER)
     assert outcome.clash is None
     return outcome.changed
 

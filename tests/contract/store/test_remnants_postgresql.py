@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
+    record_registration as registration,
     record_remnants as remnant_records,
-    record_write as catalogue_write,
 )
-from pilotage.central.catalogue.record_change import change_replicas, remove_files
+from pilotage.central.catalogue.record_files import change_replicas, remove_files
+from pilotage.central.catalogue.record_registration import publish, register_files
 from pilotage.central.catalogue.record_types import ItemOutcome, ReplicaChange
-from pilotage.central.catalogue.record_write import publish, register_files
 from pilotage.central.catalogue.remnants import SweepResult
 from pilotage.central.store.engine import Store
 from pilotage.central.store.postgresql import open_postgresql
@@ -100,7 +100,7 @@ async def test_a_file_that_goes_takes_the_copy_along_that_is_being_published(
     store, url = shared
     ada = await an_owner(store)
     await store.write(
-        catalogue_write.register_files, "ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW
+        registration.register_files, "ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW
     )
     more = a_file(ada, "one", "cscs/ctao/2")
     await one_after_the_other(
@@ -120,7 +120,7 @@ async def test_a_result_does_not_undo_the_removal_that_another_process_is_at(
     store, url = shared
     ada = await an_owner(store)
     await store.write(
-        catalogue_write.register_files, "ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW
+        registration.register_files, "ctao", [a_file(ada, "one", "pic/ctao/1")], at=NOW
     )
     more = a_file(ada, "one", "cscs/ctao/2")
     _, (refused,) = await one_after_the_other(
@@ -163,10 +163,10 @@ async def test_a_file_whose_last_bad_copy_somebody_heals_is_not_lost_by_a_sweep(
     job_id, attempt_id = await given_to(store, sweep)
     (remnant,) = await store.read(remnant_records.remnants_of_job, job_id)
     await store.write(
-        catalogue_write.register_files, "ctao", [a_file(ada, "one", "cscs/ctao/2")], at=NOW
+        registration.register_files, "ctao", [a_file(ada, "one", "cscs/ctao/2")], at=NOW
     )
     bad = ReplicaChange(did=ONE, storage="cscs", state=ReplicaState.BAD)
-    await store.write(catalogue_change.change_replicas, "ctao", [bad], at=NOW)
+    await store.write(file_records.change_replicas, "ctao", [bad], at=NOW)
     before = await state_of_one(store)
     good = ReplicaChange(did=ONE, storage="cscs", state=ReplicaState.AVAILABLE)
     api = await asyncio.to_thread(PostgresqlSession, url)

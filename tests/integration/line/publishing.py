@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pilotage.central.catalogue import record_write as catalogue_write
+from pilotage.central.catalogue import record_registration as registration
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.dispatch import record as turn_records
 from pilotage.central.dispatch.record import Room
@@ -64,7 +64,7 @@ class PublishingStore(MemoryStore):
                     epoch=1,
                 )
                 await self.write(
-                    catalogue_write.register_files, "ctao", [new], at=at, make_datasets=True
+                    registration.register_files, "ctao", [new], at=at, make_datasets=True
                 )
 
     async def synced(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from pilotage.central.catalogue import record_change as catalogue_change
+from pilotage.central.catalogue import record_files as file_records
 from pilotage.central.cli.productions.transformations import print_preview
 from pilotage.central.errors import Refused
 from pilotage.central.transformations import service
@@ -64,7 +64,7 @@ def test_a_dry_run_tells_of_all_groups_and_of_why_there_is_none() -> None:
         job = {"command": ["run"], "data": {"outputs": [{"pattern": "*"}]}}
         found = await preview(world, **EVENTS, job=job)
         by_night = {"rule": "key", "keys": ["night"]}
-        await world.store.write(catalogue_change.add_keys, "ctao", {"night": KeyType.NUMBER})
+        await world.store.write(file_records.add_keys, "ctao", {"night": KeyType.NUMBER})
         none = await preview(world, **EVENTS, grouping=by_night)
 
         assert (len(found.groups), found.groups_more, found.why) == (3, 2, "")
@@ -166,7 +166,7 @@ def test_show_tells_why_files_that_wait_make_no_group() -> None:
     async def tell(world: FakeInstallation) -> None:
         service = world.central.services.transformations
         await registered(world, [1, 2])
-        await world.store.write(catalogue_change.add_keys, "ctao", {"night": KeyType.NUMBER})
+        await world.store.write(file_records.add_keys, "ctao", {"night": KeyType.NUMBER})
         for name, grouping, why in (
             ("few", {"size": 3}, "no group of 3 is full"),
             ("keys", {"rule": "key", "keys": ["night"]}, "events: 2 of 2 files have no 'night'"),
@@ -200,7 +200,7 @@ def test_input_is_taken_for_a_slip_of_inputs_until_it_is_a_key() -> None:
         job = {"command": ["run", "{input}"]}
         with pytest.raises(Refused, match="did you mean {inputs}"):
             await added(world, **EVENTS, job=job)
-        await world.store.write(catalogue_change.add_keys, "ctao", {"input": KeyType.STRING})
+        await world.store.write(file_records.add_keys, "ctao", {"input": KeyType.STRING})
         await added(world, **EVENTS, job=job)
 
     story(tell, script=lasts(5.0))

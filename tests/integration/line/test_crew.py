@@ -8,6 +8,7 @@ from pilotage.central.errors import Refused
 from pilotage.proto import topics
 from pilotage.proto.messages import Beat, Down
 from pilotage.proto.pilot_states import PilotState
+from pilotage.proto.problems import Code
 from pilotage.proto.wire import decode
 
 from .test_hosts import Scene, Voice, scene
@@ -160,3 +161,54 @@ def test_lost_pilots_end_by_their_elements_word_but_not_one_that_may_hold_a_job(
         assert one.world.central.memory.pilots.find(killed.caller.pilot) is None
 
     scene(tell)
+
+
+def test_a_silent_pilot_is_lost_at_its_elements_word_but_not_one_that_holds_a_job() -> None:
+    async def tell(one: Scene) -> None:
+        crew = one.world.central.crew
+        holds, killed, alive = one.voices[:3]
+        await one.submit(1)
+        await holds.ask()
+        await one.world.clock.sleep(2 * one.world.settings.lease.beat_s + 1)
+        await alive.ask()
+        names = [voice.caller.pilot for voice in (holds, killed, alive)]
+        silent = crew.silent([*names, "unknown"])
+        await crew.lose(dict.fromkeys(names, "its element reports its end"))
+
+        assert silent == set(names[:2])
+        assert [await state(one, voice) for voice in (holds, killed, alive)] == [
+            PilotState.RUNNING,
+            PilotState.LOST,
+            PilotState.RUNNING,
+        ]
+
+    scene(tell)
+
+
+def test_a_pilot_of_the_store_before_a_restore_is_given_up_once_it_was_told() -> None:
+    async def tell(one: Scene) -> None:
+        told, holds, later = one.voices[:3]
+        await one.submit(1)
+        await holds.ask()
+        later.session = 0  # a late message of a session before the present one
+        for voice in (told, holds, later):
+            with pytest.raises(Refused, match="the store was restored") as why:
+                await old(one, voice)
+            assert why.value.code is Code.OTHER_STORE
+        silent = one.world.central.crew.silent([voice.caller.pilot for voice in one.voices])
+        await one.world.clock.sleep(2)
+        soon = [await state(one, voice) for voice in (told, holds, later)]
+        view = await one.world.central.services.pilots.get(one.world.user(), told.caller.pilot)
+        await one.world.clock.sleep(one.world.settings.lease.lease_s + 2)
+
+        assert silent == {told.caller.pilot, holds.caller.pilot}
+        assert soon == [PilotState.FAILED, PilotState.RUNNING, PilotState.RUNNING]
+        assert view.reason == "told to end: the store was restored from a backup"
+        assert await state(one, holds) in (PilotState.LOST, PilotState.FAILED)
+
+    scene(tell)
+
+
+async def old(one: Scene, voice: Voice) -> None:
+    beat = Beat(gen="before", session=voice.session, n=voice.n + 1, closed=voice.n)
+    await one.world.central.services.dispatch.beat(voice.caller, beat)

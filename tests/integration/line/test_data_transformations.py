@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewFile, NewReplica, ReplicaChange
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry
@@ -109,7 +109,7 @@ async def registered(world: FakeInstallation, numbers: Sequence[int], **metadata
         for number in numbers
     ]
     outcomes = await world.store.write(
-        catalogue_write.register_files, "ctao", files, at=world.clock.wall()
+        registration.register_files, "ctao", files, at=world.clock.wall()
     )
     assert not any(one.clash for one in outcomes)
 
@@ -119,10 +119,10 @@ async def ready(world: FakeInstallation) -> None:
     world.storages.book = StorageBook(
         {"disk": StorageEntry(type="file", url="file:///disk", default=True)}
     )
-    await world.store.write(catalogue_change.add_keys, "ctao", {})
+    await world.store.write(file_records.add_keys, "ctao", {})
     if not await world.store.read(catalogue_read.keys, "ctao"):
         first = NewFile(did=Did("dpps", "first"), bytes=1, adler32="0", metadata={"level": -1})
-        await world.store.write(catalogue_write.register_files, "ctao", [first], at=1.0)
+        await world.store.write(registration.register_files, "ctao", [first], at=1.0)
 
 
 async def rows(world: FakeInstallation, one: int) -> dict[str, InputRow]:
@@ -261,9 +261,7 @@ def test_a_file_is_an_input_once_it_has_a_copy() -> None:
         one = await added(world, **EVENTS)
         await until(world, one, lambda v: v.tasks.get(T.DONE) == 1)
         later = NewFile(did=did(2), bytes=100, adler32="00000002", metadata={"level": 0})
-        await world.store.write(
-            catalogue_write.register_files, "ctao", [later], at=world.clock.wall()
-        )
+        await world.store.write(registration.register_files, "ctao", [later], at=world.clock.wall())
         await registered(world, [3])
         view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 2)
         assert view.inputs == {"events": {I.PROCESSED: 2}}
@@ -385,7 +383,7 @@ def test_two_linked_ones_complete_one_after_the_other() -> None:
             datasets=(dataset,),
         )
         await world.store.write(
-            catalogue_write.register_files, "ctao", [file], at=1.0, make_datasets=True
+            registration.register_files, "ctao", [file], at=1.0, make_datasets=True
         )
         await until(world, two, lambda v: v.inputs["dl1"].get(I.UNUSED) == 1)
         await asyncio.sleep(50.0)
@@ -451,7 +449,7 @@ def test_all_of_a_side_input_goes_to_every_task_once_its_parent_has_completed() 
             for number in (11, 12, 13)
         ]
         await world.store.write(
-            catalogue_write.register_files, "ctao", made, at=1.0, make_datasets=True
+            registration.register_files, "ctao", made, at=1.0, make_datasets=True
         )
         await until(world, one, lambda v: v.inputs["cal"].get(I.SHARED) == 3)
         await asyncio.sleep(20.0)
@@ -530,7 +528,7 @@ def test_a_file_whose_copies_are_bad_is_put_aside_and_its_companions_are_not_at_
         one = await added(world, **EVENTS, grouping={"size": 2}, pause_when_failed=1.0)
         await until(world, one, lambda v: v.tasks_made == 1)
         bad = ReplicaChange(did=did(1), storage="disk", state=ReplicaState.BAD)
-        await world.store.write(catalogue_change.change_replicas, "ctao", [bad], at=2.0)
+        await world.store.write(file_records.change_replicas, "ctao", [bad], at=2.0)
         await until(world, one, lambda v: v.tasks_made == 2)
         found = await rows(world, one)
 
@@ -538,7 +536,7 @@ def test_a_file_whose_copies_are_bad_is_put_aside_and_its_companions_are_not_at_
         assert (found["run2"].state, found["run2"].errors) == (I.ASSIGNED, 0)
         assert found["run3"].state is I.ASSIGNED, "run2 goes with it"
         copy = ReplicaChange(did=did(1), storage="disk", state=ReplicaState.AVAILABLE)
-        await world.store.write(catalogue_change.change_replicas, "ctao", [copy], at=3.0)
+        await world.store.write(file_records.change_replicas, "ctao", [copy], at=3.0)
         assert (await said(world, one, "reset", all=True)).changed == 1
         assert (await rows(world, one))["run1"].state is I.UNUSED
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.catalogue import record_change as catalogue_change
+from pilotage.central.catalogue import record_files as file_records
 from pilotage.central.catalogue.record_types import ReplicaChange
 from pilotage.central.errors import Refused
 from pilotage.central.store.errors import StoreError
@@ -115,7 +115,7 @@ def test_a_file_that_was_removed_and_is_registered_again_is_an_input_again() -> 
         ]
         two = await added(world, name="two", inputs=beside)
         await until(world, two, lambda v: v.inputs["events"].get(I.SHARED) == 2)
-        await world.store.write(catalogue_change.remove_files, "ctao", [did(2)], at=1.0)
+        await world.store.write(file_records.remove_files, "ctao", [did(2)], at=1.0)
         await until(world, one, lambda v: v.inputs["events"].get(I.REMOVED) == 1)
         await registered(world, [9], level=1)
         await asyncio.sleep(5.0)
@@ -142,7 +142,7 @@ def test_a_side_input_goes_to_tasks_while_it_can_be_read() -> None:
 
         async def told(state: ReplicaState) -> None:
             change = ReplicaChange(did=did(1), storage="disk", state=state)
-            await world.store.write(catalogue_change.change_replicas, "ctao", [change], at=1.0)
+            await world.store.write(file_records.change_replicas, "ctao", [change], at=1.0)
 
         await told(ReplicaState.MISSING)
         await registered(world, [5], level=1)

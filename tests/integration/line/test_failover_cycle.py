@@ -7,10 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.catalogue import (
-    record_change as catalogue_change,
-    record_read as catalogue_read,
-)
+from pilotage.central.catalogue import record_files as file_records, record_read as catalogue_read
 from pilotage.central.catalogue.record_types import ReplicaChange
 from pilotage.central.failover import record as failover_records
 from pilotage.central.failover.mails import NotMailed
@@ -218,7 +215,7 @@ def made_by(world: FakeInstallation, number: int, job: int) -> None:
 async def lose(world: FakeInstallation, number: int) -> None:
     """Let the only copy of a file be bad."""
     bad = ReplicaChange(did=did(number), storage="disk", state=ReplicaState.BAD)
-    await world.store.write(catalogue_change.change_replicas, "ctao", [bad], at=world.clock.wall())
+    await world.store.write(file_records.change_replicas, "ctao", [bad], at=world.clock.wall())
 
 
 async def state_of(world: FakeInstallation, number: int) -> FileState:
@@ -269,9 +266,7 @@ def test_what_somebody_has_removed_or_read_is_told_and_left_alone() -> None:
         assert "that does not agree with its outputs reported only" in report.text
         assert (await shown(world, one)).tasks == {T.DONE: 2}
         assert await state_of(world, 91) is FileState.AVAILABLE
-        await world.store.write(
-            catalogue_change.remove_files, "ctao", [did(91)], at=world.clock.wall()
-        )
+        await world.store.write(file_records.remove_files, "ctao", [did(91)], at=world.clock.wall())
         await asyncio.sleep(SWEEP_S)
         assert len(await reported(world)) == 1, "it is the same task"
         assert (await shown(world, one)).tasks == {T.DONE: 2}

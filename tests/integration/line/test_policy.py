@@ -5,10 +5,11 @@ import asyncio
 import msgspec
 import pytest
 
-from pilotage.central.dispatch.limits import Policy
+from pilotage.central.dispatch.limits import LimitService, Policy
 from pilotage.central.errors import Refused
 from pilotage.central.settings import BadSetting, MatcherSettings
 from pilotage.matcher.rules import RunningLimit
+from pilotage.proto.claims import Role
 from tests import virtual
 from tests.fakes import FakeInstallation
 
@@ -185,6 +186,13 @@ def test_a_reading_says_which_settings_count_for_nobody() -> None:
         read.says = MatcherSettings()
         await policy.read_again("SIGHUP")
         assert not list(policy.unknown), "what was wrong is not said for ever"
+        policy.unknown = ("matcher.shares.ctao/dpsp: no group",)
+        ours = LimitService(policy, world.central.memory.queue, ["ctao"])
+        shared = LimitService(policy, world.central.memory.queue, ["ctao", "lhcb"])
+        admin = msgspec.structs.replace(world.user(), community="ctao")
+        user = msgspec.structs.replace(admin, role=Role.USER)
+        assert (await ours.show(admin)).unknown == policy.unknown, "its one community is ours"
+        assert (await shared.show(admin)).unknown == (await ours.show(user)).unknown == ()
         await world.kill()
 
     virtual.run(whole(), limit_s=20_000.0)

@@ -9,10 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.catalogue import (
-    record_jobs as data_job_records,
-    record_read as catalogue_read,
-)
+from pilotage.central.catalogue import record_read as catalogue_read
 from pilotage.central.errors import Refused
 from pilotage.central.jobs import record as job_records, record_search as job_search
 from pilotage.central.jobs.record_types import JobSearch
@@ -202,9 +199,7 @@ def test_files_of_several_steps_are_grouped_together_as_they_come(
         view = await until(world, is_in(P.COMPLETED))
         last = made.view.steps[-1].transformation
         mine = [one for one in all_tasks(world.store) if one.transformation_id == last]
-        inputs = [
-            await world.store.read(data_job_records.inputs_of_job, one.job_id) for one in mine
-        ]
+        inputs = [await world.store.read(catalogue_read.inputs_of_job, one.job_id) for one in mine]
 
         assert sorted(map(len, inputs), reverse=True) == groups
         files = [one.file_id for some in inputs for one in some]

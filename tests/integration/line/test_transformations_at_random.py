@@ -12,10 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.catalogue import (
-    record_change as catalogue_change,
-    record_read as catalogue_read,
-)
+from pilotage.central.catalogue import record_files as file_records, record_read as catalogue_read
 from pilotage.central.catalogue.record_types import ReplicaChange
 from pilotage.central.errors import Refused
 from pilotage.central.jobs import record as job_records
@@ -151,7 +148,7 @@ async def step(world: World, document: dict[str, Any], left: list[int]) -> None:
             await quietly(world, anyone, chance.choice(("replay", "reset")), file)
         case "x":  # whoever registers it again has it back
             await world.store.write(
-                catalogue_change.remove_files, "ctao", [did(chance.randint(1, FILES))], at=1.0
+                file_records.remove_files, "ctao", [did(chance.randint(1, FILES))], at=1.0
             )
         case "c" if len(family) > 1:
             await quietly(world, family[0], chance.choice(("clean", "archive")))
@@ -160,7 +157,7 @@ async def step(world: World, document: dict[str, Any], left: list[int]) -> None:
             change = ReplicaChange(
                 did=did(chance.randint(1, FILES)), storage="disk", state=chance.choice(states)
             )
-            await world.store.write(catalogue_change.change_replicas, "ctao", [change], at=1.0)
+            await world.store.write(file_records.change_replicas, "ctao", [change], at=1.0)
 
 
 async def derived(world: World, document: dict[str, Any], family: list[int]) -> None:
@@ -203,7 +200,7 @@ async def completed(world: World, last: int) -> None:
         ReplicaChange(did=did(number), storage="disk", state=ReplicaState.AVAILABLE)
         for number in range(1, FILES + 1)
     ]
-    await store.write(catalogue_change.change_replicas, "ctao", changes, at=2.0)
+    await store.write(file_records.change_replicas, "ctao", changes, at=2.0)
     await quietly(world, last, "extend")  # others came since it had completed
     row = await store.read(transformation_records.transformation, last)
     for _ in range(200):

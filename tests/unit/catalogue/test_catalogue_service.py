@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.catalogue import record_write as catalogue_write
+from pilotage.central.catalogue import record_registration as registration
 from pilotage.central.catalogue.record_types import NewFile
 from pilotage.central.catalogue.service import CatalogueService
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
@@ -344,7 +344,7 @@ async def test_lineage_goes_both_ways_step_by_step() -> None:
         NewFile(did=Did.parse(name), bytes=1, adler32="00000001", job_id=job, epoch=job and 1)
         for name, job in made
     ]
-    outcomes = await world.store.write(catalogue_write.register_files, "ctao", files, at=0.0)
+    outcomes = await world.store.write(registration.register_files, "ctao", files, at=0.0)
     for job in (1, 2, 3):
         file_id = outcomes[job - 1].file_id
         world.store.by_hand("INSERT INTO job_input VALUES (?, 0, ?)", job, file_id)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotage.central.catalogue.record_jobs import folder_of
+from pilotage.central.catalogue.publications import folder_of
 from pilotage.central.catalogue.service import CatalogueService
 from pilotage.central.identity.scope import Owners
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records

@@ -9,9 +9,9 @@ import pytest
 
 from pilotage.central.catalogue import (
     input_resolution as resolve,
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.checks import check_scopes
 from pilotage.central.catalogue.input_resolution import InputResolver, ResolvedInputs, outputs_to
@@ -65,9 +65,9 @@ async def store() -> MemoryStore:
         a_file(4, "tape"),
         a_file(5, "pic", "cscs"),
     ]
-    await made.write(catalogue_write.register_files, COMMUNITY, files, at=0.0, make_datasets=True)
+    await made.write(registration.register_files, COMMUNITY, files, at=0.0, make_datasets=True)
     lost = ReplicaChange(did=Did("sim", "run5/f.h5"), storage="pic", state=ReplicaState.BAD)
-    await made.write(catalogue_change.change_replicas, COMMUNITY, [lost], at=1.0)
+    await made.write(file_records.change_replicas, COMMUNITY, [lost], at=1.0)
     return made
 
 
@@ -311,7 +311,7 @@ async def test_what_a_pilot_is_told_of_files_is_bounded(
         )
         for n in range(100)
     ]
-    await store.write(catalogue_write.register_files, COMMUNITY, files, at=2.0)
+    await store.write(registration.register_files, COMMUNITY, files, at=2.0)
     without = {"kind": "many", "note1": {"exists": False}}
     assert len((await settled(store, book, a_job(DataInput(query=without)))).inputs) == 60
 

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from pilotage.central.cli import exit_codes, options
 from pilotage.central.cli.main import COMMANDS, build, run, split_payload
+from pilotage.central.cli.serve import _announce_start
 from pilotage.central.client import errors
 from pilotage.central.operate.datadir import leads_soon
 
@@ -200,6 +202,24 @@ def test_a_command_waits_for_one_that_leads_soon_and_for_nothing_else(
     assert all("is still starting" in one for one in (said["soon"][1], said["at once"][0]))
     assert [len(said["at once"]), len(said["nobody"])] == [1, 1]
     assert "start one with `pilotage serve`" in said["nobody"][0]
+
+
+def test_a_central_that_starts_again_shows_so_before_it_has_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["status", "--data", str(tmp_path), "--patience-s", "0"]
+    said: list[str] = []
+    for file in (None, tmp_path / "standby"):
+        if file is not None:
+            file.touch()
+        with ExitStack() as starting:
+            _announce_start(tmp_path, starting)
+            assert run(command) == 4
+            said.append(capsys.readouterr().err)
+        if file is None:
+            assert list(tmp_path.iterdir()) == [], "a first start may be refused"
+
+    assert ["is still starting" in one for one in said] == [False, True]
 
 
 def test_patience_also_waits_for_a_central_that_restarts(

@@ -1,9 +1,11 @@
 """Requests: typed errors, what is repeated and what is not, actions, logs and tokens."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 
-from pilotage.central.client import errors
+from pilotage.central.client import AsyncClient, errors
 from pilotage.proto.api.jobs import ActionName, ActionReply, JobFilter, Summary, SummaryBy
 from pilotage.proto.api.pilots import SecretRequest, Secrets
 from pilotage.proto.api.tokens import TokenIssue, Tokens, TokenView
@@ -100,6 +102,36 @@ async def test_a_refused_token_names_the_central_that_refused_it(status: int, co
         with pytest.raises(
             errors.Refused, match=r"not with this token \(asked http://central.test"
         ):
+            await client.whoami()
+
+
+@pytest.mark.parametrize(
+    ("ca_file", "said"),
+    [
+        ("", r"this machine does not trust the authority .*, name it in PILOTAGE_CA_FILE"),
+        ("/ca.pem", r"/ca.pem in PILOTAGE_CA_FILE does not trust .*, name another in PILOTAGE_CA"),
+    ],
+)
+async def test_an_untrusted_certificate_is_told_at_once_with_what_to_do(
+    ca_file: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = StubCentral()
+    why = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate"
+    stub.always["GET /v1/whoami"] = httpx.ConnectError(why)
+    monkeypatch.setenv("PILOTAGE_CA_FILE", ca_file)
+    async with stub.client() as client:
+        with pytest.raises(errors.Unreachable, match=said):
+            await client.whoami()
+
+    assert stub.pace.slept == []
+
+
+async def test_a_file_without_an_authority_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PILOTAGE_CA_FILE", str(tmp_path / "ca.pem"))
+    async with AsyncClient("https://central.test", "t") as client:
+        with pytest.raises(errors.UnreadableCredentials, match="ca.pem: PILOTAGE_CA_FILE: "):
             await client.whoami()
 
 

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue import (
-    record_jobs as data_job_records,
+    record_read as catalogue_read,
+    record_registration as registration,
     record_remnants as remnant_records,
-    record_write as catalogue_write,
 )
 from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica
 from pilotage.central.catalogue.remnants import RemnantRow
@@ -128,7 +128,7 @@ async def test_a_sweep_is_told_of_what_may_go_now(
         adler32="00000001",
         replicas=(NewReplica(storage=named, path="ctao/2"),),
     )
-    await store.write(catalogue_write.register_files, "ctao", [file], at=0.0)
+    await store.write(registration.register_files, "ctao", [file], at=0.0)
     lease = a_lease()
     lease.kind = lease.kind._replace(type=SWEEP_TYPE)
     told = await DataOrders(store, storages).of(lease)
@@ -139,7 +139,7 @@ async def test_a_sweep_is_told_of_what_may_go_now(
 class Read(MemoryStore):
     """A store in which a job reads two files of one name, of a task's group."""
 
-    @way(data_job_records.inputs_of_job)
+    @way(catalogue_read.inputs_of_job)
     async def inputs_of_job(self, plain: Any, job_id: int) -> list[JobInput]:
         return [JobInput(0, 1), JobInput(0, 2)]
 
@@ -156,7 +156,7 @@ async def test_files_of_one_name_are_told_as_a_run_on_one_machine_has_them() -> 
         NewFile(did=Did("users", f"{job}/clean.txt"), bytes=1, adler32="00000001")
         for job in (129, 130)
     ]
-    await store.write(catalogue_write.register_files, "ctao", files, at=0.0)
+    await store.write(registration.register_files, "ctao", files, at=0.0)
     told = await DataOrders(store, Storages()).of(a_lease())
 
     assert told is not None

@@ -10,7 +10,7 @@ import pytest
 
 from pilotage.central.catalogue import (
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica
 from pilotage.central.catalogue.remnants import SweepResult
@@ -51,7 +51,7 @@ class Rig:
             )
             for i in (1, 2)
         ]
-        await self.store.write(catalogue_write.register_files, "ctao", files, at=0.0)
+        await self.store.write(registration.register_files, "ctao", files, at=0.0)
         for subject in ("eve", "bob", "ada"):  # the third one has submitted the job
             kind = await a_class(self.store, subject=subject)
         data = JobData(outputs=(DataOutput(pattern="*"),)) if has_data else None

@@ -108,6 +108,8 @@ class FakeCrew:
         self.workers: set[str] = set()
         self.drained: dict[str, str] = {}
         self.given_up: dict[str, str] = {}
+        self.mute: set[str] = set()
+        self.lost: dict[str, str] = {}
         self.rooms: dict[str, int] = {}
 
     def news(self) -> tuple[list[str], list[str]]:
@@ -124,6 +126,12 @@ class FakeCrew:
     async def drain(self, pilots: Mapping[str, str]) -> list[str]:
         self.drained |= pilots
         return list(pilots)
+
+    def silent(self, pilots: Iterable[str]) -> set[str]:
+        return self.mute & set(pilots)
+
+    async def lose(self, pilots: Mapping[str, str]) -> None:
+        self.lost |= pilots
 
     async def end_lost(self, pilots: Mapping[str, str]) -> None:
         self.given_up |= pilots

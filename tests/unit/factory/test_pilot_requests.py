@@ -15,7 +15,7 @@ from pilotage.pilot.settings import Settings
 from .test_factory import Counting, HandClock, an_element
 
 ORIGIN = PilotDefaults("ctao", "https://central:8470", "#!/bin/sh\n", hide=("/central",))
-OF_THE_CENTRAL = {"central", "secret_file", "state_dir", "remove_state", "ca", "plain_http"}
+OF_THE_CENTRAL = {"central", "secret_file", "state_dir", "remove_state", "plain_http"}
 OF_SHAPES = {"cores", "memory_mb", "scratch_mb", "wall_s", "gpus"}
 # Pilots find it, and take it by hand where no GPUs are found; NodesEntry says it for the plan.
 OF_NODES = {
@@ -23,10 +23,10 @@ OF_NODES = {
 }
 
 
-def script_of(**entry: Any) -> str:
+def script_of(origin: PilotDefaults = ORIGIN, **entry: Any) -> str:
     element, _ = an_element(**entry)
     request, _ = new_pilot(
-        ORIGIN, element, Shape(), "shape 0", clock=HandClock(), randomness=Counting()
+        origin, element, Shape(), "shape 0", clock=HandClock(), randomness=Counting()
     )
     return request.script.decode()
 
@@ -51,6 +51,7 @@ def test_every_option_of_a_pilot_can_be_said_of_a_site_or_is_said_elsewhere() ->
         ({"unanswered_s": 0.0}, "--unanswered-s=0"),
         ({"time_look_s": 60.0}, "--time-look-s=60"),
         ({"hide": ("/secrets",)}, "--hide=/secrets"),
+        ({"ca": "/etc/ca.pem"}, "--ca=/etc/ca.pem"),
     ],
 )
 def test_what_is_said_of_pilots_reaches_them_and_nothing_else(
@@ -68,9 +69,19 @@ def test_on_our_own_machine_payloads_see_neither_our_files_nor_those_of_the_site
     assert "--hide=/central,/secrets " in script
 
 
+def test_on_our_own_machine_pilots_trust_the_authority_that_the_central_trusts() -> None:
+    origin = dataclasses.replace(ORIGIN, ca="/etc/ours.pem")
+
+    assert "--ca=/etc/ours.pem " in script_of(origin, kind="local")
+    assert "--ca" not in script_of(origin, kind="slurm")
+    theirs = script_of(origin, kind="local", pilot=PilotEntry(ca="/etc/theirs.pem"))
+    assert "--ca=/etc/theirs.pem " in theirs
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
+        ("ca: ca.pem", "pilot.ca: .*absolute path"),
         ("image_tools: [docker]", "pilot.image_tools: .*apptainer"),
         ("module_init: modules.sh", "pilot.module_init: .*absolute path"),
         ("benchmark_s: 3", "pilot.benchmark_s"),

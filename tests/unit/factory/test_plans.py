@@ -289,6 +289,20 @@ WHY: dict[str, tuple[dict[str, object], PlanBounds, int, PlaceBlocker | None, st
         "all sites have 9 pilots",
     ),
     "it is full": ({"pilots": 100}, BOUNDS, 100, PlaceBlocker.FULL, "is full: 100 of 100 pilots"),
+    "it is full of silent ones": (
+        {"pilots": 100, "quiet": 100},
+        BOUNDS,
+        100,
+        PlaceBlocker.FULL,
+        "is full: 100 of 100 pilots, all silent: they count until it reports their end",
+    ),
+    "some are silent": (
+        {"pilots": 100, "quiet": 3},
+        BOUNDS,
+        100,
+        PlaceBlocker.FULL,
+        "is full: 100 of 100 pilots, 3 of them silent: they count until",
+    ),
     "its queue is full": (
         {"queued": 50},
         BOUNDS,

@@ -31,6 +31,7 @@ class Case:
     because: str = ""
     counts: bool = True
     in_queue: bool = False  # though it is not counted on
+    is_silent: bool = False
 
 
 CASES: dict[str, Case] = {
@@ -65,7 +66,32 @@ CASES: dict[str, Case] = {
     "it registered, and its element says it ended": Case(P.RUNNING, Slot(S.ENDED, 0), does=""),
     "it registered, and its element forgot it": Case(P.RUNNING, Slot(S.GONE), 999, does=""),
     "it is lost, and its element says it runs": Case(P.LOST, Slot(S.RUNNING), 999, does=""),
-    "it is lost, and has just ended": Case(P.LOST, Slot(S.ENDED), 299, does=""),
+    "it is lost, and has just ended": Case(P.LOST, Slot(S.ENDED), 0, does="", counts=False),
+    "it is silent, and its element says it runs": Case(
+        P.RUNNING, Slot(S.RUNNING), 999, does="", is_silent=True
+    ),
+    "it is silent, and has just ended": Case(
+        P.DRAINING,
+        Slot(S.ENDED, 143),
+        0,
+        does="silent",
+        because="reports its end, with exit code 143",
+        counts=False,
+        is_silent=True,
+    ),
+    "it is silent, and out of sight": Case(P.RUNNING, Slot(S.GONE), 299, does="", is_silent=True),
+    "it is silent, and stays out of sight": Case(
+        P.RUNNING,
+        Slot(S.GONE),
+        301,
+        does="silent",
+        because="does not know it",
+        counts=False,
+        is_silent=True,
+    ),
+    "it is silent, and its slot is unknown": Case(
+        P.RUNNING, Slot(S.GONE), slot=None, does="", is_silent=True
+    ),
     "it is lost, and ended long ago": Case(
         P.LOST, Slot(S.ENDED, 137), 301, does="lost", because="exit code 137", counts=False
     ),
@@ -105,7 +131,7 @@ def a_row(case: Case) -> SlotRow:
 
 
 def done(found: ReconcileResult) -> str:
-    verbs = ("cancel", "fail", "abort", "lost", "fetch", "forget", "queued")
+    verbs = ("cancel", "fail", "abort", "silent", "lost", "fetch", "forget", "queued")
     return " ".join(verb for verb in verbs if getattr(found, verb))
 
 
@@ -117,12 +143,20 @@ def test_what_an_element_says(name: str) -> None:
     seen.note(said, now=100.0)
 
     found = reconcile(
-        [a_row(case)], said, seen, wall=WALL, now=100.0 + case.for_s, patience=PATIENCE
+        [a_row(case)],
+        said,
+        seen,
+        wall=WALL,
+        now=100.0 + case.for_s,
+        patience=PATIENCE,
+        silent={"p1"} if case.is_silent else (),
     )
 
     assert done(found) == case.does
     assert (found.pilots, found.leaving) == (int(case.counts), int(case.in_queue))
+    assert found.quiet == int(case.counts and (case.is_silent or case.state is P.LOST))
     reasons = [*found.fail.values(), *found.abort.values(), *found.lost.values()]
+    reasons += found.silent.values()
     assert case.because in " ".join(reasons)
 
 

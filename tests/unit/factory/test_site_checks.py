@@ -28,7 +28,7 @@ from pilotage.central.factory.start_script import END
 from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.observe.events import EVENTS
 from pilotage.central.pilots import record as pilot_records, record_slots as slot_records
-from pilotage.central.pilots.record_types import Registration
+from pilotage.central.pilots.record_types import PilotRow, Registration
 from pilotage.proto.api.sites import CheckState, ElementCheck, SiteCheck, SiteCheckRequest
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
@@ -291,6 +291,43 @@ async def test_a_probe_that_ends_before_it_speaks_shows_what_it_printed(tmp_path
     assert (kept.exit_code, kept.stderr) == (23, b"no python3 here\n")
 
 
+@pytest.mark.parametrize(
+    ("code", "advice"), [(21, "for a private certificate `pilot.ca`"), (1, "read its output")]
+)
+async def test_the_end_of_the_script_says_what_may_help(
+    code: int, advice: str, tmp_path: Path
+) -> None:
+    def then(element: Element, slot: str, secret: str) -> None:
+        element.says(slot, SlotState.ENDED, exit_code=code)
+
+    found = await Stage(tmp_path, Element(then)).check()
+    (bad,) = [one for one in found.elements[0].steps if one.state is CheckState.FAILED]
+
+    assert bad.step == "register"
+    assert advice in bad.do
+
+
+async def test_a_probe_whose_end_the_factory_saw_first_has_started(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Element(nothing))
+
+    async def seen_first() -> None:
+        rows: list[PilotRow] = []
+        while not rows:
+            await asyncio.sleep(0)
+            rows = await stage.store.read(pilot_records.pilots, None, states=(), after="", limit=9)
+        why = {rows[0].pilot: "it ended before it asked for work, with exit code 24"}
+        await stage.store.write(
+            slot_records.end_waiting, why, PilotState.FAILED, stage.clock.wall()
+        )
+
+    found, _ = await asyncio.gather(stage.check(), seen_first())
+
+    assert failed(found.elements[0]) == (
+        "register",
+        "it ended before it asked for work, with exit code 24",
+    )
+
+
 async def test_a_paused_and_disabled_element_is_checked_all_the_same(tmp_path: Path) -> None:
     text = "elements:\n  slurm: {kind: fake, enabled: false, pilots_max: 0}\n"
     stage = Stage(tmp_path, Element(nothing), text)
@@ -313,5 +350,6 @@ async def test_a_site_that_no_file_names_or_whose_file_does_not_read_is_refused(
         with pytest.raises(Refused, match=why) as refused:
             await stage.checks.begin(site, SiteCheckRequest(timeout_s=60))
         assert refused.value.code is code
+        assert str(refused.value).endswith("after a change, reload the central)")
     with pytest.raises(Refused, match="no check"):
         stage.checks.get("c7")

@@ -275,6 +275,8 @@ def test_settings_of_the_community_that_came_too_late_are_told(
 
     assert said in found.said
     assert ("remove admin.token" in found.do) is (found.level is WARNING)
+    unnamed = key_checks.admin_token(tmp_path, CommunitySettings(), is_default=True)
+    assert ("name it with --config" in unnamed.do) is (found.level is WARNING)
 
 
 def test_keys_that_others_may_read_are_a_fault(tmp_path: Path) -> None:
@@ -286,6 +288,11 @@ def test_keys_that_others_may_read_are_a_fault(tmp_path: Path) -> None:
     os.chmod(tmp_path / "attempt-key", 0o640)
     (open_,) = key_checks.key_files(tmp_path)
 
+    os.remove(tmp_path / "attempt-key")
+    (restored,) = key_checks.key_files(tmp_path)
+
+    assert (restored.level, restored.said) == (WARNING, "attempt-key: missing")
+    assert restored.do.startswith("after a restore nothing")
     assert unreadable.level is open_.level is FAULT
     assert "chmod 0600" in open_.do
 

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from pilotage.central.catalogue import record_write as catalogue_write
+from pilotage.central.catalogue import record_registration as registration
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.operate.datadir import CentralProcess, announce
 from pilotage.central.operate.doctor.storage_checks import storages
@@ -86,7 +86,7 @@ async def test_storages_that_have_copies_of_files_and_no_file_are_named(tmp_path
         replicas=replicas,
         owner_id=kind.owner_id,
     )
-    await store.write(catalogue_write.register_files, "ctao", [file], at=1.0)
+    await store.write(registration.register_files, "ctao", [file], at=1.0)
     await store.close()
     read = partial(reading, path)
 

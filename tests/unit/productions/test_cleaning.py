@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewFile
 from pilotage.central.identity.callers import User
@@ -102,7 +102,7 @@ async def _two(tmp_path: Path, clock: Clock | None = None) -> _Watched:
     ]
     assert all(
         one.new
-        for one in await served.store.write(catalogue_write.register_files, "ctao", files, at=1.0)
+        for one in await served.store.write(registration.register_files, "ctao", files, at=1.0)
     )
     await served.watching.load()
     await served.watching.once()
@@ -168,7 +168,7 @@ def test_what_fails_in_a_slice_is_begun_anew(
                 raise OSError("the disk is gone")
             return await remove(*args, **fields)
 
-        served.store.ways[catalogue_change.remove_files] = fails_once
+        served.store.ways[file_records.remove_files] = fails_once
         async with asyncio.TaskGroup() as group, asyncio.timeout(4 * AGAIN_S):
             running = group.create_task(served.watching.run())
             while await served.state("1") is not P.CLEANED:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
-    record_write as catalogue_write,
+    record_files as file_records,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewFile
 from pilotage.central.errors import Refused
@@ -182,9 +182,9 @@ async def test_a_name_that_no_job_can_give_again_is_refused_before_any_runs(
     """A production is cleaned, and the corrected one would make files of the same names."""
     served, did = Served(), Did.parse(removed)
     new = NewFile(did=did, owner_id=1, bytes=1, adler32="00000001")
-    await served.store.write(catalogue_write.register_files, "ctao", [new], at=1.0)
+    await served.store.write(registration.register_files, "ctao", [new], at=1.0)
     flow = workflow(tmp_path, NAMED.replace("NAME", name))
-    await served.store.write(catalogue_change.remove_files, "ctao", [did], at=2.0)
+    await served.store.write(file_records.remove_files, "ctao", [did], at=2.0)
 
     if not is_refused:
         await served.added(flow)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
-    record_write as catalogue_write,
+    record_datasets as dataset_records,
+    record_files as file_records,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewDataset, NewFile, NewReplica
 from pilotage.central.productions import preview
@@ -38,10 +39,10 @@ def _few_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 async def _previewed(tmp_path: Path, text: str, *, raw: int, tables: int) -> ProductionPreview:
     """Return what a workflow would be, with so many files in the catalogue."""
     served = Served()
-    await served.store.write(catalogue_change.add_keys, "ctao", {"k": KeyType.NUMBER})
+    await served.store.write(file_records.add_keys, "ctao", {"k": KeyType.NUMBER})
     for k in (1, 2):
         new = NewDataset(did=Did("sim", f"of-{k}"), owner_id=1)
-        await served.store.write(catalogue_change.make_dataset, "ctao", new, at=1.0)
+        await served.store.write(dataset_records.make_dataset, "ctao", new, at=1.0)
     files = [
         NewFile(
             did=Did("sim", f"f{k}-{n}"),
@@ -57,7 +58,7 @@ async def _previewed(tmp_path: Path, text: str, *, raw: int, tables: int) -> Pro
     ]
     assert all(
         one.new
-        for one in await served.store.write(catalogue_write.register_files, "ctao", files, at=1.0)
+        for one in await served.store.write(registration.register_files, "ctao", files, at=1.0)
     )
     body = NewProduction(workflow=workflow(tmp_path, text), dry_run=True)
     found = await served.service.add(CALLER, body)

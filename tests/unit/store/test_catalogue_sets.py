@@ -11,8 +11,8 @@ import pytest
 from pilotage.central.catalogue import (
     record_interned as catalogue_interned,
     record_read as catalogue_read,
+    record_registration as registration,
     record_sets as catalogue_sets,
-    record_write as catalogue_write,
 )
 from pilotage.central.catalogue.record_sets import MetaSets
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
@@ -52,7 +52,7 @@ async def test_keys_of_two_values_and_those_that_some_files_have_become_own(
             )
             for n in range(4)
         ]
-        outcomes = await store.write(catalogue_write.register_files, "ctao", files, at=1.0)
+        outcomes = await store.write(registration.register_files, "ctao", files, at=1.0)
         assert not any(one.clash for one in outcomes)
     rows = await store.read(catalogue_read.files_changed, "ctao", 0, limit=1_000)
     await store.close()
@@ -78,7 +78,7 @@ async def test_a_page_of_many_choices_of_an_own_key_seeks_so_many_values_alone(
         )
         for n in range(600)
     ]
-    await store.write(catalogue_write.register_files, "ctao", files, at=1.0)
+    await store.write(registration.register_files, "ctao", files, at=1.0)
     query = parse_query({"run": {"in": list(range(590, 690))}})
     names: list[str] = []
     pages, after = 0, None

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewFile, NewReplica, ReplicaChange
 from pilotage.central.jobs import (
@@ -75,9 +75,9 @@ async def some_files(store: Store) -> None:
         )
         for n in range(1, 41)
     ]
-    await store.write(catalogue_write.register_files, "ctao", files, at=1.0, make_datasets=True)
+    await store.write(registration.register_files, "ctao", files, at=1.0, make_datasets=True)
     bad = ReplicaChange(did=Did("prod6", "run1"), storage="disk", state=ReplicaState.BAD)
-    await store.write(catalogue_change.change_replicas, "ctao", [bad], at=1.0)
+    await store.write(file_records.change_replicas, "ctao", [bad], at=1.0)
 
 
 def _never(why: str) -> None:
@@ -223,7 +223,7 @@ async def test_a_snapshot_is_one_moment_of_a_store_that_is_written(path: Path) -
         rows = await restored.read(catalogue_read.files_changed, "ctao", 0, limit=99)
         assert len(rows) == 40
         new = NewFile(did=Did("prod6", "new"), bytes=1, adler32="00000001", metadata={"run": 3})
-        (outcome,) = await restored.write(catalogue_write.register_files, "ctao", [new], at=9.0)
+        (outcome,) = await restored.write(registration.register_files, "ctao", [new], at=9.0)
         assert outcome.file_id > IDS_SKIPPED  # none of the ids that somebody may have seen
         assert await restored.read(catalogue_read.last_change, "ctao") > IDS_SKIPPED
     finally:

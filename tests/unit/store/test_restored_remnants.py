@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
+    record_registration as registration,
     record_remnants as remnant_records,
-    record_write as catalogue_write,
 )
-from pilotage.central.catalogue.record_jobs import folder_of
+from pilotage.central.catalogue.publications import folder_of
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.remnants import sweep_key
 from pilotage.central.store import audit as check
@@ -65,8 +65,8 @@ async def test_a_sweep_of_before_removes_nothing_and_what_it_had_waits(
         replicas=(NewReplica(storage="pic", path="ctao/1"),),
         owner_id=kind.owner_id,
     )
-    await store.write(catalogue_write.register_files, "ctao", [file], at=1.0)
-    await store.write(catalogue_change.remove_files, "ctao", [file.did], at=1.0)
+    await store.write(registration.register_files, "ctao", [file], at=1.0)
+    await store.write(file_records.remove_files, "ctao", [file.did], at=1.0)
     (sweep,) = await store.write(
         remnant_records.order_sweeps, "pic", 10.0, at=10.0, limit=9, most=1
     )

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewFile, NewReplica, ReplicaChange
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
@@ -174,7 +174,7 @@ class World:
             )
             for n in range(FILES)
         ]
-        await self.store.write(catalogue_write.register_files, "ctao", files, at=0.0)
+        await self.store.write(registration.register_files, "ctao", files, at=0.0)
         new = NewRule(
             community="ctao",
             owner=owner,
@@ -202,7 +202,7 @@ class World:
             did = Did.parse(job.data.outputs[0].did)
             good = ReplicaState.AVAILABLE
             change = ReplicaChange(did=did, storage=storage, state=good, path="q")
-            await self.store.write(catalogue_change.change_replicas, "ctao", [change], at=0.0)
+            await self.store.write(file_records.change_replicas, "ctao", [change], at=0.0)
 
 
 def counts(row: RuleRow) -> tuple[int, ...]:
@@ -242,9 +242,9 @@ async def test_a_new_file_and_a_lost_copy_bring_new_jobs() -> None:
         metadata={"run": 9},
         replicas=(NewReplica(storage="elsewhere", path="p"),),
     )
-    await world.store.write(catalogue_write.register_files, "ctao", [new], at=0.0)
+    await world.store.write(registration.register_files, "ctao", [new], at=0.0)
     bad = ReplicaChange(did=Did("users", "run1.h5"), storage="pic", state=ReplicaState.BAD)
-    await world.store.write(catalogue_change.change_replicas, "ctao", [bad], at=0.0)
+    await world.store.write(file_records.change_replicas, "ctao", [bad], at=0.0)
     row = await world.turn(2)
 
     assert ok.state is RuleState.OK and counts(ok) == (5, 0, 0, 0)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
+    record_registration as registration,
     record_remnants as remnant_records,
-    record_write as catalogue_write,
 )
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.remnants import RemnantRow
@@ -70,9 +70,9 @@ class World:
             a_file("s3", ("disk", "lhcb/3")),
             a_file("live", ("disk", "ctao/2")),
         ]
-        await self.store.write(catalogue_write.register_files, "ctao", files, at=self.clock.wall())
+        await self.store.write(registration.register_files, "ctao", files, at=self.clock.wall())
         gone = [Did("users", name) for name in ("s1", "s2", "s3")]
-        await self.store.write(catalogue_change.remove_files, "ctao", gone, at=self.clock.wall())
+        await self.store.write(file_records.remove_files, "ctao", gone, at=self.clock.wall())
 
     async def whys(self, *, all: bool = True) -> dict[tuple[str, str], str]:
         page = await self.service.remnants(ADA, storage="", all=all, after=0, limit=9)

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
+    record_registration as registration,
     record_remnants as remnant_records,
-    record_write as catalogue_write,
 )
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.remnants import SweepResult, sweep_key
@@ -165,9 +165,9 @@ class World:
             )
             for name in names
         ]
-        await self.store.write(catalogue_write.register_files, "ctao", files, at=self.clock.wall())
+        await self.store.write(registration.register_files, "ctao", files, at=self.clock.wall())
         await self.store.write(
-            catalogue_change.remove_files, "ctao", [one.did for one in files], at=self.clock.wall()
+            file_records.remove_files, "ctao", [one.did for one in files], at=self.clock.wall()
         )
 
     async def turn(self, *, after_s: float = 0.0) -> None:

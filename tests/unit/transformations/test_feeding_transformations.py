@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue import (
-    record_change as catalogue_change,
+    record_files as file_records,
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.storages import Storages
@@ -109,7 +109,7 @@ async def registered(
         epoch=None if job_id is None else 1,
     )
     (outcome,) = await store.write(
-        catalogue_write.register_files, "ctao", [file], at=1.0, make_datasets=True
+        registration.register_files, "ctao", [file], at=1.0, make_datasets=True
     )
     return outcome.file_id
 
@@ -240,7 +240,7 @@ async def test_what_one_has_taken_before_still_goes_with_its_file() -> None:
         transformation_id=first, file_id=file_id, input_no=0, state=InputState.UNUSED
     )  # as releases before took it
     await store.write(transformation_records.add_inputs, [row], 1.0)
-    await store.write(catalogue_change.remove_files, "ctao", [Did("sim", "made")], at=3.0)
+    await store.write(file_records.remove_files, "ctao", [Did("sim", "made")], at=3.0)
 
     await _Takers(store).take(first)
 

@@ -7,7 +7,7 @@ import pytest
 
 from pilotage.central.catalogue import (
     record_read as catalogue_read,
-    record_write as catalogue_write,
+    record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
 from pilotage.central.catalogue.storages import Storages
@@ -32,7 +32,7 @@ async def test_what_many_take_is_written_in_pieces(monkeypatch: pytest.MonkeyPat
         )
         for n in range(5)
     ]
-    await store.write(catalogue_write.register_files, "ctao", files, at=1.0)
+    await store.write(registration.register_files, "ctao", files, at=1.0)
     for one in range(1, 4):
         query = parse_query({"n": {"!=": 3}})
         index.put(one, [WantedInput(one, 0, "ctao", query, InputState.UNUSED)])

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.catalogue import record_change as catalogue_change
+from pilotage.central.catalogue import record_files as file_records
 from pilotage.central.errors import Refused
 from pilotage.central.transformations import service as of_transformations
 from pilotage.central.transformations.output_names import check_names
@@ -77,7 +77,7 @@ async def test_a_name_that_another_one_has_given_is_refused_also_once_it_is_remo
     doc = a_document("part-{task}.txt")
 
     assert f"sim:part-3.txt was made by transformation {before}" in await refused(store, doc)
-    await store.write(catalogue_change.remove_files, "ctao", [Did("sim", "part-3.txt")], at=3.0)
+    await store.write(file_records.remove_files, "ctao", [Did("sim", "part-3.txt")], at=3.0)
     assert "sim:part-3.txt was removed" in await refused(store, doc)
     assert not await refused(store, a_document("part-{transformation}-{task}.txt"))
 

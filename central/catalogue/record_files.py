@@ -1,6 +1,6 @@
-"""Changes of registered files, and datasets, on the writer's session."""
+"""Changes of registered files and of metadata keys, on the writer's session."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from pilotage.proto.catalogue import (
@@ -17,31 +17,26 @@ from pilotage.proto.catalogue import (
 
 from ..store.engine import weighs
 from ..store.session import Session
-from .record_interned import InternedIds, decode, encode
-from .record_remnants import BarredPaths, CountChanges, give_up, keep_removed
-from .record_types import (
-    KEYS_MAX,
-    Clash,
-    DatasetRow,
-    ItemOutcome,
-    MetadataChange,
-    NewDataset,
-    NewReplica,
-    ReplicaChange,
-)
-from .record_write import (
+from .record_interned import InternedIds
+from .record_registration import (
     ROWS_A_FILE,
     KnownFile,
     check_number,
     clash_of,
-    insert_dataset,
-    known_datasets,
     known_files,
     learn_values,
     metadata_of,
     replica_row,
     replicas_of,
     rewrite,
+)
+from .record_remnants import BarredPaths, CountChanges, give_up, keep_removed
+from .record_types import (
+    KEYS_MAX,
+    ItemOutcome,
+    MetadataChange,
+    NewReplica,
+    ReplicaChange,
 )
 
 Item = TypeVar("Item")
@@ -61,14 +56,14 @@ def set_metadata(
         for key in one.remove:
             wanted.pop(key, None)
         check_number(wanted)
-        _take_keys(session, community_id, one.metadata)
+        take_keys(session, community_id, one.metadata)
         if wanted == there:
             return False
         learn_values(session, session.own(InternedIds).keys(session, community_id), [wanted])
         rewrite(session, community_id, row, wanted)
         return True
 
-    return _each(session, community_id, [(one.did, one) for one in changes], change)
+    return change_each(session, community_id, [(one.did, one) for one in changes], change)
 
 
 @weighs(ROWS_A_FILE)
@@ -111,7 +106,7 @@ def change_replicas(
         rewrite(session, community_id, row, metadata_of(session, row))
         return True
 
-    outcomes = _each(session, community_id, [(one.did, one) for one in changes], change)
+    outcomes = change_each(session, community_id, [(one.did, one) for one in changes], change)
     counting.write(session)
     return outcomes
 
@@ -136,14 +131,14 @@ def remove_files(
         rewrite(session, community_id, row, metadata_of(session, row))
         return True
 
-    outcomes = _each(session, community_id, [(did, None) for did in dids], change)
+    outcomes = change_each(session, community_id, [(did, None) for did in dids], change)
     counting = CountChanges()
     keep_removed(session, community, removed, at, counting)
     counting.write(session)
     return outcomes
 
 
-def _each(
+def change_each(
     session: Session,
     community_id: int,
     items: Sequence[tuple[Did, Item]],
@@ -177,7 +172,7 @@ def add_keys(session: Session, community: str, keys: Mapping[str, KeyType]) -> N
     _make_keys(session, community_id, keys)
 
 
-def _take_keys(session: Session, community_id: int, metadata: Mapping[str, Value]) -> None:
+def take_keys(session: Session, community_id: int, metadata: Mapping[str, Value]) -> None:
     """Check values against the types of their keys, and add new keys.
 
     Raises BadCatalogueField.
@@ -197,92 +192,3 @@ def _make_keys(session: Session, community_id: int, keys: Mapping[str, KeyType])
         raise BadCatalogueField(f"metadata.{next(iter(new))}", next(iter(new)), right)
     for key, kind in new.items():
         session.own(InternedIds).add_key(session, community_id, key, kind)
-
-
-# -- datasets -----------------------------------------------------------------------------------
-
-
-def make_dataset(session: Session, community: str, new: NewDataset, *, at: float) -> DatasetRow:
-    """Make a dataset, or return the existing one.
-
-    Raises BadCatalogueField if a file has the name, or if the metadata differ from the existing
-    ones.
-    """
-    community_id = session.own(InternedIds).community(session, community)
-    there = known_datasets(session, community_id, [new.did]).get(new.did)
-    if there is None:
-        if known_files(session, community_id, [new.did]):
-            raise BadCatalogueField("did", str(new.did), "another name: a file has this one")
-        _take_keys(session, community_id, new.metadata)
-        insert_dataset(session, community_id, new, at)
-    elif dict(new.metadata) != dict(there.metadata):
-        right = f"{encode(there.metadata).decode()}, the fixed metadata of the existing dataset"
-        raise BadCatalogueField("metadata", encode(new.metadata).decode(), right)
-    found = dataset(session, community, new.did)
-    assert found is not None
-    return found
-
-
-def dataset(session: Session, community: str, did: Did) -> DatasetRow | None:
-    """Return a dataset's row, or None if it does not exist."""
-    given = {"community": community, "scope": did.scope, "name": did.name}
-    row = session.one("dataset_named", given)
-    return None if row is None else dataset_of(row)
-
-
-def dataset_of(row: tuple[object, ...]) -> DatasetRow:
-    dataset_id, scope, name, is_open, metadata, owner_id, created_at = row
-    return DatasetRow(
-        dataset_id=int(str(dataset_id)),
-        did=Did(str(scope), str(name)),
-        is_open=bool(is_open),
-        metadata=decode(str(metadata)),
-        owner_id=int(str(owner_id)),
-        created_at=float(str(created_at)),
-    )
-
-
-def open_dataset(session: Session, community: str, did: Did, is_open: bool) -> bool:
-    """Open or close a dataset. Return False if it does not exist."""
-    found = dataset(session, community, did)
-    if found is None:
-        return False
-    session.run("open_dataset", {"dataset_id": found.dataset_id, "is_open": is_open})
-    return True
-
-
-@weighs(ROWS_A_FILE)
-def attach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[ItemOutcome]:
-    """Attach files to an open dataset. The metadata of the files stay the same."""
-    return _attach(session, community, name, dids, there=True)
-
-
-@weighs(ROWS_A_FILE)
-def detach(session: Session, community: str, name: Did, dids: Sequence[Did]) -> list[ItemOutcome]:
-    """Detach files from an open dataset."""
-    return _attach(session, community, name, dids, there=False)
-
-
-def _attach(
-    session: Session, community: str, name: Did, dids: Sequence[Did], *, there: bool
-) -> list[ItemOutcome]:
-    """Attach files to a dataset, or detach them."""
-    community_id = session.own(InternedIds).community(session, community)
-    found = dataset(session, community, name)
-    if found is None or not found.is_open:
-        right = "an existing dataset" if found is None else "an open dataset: it is closed"
-        clash = Clash(field="dataset", value=str(name), right=right)
-        return [ItemOutcome(clash=clash) for _ in dids]
-    statement = "attach_file" if there else "detach_file"
-
-    def change(row: KnownFile, _: None) -> bool:
-        if not any(session.each(statement, [(found.dataset_id, row.file_id)])):
-            return False
-        rewrite(session, community_id, row, metadata_of(session, row))
-        return True
-
-    return _each(session, community_id, _items(dids), change)
-
-
-def _items(dids: Iterable[Did]) -> list[tuple[Did, None]]:
-    return [(did, None) for did in dids]
