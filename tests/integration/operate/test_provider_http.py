@@ -24,6 +24,9 @@ WITHIN_S = 5.0
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n" + b'{"a": 12}'
 
 
+ZIPPED = gzip.compress(b"{}", mtime=0)  # the same in all processes
+
+
 class Provider:
     """A server that answers each request with given bytes, and keeps the requests."""
 
