@@ -187,3 +187,26 @@ def test_people_see_their_sessions_and_end_one(institutes: Institutes) -> None:
     one.type("session", "end", theirs)
     assert "not valid here" in other.type("whoami", code=3)
     one.type("whoami")
+
+
+def test_several_centrals_work_side_by_side(institutes: Institutes, tmp_path: Path) -> None:
+    terminal = institutes.logged_in("traveller")
+    provider = institutes.providers["iam"]
+    options = {
+        "token.providers": str(institutes.folder / "identity"),
+        "community.name": COMMUNITY,
+    }
+    with running_central(tmp_path / "second", options) as second:
+        provider.set_redirects(f"{second.url}/auth/callback")
+        try:
+            with Person("alice", provider.ca_file) as alice:
+                terminal.log_in(alice, second.url, "--provider", "iam")
+            here = json.loads(terminal.type("whoami", "--json"))
+            there = json.loads(terminal.type("whoami", "--json", "--url", institutes.central.url))
+            assert here["issuer"] == provider.issuer, "the last login is the default"
+            assert there["issuer"] == institutes.providers["wlcg"].issuer
+            terminal.type("logout")
+            assert "no central is running" in terminal.type("whoami", code=4)
+            terminal.type("whoami", "--url", institutes.central.url)
+        finally:
+            provider.set_redirects(f"{institutes.central.url}/auth/callback")
