@@ -82,7 +82,7 @@ _HOME_OF = {
     "LocalFile": "pilotage.central.client",
     "Need": "pilotage.proto.documents.job",
     "OutputPattern": "pilotage.proto.documents.job",
-    "PilotLogFilter": "pilotage.proto.api.jobs",
+    "PilotLogFilter": "pilotage.proto.api.pilots",
     "Preference": "pilotage.proto.documents.job",
     "ReplicaItem": "pilotage.proto.api.data",
     "Transformation": "pilotage.proto.documents.transformation",

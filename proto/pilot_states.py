@@ -14,7 +14,7 @@ class PilotState(str, enum.Enum):
     RUNNING = "Running"  # it has registered
     DRAINING = "Draining"  # it finishes its attempts and asks for no more work
     DONE = "Done"  # it sent its goodbye
-    LOST = "Lost"  # silent for longer than any of its leases
+    LOST = "Lost"  # silent for longer than its leases, or ended by the word of its element
     FAILED = "Failed"  # never registered, lost for too long, broken, or its secret was used twice
     ABORTED = "Aborted"  # cancelled before it registered
 

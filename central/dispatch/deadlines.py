@@ -133,8 +133,8 @@ class DeadlineLoop:
             why = RESTORED if presence.is_disowned else f"silent for {silent:.0f} s"
             if presence.state in LIVING:
                 await self._follow_up.pilot_moved(presence, PilotEvent.SILENT, why)
-            is_free = not self._leases.holds(presence.pilot)  # no attempt of it may come back
-            if presence.is_disowned and is_free and presence.state is PilotState.LOST:
+            # Attempts whose leases are over cannot come back: all its messages are refused.
+            if presence.is_disowned and presence.state is PilotState.LOST:
                 await self._follow_up.pilot_moved(presence, PilotEvent.GIVEN_UP, why)
                 if presence.state in FINAL:
                     self._pilots.forget(presence.pilot)

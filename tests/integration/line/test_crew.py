@@ -6,7 +6,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.proto import topics
-from pilotage.proto.messages import Beat, Down
+from pilotage.proto.messages import Assignment, Beat, Down
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
 from pilotage.proto.wire import decode
@@ -204,9 +204,15 @@ def test_a_pilot_of_the_store_before_a_restore_is_given_up_once_it_was_told() ->
         assert silent == {told.caller.pilot, holds.caller.pilot}
         assert soon == [PilotState.FAILED, PilotState.RUNNING, PilotState.RUNNING]
         assert view.reason == "told to end: the store was restored from a backup"
-        assert await state(one, holds) in (PilotState.LOST, PilotState.FAILED)
+        assert await state(one, holds) is PilotState.FAILED
+        (again,) = await later_asks(one)
+        assert again.epoch == 2, "its job runs elsewhere"
 
     scene(tell)
+
+
+async def later_asks(one: Scene) -> tuple[Assignment, ...]:
+    return await one.voices[3].ask()
 
 
 async def old(one: Scene, voice: Voice) -> None:
