@@ -13,7 +13,7 @@ from tests.acceptance.canaries import check_secrets
 from tests.acceptance.running import RunningCentral, RunningPilot, eventually, running_central
 
 from .browser import Person
-from .logging_in import Terminal, provider_file
+from .logging_in import COMMUNITY, Terminal, provider_file
 from .providers import Account, RunningProvider, running_provider
 
 SERVICE = "https://se.example.org"
@@ -82,7 +82,7 @@ def institute(tmp_path_factory: pytest.TempPathFactory) -> Generator[Institute]:
         (folder / "identity").mkdir()
         content = provider_file(provider, scopes=SCOPES)
         (folder / "identity" / "iam.yaml").write_bytes(content)
-        options = {"token.providers": str(folder / "identity")}
+        options = {"token.providers": str(folder / "identity"), "community.name": COMMUNITY}
         central = stack.enter_context(running_central(folder / "central", options))
         provider.set_redirects(f"{central.url}/auth/callback")
         pilot = central.pilot(cores=2)
