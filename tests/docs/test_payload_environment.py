@@ -24,7 +24,8 @@ OF_PILOTS: Final = {"PILOTAGE_PILOT__", "PILOTAGE_BATCH_ID"}
 def _given() -> set[str]:
     """Return what the code gives: what is made, the marks, devices, and what outfits add."""
     data = DataBody(inputs=(DataFile("a:b", "b", 1, "", ""),))
-    assignment = Assignment(1, 1, 1, 1.0, "", Grant(1, 1, 1.0), Body(("true",)), data=data)
+    body = Body(("true",), tokens=("default",))
+    assignment = Assignment(1, 1, 1, 1.0, "", Grant(1, 1, 1.0), body, data=data)
     made = environment_of(assignment, Path("/a"), Outfit("session", {}))
     marks = {guard.MARK, guard_link.LIFE}
     return {*made, *marks, *_devices(), *_named_in_pilot()}
