@@ -55,7 +55,7 @@ UPDATE login_session
 -- name: check_login_session
 UPDATE login_session
    SET name = :name, email = :email, groups = :groups, role = :role, refresh = :refresh,
-       checked_at = :checked_at, used_at = :used_at
+       checked_at = :checked_at
  WHERE session = :session AND ended_at IS NULL;
 
 -- name: use_login_session

@@ -32,6 +32,7 @@ from .verification import ALGORITHM, CACHE_MAX, Verifier
 
 ADMIN_FILE: Final = "admin.token"
 ADMIN_VALID_S: Final = 366 * 86_400.0
+LOGIN_VALID_MAX_S: Final = 3_600.0  # of a login's token, whatever the setting was and is
 UNEXPIRED_MAX: Final = 10_000  # tokens of one subject; each is a row until it expires
 CENTRAL: Final = "central"  # the issuer of the first token
 
@@ -114,7 +115,7 @@ class TokenIssuer:
         self._signing.refresh()
         await self.bans.load()
         now = self._clock.wall()
-        ended_after = now - self._login_valid_s  # tokens of earlier ends have expired
+        ended_after = now - LOGIN_VALID_MAX_S  # tokens of earlier ends have expired
         mark = (
             *await self._store.read(token_records.revoked_mark, now),
             *await self._store.read(session_rows.ended_mark, ended_after),
@@ -124,7 +125,7 @@ class TokenIssuer:
         for jti, expires_at in await self._store.read(token_records.revoked, now):
             self._verifier.revoke(jti, expires_at)
         for session, ended_at in await self._store.read(session_rows.ended, ended_after):
-            self._verifier.revoke(session, ended_at + self._login_valid_s)
+            self._verifier.revoke(session, ended_at + LOGIN_VALID_MAX_S)
         self._revoked_mark = mark
 
     # -- make -----------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ class TokenIssuer:
 
     def session_ended(self, session: str) -> None:
         """Refuse the access tokens of a session from now on."""
-        self._verifier.revoke(session, self._clock.wall() + self._login_valid_s)
+        self._verifier.revoke(session, self._clock.wall() + LOGIN_VALID_MAX_S)
 
     def is_session_ended(self, session: str) -> bool:
         """Return whether a session was ended, as far as this process knows."""

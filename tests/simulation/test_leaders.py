@@ -30,7 +30,7 @@ FOUND = {
     "give_back_unheld": 63,
     "will_is_death": 25,
     "resched_now": 88,
-    "stale_acks": 101,
+    "stale_acks": 386,
     "forget_on_fail": 52,
     "one_last_ack": 14,
     "monotonic": 260,

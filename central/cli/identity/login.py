@@ -53,7 +53,7 @@ async def login(
             )
     finally:
         await transport.close()
-    path = save_login(os.environ, target.url, tokens)
+    path = await save_login(os.environ, target.url, tokens)
     value = {
         "url": target.url,
         "file": str(path),
@@ -85,7 +85,7 @@ async def logout(
         await transport.ask(object, "POST", "/v1/login/end", body=body, anonymous=True)
     finally:
         await transport.close()
-    forget_login(os.environ, target.url)
+    await forget_login(os.environ, target.url)
     return CommandResult({"url": target.url}, f"logged out from {target.url}")
 
 

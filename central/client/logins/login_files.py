@@ -29,22 +29,24 @@ LOCK_MAX_S: Final = 60.0
 Renew = Callable[[Renewal], Awaitable[LoginTokens]]
 
 
-def save_login(environment: Mapping[str, str], url: str, tokens: LoginTokens) -> Path:
+async def save_login(environment: Mapping[str, str], url: str, tokens: LoginTokens) -> Path:
     """Write the file of a new login, mode 0600, and make its central the default one.
 
     Raises UnreadableCredentials.
     """
     path = login_file(environment, url)
-    _write(path, _content(url, tokens))
+    _make_folder(path.parent)
+    async with _locked(path.with_suffix(".lock")):  # a renewal of an earlier login may be going on
+        _write(path, _content(url, tokens))
     _replace(path.parent / LATEST, url.encode() + b"\n")
     return path
 
 
-def forget_login(environment: Mapping[str, str], url: str) -> None:
+async def forget_login(environment: Mapping[str, str], url: str) -> None:
     """Remove the file of a login."""
     path = login_file(environment, url)
-    path.unlink(missing_ok=True)
-    path.with_suffix(".lock").unlink(missing_ok=True)
+    async with _locked(path.with_suffix(".lock")):
+        path.unlink(missing_ok=True)
     latest = path.parent / LATEST
     with suppress(OSError):
         if latest.read_text().strip() == url:
@@ -103,9 +105,18 @@ def _write(path: Path, kept: CredentialsFile) -> None:
     _replace(path, msgspec.json.encode(kept) + b"\n")
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _make_folder(folder: Path) -> None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as why:
+        raise UnreadableCredentials(
+            str(folder), f"a login cannot be kept here: {why.strerror}"
+        ) from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    _make_folder(path.parent)
+    try:
         number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
         try:
             with os.fdopen(number, "wb") as stream:

@@ -4,6 +4,7 @@ Each process keeps the sessions in use in memory for CACHED_S seconds, so a requ
 store. A session that has ended elsewhere is refused after a second, like a revoked token.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from pilotage.proto.problems import Code
 from ...errors import Refused
 from ...ports import Clock
 from ...store.engine import Store
+from ...store.errors import StoreFull
 from ..bans.ban_list import BanList, Person, is_of
 from ..callers import User
 from ..errors import BadToken, LoginEnded
@@ -84,7 +86,8 @@ class BrowserSessions:
         if now - row.checked_at >= AWAY_MAX_S:
             raise LoginEnded(f"{row.provider} has not confirmed it for long")
         if now - row.used_at >= USED_EVERY_S:
-            await self._store.write(session_rows.use, row.session, now)
+            with contextlib.suppress(StoreFull):  # a full disk closes no browser
+                await self._store.write(session_rows.use, row.session, now)
         while len(self._known) >= CACHED_MAX:
             del self._known[next(iter(self._known))]
         self._known[name] = _Known(user_of(row), self._clock.monotonic() + CACHED_S)

@@ -37,6 +37,7 @@ class ProvidedPerson(msgspec.Struct, frozen=True, kw_only=True):
     email: str  # verified by the provider, or empty
     claims: Mapping[str, Any]
     refresh: str
+    is_described: bool = True  # False: the provider said nothing about name and address
 
 
 class People:
@@ -48,7 +49,7 @@ class People:
     async def described(
         self, entry: ProviderEntry, answer: TokenAnswer, *, nonce: str = "", subject: str = ""
     ) -> ProvidedPerson:
-        """Return the person. If `subject` is given, it must be this one, and an ID token may lack.
+        """Return the person. With `subject` it must be this one, and the ID token may be missing.
 
         The file of the provider says which sources have the groups; the first source that has a
         claim wins. Raises ProviderAway, BadProvider.
@@ -78,6 +79,7 @@ class People:
             email=_line(claims.get("email"), EMAIL_MAX) if verified else "",
             claims=found,
             refresh=answer.refresh_token,
+            is_described=bool(claims),
         )
 
     def _same(self, entry: ProviderEntry, claims: Mapping[str, Any], subject: str) -> str:

@@ -484,11 +484,10 @@ class LoginSessions:
         now = self._clock.wall()
         found = msgspec.structs.replace(
             row,
-            name=person.name,
-            email=person.email,
+            name=person.name if person.is_described else row.name,
+            email=person.email if person.is_described else row.email,
             groups=rights.groups,
             checked_at=now,
-            used_at=now,
         )
         if not await self._store.write(session_rows.keep_check, found):
             raise LoginEnded("it was ended meanwhile")

@@ -51,7 +51,7 @@ class TokenAnswer(msgspec.Struct, frozen=True):
     access_token: _Text = ""
     id_token: _Text = ""
     refresh_token: _Text = ""
-    expires_in: float = 0.0
+    expires_in: Annotated[float, Meta(ge=0)] = 0.0
 
 
 class DeviceCodes(msgspec.Struct, frozen=True):

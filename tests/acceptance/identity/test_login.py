@@ -170,7 +170,7 @@ def test_logging_out_ends_the_tokens_and_the_grant(institutes: Institutes) -> No
     token_file.write_text(kept["token"])
     revoked = len(institutes.providers["wlcg"].requests("/token/revocation"))
     assert "logged out" in terminal.type("logout")
-    assert not list((terminal.home / ".config/pilotage/centrals").iterdir())
+    assert not list((terminal.home / ".config/pilotage/centrals").glob("*.json"))
     assert len(institutes.providers["wlcg"].requests("/token/revocation")) == revoked + 1
     thief = institutes.terminal("thief")
     thief.environment |= {"PILOTAGE_TOKEN_FILE": str(token_file)}

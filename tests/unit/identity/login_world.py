@@ -1,5 +1,6 @@
 """Logins on fakes: a central with a store in memory, and a provider that tests script."""
 
+import base64
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,6 +66,8 @@ class FakeProvider:
     is_confirmed: bool = False
     says: dict[str, Any] = field(default_factory=dict[str, Any])  # an error, instead of tokens
     gives_refresh: bool = True
+    gives_id_token: bool = True
+    in_access_token: bool = False  # the claims are in the access token as well
     nonce: str = ""
     good: str = ""  # the newest refresh token
     ended: bool = False  # all grants, or one after a replay
@@ -78,9 +81,13 @@ class FakeProvider:
     def tokens(self, grant: int | None = None) -> dict[str, Any]:
         self.tokens_given += 1
         answer: dict[str, Any] = {"access_token": "opaque", "expires_in": 3600}
-        answer["id_token"] = msgspec.json.encode(
-            {**self.claims, "iss": self.issuer, "nonce": self.nonce}
-        ).decode()
+        if self.gives_id_token:
+            answer["id_token"] = msgspec.json.encode(
+                {**self.claims, "iss": self.issuer, "nonce": self.nonce}
+            ).decode()
+        if self.in_access_token:
+            body = base64.urlsafe_b64encode(msgspec.json.encode(self.claims)).rstrip(b"=").decode()
+            answer["access_token"] = f"e30.{body}.c2ln"
         if self.gives_refresh:
             self.good = answer["refresh_token"] = f"refresh-{secrets.token_hex(8)}"
             self.grants[self.good] = self.tokens_given if grant is None else grant

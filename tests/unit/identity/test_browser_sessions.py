@@ -94,6 +94,17 @@ async def test_the_provider_confirms_browsers_in_use_and_only_them() -> None:
         await known.load(cookie)
 
 
+async def test_a_check_by_the_provider_is_no_use_of_a_session() -> None:
+    world = await login_world()
+    cookie, known = await cookie_of(world), browsers(world)
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(world.sessions.run())
+        await world.clock.advance(BROWSER_IDLE_S + 1)
+        loop.cancel()
+    with pytest.raises(LoginEnded, match="not used for long"):
+        await known.load(cookie)
+
+
 async def test_a_session_that_nobody_confirms_is_refused_after_28_hours() -> None:
     world = await login_world()
     cookie, known = await cookie_of(world), browsers(world)

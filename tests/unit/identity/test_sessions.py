@@ -16,7 +16,7 @@ from pilotage.central.identity.logins.sessions import (
     TOLERATED_S,
     UNCHECKED_S,
 )
-from pilotage.central.identity.providers.provider_files import MapRow
+from pilotage.central.identity.providers.provider_files import GroupClaims, MapRow
 from pilotage.proto.api.logins import (
     DeviceStart,
     LoginClaim,
@@ -382,3 +382,18 @@ async def test_a_ban_ends_sessions_and_keeps_the_person_out() -> None:
         world.issuer.tokens.caller(tokens.token)
     await world.issuer.tokens.bans.lift(row.ban_id, "oscar", world.clock.wall())
     await logged_in(world)
+
+
+async def test_a_provider_that_says_nothing_about_a_name_erases_none() -> None:
+    world = await login_world()
+    world.providers.book = type(world.providers.book)(
+        {"iam": entry(groups=GroupClaims(claims=("wlcg.groups",), from_=("access_token",)))}
+    )
+    world.provider.in_access_token = True
+    tokens = await logged_in(world)
+    world.provider.gives_id_token = False
+    world.clock.move(CHECK_S)
+    tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
+    assert tokens.name == "Alice" and tokens.groups == ("prod",)
+    kept = await world.issuer.store.read(session_rows.email_of, "https://iam.test/", "alice")
+    assert kept == "alice@example.org"
