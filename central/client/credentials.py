@@ -103,7 +103,7 @@ def find_connection(
     ca_file, login = environment.get("PILOTAGE_CA_FILE", ""), login_file(environment, target)
     if token or environment.get("PILOTAGE_TOKEN_FILE"):
         token = token or _named_token(environment["PILOTAGE_TOKEN_FILE"], target)
-    elif not data and login.exists():
+    elif not data and _same(read_credentials(login).url, target):
         return CentralLogin(target, read_credentials(login).token, ca_file, login)
     else:
         token = _found_token(target, kept, running, folder)
@@ -142,9 +142,10 @@ def read_secret(path: Path) -> bytes:
 def _latest(environment: Mapping[str, str]) -> str:
     """Return the URL of the last login, or an empty text."""
     try:
-        return (config_folder(environment) / LOGINS / LATEST).read_text().strip()
+        latest = (config_folder(environment) / LOGINS / LATEST).read_text().strip()
     except (OSError, UnicodeDecodeError):
         return ""
+    return latest if _is_url(latest) else ""
 
 
 def _named_token(named: str, target: str) -> str:

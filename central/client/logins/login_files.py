@@ -48,7 +48,7 @@ async def forget_login(environment: Mapping[str, str], url: str) -> None:
     async with _locked(path.with_suffix(".lock")):
         path.unlink(missing_ok=True)
     latest = path.parent / LATEST
-    with suppress(OSError):
+    with suppress(OSError, UnicodeDecodeError):
         if latest.read_text().strip() == url:
             latest.unlink()
 

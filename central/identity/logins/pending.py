@@ -22,6 +22,14 @@ PENDING_MAX: Final = 10_000
 OF_ONE_ADDRESS_MAX: Final = 2_000  # a proxy has one address for everybody
 
 
+class NoSuchLogin(Refused):
+    """The login is unknown, or has expired."""
+
+    def __init__(self) -> None:
+        why = "this login does not exist or has expired: begin again"
+        super().__init__(Code.NOT_FOUND, why, field="login")
+
+
 @dataclass(kw_only=True)
 class PendingLogin:
     """One login. `handle` is a secret of the client that began it."""
@@ -38,6 +46,7 @@ class PendingLogin:
     tokens: LoginTokens | None = None  # kept, so that a repeated claim gets the same answer
 
     # of the device flow
+    is_device: bool = False
     device_code: str = ""
     interval_s: float = 0.0
     poll_at: float = 0.0  # monotonic: not before, at the provider
@@ -91,8 +100,7 @@ class PendingLogins:
         """Return a login by its handle. Raises Refused, NOT_FOUND."""
         found = self._logins.get(handle)
         if found is None or self._clock.monotonic() >= found.ends_at:
-            why = "this login does not exist or has expired: begin again"
-            raise Refused(Code.NOT_FOUND, why, field="login")
+            raise NoSuchLogin
         return found
 
     def arrived(self, state: str) -> PendingLogin | None:
@@ -104,7 +112,7 @@ class PendingLogins:
 
     def rename(self, login: PendingLogin) -> None:
         """Give a confirmed browser login a new handle, the code that its command receives."""
-        del self._logins[login.handle]
+        self._logins.pop(login.handle, None)
         login.handle = self._randomness.token()
         self._logins[login.handle] = login
 

@@ -9,10 +9,11 @@ to the loopback address of the command that waits, with a code that only this co
 import hmac
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple, NoReturn
+from typing import Annotated, Final, NamedTuple, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
+from msgspec import Meta
 
 from pilotage.proto.api.logins import (
     CodeClaim,
@@ -46,7 +47,7 @@ from ..providers.oauth import (
 from ..providers.provider_files import ProviderEntry, Providers
 from ..providers.provider_http import BadProvider, ProviderAway
 from ..secret_hashes import hashed
-from .pending import PendingLogin, PendingLogins
+from .pending import NoSuchLogin, PendingLogin, PendingLogins
 from .people import People
 from .session_rows import LoginSession, SessionKind
 from .sessions import LoginSessions
@@ -57,16 +58,19 @@ _PORTAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,512}")  # a path of this ce
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
+_Short = Annotated[str, Meta(max_length=128)]
+
+
 class BrowserStart(msgspec.Struct, frozen=True, kw_only=True):
     """The request of a browser for a login, for a command on this machine or for the portal."""
 
-    provider: str = ""
-    community: str = ""
-    role: str = ""
-    redirect_uri: str = ""  # loopback address of a command; empty: for the portal
-    code_challenge: str = ""
-    state: str = ""
-    to: str = "/"  # path of the portal
+    provider: _Short = ""
+    community: _Short = ""
+    role: _Short = ""
+    redirect_uri: _Short = ""  # loopback address of a command; empty: for the portal
+    code_challenge: _Short = ""
+    state: _Short = ""
+    to: Annotated[str, Meta(max_length=513)] = "/"  # path of the portal
 
 
 class BrowserAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +153,7 @@ class LoginService:
             self._pending.drop(login)
             self._unable(name, why)
         now = self._clock.monotonic()
-        login.device_code = codes.device_code
+        login.is_device, login.device_code = True, codes.device_code
         login.interval_s = codes.interval or INTERVAL_S
         login.poll_at, login.ends_at = now, min(login.ends_at, now + codes.expires_in)
         return DeviceStarted(
@@ -169,6 +173,8 @@ class LoginService:
         here, or must choose a community.
         """
         login = self._pending.find(body.login)
+        if not login.is_device:  # the code of a browser login needs its verifier
+            raise NoSuchLogin
         async with login.lock:
             if login.failed is not None:
                 raise login.failed
@@ -233,7 +239,7 @@ class LoginService:
         try:
             url = await self._oauth.browser_url(
                 entry,
-                redirect=self._callback(),
+                redirect=self._callback(name),
                 state=login.state,
                 nonce=login.nonce,
                 verifier=login.verifier,
@@ -243,7 +249,7 @@ class LoginService:
             self._unable(name, why)
         return Departure(url, cookie)
 
-    async def arrive(self, answer: BrowserAnswer, cookie: str) -> Arrival:
+    async def arrive(self, provider: str, answer: BrowserAnswer, cookie: str) -> Arrival:
         """Complete a login in a browser. Raises Refused.
 
         The state, the browser's cookie and the provider's name must belong to one login: an answer
@@ -253,6 +259,10 @@ class LoginService:
         if login is None:
             why = "this login has expired, or was completed before: begin again"
             raise Refused(Code.ILLEGAL_STATE, why, field="state")
+        if provider != login.provider:  # each has its own address: RFC 9700, 4.4.2.2
+            self._pending.drop(login)
+            why = "another identity provider answered this login: begin again"
+            raise Refused(Code.FORBIDDEN, why, field="provider")
         if not hmac.compare_digest(login.browser, hashed(cookie)):
             self._pending.drop(login)
             why = "this login was begun in another browser: begin again in this one"
@@ -274,7 +284,7 @@ class LoginService:
         """Return the tokens of a browser login, for the command that began it. Raises Refused."""
         login = self._pending.find(body.code)
         async with login.lock:
-            known = login.person is not None and login.challenge
+            known = login.person is not None and login.challenge and not login.is_device
             if not known or not hmac.compare_digest(challenge(body.verifier), login.challenge):
                 self._pending.drop(login)  # a code is guessed once
                 why = "this code belongs to another login: begin again"
@@ -295,7 +305,7 @@ class LoginService:
             if answer.error or not answer.code:
                 raise LoginDenied(f"{answer.error} {answer.error_description}".strip()[:300])
             tokens = await self._oauth.code(
-                entry, answer.code, redirect=self._callback(), verifier=login.verifier
+                entry, answer.code, redirect=self._callback(name), verifier=login.verifier
             )
         except ProviderAway as why:
             self._unable(name, why)
@@ -364,8 +374,8 @@ class LoginService:
             why = f"there are several identity providers; choose one: {known}"
         raise Refused(Code.NOT_FOUND if name else Code.INVALID, why, field="provider")
 
-    def _callback(self) -> str:
-        return self._url().rstrip("/") + CALLBACK
+    def _callback(self, provider: str) -> str:
+        return f"{self._url().rstrip('/')}{CALLBACK}/{provider}"
 
     def _unable(self, name: str, why: Exception) -> NoReturn:
         """Raise the refusal for a login that cannot begin now."""

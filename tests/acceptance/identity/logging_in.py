@@ -49,7 +49,7 @@ def install(central: RunningCentral, name: str, provider: RunningProvider, **cha
     folder = central.data / "identity"
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.yaml").write_bytes(provider_file(provider, **changed))
-    provider.set_redirects(f"{central.url}/auth/callback")
+    provider.set_redirects(f"{central.url}/auth/callback/{name}")
 
 
 class Terminal:

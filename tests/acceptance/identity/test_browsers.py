@@ -31,7 +31,7 @@ def central(
     (folder / "identity" / "iam.yaml").write_bytes(provider_file(provider))
     options = {"token.providers": str(folder / "identity"), "community.name": COMMUNITY}
     with running_central(folder / "central", options) as central:
-        provider.set_redirects(f"{central.url}/auth/callback")
+        provider.set_redirects(f"{central.url}/auth/callback/iam")
         yield central
 
 

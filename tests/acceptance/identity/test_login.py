@@ -64,8 +64,8 @@ def institutes(tmp_path_factory: pytest.TempPathFactory) -> Generator[Institutes
             (folder / "identity" / f"{profile}.yaml").write_bytes(provider_file(one))
         options = {"token.providers": str(folder / "identity"), "community.name": COMMUNITY}
         central = stack.enter_context(running_central(folder / "central", options))
-        for one in providers.values():
-            one.set_redirects(f"{central.url}/auth/callback")
+        for profile, one in providers.items():
+            one.set_redirects(f"{central.url}/auth/callback/{profile}")
         yield Institutes(central, providers, folder)
 
 
@@ -197,7 +197,7 @@ def test_several_centrals_work_side_by_side(institutes: Institutes, tmp_path: Pa
         "community.name": COMMUNITY,
     }
     with running_central(tmp_path / "second", options) as second:
-        provider.set_redirects(f"{second.url}/auth/callback")
+        provider.set_redirects(f"{second.url}/auth/callback/iam")
         try:
             with Person("alice", provider.ca_file) as alice:
                 terminal.log_in(alice, second.url, "--provider", "iam")
@@ -209,4 +209,4 @@ def test_several_centrals_work_side_by_side(institutes: Institutes, tmp_path: Pa
             assert "no central is running" in terminal.type("whoami", code=4)
             terminal.type("whoami", "--url", institutes.central.url)
         finally:
-            provider.set_redirects(f"{institutes.central.url}/auth/callback")
+            provider.set_redirects(f"{institutes.central.url}/auth/callback/iam")

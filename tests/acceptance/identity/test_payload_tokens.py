@@ -84,7 +84,7 @@ def institute(tmp_path_factory: pytest.TempPathFactory) -> Generator[Institute]:
         (folder / "identity" / "iam.yaml").write_bytes(content)
         options = {"token.providers": str(folder / "identity"), "community.name": COMMUNITY}
         central = stack.enter_context(running_central(folder / "central", options))
-        provider.set_redirects(f"{central.url}/auth/callback")
+        provider.set_redirects(f"{central.url}/auth/callback/iam")
         pilot = central.pilot(cores=2)
         terminal = Terminal(folder / "home")
         with Person("alice", provider.ca_file) as alice:

@@ -52,7 +52,7 @@ def central(
     options = {"token.providers": str(folder / "identity"), "community.name": COMMUNITY}
     provider.away("refuse")
     with running_central(folder / "central", options) as central:
-        provider.set_redirects(f"{central.url}/auth/callback")
+        provider.set_redirects(f"{central.url}/auth/callback/iam")
         yield central
 
 

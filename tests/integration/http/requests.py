@@ -182,7 +182,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/sessions"): ("/v1/sessions?limit=5", b""),
     ("DELETE", "/v1/sessions/{session}"): ("/v1/sessions/s1", b""),
     ("GET", "/auth/start"): ("/auth/start?to=/portal", b""),
-    ("GET", "/auth/callback"): ("/auth/callback?state=s&code=c", b""),
+    ("GET", "/auth/callback/{provider}"): ("/auth/callback/iam?state=s&code=c", b""),
     ("POST", "/auth/logout"): ("", b""),
     ("POST", "/v1/attempts/token"): (
         "",

@@ -114,8 +114,8 @@ class StubLogins(Hearing, LoginService):
         return Departure("https://iam.test/auth", "bound")
 
     @override
-    async def arrive(self, answer: BrowserAnswer, cookie: str) -> Arrival:
-        self.hear("arrive", None, (answer, cookie))
+    async def arrive(self, provider: str, answer: BrowserAnswer, cookie: str) -> Arrival:
+        self.hear("arrive", None, (provider, answer, cookie))
         return Arrival("/portal", "session")
 
 

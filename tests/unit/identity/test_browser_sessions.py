@@ -36,7 +36,7 @@ async def cookie_of(world: LoginWorld) -> str:
     departure = await world.service.start_browser(BrowserStart(to="/portal"), "192.0.2.7")
     query = query_of(departure.url)
     world.provider.nonce = query["nonce"]
-    return (await world.service.arrive(back(query), departure.cookie)).cookie
+    return (await world.service.arrive("iam", back(query), departure.cookie)).cookie
 
 
 async def test_a_cookie_is_read_once_and_names_the_person() -> None:

@@ -169,9 +169,9 @@ async def test_several_providers_must_be_named() -> None:
 async def test_a_browser_login_ends_at_the_command_that_began_it() -> None:
     world = await login_world()
     query, cookie = await begun(world)
-    assert query["redirect_uri"] == f"{URL}/auth/callback"
+    assert query["redirect_uri"] == f"{URL}/auth/callback/iam"
     assert query["code_challenge_method"] == "S256" and query["prompt"] == "consent"
-    arrival = await world.service.arrive(back(query), cookie)
+    arrival = await world.service.arrive("iam", back(query), cookie)
     assert arrival.url.startswith(LOOPBACK) and not arrival.cookie
     answer = query_of(arrival.url)
     assert answer["state"] == "mine"
@@ -183,7 +183,7 @@ async def test_a_browser_login_ends_at_the_command_that_began_it() -> None:
 async def test_a_stolen_code_without_the_verifier_is_worth_nothing_and_is_burnt() -> None:
     world = await login_world()
     query, cookie = await begun(world)
-    answer = query_of((await world.service.arrive(back(query), cookie)).url)
+    answer = query_of((await world.service.arrive("iam", back(query), cookie)).url)
     why = await refused(world.service.claim(CodeClaim(code=answer["code"], verifier="x" * 48)))
     assert why.code is Code.FORBIDDEN
     why = await refused(world.service.claim(CodeClaim(code=answer["code"], verifier=VERIFIER)))
@@ -200,10 +200,10 @@ async def test_the_handle_of_a_login_is_no_code() -> None:
 async def test_an_answer_of_another_provider_is_refused() -> None:
     world = await login_world(two=True)
     query, cookie = await begun(world, provider="iam")
-    arrival = await world.service.arrive(back(query, iss=OTHER), cookie)
+    arrival = await world.service.arrive("iam", back(query, iss=OTHER), cookie)
     assert "another identity provider" in query_of(arrival.url)["error_description"]
     query, cookie = await begun(world, provider="iam")
-    arrival = await world.service.arrive(back(query, iss=""), cookie)
+    arrival = await world.service.arrive("iam", back(query, iss=""), cookie)
     assert "error" in query_of(arrival.url), "a provider that tells its name must tell it"
     assert world.provider.tokens_given == world.other.tokens_given == 0, "the code went nowhere"
 
@@ -211,21 +211,25 @@ async def test_an_answer_of_another_provider_is_refused() -> None:
 async def test_an_answer_counts_once_and_only_in_its_own_browser() -> None:
     world = await login_world()
     query, cookie = await begun(world)
-    await world.service.arrive(back(query), cookie)
-    assert (await refused(world.service.arrive(back(query), cookie))).field == "state"
+    await world.service.arrive("iam", back(query), cookie)
+    assert (await refused(world.service.arrive("iam", back(query), cookie))).field == "state"
 
     query, cookie = await begun(world)
-    why = await refused(world.service.arrive(back(query), "another browser"))
+    why = await refused(world.service.arrive("iam", back(query), "another browser"))
     assert why.code is Code.FORBIDDEN and "another browser" in why.message
-    assert (await refused(world.service.arrive(back(query), cookie))).code is Code.ILLEGAL_STATE
-    assert (await refused(world.service.arrive(back(query, state="x"), cookie))).field == "state"
+    assert (
+        await refused(world.service.arrive("iam", back(query), cookie))
+    ).code is Code.ILLEGAL_STATE
+    assert (
+        await refused(world.service.arrive("iam", back(query, state="x"), cookie))
+    ).field == "state"
 
 
 async def test_a_token_for_another_login_is_refused() -> None:
     world = await login_world()
     query, cookie = await begun(world)
     world.provider.nonce = "of another login"
-    arrival = await world.service.arrive(back(query), cookie)
+    arrival = await world.service.arrive("iam", back(query), cookie)
     assert "error" in query_of(arrival.url)
 
 
@@ -261,7 +265,7 @@ async def test_after_a_login_a_browser_stays_here(to: str) -> None:
 async def test_a_login_for_the_portal_sets_a_new_cookie() -> None:
     world = await login_world()
     query, cookie = await begun(world, redirect_uri="", to="/jobs?state=Failed")
-    arrival = await world.service.arrive(back(query), cookie)
+    arrival = await world.service.arrive("iam", back(query), cookie)
     assert arrival.url == "/jobs?state=Failed"
     assert len(arrival.cookie) >= 43 and arrival.cookie != cookie
 
@@ -276,7 +280,7 @@ async def test_a_person_who_says_no_is_no_error_of_the_central() -> None:
     world = await login_world()
     query, cookie = await begun(world)
     answer = back(query, code="", error="access_denied", error_description="no <b>thanks</b>")
-    said = query_of((await world.service.arrive(answer, cookie)).url)
+    said = query_of((await world.service.arrive("iam", answer, cookie)).url)
     assert said["error"] == "access_denied" and "code" not in said
 
 
@@ -296,3 +300,22 @@ async def test_cookies_do_not_cross_a_network_in_clear(url: str, is_good: bool) 
         assert (await start).cookie
     else:
         assert "over https only" in (await refused(start)).message
+
+
+async def test_the_code_of_a_browser_login_is_no_handle_of_a_device_login() -> None:
+    world = await login_world()
+    query, cookie = await begun(world)
+    code = query_of((await world.service.arrive("iam", back(query), cookie)).url)["code"]
+    for _ in range(2):
+        why = await refused(world.service.poll(LoginClaim(login=code)))
+        assert why.code is Code.NOT_FOUND
+        await world.service.claim(CodeClaim(code=code, verifier=VERIFIER))
+
+
+async def test_an_answer_at_the_address_of_another_provider_is_refused() -> None:
+    """A provider that does not tell its name is known by the address that it answers at."""
+    world = await login_world(two=True)
+    query, cookie = await begun(world, provider="iam")
+    why = await refused(world.service.arrive("other", back(query, iss=""), cookie))
+    assert why.code is Code.FORBIDDEN
+    assert world.provider.tokens_given == world.other.tokens_given == 0, "the code went nowhere"
