@@ -220,3 +220,30 @@ def test_no_message_holds_a_token(home: Home) -> None:
         found(home)
 
     assert "s3cret" not in str(caught.value)
+
+
+LOGIN = ".config/pilotage/centrals/central.example.org_443.json"
+
+
+def test_a_login_gives_its_token_to_its_own_central_only(home: Home) -> None:
+    home.write(LOGIN, json.dumps({"url": REMOTE, "token": "mine"}), 0o600)
+
+    assert find_connection(home.environment, url=REMOTE).login is not None
+    plain = find_connection(home.environment, url="http://central.example.org:443")
+    assert (plain.token, plain.login) == ("", None)
+
+
+@pytest.mark.parametrize("content", ["http://[::1", "http://a:99999", "no address", "\x00"])
+def test_garbage_about_the_last_login_is_no_central(home: Home, content: str) -> None:
+    home.write(".config/pilotage/centrals/latest", content, 0o600)
+
+    assert found(home, url=REMOTE) == (REMOTE, "")
+
+
+def test_the_last_login_comes_before_the_file_of_an_operator(home: Home) -> None:
+    home.keep("https://other.example.org", "theirs")
+    home.write(".config/pilotage/centrals/latest", REMOTE + "\n", 0o600)
+    home.write(LOGIN, json.dumps({"url": REMOTE, "token": "mine"}), 0o600)
+
+    assert found(home) == (REMOTE, "mine")
+    assert found(home, url="https://other.example.org") == ("https://other.example.org", "theirs")
