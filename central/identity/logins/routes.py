@@ -22,7 +22,9 @@ from pilotage.proto.api.logins import (
     SessionEnd,
     Sessions,
 )
+from pilotage.proto.problems import Code
 
+from ...errors import Refused
 from ...http.answers import TEXT, HttpAnswer
 from ...http.call import Call
 from ...http.route import Routes
@@ -92,6 +94,10 @@ async def end(logins: LoginService, call: Call) -> None:
 @ROUTES.add("GET", "/auth/start", Permission.PUBLIC_READ, redirects=True, gives=str)
 async def start_browser(logins: LoginService, call: Call, query: BrowserStart) -> HttpAnswer:
     """For browsers: begin a login at an identity provider."""
+    is_elsewhere = call.header(b"sec-fetch-site") in ("cross-site", "same-site")
+    if query.role and not query.redirect_uri and is_elsewhere:
+        why = "a link of another site asks for a role: choose it on a page of this central"
+        raise Refused(Code.FORBIDDEN, why, field="role")
     departure = await logins.start_browser(query, _address(call))
     bound = set_cookie(LOGIN, departure.cookie, is_secure=logins.is_secure, life_s=LOGIN_S)
     return _redirect(departure.url, bound)
