@@ -91,7 +91,7 @@ class Dispatch:
         self._lead()
         presence = self._pilots.find(caller.pilot)
         if gen != self._store.generation:
-            # A late message of a session before a new registration disowns nobody.
+            # A late message of an earlier session does not disown the pilot.
             if presence is not None and session >= presence.session:
                 presence.is_disowned = True
             raise Refused(

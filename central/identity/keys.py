@@ -112,7 +112,7 @@ class StoredKeys:
         }
 
     def needed(self, life: KeyLife, now: float) -> list[_Jwk]:
-        """Return the stored keys of which tokens may be valid, newest first."""
+        """Return the stored keys that may have signed a valid token, newest first."""
         above = (float("inf"), *(one.made_at + life.ahead_s for one in self._stored))
         return [
             one

@@ -33,7 +33,7 @@ class DeviceStart(RequestStruct, frozen=True):
 
 
 class DeviceStarted(ReplyStruct, frozen=True):
-    """The address to open. `login` is a secret: who has it gets the tokens."""
+    """The address to open. `login` is a secret: its holder gets the tokens."""
 
     login: str
     provider: str
