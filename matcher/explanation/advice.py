@@ -36,6 +36,7 @@ class Change(NamedTuple):
     words: str
     need: tuple[tuple[str, Any], ...] = ()
     job: tuple[tuple[str, Any], ...] = ()
+    demands: int = 1  # that it changes
 
 
 _Propose = Callable[[Need, Sequence[Any]], Iterable[Change]]  # from the facts of the refused offers
@@ -50,9 +51,14 @@ def advise(
     single = [change for miss in misses for change in _proposed(spec.needs[place], miss)]
     found = _that_help(spec, place, single, asked, before)
     if not found:
-        several = _combined(spec, place, asked, clauses)
+        several = sorted(_combined(spec, place, asked, clauses), key=lambda one: one.demands)
         found = _that_help(spec, place, several, asked, before)
-        found = sorted(found, key=lambda one: (-one.offers, len(one.change)))[:1]
+        most = max(found, key=lambda one: one.offers, default=None)
+        found = [
+            one
+            for one in found
+            if one is found[0] or (one is most and one.offers > found[0].offers)
+        ]
     return found
 
 
@@ -88,7 +94,7 @@ def _proposed(need: Need, miss: Miss) -> Iterable[Change]:
 def _combined(spec: ClassSpec, place: int, asked: OfferBits, clauses: Clauses) -> Iterator[Change]:
     """Propose for some offers all changes that such an offer requires, together."""
     for offer in asked.offers[:COMBINED_FOR]:
-        change = Change("")
+        change = Change("", demands=0)
         for _ in range(ROUNDS_MAX):
             its = _changed(spec, place, change)
             need = its.needs[place]
@@ -105,7 +111,7 @@ def _combined(spec: ClassSpec, place: int, asked: OfferBits, clauses: Clauses) -
 def _together(one: Change, other: Change) -> Change:
     words = f"{one.words} and {other.words}" if one.words else other.words
     need, job = dict(one.need) | dict(other.need), dict(one.job) | dict(other.job)
-    return Change(words, tuple(need.items()), tuple(job.items()))
+    return Change(words, tuple(need.items()), tuple(job.items()), one.demands + other.demands)
 
 
 def _union(bits: Iterable[int]) -> int:
@@ -134,8 +140,11 @@ def _nothing(need: Need, had: Sequence[Any]) -> Iterable[Change]:
 
 def _without(name: str, *fields: str) -> _Propose:
     """Propose to drop a demand."""
-    dropped = tuple((field, getattr(_IDLE, field)) for field in fields)
-    change = Change(f"without its demand on {name}", dropped)
+    return _dropping(f"without its demand on {name}", *fields)
+
+
+def _dropping(words: str, *fields: str) -> _Propose:
+    change = Change(words, tuple((field, getattr(_IDLE, field)) for field in fields))
     return lambda need, had: (change,)
 
 
@@ -289,7 +298,7 @@ PROPOSE: Final[Mapping[str, _Propose]] = {
         _field("scratch", "scratch_mb", " MB", step=500), _without("scratch", "scratch_mb")
     ),
     "cpu_work": _less(_cpu_work, _without("cpu work", "cpu_work_hs23_s"), float),
-    "gpus": _less(_field("gpus", "gpus_min"), _without("gpus", *_OF_GPUS)),
+    "gpus": _less(_field("gpus", "gpus_min"), _dropping("if it asked for no GPU", *_OF_GPUS)),
     "amounts": _smaller_amounts,
     "gpu_memory": _less(
         _field("gpu memory", "gpu_memory_mb", " MB"),

@@ -75,7 +75,10 @@ async def _act(
     if ids and (given is not None or all_matching):
         raise UsageError("give either ids or a filter, not both")
     if not ids and not all_matching:
-        example = f"pilotage {action.value} --filter state=Waiting,owner=me --all"
+        if given is not None:
+            raise UsageError(f"add --all to {action.value} all jobs with {shown(given)}")
+        state = _STATES.get(action, UNFINISHED)[0].value
+        example = f"pilotage {action.value} --filter state={state},owner=me --all"
         raise UsageError(f"{action.value} needs jobs: give ids, or a filter and --all: {example}")
     client = await central.client()
     if ids:

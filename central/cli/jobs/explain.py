@@ -102,7 +102,7 @@ def _print(found: Explanation) -> None:
         print_line(line)
     if found.obstacles:
         print_table(
-            ("clause", "wanted", "excludes#", "nearest offer", "would fit without it#"),
+            ("clause", "wanted", "excludes#", "nearest offer", "fits without this clause#"),
             (_row(one, found.offers) for one in found.obstacles),
             empty="",
         )
@@ -187,7 +187,7 @@ def print_pilot(found: OfferExplanation) -> None:
         print_line(line)
     if found.obstacles:
         print_table(
-            ("clause", "excludes#", "would fit without it#"),
+            ("clause", "excludes#", "fits without this clause#"),
             ((one.clause, one.excludes, one.would_fit) for one in found.obstacles),
             empty="",
         )

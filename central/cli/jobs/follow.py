@@ -56,7 +56,8 @@ async def wait(
             note(f"no jobs match {shown(found)}: nothing to wait for")
     with says_what_continues("the jobs continue", _again(ids, submission)):
         await wait_for(client, all_ids, submission, timeout_s, through_held=through_held)
-    return report_states(Counter([view.state async for view in views_of(client, all_ids)]))
+    counts = Counter([view.state async for view in views_of(client, all_ids)])
+    return report_states(counts, all_ids, submission)
 
 
 def _again(ids: tuple[str, ...], submission: int | None) -> str:

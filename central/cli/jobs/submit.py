@@ -49,7 +49,7 @@ async def submit(
     ] = 0,
     wait: Annotated[bool, Parameter(help="Wait until the jobs have ended.")] = False,
     follow: Annotated[
-        bool, Parameter(help="Print the output of the single job as it writes it.")
+        bool, Parameter(help="Print the standard output of the single job as it writes it.")
     ] = False,
     timeout_s: LongestWait = None,
     through_held: Annotated[
@@ -92,7 +92,7 @@ async def submit(
     if wait or follow:
         with says_what_continues("the jobs continue", f"pilotage wait --submission {handle.id}"):
             await wait_for(client, handle.ids(), handle.id, timeout_s, through_held=through_held)
-        yield report_states(await handle.states())
+        yield report_states(await handle.states(), handle.ids(), handle.id)
 
 
 Labels = dict[str, Any]  # fields of the submission, not of its jobs

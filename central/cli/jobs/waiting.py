@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from itertools import islice
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -73,8 +74,19 @@ async def wait_for(
             pass  # `tell` has reported them, and the caller prints the states next
 
 
-def report_states(counts: dict[JobState, int]) -> CommandResult:
-    """Return the number of jobs in each state, with the exit code for it."""
+def report_states(
+    counts: dict[JobState, int], ids: Iterable[int], submission: int | None
+) -> CommandResult:
+    """Return the number of jobs in each state, with the exit code for it.
+
+    If a job has failed, a note names the command that shows why.
+    """
+    if counts.get(JobState.FAILED):
+        first, *others = islice(ids, 2)
+        if not others:
+            note(f"to see why: pilotage history {first}, pilotage logs {first} --stream stderr")
+        elif submission is not None:
+            note(f"to see why: pilotage status --submission {submission} --state Failed")
     words = ", ".join(f"{number(n)} {state.value}" for state, n in counts.items())
     return CommandResult({"states": counts}, lambda _: print_line(words), outcome(counts))
 
