@@ -39,7 +39,8 @@ def print_limits(found: "LimitsView") -> None:
     for path, share in sorted(found.shares.items()):
         print_line(f"share of {path}: {share:g}")
     for one in found.unknown:
-        note(f"{one}. It takes effect with the first token or job of this name.")
+        end = "" if one.endswith("?") else "."
+        note(f"{one}{end} It takes effect with the first token or job of this name.")
     if found.trouble:
         note(f"the settings file is wrong, so the last valid values stay in force: {found.trouble}")
 

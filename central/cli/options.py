@@ -38,7 +38,7 @@ def option(default: T, help: str) -> T:
 class CommonOptions:
     """Options of every command that speaks to a central."""
 
-    json: bool = option(False, "Print JSON, for programs. A list prints one object on each line.")
+    json: bool = option(False, "Print JSON, for programs: one value on each line.")
     url: str | None = option(
         None,
         "URL of the central (default: PILOTAGE_URL, then PILOTAGE_DATA, then credentials.json, then"

@@ -13,7 +13,7 @@ from .presentation import number, table
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
 NO_SLOT = "no such jobs in any slot yet: a slot appears here when it has ended"
-NOTHING_USED = "no job has ended yet"
+NOTHING_USED = "no usage is recorded yet: that of an ended job is added within half a minute"
 
 
 @reads
@@ -66,6 +66,7 @@ async def accounts(
 ) -> CommandResult:
     """Show what jobs have used: your jobs, or all jobs that your token may see.
 
+    A job is counted within half a minute of each end, so one that ran again is counted twice.
     Accounts include jobs that retention has removed.
     """
     import time

@@ -212,7 +212,8 @@ def _print_elements(found: "Elements") -> None:
     print_elements(found.elements)
     if found.unmet_jobs:
         jobs = "1 waiting job" if found.unmet_jobs == 1 else f"{found.unmet_jobs} waiting jobs"
-        print_line(f"no element had room for {jobs} in the last round")
+        why = "`pilotage explain JOB` says why"
+        print_line(f"in its last round the factory found no element for {jobs}: {why}")
 
 
 def print_elements(elements: "list[ElementView]") -> None:
@@ -230,7 +231,11 @@ def print_elements(elements: "list[ElementView]") -> None:
         *("site", "element", "kind", "pilots#", "queued#", "most#", "pledge#"),
         *("paused s#", "credential#"),
     )
-    print_table(columns, rows, empty="there are no site files: see docs/operations/sites.md")
+    print_table(
+        columns,
+        rows,
+        empty="the central has read no site files: see docs/operations/sites.md",
+    )
     for one in elements:
         if one.held:
             print_line(f"{one.site}/{one.element}: {_HELD.get(one.held, one.held)}")

@@ -130,7 +130,7 @@ class Explainer:
             return _nothing(pilot, f"the pilot does not ask for jobs: it is {view.state.value}")
         free, empty = self._free(presence), presence.empty_offer()
         if free is None or empty is None:
-            return _nothing(pilot, "the pilot has not asked for jobs yet")
+            return _nothing(pilot, "the pilot has not asked for jobs since this central started")
         now = self._clock.monotonic()
         explained = self._queue.matcher.explain_offer(free, now, empty=empty)
         notes: list[str] = []

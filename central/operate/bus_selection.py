@@ -1,7 +1,7 @@
 """Opens the message bus that the settings name."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pilotage.proto.trust import trusting
@@ -11,12 +11,10 @@ from ..bus.no_bus import SilentBus
 from ..observe.events import Log
 from ..ports import Bus, Clock, Randomness
 from ..settings import BadSetting, BusSettings
-from .files import NO_ROOM
+from .last_port import BUS_PORT, on_last_port
 
 if TYPE_CHECKING:  # most centrals start without these slow imports
     from ..bus.embedded import EmbeddedBus
-
-PORT_NAME: Final = "bus.port"  # file with the last port of the embedded broker
 
 
 def bus_of(data: Path, bus: BusSettings, clock: Clock, randomness: Randomness, log: Log) -> Bus:
@@ -24,7 +22,7 @@ def bus_of(data: Path, bus: BusSettings, clock: Clock, randomness: Randomness, l
     if bus.broker == "none":
         return SilentBus()
     if bus.broker == "embedded":
-        return _embedded(data / PORT_NAME, bus, clock, randomness, log)
+        return _embedded(data / BUS_PORT, bus, clock, randomness, log)
     from ..bus.mosquitto import MosquittoBus
 
     return MosquittoBus(
@@ -57,27 +55,7 @@ def _embedded(
 
     if bus.port:
         return at(bus.port)
-    try:
-        broker = at(int(kept.read_text()))
-    except (OSError, ValueError):  # first start, or another program has the port
-        broker = at(0)
-    _keep(kept, broker.port)
-    return broker
-
-
-def _keep(kept: Path, port: int) -> None:
-    """Write the port for the next start, if it has changed.
-
-    If the disk is full, the port is not written; pilots then learn the broker's address from the
-    central.
-    """
-    text = str(port)
-    try:
-        if not kept.is_file() or kept.read_text() != text:
-            kept.write_text(text)
-    except OSError as why:
-        if why.errno not in NO_ROOM:
-            raise
+    return on_last_port(kept, at)
 
 
 def outside_address(bus: BusSettings) -> Address:

@@ -32,6 +32,7 @@ from .distribution.handout import Handout
 from .distribution.pilot_bundle import pilot_bundle
 from .files import RealBlobs, RealDisk, RealSpace
 from .identity_setup import identity_of
+from .last_port import API_PORT, on_last_port
 from .machine_readings import MachineReadings
 from .smtp import mailer_of
 from .storage_setup import storages_of
@@ -151,17 +152,21 @@ def open_server(
         life=f"{int(world.clock.wall()):x}",
         log=world.log,
     )
+    at = partial(
+        HttpServer,
+        front,
+        host=http.host,
+        tls_certificate=http.tls_certificate,
+        tls_key=http.tls_key,
+        connections_max=http.connections_max,
+        strangers_max=http.strangers_max,
+        listener=listener,
+    )
     try:
-        server = HttpServer(
-            front,
-            host=http.host,
-            port=http.port,
-            tls_certificate=http.tls_certificate,
-            tls_key=http.tls_key,
-            connections_max=http.connections_max,
-            strangers_max=http.strangers_max,
-            listener=listener,
-        )
+        if http.port or listener is not None:
+            server = at(port=http.port)
+        else:
+            server = on_last_port(data / API_PORT, lambda port: at(port=port))
     except OSError as why:
         raise refusal(why, http) from why
     setup.world.identity.address.url = url()

@@ -70,7 +70,8 @@ def _print(one: "StorageView") -> None:
 
 
 def _print_all(found: "StorageList") -> None:
-    print_table(_COLUMNS, [_row(one) for one in found.storages if one.type], empty=NO_STORAGES)
-    for trouble in (*(one.trouble for one in found.storages), found.trouble):
-        if trouble:
-            note(trouble)
+    troubles = [*filter(None, (*(one.trouble for one in found.storages), found.trouble))]
+    empty = "no storage is in force" if troubles else NO_STORAGES
+    print_table(_COLUMNS, [_row(one) for one in found.storages if one.type], empty=empty)
+    for trouble in troubles:
+        note(trouble)

@@ -79,16 +79,22 @@ def report_states(
 ) -> CommandResult:
     """Return the number of jobs in each state, with the exit code for it.
 
-    If a job has failed, a note names the command that shows why.
+    If a job has failed, the words for people name the command that shows why.
     """
-    if counts.get(JobState.FAILED):
-        first, *others = islice(ids, 2)
-        if not others:
-            note(f"to see why: pilotage history {first}, pilotage logs {first} --stream stderr")
+    words = ", ".join(f"{number(n)} {state.value}" for state, n in counts.items())
+    first = [*islice(ids, 2)]
+
+    def say(_: Any) -> None:
+        print_line(words)
+        if JobState.FAILED not in counts:
+            return
+        if len(first) == 1:
+            job = first[0]
+            note(f"to see why: pilotage history {job}, pilotage logs {job} --stream stderr")
         elif submission is not None:
             note(f"to see why: pilotage status --submission {submission} --state Failed")
-    words = ", ".join(f"{number(n)} {state.value}" for state, n in counts.items())
-    return CommandResult({"states": counts}, lambda _: print_line(words), outcome(counts))
+
+    return CommandResult({"states": counts}, say, outcome(counts))
 
 
 def outcome(counts: dict[JobState, int]) -> int:

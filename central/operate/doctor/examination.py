@@ -28,7 +28,7 @@ from ...store.errors import StoreError
 from .. import high_water
 from ..api_address import check_urls
 from ..backup.backups import BLOBS
-from ..bus_selection import PORT_NAME, outside_address
+from ..bus_selection import outside_address
 from ..datadir import (
     LOCK_FILE,
     RESTORING_FILE,
@@ -39,6 +39,7 @@ from ..datadir import (
     check_whole,
     running_on,
 )
+from ..last_port import API_PORT, BUS_PORT
 from ..serve import CONFIG_NAME, ServeOptions, config_of, settings_of
 from ..store_selection import reading_of, where
 from . import (
@@ -63,7 +64,16 @@ OURS: Final = frozenset(
         STORE_FILE,
         f"{STORE_FILE}-wal",
         f"{STORE_FILE}-shm",
-        *(LOCK_FILE, STANDBY_FILE, RUNNING_FILE, RESTORING_FILE, PORT_NAME, CONFIG_NAME, BLOBS),
+        *(
+            LOCK_FILE,
+            STANDBY_FILE,
+            RUNNING_FILE,
+            RESTORING_FILE,
+            API_PORT,
+            BUS_PORT,
+            CONFIG_NAME,
+            BLOBS,
+        ),
         high_water.FILE,
         *(keys.FILE, element_issuer.FILE, derived_secrets.FILE, signature.FILE, ADMIN_FILE),
     }

@@ -133,7 +133,7 @@ SAID: list[tuple[dict[str, Any], dict[str, Any], str, dict[str, Any]]] = [
     (
         {"gpus_min": 1, "gpu_vendor": ""},
         {},
-        "without its demand on gpus: 1 offer",
+        "if it asked for no GPU: 1 offer",
         dict.fromkeys(["gpus_min", "gpus_max", "gpu_memory_mb"], 0),
     ),
     (
@@ -181,6 +181,17 @@ def test_advice_says_how_many_offers_fit_without_it() -> None:
     assert Matcher().explain(None, its, there, 0.0).notes[-1] == (
         "with memory ≤ 8000 MB: 2 offers instead of 1"
     )
+
+
+def test_the_change_of_the_fewest_demands_comes_first() -> None:
+    its = spec(1, Need(cores_min=4, memory_mb=5_000, sites=("PIC",)))
+    small = [offer(f"p{n}", site="CSCS", cores_free=1, memory_free_mb=3_000) for n in range(2)]
+    there = [*small, offer("p3", cores_free=2, memory_free_mb=4_000)]
+
+    texts = [one.text for one in Matcher().explain(None, its, there, 0.0).advice]
+
+    assert texts[0] == "with cores ≤ 2 and with memory ≤ 4000 MB: 1 offer"
+    assert texts[1].endswith(": 3 offers")
 
 
 def test_every_clause_proposes_something() -> None:
