@@ -14,7 +14,7 @@ from ..identity.assembly import (
 )
 from ..identity.logins.browser_sessions import BrowserSessions
 from ..identity.tokens import TokenIssuer
-from ..jobs.token_wishes import JobTokenWishes
+from ..jobs.requested_tokens import RequestedTokensOfJobs
 from ..ports import Clock
 from .process_parts import World
 
@@ -46,7 +46,7 @@ def about_people(
         world.identity,
         store=world.store,
         tokens=tokens,
-        wishes=JobTokenWishes(world.store, memory),
+        requested=RequestedTokensOfJobs(world.store, memory),
         clock=world.clock,
         randomness=world.randomness,
         log=world.log,

@@ -13,8 +13,8 @@ from .logins.cipher import TokenCipher
 from .logins.people import People
 from .logins.service import LoginService
 from .logins.sessions import LoginSessions
+from .payload_tokens.requested_tokens import RequestedTokens
 from .payload_tokens.service import PayloadTokens
-from .payload_tokens.wishes import TokenWishes
 from .providers.id_tokens import IdTokenReader
 from .providers.metadata import MetadataReader
 from .providers.oauth import OAuth, SecretOf
@@ -105,7 +105,7 @@ def identity_services(
     *,
     store: Store,
     tokens: TokenIssuer,
-    wishes: TokenWishes,
+    requested: RequestedTokens,
     clock: Clock,
     randomness: Randomness,
     log: Log,
@@ -137,7 +137,7 @@ def identity_services(
         log=log,
     )
     giving = PayloadTokens(
-        wishes=wishes,
+        requested=requested,
         sessions=sessions,
         oauth=oauth,
         clock=clock,

@@ -12,12 +12,12 @@ from pilotage.central.errors import DependencyUnavailable, Refused
 from pilotage.central.identity.callers import AttemptCaller
 from pilotage.central.identity.logins import session_rows, sessions as login_sessions
 from pilotage.central.identity.payload_tokens import service as payload_tokens
+from pilotage.central.identity.payload_tokens.requested_tokens import RequestedToken
 from pilotage.central.identity.payload_tokens.service import (
     AWAY_S,
     REFUSED_S,
     PayloadTokens,
 )
-from pilotage.central.identity.payload_tokens.wishes import TokenWish
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
 from pilotage.central.jobs import record as job_records
@@ -37,15 +37,15 @@ STORAGE = "https://se.example.org"
 
 
 @dataclass
-class FakeWishes:
+class FakeRequested:
     """Every attempt is live, and its job has one token."""
 
     scopes: tuple[str, ...] = ("storage.read:/ctao",)
     asked: int = 0
 
-    async def find(self, caller: AttemptCaller, name: str) -> TokenWish:
+    async def find(self, caller: AttemptCaller, name: str) -> RequestedToken:
         self.asked += 1
-        return TokenWish(
+        return RequestedToken(
             community="ctao", issuer=IAM, subject="alice", audience=STORAGE, scopes=self.scopes
         )
 
@@ -56,7 +56,7 @@ class PayloadWorld:
 
     logins: LoginWorld
     service: PayloadTokens
-    wishes: FakeWishes
+    requested: FakeRequested
     banned: set[str] = field(default_factory=set[str])
     jobs: list[int] = field(default_factory=list[int])
 
@@ -92,10 +92,10 @@ class PayloadWorld:
 @asynccontextmanager
 async def payload_world() -> AsyncGenerator[PayloadWorld]:
     logins = await login_world()
-    wishes, banned = FakeWishes(), set[str]()
+    requested, banned = FakeRequested(), set[str]()
     oauth = OAuth(logins.http, MetadataReader(logins.http, logins.clock), lambda _: "s/ecret")
     service = PayloadTokens(
-        wishes=wishes,
+        requested=requested,
         sessions=logins.sessions,
         oauth=oauth,
         clock=logins.clock,
@@ -105,7 +105,7 @@ async def payload_world() -> AsyncGenerator[PayloadWorld]:
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(service.run()), tasks.create_task(logins.sessions.run())]
         await settle()
-        yield PayloadWorld(logins, service, wishes, banned)
+        yield PayloadWorld(logins, service, requested, banned)
         for one in running:
             one.cancel()
 
@@ -128,7 +128,7 @@ async def test_a_payload_gets_a_token_for_its_audience_and_scopes() -> None:
 async def test_without_scopes_the_provider_chooses() -> None:
     async with payload_world() as world:
         await in_world(world)
-        world.wishes.scopes = ()
+        world.requested.scopes = ()
         await world.give()
 
         assert world.provider.exchanges == [(STORAGE, "")]
@@ -163,7 +163,7 @@ async def test_the_access_token_of_the_person_serves_several_audiences() -> None
         await in_world(world)
         given = world.provider.tokens_given
         for scopes in (("a",), ("b",), ("c",)):
-            world.wishes.scopes = scopes
+            world.requested.scopes = scopes
             await world.give()
 
         assert world.provider.tokens_given == given + 1
@@ -199,7 +199,7 @@ async def test_a_full_disk_loses_no_refresh_token(monkeypatch: pytest.MonkeyPatc
 async def test_what_is_too_wide_is_refused_with_the_words_of_the_provider() -> None:
     async with payload_world() as world:
         await in_world(world)
-        world.wishes.scopes = ("storage.modify:/",)
+        world.requested.scopes = ("storage.modify:/",)
         why = await world.refusal()
         again = await world.refusal()
 
@@ -305,7 +305,7 @@ async def test_the_request_must_be_of_the_attempt_that_sends_it() -> None:
             with pytest.raises(Refused, match="belongs to another token") as why:
                 await world.service.give(caller, PayloadTokenRequest(job, epoch, "default"))
             assert why.value.code is Code.FORBIDDEN
-        assert not world.wishes.asked
+        assert not world.requested.asked
 
 
 async def test_a_banned_person_gets_no_token_even_if_one_is_known() -> None:
@@ -343,7 +343,7 @@ async def test_no_token_is_in_the_log() -> None:
         await in_world(world)
         reply = await world.give()
         world.clock.move(3_600)
-        world.wishes.scopes = ("storage.modify:/",)
+        world.requested.scopes = ("storage.modify:/",)
         await world.refusal()
 
         said = repr(world.logins.log)
