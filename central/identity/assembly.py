@@ -8,6 +8,7 @@ from typing import Any, Final
 from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..store.engine import Store
+from .logins import session_rows
 from .logins.browser_sessions import BrowserSessions
 from .logins.cipher import TokenCipher
 from .logins.people import People
@@ -136,6 +137,10 @@ def identity_services(
         randomness=randomness,
         log=log,
     )
+
+    async def gives_tokens(session: str) -> bool:
+        return await store.read(session_rows.gives_tokens, session, clock.wall())
+
     giving = PayloadTokens(
         requested=requested,
         sessions=sessions,
@@ -143,5 +148,6 @@ def identity_services(
         clock=clock,
         log=log,
         is_banned=lambda issuer, subject: tokens.bans.find(issuer, subject) is not None,
+        gives_tokens=gives_tokens,
     )
     return IdentityServices(logins, giving)

@@ -192,6 +192,12 @@ def grants(
     return [_row(found) for found in session.rows("login_grants", fields)]
 
 
+def gives_tokens(session: Session, name: str, now: float) -> bool:
+    """Return whether a session has a refresh token for jobs, even if its person ended it."""
+    row = session_of(session, name)
+    return row is not None and bool(row.refresh) and now < row.ends_at
+
+
 def useless_grants(
     session: Session, now: float, *, after: str, limit: int
 ) -> tuple[list[LoginSession], str]:

@@ -10,7 +10,7 @@ token is not available now; the exchange continues, and the next request finds i
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -34,10 +34,12 @@ AWAY_S: Final = 15.0  # until a provider that did not answer is asked again for 
 KEPT_MAX: Final = 10_000  # tokens, and refusals, in memory
 
 IsBanned = Callable[[str, str], bool]  # takes issuer and subject
+GivesTokens = Callable[[str], Awaitable[bool]]  # takes a session
 
 
 class _Given(msgspec.Struct, frozen=True):
     token: str
+    session: str  # whose refresh token gave it
     until: float  # monotonic: half of its life
     ends: float  # monotonic
 
@@ -62,9 +64,15 @@ class PayloadTokens:
         clock: Clock,
         log: Log,
         is_banned: IsBanned,
+        gives_tokens: GivesTokens,
     ) -> None:
+        """`gives_tokens` returns whether a session still has its refresh token, by the store.
+
+        It may raise DependencyUnavailable.
+        """
         self._requested, self._sessions, self._oauth = requested, sessions, oauth
-        self._clock, self._log, self._is_banned = clock, log, is_banned
+        self._clock, self._log = clock, log
+        self._is_banned, self._gives_tokens = is_banned, gives_tokens
         self._known: dict[RequestedToken, _Given | _Denied] = {}
         self._asking: dict[RequestedToken, asyncio.Task[_Outcome]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -89,24 +97,46 @@ class PayloadTokens:
             why = f"attempt {request.epoch} of job {request.job} belongs to another token"
             raise Refused(Code.FORBIDDEN, why, field="job")
         wanted = await self._requested.find(caller, request.name)
-        if self._is_banned(wanted.issuer, wanted.subject):
-            raise Refused(Code.FORBIDDEN, f"{wanted.subject} is banned here", field="name")
-        outcome = self._find(wanted) or await self._asked(wanted)
+        self._check_ban(wanted)
+        known = await self._known_outcome(wanted)
+        outcome = known or await self._asked(wanted)
+        self._check_ban(wanted)  # an exchange takes time
         if isinstance(outcome, _Denied):
             raise Refused(outcome.why.code, outcome.why.message, field="name")
         if isinstance(outcome, Refused | DependencyUnavailable):
             raise outcome
+        if outcome is not known and not await self._is_good(wanted, outcome):
+            why = "the session that gave the token has just ended: try again later"
+            raise Refused(Code.UNAVAILABLE, why)
         return PayloadTokenReply(outcome.token, outcome.ends - self._clock.monotonic())
 
     # -- helpers ---------------------------------------------------------------------------------
 
-    def _find(self, wanted: RequestedToken) -> _Given | _Denied | None:
-        """Return the known answer to a request, unless it is too old."""
+    def _check_ban(self, wanted: RequestedToken) -> None:
+        if self._is_banned(wanted.issuer, wanted.subject):
+            raise Refused(Code.FORBIDDEN, f"{wanted.subject} is banned here", field="name")
+
+    async def _known_outcome(self, wanted: RequestedToken) -> _Given | _Denied | None:
+        """Return the known answer to a request, unless it is too old or its session gives none."""
         known = self._known.get(wanted)
         if known is not None and self._clock.monotonic() >= known.until:
             del self._known[wanted]
             return None
+        if isinstance(known, _Given) and not await self._is_good(wanted, known):
+            return None
         return known
+
+    async def _is_good(self, wanted: RequestedToken, given: _Given) -> bool:
+        """Return whether the session behind a token still gives tokens; if not, forget the token.
+
+        A person's jobs lose their tokens at once if an operator ends the session or bans the
+        person, but not if the person logs out.
+        """
+        if await self._gives_tokens(given.session):
+            return True
+        if self._known.get(wanted) is given:
+            del self._known[wanted]
+        return False
 
     async def _asked(self, wanted: RequestedToken) -> _Outcome:
         """Ask the provider, once for all jobs with this request. Raises Refused, UNAVAILABLE."""
@@ -157,7 +187,7 @@ class PayloadTokens:
         self._log(
             "payload_token", person=wanted.subject, provider=own.provider, audience=wanted.audience
         )
-        return _Given(answer.access_token, now + life_s / 2, now + life_s)
+        return _Given(answer.access_token, own.session, now + life_s / 2, now + life_s)
 
     def _denied(self, wanted: RequestedToken, code: Code, why: str, for_s: float) -> _Denied:
         self._log("payload_token_refused", person=wanted.subject, audience=wanted.audience, why=why)
