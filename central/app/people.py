@@ -14,6 +14,7 @@ from ..identity.assembly import (
 )
 from ..identity.logins.browser_sessions import BrowserSessions
 from ..identity.tokens import TokenIssuer
+from ..jobs.record_token_classes import has_jobs_with_tokens
 from ..jobs.requested_tokens import RequestedTokensOfJobs
 from ..ports import Clock
 from .process_parts import World
@@ -47,6 +48,7 @@ def about_people(
         store=world.store,
         tokens=tokens,
         requested=RequestedTokensOfJobs(world.store, memory),
+        is_used=has_jobs_with_tokens,
         clock=world.clock,
         randomness=world.randomness,
         log=world.log,

@@ -13,6 +13,7 @@ from .logins.browser_sessions import BrowserSessions
 from .logins.cipher import TokenCipher
 from .logins.people import People
 from .logins.service import LoginService
+from .logins.session_rows import UsedByJobs
 from .logins.sessions import LoginSessions
 from .payload_tokens.requested_tokens import RequestedTokens
 from .payload_tokens.service import PayloadTokens
@@ -107,11 +108,15 @@ def identity_services(
     store: Store,
     tokens: TokenIssuer,
     requested: RequestedTokens,
+    is_used: UsedByJobs,
     clock: Clock,
     randomness: Randomness,
     log: Log,
 ) -> IdentityServices:
-    """Return the services about people of the process that leads."""
+    """Return the services about people of the process that leads.
+
+    `is_used` tells which refresh tokens unfinished jobs use.
+    """
     metadata = MetadataReader(drivers.http, clock)
     oauth = OAuth(drivers.http, metadata, drivers.secret_of)
     people = People(oauth, IdTokenReader(drivers.keys, clock))
@@ -123,6 +128,7 @@ def identity_services(
         oauth=oauth,
         people=people,
         cipher=TokenCipher(tokens.cipher_key(CIPHER), randomness),
+        is_used=is_used,
         clock=clock,
         randomness=randomness,
         log=log,
