@@ -14,7 +14,8 @@ from ..identity.assembly import (
 )
 from ..identity.logins.browser_sessions import BrowserSessions
 from ..identity.tokens import TokenIssuer
-from ..jobs.token_wishes import JobTokenWishes
+from ..jobs.record_token_classes import has_jobs_with_tokens
+from ..jobs.requested_tokens import RequestedTokensOfJobs
 from ..ports import Clock
 from .process_parts import World
 
@@ -46,7 +47,8 @@ def about_people(
         world.identity,
         store=world.store,
         tokens=tokens,
-        wishes=JobTokenWishes(world.store, memory),
+        requested=RequestedTokensOfJobs(world.store, memory),
+        is_used=has_jobs_with_tokens,
         clock=world.clock,
         randomness=world.randomness,
         log=world.log,

@@ -26,6 +26,7 @@ from ..factory.view import ElementsView
 from ..failover import routes as failover
 from ..failover.service import ReportService
 from ..http.app import HttpApp, Recognise, loop_time, nobody_new
+from ..http.client_addresses import ClientAddresses
 from ..http.forwarding import LeaderLink
 from ..http.openapi import document
 from ..http.route import BoundRoute
@@ -63,6 +64,8 @@ from ..transfers.sweep_service import SweepService
 from ..transformations import routes as transformations
 from ..transformations.service import TransformationService
 from . import routes as own
+
+ADDRESSES: Final = "addresses of clients"  # purpose of the key of all processes of one central
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +158,7 @@ def face(
         check_room=services.room.check_new,
         leader_link=leader_link,
         recognise=recognise,
+        addresses=ClientAddresses(services.tokens.cipher_key(ADDRESSES)),
         spool_dir=spool_dir,
         life=life,
         log=log,

@@ -15,6 +15,7 @@ from ..observe.request_ids import RequestIds
 from .answers import HttpAnswer, StreamedAnswer, problem
 from .asgi import ASGIApp, AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from .call import Call, RouteContext
+from .client_addresses import ClientAddresses
 from .direct_answers import Exchange
 from .forwarding import HandedBack, LeaderLink, MisdirectedRoute
 from .guards import AdmitRequest, RouteGate, Undecided, trust
@@ -71,6 +72,7 @@ class HttpApp:
         life: str = "r",
         leader_link: LeaderLink | None = None,
         recognise: Recognise = nobody_new,
+        addresses: ClientAddresses | None = None,
         log: Log = no_log,
         monotonic: Callable[[], float] = loop_time,
     ) -> None:
@@ -78,9 +80,10 @@ class HttpApp:
 
         `gate` admits callers. `check_room` raises Refused if the disk is nearly full. `elsewhere`
         answers requests that need the leader; if it is None, this process answers all requests.
-        `recognise` receives each caller before the handler runs.
+        `recognise` receives each caller before the handler runs. `addresses` knows the clients of
+        forwarded requests; without it, their address is that of the process that forwards them.
         """
-        self.face = RouteContext(spool_dir=spool_dir)
+        self.face = RouteContext(spool_dir=spool_dir, addresses=addresses or ClientAddresses())
         self._ids = RequestIds(life)
         self._leader_link, self._check_room, self._recognise = leader_link, check_room, recognise
         self._hot: dict[str, HotRoute | MisdirectedRoute] = {

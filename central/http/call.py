@@ -21,6 +21,7 @@ from ..received_messages import check
 from .answers import JSON
 from .asgi import AsgiReceive, AsgiScope
 from .body import SMALL_MAX, RequestBody, header
+from .client_addresses import ClientAddresses
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -59,6 +60,7 @@ class RouteContext:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     spool_dir: Path | None = None  # for large bodies; None: the system's temporary folder
+    addresses: ClientAddresses = field(default_factory=ClientAddresses)
     requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
     large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE_MAX))
     _turns: WeakValueDictionary[Hashable, asyncio.Lock] = field(
@@ -94,6 +96,11 @@ class Call:
 
     def header(self, name: bytes) -> str:
         return header(self.scope["headers"], name)
+
+    @property
+    def address(self) -> str:
+        """The address of the client, or of a proxy in front of it; empty if unknown."""
+        return self.face.addresses.of(self.scope)
 
     def query(self, kind: type[Q]) -> Q:
         """Return the query as `kind`. An unknown word is refused, as in a body."""

@@ -1,7 +1,8 @@
 """Forward requests to the leader's process, and return its answers.
 
 Pilots' requests are not forwarded. They are refused with the leader's address, and the connection
-is closed, so that a load balancer in front sends the next request elsewhere.
+is closed, so that a load balancer in front sends the next request elsewhere. The leader learns the
+address of the client from a header with a MAC (`client_addresses.py`).
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from .answers import Headers, StreamedAnswer, problem
 from .asgi import ASGIApp, AsgiReceive, AsgiScope, AsgiSend
 from .body import LARGE_MAX, SMALL_MAX, RawHeaders, RequestBody, header
 from .call import Call
+from .client_addresses import HEADER
 from .direct_answers import Exchange
 
 if TYPE_CHECKING:  # importing it takes a tenth of a second
@@ -33,6 +35,7 @@ _HERS: Final = frozenset(  # headers of one connection, or created for the next 
     {
         b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te",
         b"trailer", b"host", b"expect", b"date", b"server", b"accept-encoding", b"x-request-id",
+        HEADER,  # of a client: only we may name the address
     }
 )  # fmt: skip
 
@@ -89,7 +92,8 @@ class LeaderLink:
         url = self._url_for(scope)
         content = await _content(call, scope["headers"]) if _has_body(scope) else None
         client = self._streams if lasts else self._client
-        return await self._asked(client, url, scope, call.receive, content, call.face.stopping)
+        own = call.face.addresses.headers(scope)
+        return await self._asked(client, url, scope, call.receive, content, call.face.stopping, own)
 
     async def pass_on(self, scope: AsgiScope, receive: AsgiReceive) -> ASGIApp:
         """Return the leader's answer. The leader checks the caller.
@@ -119,6 +123,7 @@ class LeaderLink:
         receive: AsgiReceive,
         content: AsyncIterator[bytes] | bytes | None,
         stopping: asyncio.Event,
+        own: Sequence[tuple[bytes, bytes]] = (),
     ) -> ASGIApp:
         has_come = asyncio.Event()  # set after the whole body: the next message is a disconnect
         if content is None or isinstance(content, bytes):
@@ -134,7 +139,7 @@ class LeaderLink:
                 *_handed(
                     scope["headers"], without=() if _has_body(scope) else (b"content-length",)
                 ),
-                *((MARK.encode(), b"1"), (b"accept-encoding", b"identity")),
+                *((MARK.encode(), b"1"), (b"accept-encoding", b"identity"), *own),
             ],
             content=content,
         )

@@ -8,13 +8,15 @@ from typing import Any, Final
 from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..store.engine import Store
+from .logins import session_rows
 from .logins.browser_sessions import BrowserSessions
 from .logins.cipher import TokenCipher
 from .logins.people import People
 from .logins.service import LoginService
+from .logins.session_rows import UsedByJobs
 from .logins.sessions import LoginSessions
+from .payload_tokens.requested_tokens import RequestedTokens
 from .payload_tokens.service import PayloadTokens
-from .payload_tokens.wishes import TokenWishes
 from .providers.id_tokens import IdTokenReader
 from .providers.metadata import MetadataReader
 from .providers.oauth import OAuth, SecretOf
@@ -105,12 +107,16 @@ def identity_services(
     *,
     store: Store,
     tokens: TokenIssuer,
-    wishes: TokenWishes,
+    requested: RequestedTokens,
+    is_used: UsedByJobs,
     clock: Clock,
     randomness: Randomness,
     log: Log,
 ) -> IdentityServices:
-    """Return the services about people of the process that leads."""
+    """Return the services about people of the process that leads.
+
+    `is_used` tells which refresh tokens unfinished jobs use.
+    """
     metadata = MetadataReader(drivers.http, clock)
     oauth = OAuth(drivers.http, metadata, drivers.secret_of)
     people = People(oauth, IdTokenReader(drivers.keys, clock))
@@ -122,6 +128,7 @@ def identity_services(
         oauth=oauth,
         people=people,
         cipher=TokenCipher(tokens.cipher_key(CIPHER), randomness),
+        is_used=is_used,
         clock=clock,
         randomness=randomness,
         log=log,
@@ -136,12 +143,17 @@ def identity_services(
         randomness=randomness,
         log=log,
     )
+
+    async def gives_tokens(session: str) -> bool:
+        return await store.read(session_rows.gives_tokens, session, clock.wall())
+
     giving = PayloadTokens(
-        wishes=wishes,
+        requested=requested,
         sessions=sessions,
         oauth=oauth,
         clock=clock,
         log=log,
         is_banned=lambda issuer, subject: tokens.bans.find(issuer, subject) is not None,
+        gives_tokens=gives_tokens,
     )
     return IdentityServices(logins, giving)

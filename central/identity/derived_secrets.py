@@ -91,7 +91,7 @@ class DerivedSecrets:
         return int(number) if hmac.compare_digest(genuine.encode(), secret.encode()) else None
 
     def cipher_key(self, purpose: str) -> bytes:
-        """Return a key of 32 bytes for encryption, another one for each purpose."""
+        """Return a secret key of 32 bytes, another one for each purpose."""
         return base64.urlsafe_b64decode(self._mac(f"cipher:{purpose}".encode()) + "=")
 
     def _mac(self, body: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from typing import Final
 
 import msgspec
@@ -21,6 +22,7 @@ _WIDE = frozenset({Role.OPERATOR, Role.ADMIN})  # roles that may act for all com
 COMMUNITY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # also part of bus topics
 GROUP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 _LINE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{0,128}")
+_OF_OTHER_ISSUERS: Final = ("@http", "://")  # in shown names, see `record_types.shown`
 
 
 class TokenGrant(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,3 +143,12 @@ def _check_words(wanted: TokenIssue) -> None:
                 "without control characters",
                 field=field,
             )
+    plain = unicodedata.normalize("NFKC", wanted.subject).casefold()  # also lookalikes
+    if any(part in plain for part in _OF_OTHER_ISSUERS):
+        raise Refused(
+            Code.INVALID,
+            f"the subject {short(repr(wanted.subject))} is not valid: it may not contain '@http' "
+            "or '://', because SUBJECT@https://ISSUER is how the central shows persons of other "
+            "issuers",
+            field="$.subject",
+        )

@@ -172,7 +172,7 @@ class TokenIssuer:
         return self._verifier.is_revoked(session)
 
     def cipher_key(self, purpose: str) -> bytes:
-        """Return a key of 32 bytes for encryption, another one for each purpose."""
+        """Return a secret key of 32 bytes, another one for each purpose."""
         return self._derived.cipher_key(purpose)
 
     def forget(self, pilot: str) -> None:

@@ -8,11 +8,11 @@ from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import FINAL, JobState
 
 from ..catalogue.record_remnants import look_at_storing
-from ..identity.payload_tokens.record import remove_token_classes
 from ..store.engine import weighs
 from ..store.opening import removes_unnamed
 from ..store.session import Session, json_list
 from .record_search import ZONE_BITS
+from .record_token_classes import remove_token_classes
 from .record_types import EndedJob
 
 PRUNED_MAX: Final = 500  # jobs removed in one transaction

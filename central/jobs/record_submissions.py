@@ -8,13 +8,13 @@ from typing import Final
 import msgspec
 
 from ..accounts.record_quotas import charge_jobs, discharge_jobs
-from ..identity.payload_tokens.record import keep_token_classes
 from ..store.engine import CHUNK_MAX, Store, weighs
 from ..store.errors import KeyReused, StillArriving, SubmissionDropped
 from ..store.opening import removes_unfinished
 from ..store.session import Session, json_list
 from .record_data import keep_inputs, keep_storing
 from .record_rows import class_of, submission_of
+from .record_token_classes import keep_token_classes
 from .record_types import JobClassRow, NewJob, NewSubmission, SubmissionRecord
 
 MANY_RUNS: Final = 16  # runs of equal jobs in one chunk; with more, rows are written one by one

@@ -7,6 +7,7 @@ history of the attempt, once. The last token stays in its file, even after it ha
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ RENEW_MIN_S = 1.0
 AGAIN_MIN_S, AGAIN_MAX_S = 5.0, 300.0  # until a token that is not available now is asked for again
 REFUSED_AGAIN_S = 600.0  # the same for a refused one: its owner may log in again
 LOOK_S = 60.0  # the loop's timers stop while the node is suspended, but tokens expire
+VALUES_HIDDEN = 2  # of each token: a renewal comes at half of the life of the value before
 NOT_ASCII = "the central gave a token that is no text of one line"
 
 TellOwner = Callable[[int, str], None]  # takes an attempt, and a text for its history
@@ -41,7 +43,7 @@ class _HeldTokens:
     folder: Path
     pending: dict[str, str]  # names that have no answer yet, with the last error
     ready: asyncio.Event = field(default_factory=asyncio.Event)  # no name is pending
-    tokens: dict[str, str] = field(default_factory=dict[str, str])
+    recent: dict[str, deque[str]] = field(default_factory=dict[str, deque[str]])  # values by name
     told: set[str] = field(default_factory=set[str])  # names whose failure is in the history
     tasks: "list[asyncio.Task[Any]]" = field(default_factory=list["asyncio.Task[Any]"])
 
@@ -100,9 +102,10 @@ class TokenKeeper:
             self.drop(attempt_id)
 
     def secrets(self) -> Iterator[str]:
-        """Yield all tokens, which no log may contain."""
+        """Yield the last two values of each token, which no log may contain: both may be valid."""
         for held in self._held.values():
-            yield from held.tokens.values()
+            for values in held.recent.values():
+                yield from values
 
     # -- one token -------------------------------------------------------------------------------
 
@@ -136,7 +139,9 @@ class TokenKeeper:
             return reply
         if not (reply.token.isascii() and reply.token.isprintable()):
             return FailedRequest(0, "bad_message", NOT_ASCII)
-        held.tokens[name] = reply.token
+        values = held.recent.setdefault(name, deque(maxlen=VALUES_HIDDEN))
+        if reply.token not in values:
+            values.append(reply.token)
         try:
             self._workspace.keep_token(held.folder, name, reply.token)
         except OSError as why:  # a disk that a payload has filled

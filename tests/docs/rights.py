@@ -73,6 +73,8 @@ TEXT: Final = """
     - A name alone gives no rights, because a manager can write any name. A user's token reaches
       only jobs that belong to this user *and* to a group of the token.
     - One subject can have at most 10,000 valid tokens.
+    - A subject cannot contain `@http` or `://`: lists show persons of other issuers as
+      `SUBJECT@https://ISSUER`.
 
     ## Files and secrets
 

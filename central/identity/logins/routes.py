@@ -52,7 +52,7 @@ async def providers(logins: LoginService, call: Call) -> Providers:
 @ROUTES.add("POST", "/v1/login/device", Permission.PUBLIC_READ)
 async def start_device(logins: LoginService, call: Call, body: DeviceStart) -> DeviceStarted:
     """Begin a login that a person confirms in a browser on any device."""
-    return await logins.start_device(body, _address(call))
+    return await logins.start_device(body, call.address)
 
 
 @ROUTES.add("POST", "/v1/login/poll", Permission.PUBLIC_READ)
@@ -98,7 +98,7 @@ async def start_browser(logins: LoginService, call: Call, query: BrowserStart) -
     if query.role and not query.redirect_uri and is_elsewhere:
         why = "a link of another site asks for a role: choose it on a page of this central"
         raise Refused(Code.FORBIDDEN, why, field="role")
-    departure = await logins.start_browser(query, _address(call))
+    departure = await logins.start_browser(query, call.address)
     bound = set_cookie(LOGIN, departure.cookie, is_secure=logins.is_secure, life_s=LOGIN_S)
     return _redirect(departure.url, bound)
 
@@ -133,9 +133,3 @@ def _redirect(url: str, *headers: tuple[bytes, bytes]) -> HttpAnswer:
         media=TEXT,
         headers=[location, (b"referrer-policy", b"no-referrer"), *headers],
     )
-
-
-def _address(call: Call) -> str:
-    """Return the address of the peer, which may be a proxy."""
-    client = call.scope.get("client")
-    return str(client[0]) if client else ""

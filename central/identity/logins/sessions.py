@@ -46,7 +46,7 @@ from . import session_rows
 from .cipher import TokenCipher, UnreadableSecret
 from .pending import PendingLogin
 from .people import People, ProvidedPerson
-from .session_rows import FIRST_SESSIONS, LoginSession, SessionKind
+from .session_rows import FIRST_SESSIONS, LoginSession, SessionKind, UsedByJobs
 
 CHECK_S: Final = 3_600.0  # between two confirmations of the groups by the provider
 AWAY_MAX_S: Final = 28 * 3_600.0
@@ -114,12 +114,13 @@ class LoginSessions:
         oauth: OAuth,
         people: People,
         cipher: TokenCipher,
+        is_used: UsedByJobs,
         clock: Clock,
         randomness: Randomness,
         log: Log,
     ) -> None:
         self._store, self._tokens, self._providers = store, tokens, providers
-        self._bans = bans
+        self._bans, self._is_used = bans, is_used
         self._oauth, self._people, self._cipher = oauth, people, cipher
         self._clock, self._randomness, self._log = clock, randomness, log
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -334,7 +335,11 @@ class LoginSessions:
         count, after = 0, ""
         while True:
             rows, after = await self._store.read(
-                session_rows.useless_grants, self._clock.wall(), after=after, limit=LOOKED_AT
+                session_rows.useless_grants,
+                self._clock.wall(),
+                is_used=self._is_used,
+                after=after,
+                limit=LOOKED_AT,
             )
             for row in rows:
                 async with self._lock(row.session):
@@ -516,7 +521,9 @@ class LoginSessions:
     async def _leave(self, row: LoginSession, why: str) -> None:
         """End a session that its person ends. Its jobs may get tokens by it until they end."""
         at = self._clock.wall()
-        stays = await self._store.write(session_rows.end_for_person, row, at, why)
+        stays = await self._store.write(
+            session_rows.end_for_person, row, at, why, is_used=self._is_used
+        )
         self._tokens.session_ended(row.session)
         self._log("session_ended", person=row.subject, session=row.session, why=why)
         if stays:

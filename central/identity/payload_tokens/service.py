@@ -1,15 +1,16 @@
 """Gives tokens to payloads: the owner's provider makes them, and may refuse audiences and scopes.
 
 A token is an exchange (RFC 8693) of the owner's access token, which the central gets by the refresh
-token of the owner's session. One token serves all jobs of a person that wish for the same: it is
-kept in memory until half of its life. Tokens of providers are neither stored nor logged.
+token of the owner's session. One token serves all jobs of a person with the same request. The
+central keeps it in memory until half of its life, or until the session gives no more tokens. Tokens
+of providers are neither stored nor logged.
 
 No answer waits long for a provider. If it takes longer than ANSWER_S, the pilot hears that the
 token is not available now; the exchange continues, and the next request finds its result.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -24,19 +25,21 @@ from ..callers import AttemptCaller
 from ..logins.sessions import LoginSessions, NoGrant
 from ..providers.oauth import GrantEnded, OAuth
 from ..providers.provider_http import BadProvider, ProviderAway
-from .wishes import TokenWish, TokenWishes
+from .requested_tokens import RequestedToken, RequestedTokens
 
 ANSWER_S: Final = 10.0  # less than the patience of pilots
 LIFE_S: Final = 300.0  # of a token whose life the provider does not say
-REFUSED_S: Final = 120.0  # until a refused wish is tried again
-AWAY_S: Final = 15.0  # until a provider that did not answer is asked again for the same wish
+REFUSED_S: Final = 120.0  # until a refused request is tried again
+AWAY_S: Final = 15.0  # until a provider that did not answer is asked again for the same token
 KEPT_MAX: Final = 10_000  # tokens, and refusals, in memory
 
 IsBanned = Callable[[str, str], bool]  # takes issuer and subject
+GivesTokens = Callable[[str], Awaitable[bool]]  # takes a session
 
 
 class _Given(msgspec.Struct, frozen=True):
     token: str
+    session: str  # whose refresh token gave it
     until: float  # monotonic: half of its life
     ends: float  # monotonic
 
@@ -55,17 +58,23 @@ class PayloadTokens:
     def __init__(
         self,
         *,
-        wishes: TokenWishes,
+        requested: RequestedTokens,
         sessions: LoginSessions,
         oauth: OAuth,
         clock: Clock,
         log: Log,
         is_banned: IsBanned,
+        gives_tokens: GivesTokens,
     ) -> None:
-        self._wishes, self._sessions, self._oauth = wishes, sessions, oauth
-        self._clock, self._log, self._is_banned = clock, log, is_banned
-        self._known: dict[TokenWish, _Given | _Denied] = {}
-        self._asking: dict[TokenWish, asyncio.Task[_Outcome]] = {}
+        """`gives_tokens` returns whether a session still has its refresh token, by the store.
+
+        It may raise DependencyUnavailable.
+        """
+        self._requested, self._sessions, self._oauth = requested, sessions, oauth
+        self._clock, self._log = clock, log
+        self._is_banned, self._gives_tokens = is_banned, gives_tokens
+        self._known: dict[RequestedToken, _Given | _Denied] = {}
+        self._asking: dict[RequestedToken, asyncio.Task[_Outcome]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -87,77 +96,99 @@ class PayloadTokens:
         if (caller.job, caller.epoch) != (request.job, request.epoch):
             why = f"attempt {request.epoch} of job {request.job} belongs to another token"
             raise Refused(Code.FORBIDDEN, why, field="job")
-        wish = await self._wishes.find(caller, request.name)
-        if self._is_banned(wish.issuer, wish.subject):
-            raise Refused(Code.FORBIDDEN, f"{wish.subject} is banned here", field="name")
-        outcome = self._find(wish) or await self._asked(wish)
+        wanted = await self._requested.find(caller, request.name)
+        self._check_ban(wanted)
+        known = await self._known_outcome(wanted)
+        outcome = known or await self._asked(wanted)
+        self._check_ban(wanted)  # an exchange takes time
         if isinstance(outcome, _Denied):
             raise Refused(outcome.why.code, outcome.why.message, field="name")
         if isinstance(outcome, Refused | DependencyUnavailable):
             raise outcome
+        if outcome is not known and not await self._is_good(wanted, outcome):
+            why = "the session that gave the token has just ended: try again later"
+            raise Refused(Code.UNAVAILABLE, why)
         return PayloadTokenReply(outcome.token, outcome.ends - self._clock.monotonic())
 
     # -- helpers ---------------------------------------------------------------------------------
 
-    def _find(self, wish: TokenWish) -> _Given | _Denied | None:
-        """Return the known answer to a wish, unless it is too old."""
-        known = self._known.get(wish)
+    def _check_ban(self, wanted: RequestedToken) -> None:
+        if self._is_banned(wanted.issuer, wanted.subject):
+            raise Refused(Code.FORBIDDEN, f"{wanted.subject} is banned here", field="name")
+
+    async def _known_outcome(self, wanted: RequestedToken) -> _Given | _Denied | None:
+        """Return the known answer to a request, unless it is too old or its session gives none."""
+        known = self._known.get(wanted)
         if known is not None and self._clock.monotonic() >= known.until:
-            del self._known[wish]
+            del self._known[wanted]
+            return None
+        if isinstance(known, _Given) and not await self._is_good(wanted, known):
             return None
         return known
 
-    async def _asked(self, wish: TokenWish) -> _Outcome:
-        """Ask the provider, once for all jobs with this wish. Raises Refused, UNAVAILABLE."""
+    async def _is_good(self, wanted: RequestedToken, given: _Given) -> bool:
+        """Return whether the session behind a token still gives tokens; if not, forget the token.
+
+        A person's jobs lose their tokens at once if an operator ends the session or bans the
+        person, but not if the person logs out.
+        """
+        if await self._gives_tokens(given.session):
+            return True
+        if self._known.get(wanted) is given:
+            del self._known[wanted]
+        return False
+
+    async def _asked(self, wanted: RequestedToken) -> _Outcome:
+        """Ask the provider, once for all jobs with this request. Raises Refused, UNAVAILABLE."""
         if self._tasks is None:
             raise Refused(Code.UNAVAILABLE, "this central starts or stops: try again later")
-        asking = self._asking.get(wish)
+        asking = self._asking.get(wanted)
         if asking is None:
-            asking = self._asking[wish] = self._tasks.create_task(self._outcome(wish))
+            asking = self._asking[wanted] = self._tasks.create_task(self._outcome(wanted))
         done, _ = await asyncio.wait([asking], timeout=ANSWER_S)
         if not done or asking.cancelled():
             raise Refused(Code.UNAVAILABLE, "the identity provider takes long: try again later")
         return asking.result()
 
-    async def _outcome(self, wish: TokenWish) -> _Outcome:
+    async def _outcome(self, wanted: RequestedToken) -> _Outcome:
         """Return what the provider gives, or why not: an exception would end the group of tasks."""
         try:
-            outcome: _Given | _Denied = await self._exchanged(wish)
+            outcome: _Given | _Denied = await self._exchanged(wanted)
         except NoGrant as why:
-            outcome = self._denied(wish, Code.ILLEGAL_STATE, f"{why}: log in again", REFUSED_S)
+            outcome = self._denied(wanted, Code.ILLEGAL_STATE, f"{why}: log in again", REFUSED_S)
         except ProviderAway as why:
             said = f"the identity provider does not answer: {why}"
             outcome = _Denied(Refused(Code.UNAVAILABLE, said), self._clock.monotonic() + AWAY_S)
         except BadProvider as why:
-            outcome = self._denied(wish, Code.ILLEGAL_STATE, str(why), REFUSED_S)
+            outcome = self._denied(wanted, Code.ILLEGAL_STATE, str(why), REFUSED_S)
         except (Refused, DependencyUnavailable) as why:  # of the store
             return why
         finally:
-            del self._asking[wish]
+            del self._asking[wanted]
         while len(self._known) >= KEPT_MAX:
             del self._known[next(iter(self._known))]
-        self._known[wish] = outcome
+        self._known[wanted] = outcome
         return outcome
 
-    async def _exchanged(self, wish: TokenWish) -> _Given | _Denied:
+    async def _exchanged(self, wanted: RequestedToken) -> _Given | _Denied:
         """Return a token that the provider gives. Raises NoGrant, ProviderAway, BadProvider."""
-        own = await self._sessions.provider_token(wish.community, wish.issuer, wish.subject)
+        own = await self._sessions.provider_token(wanted.community, wanted.issuer, wanted.subject)
         try:
             answer = await self._oauth.exchange(
-                own.entry, own.token, audience=wish.audience, scope=" ".join(wish.scopes)
+                own.entry, own.token, audience=wanted.audience, scope=" ".join(wanted.scopes)
             )
         except GrantEnded as why:
             self._sessions.forget_access(own.session)  # perhaps it is this token that was refused
-            said = f"{own.provider} refuses a token for {wish.audience}: {why}"
-            return self._denied(wish, Code.FORBIDDEN, said, REFUSED_S)
+            said = f"{own.provider} refuses a token for {wanted.audience}: {why}"
+            return self._denied(wanted, Code.FORBIDDEN, said, REFUSED_S)
         if not answer.access_token:
             raise BadProvider(f"{own.provider} answered an exchange without a token")
         now, life_s = self._clock.monotonic(), answer.expires_in or LIFE_S
         self._log(
-            "payload_token", person=wish.subject, provider=own.provider, audience=wish.audience
+            "payload_token", person=wanted.subject, provider=own.provider, audience=wanted.audience
         )
-        return _Given(answer.access_token, now + life_s / 2, now + life_s)
+        return _Given(answer.access_token, own.session, now + life_s / 2, now + life_s)
 
-    def _denied(self, wish: TokenWish, code: Code, why: str, for_s: float) -> _Denied:
-        self._log("payload_token_refused", person=wish.subject, audience=wish.audience, why=why)
+    def _denied(self, wanted: RequestedToken, code: Code, why: str, for_s: float) -> _Denied:
+        self._log("payload_token_refused", person=wanted.subject, audience=wanted.audience, why=why)
         return _Denied(Refused(code, why), self._clock.monotonic() + for_s)

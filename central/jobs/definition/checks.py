@@ -74,9 +74,10 @@ def group_of(caller: User, job: Job, where: str) -> str:
 
 
 def check_tokens(caller: User, job: Job, where: str) -> None:
-    """Refuse a job with tokens unless its owner has logged in. Raises Refused (FORBIDDEN).
+    """Refuse a job with tokens unless the caller's token is of a login. Raises Refused (FORBIDDEN).
 
-    Only an identity provider gives tokens, and only for a person with a session there.
+    The owner's session gives the tokens. A direct token of the same person is refused, because it
+    can have fewer scopes than the session.
     """
     if job.tokens and not caller.session:
         raise Refused(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import pilotage.central.jobs.record_retention  # noqa: F401 (a start runs its steps)
 from pilotage.central.identity.actions import ActionRow
-from pilotage.central.identity.payload_tokens.record import keep_token_classes
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
+from pilotage.central.jobs.record_token_classes import keep_token_classes
 from pilotage.central.store.engine import Store
 from pilotage.central.store.errors import StoreError, StoreFull
 from pilotage.central.store.session import Session

@@ -107,6 +107,20 @@ async def test_what_needs_the_queue_is_answered_as_the_leader_does(route: Route)
         assert (got.status < 400) == (may or anybody), name
 
 
+@pytest.mark.parametrize("sent", [{}, {"pilotage-client-address": "192.0.2.66 0"}])
+async def test_the_leader_knows_the_client_behind_another_process(sent: dict[str, str]) -> None:
+    world = build()
+    leader: Any = face(world.services)
+    transport = httpx.ASGITransport(leader, client=("10.0.0.1", 1))
+    given: Any = {"body": b'{"host":"laptop"}', "media": "application/json", "headers": sent}
+    for client in (Client(leader), _beside(world, transport=transport)):
+        reply = await client.ask("POST", "/v1/login/device", **given)
+        assert reply.status == 200
+
+    addresses = [what[1] for name, _, what in world.calls.asked if name == "start_device"]
+    assert addresses == ["127.0.0.1", "127.0.0.1"]
+
+
 @pytest.mark.parametrize("path", [route.path for route in ROUTES if route.hot is not None])
 @pytest.mark.parametrize("url", [LEADER, None])
 async def test_pilots_are_told_who_leads_and_the_connection_ends(

@@ -24,6 +24,7 @@ from pilotage.central.identity.providers.provider_files import (
     Providers,
 )
 from pilotage.central.identity.providers.provider_http import BadProvider, ProviderAway
+from pilotage.central.jobs.record_token_classes import has_jobs_with_tokens
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeRandomness
 from tests.unit.identity.issuer import Issuer, make_issuer
@@ -240,6 +241,7 @@ async def login_world(*, two: bool = False, url: str = URL) -> LoginWorld:
         oauth=oauth,
         people=people,
         cipher=TokenCipher(issuer.tokens.cipher_key("test"), randomness),
+        is_used=has_jobs_with_tokens,
         clock=issuer.clock,
         randomness=randomness,
         log=note,

@@ -78,6 +78,7 @@ async def test_a_robot_of_the_table_needs_no_groups_and_may_have_capabilities() 
     entry = an_entry(row("/ctao/{group}", groups=("{group}",)), subjects=subjects)
     robot = await user(entry, sub="robot-1", scope=CAPABLE)
 
+    assert robot.session == "", "its jobs may not ask for tokens"
     assert (robot.role, robot.community, robot.groups) == (Role.MANAGER, "ctao", ("mc",))
     with pytest.raises(Forbidden):
         await user(entry, sub="robot-2")

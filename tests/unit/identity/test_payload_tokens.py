@@ -9,20 +9,21 @@ from typing import Any
 import pytest
 
 from pilotage.central.errors import DependencyUnavailable, Refused
-from pilotage.central.identity.callers import AttemptCaller
+from pilotage.central.identity.callers import AttemptCaller, User
 from pilotage.central.identity.logins import session_rows, sessions as login_sessions
 from pilotage.central.identity.payload_tokens import service as payload_tokens
+from pilotage.central.identity.payload_tokens.requested_tokens import RequestedToken
 from pilotage.central.identity.payload_tokens.service import (
     AWAY_S,
     REFUSED_S,
     PayloadTokens,
 )
-from pilotage.central.identity.payload_tokens.wishes import TokenWish
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
 from pilotage.central.jobs import record as job_records
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api.logins import LoginTokens
+from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import PayloadTokenReply, PayloadTokenRequest
 from pilotage.proto.problems import Code
@@ -37,15 +38,15 @@ STORAGE = "https://se.example.org"
 
 
 @dataclass
-class FakeWishes:
+class FakeRequested:
     """Every attempt is live, and its job has one token."""
 
     scopes: tuple[str, ...] = ("storage.read:/ctao",)
     asked: int = 0
 
-    async def find(self, caller: AttemptCaller, name: str) -> TokenWish:
+    async def find(self, caller: AttemptCaller, name: str) -> RequestedToken:
         self.asked += 1
-        return TokenWish(
+        return RequestedToken(
             community="ctao", issuer=IAM, subject="alice", audience=STORAGE, scopes=self.scopes
         )
 
@@ -56,7 +57,7 @@ class PayloadWorld:
 
     logins: LoginWorld
     service: PayloadTokens
-    wishes: FakeWishes
+    requested: FakeRequested
     banned: set[str] = field(default_factory=set[str])
     jobs: list[int] = field(default_factory=list[int])
 
@@ -92,20 +93,26 @@ class PayloadWorld:
 @asynccontextmanager
 async def payload_world() -> AsyncGenerator[PayloadWorld]:
     logins = await login_world()
-    wishes, banned = FakeWishes(), set[str]()
+    requested, banned = FakeRequested(), set[str]()
     oauth = OAuth(logins.http, MetadataReader(logins.http, logins.clock), lambda _: "s/ecret")
+    store, clock = logins.issuer.store, logins.clock
+
+    async def gives_tokens(session: str) -> bool:
+        return await store.read(session_rows.gives_tokens, session, clock.wall())
+
     service = PayloadTokens(
-        wishes=wishes,
+        requested=requested,
         sessions=logins.sessions,
         oauth=oauth,
         clock=logins.clock,
         log=lambda event, **fields: logins.log.append((event, fields)),
         is_banned=lambda issuer, subject: subject in banned,
+        gives_tokens=gives_tokens,
     )
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(service.run()), tasks.create_task(logins.sessions.run())]
         await settle()
-        yield PayloadWorld(logins, service, wishes, banned)
+        yield PayloadWorld(logins, service, requested, banned)
         for one in running:
             one.cancel()
 
@@ -128,7 +135,7 @@ async def test_a_payload_gets_a_token_for_its_audience_and_scopes() -> None:
 async def test_without_scopes_the_provider_chooses() -> None:
     async with payload_world() as world:
         await in_world(world)
-        world.wishes.scopes = ()
+        world.requested.scopes = ()
         await world.give()
 
         assert world.provider.exchanges == [(STORAGE, "")]
@@ -163,7 +170,7 @@ async def test_the_access_token_of_the_person_serves_several_audiences() -> None
         await in_world(world)
         given = world.provider.tokens_given
         for scopes in (("a",), ("b",), ("c",)):
-            world.wishes.scopes = scopes
+            world.requested.scopes = scopes
             await world.give()
 
         assert world.provider.tokens_given == given + 1
@@ -199,7 +206,7 @@ async def test_a_full_disk_loses_no_refresh_token(monkeypatch: pytest.MonkeyPatc
 async def test_what_is_too_wide_is_refused_with_the_words_of_the_provider() -> None:
     async with payload_world() as world:
         await in_world(world)
-        world.wishes.scopes = ("storage.modify:/",)
+        world.requested.scopes = ("storage.modify:/",)
         why = await world.refusal()
         again = await world.refusal()
 
@@ -305,7 +312,7 @@ async def test_the_request_must_be_of_the_attempt_that_sends_it() -> None:
             with pytest.raises(Refused, match="belongs to another token") as why:
                 await world.service.give(caller, PayloadTokenRequest(job, epoch, "default"))
             assert why.value.code is Code.FORBIDDEN
-        assert not world.wishes.asked
+        assert not world.requested.asked
 
 
 async def test_a_banned_person_gets_no_token_even_if_one_is_known() -> None:
@@ -343,7 +350,7 @@ async def test_no_token_is_in_the_log() -> None:
         await in_world(world)
         reply = await world.give()
         world.clock.move(3_600)
-        world.wishes.scopes = ("storage.modify:/",)
+        world.requested.scopes = ("storage.modify:/",)
         await world.refusal()
 
         said = repr(world.logins.log)
@@ -453,6 +460,102 @@ async def test_the_end_of_all_sessions_of_a_person_ends_kept_grants() -> None:
         ended = await store.write(session_rows.end_all_of, IAM, "alice", 1.0, "banned")
 
         assert ended == 1 and not any(one.refresh for one in await world.sessions())
+
+
+async def test_a_kept_token_stays_after_a_logout_but_not_after_an_admin_ends_it() -> None:
+    async with payload_world() as world:
+        tokens = await in_world(world)
+        first = await world.give()
+        await world.logins.sessions.log_out(tokens.renewal)
+        assert (await world.give()).token == first.token, "jobs may use it until they end"
+        await world.logins.sessions.end(admin(world), tokens.session)
+        why = await world.refusal()
+
+        assert why.code is Code.ILLEGAL_STATE and "log in again" in why.message
+        assert len(world.provider.exchanges) == 1
+
+
+async def test_a_kept_token_ends_with_its_session_and_another_session_gives_the_next() -> None:
+    async with payload_world() as world:
+        world.provider.is_strict = False
+        tokens = await in_world(world)
+        first = await world.give()
+        world.clock.move(1)
+        await logged_in(world.logins)
+        assert (await world.give()).token == first.token, "a further login changes nothing"
+        await world.logins.sessions.end(admin(world), tokens.session)
+        world.provider.ended = False  # the fake has one grant for all sessions
+        second = await world.give()
+
+        assert second.token != first.token and len(world.provider.exchanges) == 2
+
+
+async def test_a_kept_token_is_gone_after_a_ban_that_was_lifted() -> None:
+    async with payload_world() as world:
+        await in_world(world)
+        first = await world.give()
+        store = world.logins.issuer.store
+        await store.write(session_rows.end_all_of, IAM, "alice", 1.0, "banned")
+        why = await world.refusal()
+        await logged_in(world.logins)
+
+        assert why.code is Code.ILLEGAL_STATE
+        world.clock.move(REFUSED_S)
+        assert (await world.give()).token != first.token
+
+
+async def test_a_kept_token_is_not_given_after_the_end_of_its_session() -> None:
+    async with payload_world() as world:
+        tokens = await in_world(world)
+        world.clock.move(login_sessions.COMMAND_S - 10)
+        await world.give()
+        world.clock.move(11)
+        why = await world.refusal()
+
+        assert why.code is Code.ILLEGAL_STATE and tokens.session
+
+
+@pytest.mark.parametrize("how", ["session", "ban"])
+async def test_an_exchange_that_outlives_the_session_gives_no_token(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async with payload_world() as world:
+        tokens = await in_world(world)
+        answers, post = asyncio.Event(), world.logins.http.post
+
+        async def slow(url: str, fields: Any, **given: Any) -> Any:
+            if "subject_token" in fields:
+                await answers.wait()
+            return await post(url, fields, **given)
+
+        monkeypatch.setattr(world.logins.http, "post", slow)
+        async with asyncio.TaskGroup() as tasks:
+            refused = tasks.create_task(world.refusal())
+            await settle(50)
+            if how == "ban":
+                world.banned.add("alice")
+            else:
+                await world.logins.sessions.end(admin(world), tokens.session)
+            answers.set()
+
+        assert world.provider.exchanges
+        expected = (Code.FORBIDDEN, "banned") if how == "ban" else (Code.UNAVAILABLE, "just ended")
+        assert refused.result().code is expected[0] and expected[1] in refused.result().message
+        if how == "session":
+            assert (await world.refusal()).code is Code.ILLEGAL_STATE
+
+
+def admin(world: PayloadWorld) -> User:
+    return User(
+        issuer="https://central.test",
+        subject="olga",
+        name="Olga",
+        community="",
+        groups=(),
+        role=Role.ADMIN,
+        expires_at=world.clock.wall() + 3_600.0,
+        jti="j",
+    )
 
 
 async def end_all_jobs(world: PayloadWorld) -> None:

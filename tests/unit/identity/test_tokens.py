@@ -426,6 +426,10 @@ REFUSED: list[tuple[User, dict[str, Any], str, Code]] = [
     (person(Role.ADMIN), {"subject": "b", "community": "a/b"}, "$.community", Code.INVALID),
     (person(Role.ADMIN), {"subject": "b", "groups": ("x", "y z")}, "$.groups[1]", Code.INVALID),
     (person(Role.ADMIN), {"subject": "b\n"}, "$.subject", Code.INVALID),
+    (person(Role.ADMIN), {"subject": "b@https://iam.test/"}, "$.subject", Code.INVALID),
+    (person(Role.MANAGER), {"subject": "b@HTTP:iam"}, "$.subject", Code.INVALID),
+    (person(Role.MANAGER), {"subject": "spiffe://b"}, "$.subject", Code.INVALID),
+    (person(Role.MANAGER), {"subject": "b\uff20http\uff1a//iam"}, "$.subject", Code.INVALID),
 ]
 
 
@@ -440,6 +444,13 @@ async def test_nobody_hands_out_more_than_they_have(
 
     assert (refused.value.field, refused.value.code) == (field, code)
     assert len(rows(issuer.store)) == 1  # nothing but the first admin's
+
+
+async def test_a_subject_may_be_a_mail_address() -> None:
+    issuer = await make_issuer()
+    wanted = TokenIssue(subject="ada@example.org", community="ctao")
+
+    assert (await issuer.tokens.issue(issuer.admin, wanted)).view.subject == "ada@example.org"
 
 
 async def test_a_token_never_outlives_the_one_it_was_made_with() -> None:

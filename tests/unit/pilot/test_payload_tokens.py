@@ -293,6 +293,23 @@ def test_the_log_for_the_central_blots_tokens_out() -> None:
     live(story)
 
 
+def test_the_log_for_the_central_blots_the_last_two_values_of_each_token_out() -> None:
+    async def story(central: Central, pilot: FakePilot) -> None:
+        life = pilot.lives[0]
+        central.queue.append(with_tokens("sleep", str(4 * HOUR_S)))
+        for hidden in (
+            ["default-1"],
+            ["default-1", "default-2"],
+            ["default-2", "default-3"],
+        ):
+            while hidden[-1].encode() not in token_files(pilot).values():
+                assert not central.ended
+                await asyncio.sleep(10)
+            assert [one for one in life._secrets() if "default-" in one] == hidden
+
+    live(story)
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 

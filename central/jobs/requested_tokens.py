@@ -1,10 +1,10 @@
-"""The tokens that running attempts may ask for: their jobs name them."""
+"""The tokens that running attempts may fetch: their jobs name them."""
 
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..identity.callers import AttemptCaller
-from ..identity.payload_tokens.wishes import TokenWish
+from ..identity.payload_tokens.requested_tokens import RequestedToken
 from ..store.engine import Store
 from . import record as job_records
 from .blobs.sandbox import SandboxMemory, over
@@ -12,14 +12,14 @@ from .definition.rendering import tokens_of
 from .leases import LeasePhase
 
 
-class JobTokenWishes:
-    """Finds the wish of an attempt, if it is live."""
+class RequestedTokensOfJobs:
+    """Finds the requested tokens of live attempts."""
 
     def __init__(self, store: Store, memory: SandboxMemory) -> None:
         self._store, self._memory = store, memory
 
-    async def find(self, caller: AttemptCaller, name: str) -> TokenWish:
-        """Return the wish of this name. Raises Refused, FORBIDDEN or NOT_FOUND."""
+    async def find(self, caller: AttemptCaller, name: str) -> RequestedToken:
+        """Return the requested token of this name. Raises Refused, FORBIDDEN or NOT_FOUND."""
         lease = self._memory.leases.find(caller.job, caller.epoch)
         # After a restore of the store, another attempt can have the same job and epoch.
         if lease is None or lease.attempt_id != caller.attempt_id:
@@ -34,9 +34,9 @@ class JobTokenWishes:
         wanted = tokens_of(body.template, body.body) if body is not None else {}
         if name not in wanted:
             known = ", ".join(wanted) or "none"
-            why = f"job {lease.job} asks for no token {name!r}; its tokens: {known}"
+            why = f"job {lease.job} requests no token {name!r}; its tokens: {known}"
             raise Refused(Code.NOT_FOUND, why, field="name")
-        return TokenWish(
+        return RequestedToken(
             community=owner.community,
             issuer=owner.issuer,
             subject=owner.subject,

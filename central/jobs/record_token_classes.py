@@ -5,7 +5,7 @@ from typing import Final
 
 from pilotage.proto.job_states import FINAL, JobState
 
-from ...store.session import Session, json_list
+from ..store.session import Session, json_list
 
 _UNFINISHED: Final = json_list(sorted(state.value for state in JobState if state not in FINAL))
 
