@@ -10,6 +10,7 @@ from typing import Final
 
 from pilotage.proto.api.quotas import QuotaKind
 
+from ..bounded_cache import BoundedCache
 from ..identity.callers import Caller, User
 from ..identity.policy import Permission
 from ..identity.record_types import Holder
@@ -35,7 +36,7 @@ class Holdings:
         self._store, self._blobs, self._clock = store, blobs, clock
         self._owners, self._quotas = owners, quotas
         # (size, time) of the newest uploads, by owner, group and hash.
-        self._fresh: dict[tuple[int, str, str], tuple[int, float]] = {}
+        self._fresh = BoundedCache[tuple[int, str, str], tuple[int, float]](FRESH_MAX)
         # About contents that a release without holdings has stored:
         self._counted = False  # their holders are known
         self._closed = False  # their hashes alone no longer give access
@@ -100,10 +101,7 @@ class Holdings:
 
     def _remember(self, holder: Holder, sha256: str, size: int) -> None:
         key = (holder.owner_id, holder.group, sha256)
-        self._fresh.pop(key, None)  # so that the oldest come first
         self._fresh[key] = (size, self._clock.monotonic())
-        if len(self._fresh) > FRESH_MAX:
-            del self._fresh[next(iter(self._fresh))]
 
     def fresh(self, owner_id: int, group: str, hashes: Iterable[str]) -> dict[str, int] | None:
         """Return the sizes of contents that were just uploaded, or None if one of them was not."""

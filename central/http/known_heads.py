@@ -9,6 +9,7 @@ import re
 from collections.abc import Container, Iterable
 from typing import Any, Final, NamedTuple
 
+from ..bounded_cache import BoundedCache
 from .answers import JSON
 from .body import header
 from .direct_answers import DirectRequest
@@ -39,14 +40,14 @@ class KnownHeads:
     def __init__(self, hot: Container[str]) -> None:
         """`hot` holds the paths whose heads are kept."""
         self._hot = hot
-        self._kept: dict[bytes, str] = {}
+        self._kept = BoundedCache[bytes, str](HEADS_MAX)
 
     def find(self, data: bytes) -> DirectRequest | None:
         """Return the request in `data` if it is whole and its head is known, else None."""
         if not self._kept:
             return None
         parts = _parts(data)
-        path = self._kept.get(parts.key) if parts is not None else None
+        path = self._kept.find(parts.key) if parts is not None else None
         if parts is None or path is None:
             return None
         return DirectRequest(path, parts.token.decode("latin-1"), parts.body)
@@ -60,8 +61,6 @@ class KnownHeads:
             return
         if header(scope["headers"], b"content-type") != JSON:  # other valid types are rare
             return
-        if len(self._kept) >= HEADS_MAX:
-            del self._kept[next(iter(self._kept))]
         self._kept[parts.key] = scope["path"]
 
 

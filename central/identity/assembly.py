@@ -66,6 +66,7 @@ class IdentityDrivers:
 
     providers: Providers = field(default_factory=Providers)
     http: ProviderHttp = field(default_factory=NoNetwork)
+    metadata: MetadataReader | None = None  # the one that `keys` uses
     secret_of: SecretOf = _no_secret
     address: OwnAddress = field(default_factory=OwnAddress)
     keys: ProviderKeys | None = None
@@ -117,7 +118,7 @@ def identity_services(
 
     `is_used` tells which refresh tokens unfinished jobs use.
     """
-    metadata = MetadataReader(drivers.http, clock)
+    metadata = drivers.metadata or MetadataReader(drivers.http, clock)
     oauth = OAuth(drivers.http, metadata, drivers.secret_of)
     people = People(oauth, IdTokenReader(drivers.keys, clock))
     sessions = LoginSessions(

@@ -7,6 +7,7 @@ import msgspec
 
 from pilotage.proto.claims import Claims, TokenKind
 
+from ..bounded_cache import BoundedCache
 from ..ports import Clock
 from .bans.ban_list import BanList, Person, is_of
 from .callers import Caller, PilotCaller, User
@@ -76,9 +77,8 @@ class Verifier:
         )
         self._bans, self._outside = bans, outside
         bans.tell(self._forget_person)
-        self._cache: dict[bytes, _Verified] = {}
-        self._outside_cache: dict[bytes, _Outside] = {}
-        self._cache_max = cache_max
+        self._cache = BoundedCache[bytes, _Verified](cache_max)  # a forgotten one is verified again
+        self._outside_cache = BoundedCache[bytes, _Outside](OUTSIDE_MAX)
         self._sweep_in = SWEPT_MIN  # new tokens until the next sweep
         self._of_pilot: dict[str, bytes] = {}  # hash of the newest token of each pilot
         self._revoked: dict[str, float] = {}  # jti or session to expiry
@@ -96,7 +96,7 @@ class Verifier:
         if bearer.startswith(PREFIX):
             return self._derived.read(bearer, now)
         digest = hashlib.sha256(bearer.encode()).digest()
-        known = self._cache.get(digest)
+        known = self._cache.find(digest)
         if known is None:
             known = self._unknown(bearer, digest, now)
         if now >= known.expires_at:
@@ -158,20 +158,19 @@ class Verifier:
         self._sweep_in -= 1
         if not self._sweep_in:
             self._sweep()
-        while len(self._cache) >= self._cache_max:
-            del self._cache[next(iter(self._cache))]  # the oldest; its next use verifies it again
         self._cache[digest] = verified
 
     def _sweep(self) -> None:
         """Drop expired tokens. The next sweep follows after as many new tokens as now remain."""
         now = self._clock.wall()
-        self._cache = {key: one for key, one in self._cache.items() if one.expires_at > now}
+        for key in [key for key, one in self._cache.items() if one.expires_at <= now]:
+            del self._cache[key]
         self._of_pilot = {key: one for key, one in self._of_pilot.items() if one in self._cache}
         self._sweep_in = max(SWEPT_MIN, len(self._cache))
 
     def _unknown(self, bearer: str, digest: bytes, now: float) -> _Verified:
         """Verify a token that is not in the cache of our own tokens."""
-        seen = self._outside_cache.get(digest)
+        seen = self._outside_cache.find(digest)
         if seen is not None and now < seen.recheck_at:
             return seen.verified
         token = parse(bearer)
@@ -186,8 +185,6 @@ class Verifier:
         caller, expires_at = self._outside.caller(token, now)
         verified = _Verified(caller, expires_at, "")  # we revoke none of them: their issuer may
         self._check_ban(verified)
-        while len(self._outside_cache) >= OUTSIDE_MAX:
-            del self._outside_cache[next(iter(self._outside_cache))]
         self._outside_cache[digest] = _Outside(verified, min(now + RECHECK_S, expires_at))
         return verified
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ..bounded_cache import BoundedCache
 from ..errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
 
 PART_BYTES: Final = 262_144
@@ -81,7 +82,7 @@ class RealBlobs:
         self._folder = folder
         self._incoming = folder / "incoming"
         self._receiving: set[str] = set()  # files in `incoming` that this process writes
-        self._fresh: dict[str, float] = {}  # blobs just stored or touched → when
+        self._fresh = BoundedCache[str, float](FRESH_MAX)  # blobs just stored or touched → when
         self._synced: set[Path] = set()  # folders whose own names are synced
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(folder.parent)
@@ -151,10 +152,7 @@ class RealBlobs:
         """Note that these blobs are stored and touched."""
         now = time.monotonic()
         for one in hashes:
-            self._fresh.pop(one, None)  # keep the oldest first
             self._fresh[one] = now
-        while len(self._fresh) > FRESH_MAX:
-            del self._fresh[next(iter(self._fresh))]
 
     async def size(self, sha256: str) -> int | None:
         """Return the number of bytes, or None if the blob is not stored."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ..identity.assembly import IdentityDrivers
+from ..identity.providers.metadata import MetadataReader
 from ..identity.providers.outside_tokens import OutsideTokens
 from ..identity.providers.provider_files import FOLDER, ProviderBook, Providers
 from ..identity.providers.provider_keys import ProviderKeys
@@ -36,10 +37,19 @@ def identity_of(
 
     providers = Providers(Path(said) if said else data / FOLDER, changed)
     http = RealProviderHttp()
-    keys = ProviderKeys(http=http, providers=providers, clock=clock, randomness=randomness, log=log)
+    metadata = MetadataReader(http, clock)
+    keys = ProviderKeys(
+        http=http,
+        metadata=metadata,
+        providers=providers,
+        clock=clock,
+        randomness=randomness,
+        log=log,
+    )
     return IdentityDrivers(
         providers=providers,
         http=http,
+        metadata=metadata,
         secret_of=read_secret,
         keys=keys,
         outside=OutsideTokens(providers=providers, keys=keys),

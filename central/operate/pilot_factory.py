@@ -25,6 +25,8 @@ from ..factory.site_files.sites import ElementEntry
 from ..factory.spawned_commands import spawned
 from ..factory.view import ElementsView
 from ..identity.element_issuer import ElementIssuer
+from ..identity.providers.client_requests import ClientRequests
+from ..identity.providers.metadata import MetadataReader
 from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..settings import Settings
@@ -70,7 +72,7 @@ async def keep_pilots(
             commands=commands,
             clock=clock,
             signer=signer,
-            http=http,
+            requests=ClientRequests(http, MetadataReader(http, clock)),
             randomness=randomness,
         )
         tools = _tools(data / ELEMENTS, commands, clock, credentials)

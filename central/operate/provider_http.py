@@ -18,16 +18,19 @@ import msgspec
 from pilotage.proto.decoding.nesting import loads
 from pilotage.proto.trust import trusting
 
-from ..identity.providers.provider_http import BadProvider, ProviderAway
+from ..identity.providers.provider_http import BadProvider, NoConnection, NoEndpoint, ProviderAway
 from ..regular_files import read_regular
+from .host_turns import HostTurns
 
 if TYPE_CHECKING:  # importing it takes a tenth of a second
     import httpx
 
-WITHIN_S: Final = 10.0  # for a whole request, however slowly the answer arrives
+WITHIN_S: Final = 10.0  # for a whole request from its turn, however slowly the answer arrives
+CONNECT_S: Final = 5.0
 ANSWER_MAX: Final = 1 << 20  # bytes
-CONNECTIONS_MAX: Final = 32  # for each file of authorities; further requests wait
+UNUSED_MAX: Final = 32  # open connections without a request, for each file of authorities
 CLIENTS_MAX: Final = 64
+GONE: Final = (404, 410)
 LATER: Final = (408, 425, 429)  # and 5xx: the provider cannot answer now
 _PRINTED: Final = re.compile("[!-~]+")
 
@@ -45,8 +48,8 @@ class _Client:
 class RealProviderHttp:
     """The port to identity providers on the network."""
 
-    def __init__(self, *, within_s: float = WITHIN_S) -> None:
-        self._within_s = within_s
+    def __init__(self, *, within_s: float = WITHIN_S, turns: HostTurns | None = None) -> None:
+        self._within_s, self._turns = within_s, turns or HostTurns()
         self._clients: dict[str, _Client] = {}  # by the path of the file of authorities
 
     async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
@@ -69,7 +72,7 @@ class RealProviderHttp:
     ) -> tuple[int, dict[str, Any]]:
         """Send a form, and return the status and the JSON object of the answer.
 
-        The status is 2xx or 4xx. Raises ProviderAway, BadProvider.
+        The status is 2xx, or 4xx except 404 and 410. Raises ProviderAway, BadProvider.
         """
         said = {"authorization": _basic(*basic)} if basic else {}
         status, content = await self._ask("POST", url, ca_file, said, fields)
@@ -89,11 +92,15 @@ class RealProviderHttp:
         headers: Mapping[str, str],
         fields: Mapping[str, str] | None,
     ) -> tuple[int, bytes]:
-        """Return the status and the content of an answer, 2xx or 4xx."""
+        """Return the status and the content of an answer: 2xx, or 4xx except 404 and 410."""
         _check_url(url)
         where = _shown(url)
         try:
-            async with asyncio.timeout(self._within_s), self._client(ca_file) as http:
+            async with (
+                self._turns.turn(urlsplit(url).netloc),
+                asyncio.timeout(self._within_s),
+                self._client(ca_file) as http,
+            ):
                 return await _answer(http, method, url, headers, fields)
         except TimeoutError:
             raise ProviderAway(f"{where}: no whole answer within {self._within_s:g} s") from None
@@ -149,9 +156,13 @@ async def _answer(
             status = reply.status_code
             if status >= 500 or status in LATER:
                 raise ProviderAway(f"{where}: answered with status {status}")
+            if status in GONE:
+                raise NoEndpoint(f"{where}: answered with status {status}")
             if not (200 <= status < 300 or status >= 400):
                 raise BadProvider(f"{where}: answered with status {status}; redirects are refused")
             return status, await _content(reply, where)
+    except (httpx.ConnectError, httpx.ConnectTimeout) as why:
+        raise NoConnection(f"{where}: {_words(why)}") from None
     except (httpx.HTTPError, ssl.SSLError, OSError) as why:
         raise ProviderAway(f"{where}: {_words(why)}") from None
     except (httpx.InvalidURL, ValueError):
@@ -244,8 +255,8 @@ def _client(ca_file: str, written: int) -> _Client:
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         verify=trusting(ca_file),
         follow_redirects=False,
-        timeout=None,  # the caller limits the whole request
-        limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+        timeout=httpx.Timeout(None, connect=CONNECT_S),  # the caller limits the whole request
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=UNUSED_MAX),
         trust_env=False,
     )
     return _Client(http, written)

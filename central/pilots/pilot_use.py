@@ -6,26 +6,32 @@ It covers only pilots whose first ask came after the start of this central.
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..bounded_cache import BoundedCache
+
 PILOTS_MAX: Final = 200_000
+
+
+def _pilots() -> BoundedCache[str, None]:
+    return BoundedCache(PILOTS_MAX)
 
 
 @dataclass
 class PilotNews:
     """News about pilots, until `news` returns them."""
 
-    without: dict[str, None] = field(default_factory=dict[str, None])  # no job yet
-    worked: dict[str, None] = field(default_factory=dict[str, None])  # news: got their first job
-    empty: dict[str, None] = field(default_factory=dict[str, None])  # news: left without a job
+    without: BoundedCache[str, None] = field(default_factory=_pilots)  # no job yet
+    worked: BoundedCache[str, None] = field(default_factory=_pilots)  # news: got their first job
+    empty: BoundedCache[str, None] = field(default_factory=_pilots)  # news: left without a job
 
     def came(self, pilot: str) -> None:
         """Note the first ask of a pilot."""
-        _put(self.without, pilot)
+        self.without[pilot] = None
 
     def works(self, pilot: str) -> None:
         """Note that a pilot got a job."""
         if pilot in self.without:
             del self.without[pilot]
-            _put(self.worked, pilot)
+            self.worked[pilot] = None
 
     def left(self, pilot: str, *, is_excused: bool) -> None:
         """Note that a pilot has said good-bye.
@@ -36,7 +42,7 @@ class PilotNews:
         if pilot in self.without:
             del self.without[pilot]
             if not is_excused:
-                _put(self.empty, pilot)
+                self.empty[pilot] = None
 
     def news(self) -> tuple[list[str], list[str]]:
         """Return the pilots that got their first job, and those that left without one.
@@ -47,9 +53,3 @@ class PilotNews:
         self.worked.clear()
         self.empty.clear()
         return found
-
-
-def _put(pilots: dict[str, None], pilot: str) -> None:
-    pilots[pilot] = None
-    if len(pilots) > PILOTS_MAX:
-        del pilots[next(iter(pilots))]

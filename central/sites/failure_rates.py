@@ -9,6 +9,8 @@ from typing import Final
 
 from pilotage.proto.failures import FailureClass
 
+from ..bounded_cache import BoundedCache
+
 INFRA: Final = frozenset({FailureClass.NODE, FailureClass.STORAGE, FailureClass.DATA})
 HALF_LIFE_S: Final = 1_800.0
 AGED_EVERY_S: Final = 1.0  # between two decays of a count: thousands of attempts may end within it
@@ -35,14 +37,12 @@ class SiteRates:
     """The failure rates of all sites."""
 
     def __init__(self) -> None:
-        self._sites: dict[str, _Rate] = {}
+        self._sites = BoundedCache[str, _Rate](SITES_MAX)
 
     def ended(self, site: str, *, is_infra: bool, now: float) -> str:
         """Count an ended attempt. Return why its site should get no jobs for a while, or ''."""
         rate = self._sites.get(site)
         if rate is None:
-            if len(self._sites) >= SITES_MAX:
-                del self._sites[next(iter(self._sites))]
             rate = self._sites[site] = _Rate(now)
         rate.age(now)
         rate.ends += 1

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from math import ceil, log
 from typing import Final
 
+from ..bounded_cache import BoundedCache
+
 SiteHost = tuple[str, str]  # site and host, or site and element
 
 PLACES_MAX: Final = 20_000
@@ -136,7 +138,7 @@ class HostScores:
         self.changes = 0  # grows with each change of the suspended places
         self._scores: dict[SiteHost, _Score] = {}
         self._failed: OrderedDict[str, OrderedDict[SiteHost, float]] = OrderedDict()  # by owner
-        self._well: dict[str, float] = {}  # last success of an owner's job
+        self._well = BoundedCache[str, float](OWNERS_MAX)  # last success of an owner's job
         self._members: dict[Hashable, set[SiteHost]] = {}
 
     def saw(self, place: SiteHost, group: Hashable, now: float) -> None:
@@ -155,8 +157,6 @@ class HostScores:
         if self._failed:
             self._failed.pop(owner, None)
         self._well[owner] = now
-        if len(self._well) > OWNERS_MAX:
-            del self._well[next(iter(self._well))]
         score = self._scores.get(place)
         if score is None or not score.rate and score.standing is PlaceStatus.OPEN:
             return None

@@ -2,11 +2,12 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from pilotage.proto.api.logins import DeviceStarted, LoginTokens, SessionEnd
+from pilotage.proto.api.logins import DeviceStarted, ProviderView, SessionEnd
 from pilotage.proto.claims import Role
 
 from ...client.credentials import CentralLogin, find_connection, login_file, read_credentials
@@ -17,6 +18,7 @@ from ...client.transport import Transport
 from ..command_frame import CentralConnection, CommandResult, changes
 from ..exit_codes import UsageError
 from ..presentation import note
+from .login_words import device_words, login_words, no_device_flow, one_line
 
 PATIENCE_S = 10.0
 
@@ -43,8 +45,11 @@ async def login(
     wish = LoginWish(provider=provider, community=community, role=role)
     transport = Transport(target, pace=RealPace(), patience_s=_patience(central))
     try:
+        known = (await providers(transport)).providers
         if not provider:
-            wish = await _with_provider(transport, wish)
+            wish = _with_provider(known, wish)
+        if not browser and (wrong := no_device_flow(known, wish.provider)):
+            raise UsageError(wrong)
         if browser:
             tokens = await log_in_by_browser(transport, wish, tell=_open, choose=_choose)
         else:
@@ -64,7 +69,7 @@ async def login(
         "session": tokens.session,
         "ends_at": tokens.session_ends_at,
     }
-    return CommandResult(value, _words(target.url, tokens))
+    return CommandResult(value, login_words(target.url, tokens))
 
 
 @changes
@@ -103,22 +108,19 @@ def _patience(central: CentralConnection) -> float:
     return PATIENCE_S if given is None else given
 
 
-async def _with_provider(transport: Transport, wish: LoginWish) -> LoginWish:
+def _with_provider(known: Sequence[ProviderView], wish: LoginWish) -> LoginWish:
     """Return the wish with a provider, which is asked for if there are several."""
-    known = (await providers(transport)).providers
     if len(known) > 1 and sys.stdin.isatty():
         for one in known:
-            note(f"{one.name}: {one.title}, {one.issuer}")
+            note(one_line(f"{one.name}: {one.title}, {one.issuer}"))
         name = _ask("identity provider: ")
         return LoginWish(provider=name, community=wish.community, role=wish.role)
     return wish
 
 
 def _show(started: DeviceStarted) -> None:
-    url = started.verification_uri_complete or started.verification_uri
-    note(f"open {url}")
-    note(f"and confirm the code {started.user_code} there, with your account at {started.provider}")
-    note("only confirm a code that you have asked for yourself")
+    for line in device_words(started):
+        note(line)
 
 
 def _open(url: str) -> None:
@@ -140,11 +142,3 @@ def _ask(prompt: str) -> str:
     sys.stderr.write(prompt)
     sys.stderr.flush()
     return sys.stdin.readline().strip()
-
-
-def _words(url: str, tokens: LoginTokens) -> str:
-    groups = ", ".join(tokens.groups) or "none"
-    return (
-        f"logged in at {url} as {tokens.subject} ({tokens.name or 'no name'}), "
-        f"{tokens.role.value} in {tokens.community or 'all communities'}, groups {groups}"
-    )

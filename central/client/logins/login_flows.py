@@ -30,6 +30,8 @@ from ..transport import Transport
 
 PATH: Final = "/callback"
 LOGIN_S: Final = 600.0
+CODE_MAX_S: Final = 3_600.0  # a device code is not waited for any longer
+POLL_S: Final = (0.1, 60.0)  # between two polls, whatever the central says
 _ANSWER: Final = """\
 <!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>pilotage</title>
 <p>{text} You can close this window.</p></html>
@@ -71,7 +73,8 @@ async def log_in_by_device(
     )
     tell(started)
     claim = LoginClaim(login=started.login, community=wish.community, role=wish.role)
-    until, pause_s = pace.monotonic() + started.expires_in_s, started.interval_s
+    until = pace.monotonic() + min(started.expires_in_s, CODE_MAX_S)
+    pause_s = pause_between_polls_s(started.interval_s)
     while pace.monotonic() < until:
         await pace.sleep(pause_s)
         try:
@@ -86,8 +89,14 @@ async def log_in_by_device(
             continue
         if answer.tokens is not None:
             return answer.tokens
-        pause_s = answer.interval_s
+        pause_s = pause_between_polls_s(answer.interval_s)
     raise TimedOut("the login", started.expires_in_s, 1)
+
+
+def pause_between_polls_s(said: float) -> float:
+    """Return the seconds until the next poll, from those that the central said."""
+    least, most = POLL_S
+    return min(max(said, least), most)
 
 
 async def log_in_by_browser(

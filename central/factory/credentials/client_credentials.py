@@ -5,7 +5,6 @@ is away or refuses, the last token stays in use to its end.
 """
 
 import asyncio
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +15,8 @@ from msgspec import Meta
 
 from pilotage.proto.decoding.patterns import whole
 
-from ...identity.providers.metadata import MetadataReader
-from ...identity.providers.provider_http import BadProvider, ProviderAway, ProviderHttp
+from ...identity.providers.client_requests import ClientAccount, ClientRequests, seconds
+from ...identity.providers.provider_http import BadProvider, ProviderAway
 from ...ports import Clock, Randomness
 from ..credential import Credential
 from ..errors import CredentialExpired
@@ -33,7 +32,6 @@ FETCH_S: Final = 10.0  # for a token in all, as for one request to a provider
 LIFE_MAX_S: Final = 400 * 86_400.0
 _TOKEN: Final = re.compile("[!-~]{1,16384}")
 _WORD: Final = re.compile(r"[ !#-\[\]-~]{1,64}")  # of an error: RFC 6749 section 5.2
-_DIGITS: Final = re.compile("[0-9]{1,12}")
 _SIGNS: Final = "ASCII letters, digits and signs"
 
 
@@ -71,10 +69,9 @@ class ClientSource:
     """Fetches a token, and a new one before it expires."""
 
     def __init__(
-        self, options: ClientOptions, http: ProviderHttp, clock: Clock, randomness: Randomness
+        self, options: ClientOptions, requests: ClientRequests, clock: Clock, randomness: Randomness
     ) -> None:
-        self._options, self._http = options, http
-        self._metadata = MetadataReader(http, clock)
+        self._options, self._requests = options, requests
         self._clock, self._randomness = clock, randomness
         self._reader = ReaderThread()
         self._kept: Credential | None = None
@@ -150,22 +147,20 @@ class ClientSource:
         """Return a new token. Raises ProviderAway, BadProvider, CredentialExpired."""
         options, file = self._options, Path(self._options.secret_file)
         secret = await read_in(self._reader, file, lambda: read_private(file))
-        found = await self._metadata.of(options.issuer, ca_file=options.ca_file)
-        endpoint = found.address("token_endpoint")
+        account = ClientAccount(
+            issuer=options.issuer, id=options.id, secret=secret, ca_file=options.ca_file
+        )
         fields = {"grant_type": "client_credentials"}
         if options.scope:
             fields["scope"] = " ".join(options.scope)
         if options.audience:
             fields[options.audience_parameter] = options.audience
-        fields, basic = found.with_secret(fields, options.id, secret)
         asked_at = self._clock.wall()
-        status, answer = await self._http.post(
-            endpoint, fields, ca_file=options.ca_file, basic=basic
-        )
+        status, answer = await self._requests.post(account, "token_endpoint", fields)
         if not 200 <= status < 300:
             word = _error_word(answer, secret) or f"status {status}"
-            raise CredentialExpired(f"{endpoint}: refused the client {options.id!r}: {word}")
-        return _token(answer, endpoint, asked_at)
+            raise CredentialExpired(f"{options.issuer}: refused the client {options.id!r}: {word}")
+        return _token(answer, options.issuer, asked_at)
 
 
 def _error_word(answer: Mapping[str, Any], secret: str) -> str:
@@ -176,27 +171,26 @@ def _error_word(answer: Mapping[str, Any], secret: str) -> str:
     return word
 
 
-def _token(answer: Mapping[str, Any], endpoint: str, asked_at: float) -> Credential:
+def _token(answer: Mapping[str, Any], issuer: str, asked_at: float) -> Credential:
     """Return the token of an answer (RFC 6749 section 5.1). Raises BadProvider."""
     text, kind = answer.get("access_token"), answer.get("token_type")
     if not isinstance(text, str) or not _TOKEN.fullmatch(text):
-        raise BadProvider(f"{endpoint}: its answer has no valid access_token")
+        raise BadProvider(f"{issuer}: its answer has no valid access_token")
     if not isinstance(kind, str) or kind.lower() != "bearer":
         found = f"{kind!r}"[:80]
-        raise BadProvider(f"{endpoint}: token_type: found {found}, expected 'Bearer'")
+        raise BadProvider(f"{issuer}: token_type: found {found}, expected 'Bearer'")
     if "expires_in" not in answer:
         return Credential(text, expires_at(text))
-    return Credential(text, asked_at + _seconds(answer["expires_in"], endpoint))
+    return Credential(text, asked_at + _life_s(answer["expires_in"], issuer))
 
 
-def _seconds(found: object, endpoint: str) -> float:
-    """Return a lifetime; some providers write it as text. Raises BadProvider."""
-    life_s = math.nan
-    if isinstance(found, str) and _DIGITS.fullmatch(found):
-        life_s = float(found)
-    elif isinstance(found, (int, float)) and not isinstance(found, bool):
-        life_s = float(max(-1.0, min(found, LIFE_MAX_S + 1.0)))  # a long integer is no float
+def _life_s(found: object, issuer: str) -> float:
+    """Return a lifetime. Raises BadProvider."""
+    try:
+        life_s = seconds(found)
+    except ValueError as why:
+        raise BadProvider(f"{issuer}: expires_in: {why}") from None
     if not 0 < life_s <= LIFE_MAX_S:
         right = f"expected seconds, at most {LIFE_MAX_S:.0f}"
-        raise BadProvider(f"{endpoint}: expires_in: found {f'{found!r}'[:80]}, {right}")
+        raise BadProvider(f"{issuer}: expires_in: found {f'{found!r}'[:80]}, {right}")
     return life_s

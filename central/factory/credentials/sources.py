@@ -9,7 +9,7 @@ import msgspec
 
 from pilotage.proto.decoding.complaints import as_json, complaint
 
-from ...identity.providers.provider_http import ProviderHttp
+from ...identity.providers.client_requests import ClientRequests
 from ...ports import Clock, Randomness
 from ..commands import Commands
 from ..credential import CredentialSource
@@ -29,7 +29,7 @@ class _Means:
     commands: Commands
     clock: Clock
     signer: Signer | None
-    http: ProviderHttp | None
+    requests: ClientRequests | None
     randomness: Randomness | None
 
 
@@ -48,11 +48,11 @@ def _issued(options: IssuedOptions, means: _Means) -> CredentialSource:
 
 
 def _client(options: ClientOptions, means: _Means) -> CredentialSource:
-    if means.http is None or means.randomness is None:
+    if means.requests is None or means.randomness is None:
         raise BadOptions(
             "credential.source: providers are not asked here; only a running central asks them"
         )
-    return ClientSource(options, means.http, means.clock, means.randomness)
+    return ClientSource(options, means.requests, means.clock, means.randomness)
 
 
 _KINDS: Mapping[str, _Kind] = {
@@ -80,12 +80,12 @@ def source(
     commands: Commands,
     clock: Clock,
     signer: Signer | None = None,
-    http: ProviderHttp | None = None,
+    requests: ClientRequests | None = None,
     randomness: Randomness | None = None,
 ) -> CredentialSource:
     """Build a source.
 
-    Tokens of this installation need a `signer`, and those of providers `http` and `randomness`.
+    Tokens of this installation need a `signer`, and those of providers `requests` and `randomness`.
     Raises BadOptions, which names the field.
     """
     kind = _KINDS.get(name)
@@ -97,4 +97,4 @@ def source(
     except msgspec.ValidationError as why:
         mistake = complaint(why, kind.options, as_json(dict(options)))
         raise BadOptions(f"credential.options{mistake.path[1:]}: {mistake.message}") from None
-    return kind.make(given, _Means(commands, clock, signer, http, randomness))
+    return kind.make(given, _Means(commands, clock, signer, requests, randomness))

@@ -1,7 +1,7 @@
 """Logins that have begun and are not complete. The leader keeps them in its memory.
 
 A login that a restart interrupts is begun again. Their number is bounded, because anybody may begin
-one.
+one. The two flows have bounds of their own, so that one cannot block the other.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from .people import ProvidedPerson
 from .session_rows import SessionKind
 
 LOGIN_S: Final = 600.0  # for a person to confirm; a provider may allow less
-PENDING_MAX: Final = 10_000
+PENDING_MAX: Final = 10_000  # of each flow
 OF_ONE_ADDRESS_MAX: Final = 2_000  # a proxy has one address for everybody
 
 
@@ -39,6 +39,7 @@ class PendingLogin:
     kind: SessionKind
     address: str
     host: str
+    is_device: bool = False  # of the device flow; else of the browser flow
     ends_at: float  # monotonic
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     person: ProvidedPerson | None = None  # as soon as the provider has confirmed the login
@@ -46,7 +47,6 @@ class PendingLogin:
     tokens: LoginTokens | None = None  # kept, so that a repeated claim gets the same answer
 
     # of the device flow
-    is_device: bool = False
     device_code: str = ""
     interval_s: float = 0.0
     poll_at: float = 0.0  # monotonic: not before, at the provider
@@ -63,21 +63,55 @@ class PendingLogin:
     role: str = ""
 
 
+class _Flow:
+    """The logins of one flow, oldest first, and their number for each address."""
+
+    def __init__(self) -> None:
+        self.logins: dict[int, PendingLogin] = {}  # by the id of the object: handles change
+        self.of_address: Counter[str] = Counter()
+
+    def is_full(self, address: str) -> bool:
+        is_full = len(self.logins) >= PENDING_MAX
+        return is_full or self.of_address[address] >= OF_ONE_ADDRESS_MAX
+
+    def add(self, login: PendingLogin) -> None:
+        self.logins[id(login)] = login
+        self.of_address[login.address] += 1
+
+    def drop(self, login: PendingLogin) -> None:
+        if self.logins.pop(id(login), None) is None:
+            return
+        self.of_address[login.address] -= 1
+        if not self.of_address[login.address]:
+            del self.of_address[login.address]
+
+    def oldest(self) -> PendingLogin | None:
+        return next(iter(self.logins.values()), None)
+
+
 class PendingLogins:
     """Finds pending logins by their handle, or by the state of a browser login."""
 
     def __init__(self, clock: Clock, randomness: Randomness) -> None:
         self._clock, self._randomness = clock, randomness
-        self._logins: dict[str, PendingLogin] = {}
+        self._handles: dict[str, PendingLogin] = {}
         self._states: dict[str, PendingLogin] = {}
+        self._sessions: dict[str, PendingLogin] = {}  # of claimed logins
+        self._device_flow, self._browser_flow = _Flow(), _Flow()
 
     def add(
-        self, provider: str, kind: SessionKind, *, address: str, host: str = ""
+        self,
+        provider: str,
+        kind: SessionKind,
+        *,
+        address: str,
+        is_device: bool = False,
+        host: str = "",
     ) -> PendingLogin:
         """Return a new login. Raises Refused, TOO_MANY."""
-        self._sweep()
-        of_addresses = Counter(one.address for one in self._logins.values())
-        if len(self._logins) >= PENDING_MAX or of_addresses[address] >= OF_ONE_ADDRESS_MAX:
+        flow = self._device_flow if is_device else self._browser_flow
+        self._sweep(flow)
+        if flow.is_full(address):
             raise Refused(Code.TOO_MANY, "too many logins are waiting: try again in some minutes")
         login = PendingLogin(
             handle=self._randomness.token(),
@@ -85,9 +119,11 @@ class PendingLogins:
             kind=kind,
             address=address,
             host=host,
+            is_device=is_device,
             ends_at=self._clock.monotonic() + LOGIN_S,
         )
-        self._logins[login.handle] = login
+        self._handles[login.handle] = login
+        flow.add(login)
         return login
 
     def expect(self, login: PendingLogin) -> None:
@@ -98,7 +134,7 @@ class PendingLogins:
 
     def find(self, handle: str) -> PendingLogin:
         """Return a login by its handle. Raises Refused, NOT_FOUND."""
-        found = self._logins.get(handle)
+        found = self._handles.get(handle)
         if found is None or self._clock.monotonic() >= found.ends_at:
             raise NoSuchLogin
         return found
@@ -111,17 +147,37 @@ class PendingLogins:
         return found
 
     def rename(self, login: PendingLogin) -> None:
-        """Give a confirmed browser login a new handle, the code that its command receives."""
-        self._logins.pop(login.handle, None)
+        """Give a confirmed browser login a new handle, the code that its command receives.
+
+        Raises Refused, NOT_FOUND, if the login has ended meanwhile.
+        """
+        if self._handles.pop(login.handle, None) is None:
+            raise NoSuchLogin
         login.handle = self._randomness.token()
-        self._logins[login.handle] = login
+        self._handles[login.handle] = login
+
+    def claimed(self, login: PendingLogin, tokens: LoginTokens) -> None:
+        """Keep the tokens of a login, until their first renewal or the end of the login."""
+        login.tokens = tokens
+        if login.handle in self._handles:  # it may have ended meanwhile
+            self._sessions[tokens.session] = login
+
+    def renewed(self, session: str) -> None:
+        """Forget the login of a session: its client has the tokens, and asks for them no more."""
+        login = self._sessions.get(session)
+        if login is not None:
+            self.drop(login)
 
     def drop(self, login: PendingLogin) -> None:
         """Forget a login."""
-        self._logins.pop(login.handle, None)
+        self._handles.pop(login.handle, None)
         self._states.pop(login.state, None)
+        if login.tokens is not None:
+            self._sessions.pop(login.tokens.session, None)
+        (self._device_flow if login.is_device else self._browser_flow).drop(login)
 
-    def _sweep(self) -> None:
+    def _sweep(self, flow: _Flow) -> None:
+        """Drop the oldest logins of a flow that have ended. All last equally long or less."""
         now = self._clock.monotonic()
-        for login in [one for one in self._logins.values() if now >= one.ends_at]:
+        while (login := flow.oldest()) is not None and now >= login.ends_at:
             self.drop(login)

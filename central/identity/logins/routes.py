@@ -46,7 +46,7 @@ class SessionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 @ROUTES.add("GET", "/v1/login/providers", Permission.PUBLIC_READ)
 async def providers(logins: LoginService, call: Call) -> Providers:
     """List the identity providers at which people can log in."""
-    return await logins.providers()
+    return logins.providers()
 
 
 @ROUTES.add("POST", "/v1/login/device", Permission.PUBLIC_READ)
@@ -70,7 +70,7 @@ async def claim(logins: LoginService, call: Call, body: CodeClaim) -> LoginToken
 @ROUTES.add("POST", "/v1/login/renew", Permission.PUBLIC_READ)
 async def renew(logins: LoginService, call: Call, body: Renewal) -> LoginTokens:
     """Renew a session: a new access token and a new renewal secret."""
-    return await logins.sessions.renew(body.renewal, body.nonce)
+    return await logins.renew(body)
 
 
 @ROUTES.add("POST", "/v1/login/end", Permission.PUBLIC_READ)

@@ -25,6 +25,7 @@ from pilotage.proto.api.logins import (
     LoginTokens,
     Providers as ProvidersView,
     ProviderView,
+    Renewal,
 )
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
@@ -45,12 +46,13 @@ from ..providers.oauth import (
     challenge,
 )
 from ..providers.provider_files import ProviderEntry, Providers
-from ..providers.provider_http import BadProvider, ProviderAway
+from ..providers.provider_http import BadProvider, ProviderAway, TooManyRequests
 from ..secret_hashes import hashed
 from .pending import NoSuchLogin, PendingLogin, PendingLogins
 from .people import People
 from .session_rows import LoginSession, SessionKind
 from .sessions import LoginSessions
+from .start_limits import Simultaneous, StartLimits
 
 CALLBACK: Final = "/auth/callback"
 _LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/[A-Za-z0-9/_-]{0,64}")
@@ -117,43 +119,50 @@ class LoginService:
         self.sessions, self._url = sessions, url
         self._clock, self._randomness, self._log = clock, randomness, log
         self._pending = PendingLogins(clock, randomness)
+        self._limits, self._starts, self._polls = StartLimits(clock), Simultaneous(), Simultaneous()
 
     @property
     def is_secure(self) -> bool:
         """Whether browsers reach this central over https."""
         return self._url().startswith("https:")
 
-    async def providers(self) -> ProvidersView:
-        """Return the providers at which people can log in."""
-        views: list[ProviderView] = []
-        for name, entry in sorted(self._providers.book.providers.items()):
-            if entry.client is None:
-                continue
-            try:
-                found = await self._oauth.metadata(entry)
-                device = bool(found.device_authorization_endpoint)
-            except (ProviderAway, BadProvider):
-                device = True  # unknown now; the login says what is wrong
-            views.append(
+    def providers(self) -> ProvidersView:
+        """Return the providers at which people can log in. This asks none of them."""
+        return ProvidersView(
+            providers=[
                 ProviderView(
-                    name=name, title=entry.title or name, issuer=entry.issuer, device=device
+                    name=name,
+                    title=entry.title or name,
+                    issuer=entry.issuer,
+                    device=self._oauth.has_device_flow(entry),
                 )
-            )
-        return ProvidersView(providers=views)
+                for name, entry in sorted(self._providers.book.providers.items())
+                if entry.client is not None
+            ]
+        )
 
     # -- device flow -----------------------------------------------------------------------------
 
     async def start_device(self, body: DeviceStart, address: str) -> DeviceStarted:
         """Begin a device login. Raises Refused."""
         name, entry = self._provider(body.provider)
-        login = self._pending.add(name, SessionKind.COMMAND, address=address, host=body.host)
+        self._check_device_flow(name, entry)
+        self._limits.begin(address)
+        login = self._pending.add(
+            name, SessionKind.COMMAND, address=address, is_device=True, host=body.host
+        )
         try:
-            codes = await self._oauth.start_device(entry)
+            with self._starts.one():
+                codes = await self._oauth.start_device(entry)
         except (ProviderAway, BadProvider) as why:
             self._pending.drop(login)
+            self._check_device_flow(name, entry)  # its metadata may have come only now
             self._unable(name, why)
+        except BaseException:  # too many at once, or the client went away
+            self._pending.drop(login)
+            raise
         now = self._clock.monotonic()
-        login.is_device, login.device_code = True, codes.device_code
+        login.device_code = codes.device_code
         login.interval_s = codes.interval or INTERVAL_S
         login.poll_at, login.ends_at = now, min(login.ends_at, now + codes.expires_in)
         return DeviceStarted(
@@ -169,8 +178,8 @@ class LoginService:
     async def poll(self, body: LoginClaim) -> LoginPoll:
         """Return the state of a device login, and its tokens after the confirmation.
 
-        A repeated claim gets the same tokens. Raises Refused, also if the person has no rights
-        here, or must choose a community.
+        A repeated claim gets the same tokens until they are renewed. Raises Refused, also if the
+        person has no rights here, or must choose a community.
         """
         login = self._pending.find(body.login)
         if not login.is_device:  # the code of a browser login needs its verifier
@@ -190,9 +199,12 @@ class LoginService:
         if now < login.poll_at or not login.device_code:
             return False
         login.poll_at = now + login.interval_s
+        if self._polls.is_full:
+            return False
         name, entry = self._provider(login.provider)
         try:
-            answer = await self._oauth.poll_device(entry, login.device_code)
+            with self._polls.one():
+                answer = await self._oauth.poll_device(entry, login.device_code)
         except Waiting as why:
             login.interval_s += SLOWER_S if why.slower else 0.0
             return False
@@ -229,6 +241,7 @@ class LoginService:
             raise Refused(Code.INVALID, why, field="role")
         name, entry = self._provider(wanted.provider)
         kind = SessionKind.COMMAND if is_for_command else SessionKind.BROWSER
+        self._limits.begin(address)  # each start may bring one code, which costs a request
         login = self._pending.add(name, kind, address=address)
         self._pending.expect(login)
         cookie = self._randomness.token()
@@ -281,7 +294,10 @@ class LoginService:
         return Arrival(_back_to(login, {"code": login.handle}))
 
     async def claim(self, body: CodeClaim) -> LoginTokens:
-        """Return the tokens of a browser login, for the command that began it. Raises Refused."""
+        """Return the tokens of a browser login, for the command that began it. Raises Refused.
+
+        A repeated claim gets the same tokens until they are renewed.
+        """
         login = self._pending.find(body.code)
         async with login.lock:
             known = login.person is not None and login.challenge and not login.is_device
@@ -313,6 +329,12 @@ class LoginService:
             raise self._not_confirmed(name, why) from None
         await self._person_of(login, entry, tokens)
 
+    async def renew(self, body: Renewal) -> LoginTokens:
+        """Renew a session. Raises Refused, BadToken, LoginEnded."""
+        tokens = await self.sessions.renew(body.renewal, body.nonce)
+        self._pending.renewed(tokens.session)
+        return tokens
+
     async def _portal(self, login: PendingLogin) -> Arrival:
         """Open the session of a browser. Raises Refused."""
         cookie = self._randomness.token()
@@ -337,7 +359,8 @@ class LoginService:
         """Return the tokens of a confirmed login; the first time, open its session."""
         if login.tokens is None:
             row = await self._opened(login, community, role)
-            login.tokens = self.sessions.tokens_of(row)
+            self._pending.claimed(login, self.sessions.tokens_of(row))
+        assert login.tokens is not None, "it was just claimed"
         return login.tokens
 
     async def _opened(
@@ -374,12 +397,20 @@ class LoginService:
             why = f"there are several identity providers; choose one: {known}"
         raise Refused(Code.NOT_FOUND if name else Code.INVALID, why, field="provider")
 
+    def _check_device_flow(self, name: str, entry: ProviderEntry) -> None:
+        if not self._oauth.has_device_flow(entry):
+            why = f"{name} has no device flow: log in with `pilotage login --browser`"
+            raise Refused(Code.ILLEGAL_STATE, why, field="provider")
+
     def _callback(self, provider: str) -> str:
         return f"{self._url().rstrip('/')}{CALLBACK}/{provider}"
 
     def _unable(self, name: str, why: Exception) -> NoReturn:
         """Raise the refusal for a login that cannot begin now."""
         self._log("login_failed", provider=name, why=str(why))
+        if isinstance(why, TooManyRequests):
+            said = f"too many logins through {name} begin now: try again in some seconds"
+            raise Refused(Code.TOO_MANY, said) from None
         if isinstance(why, ProviderAway):
             said = f"the identity provider {name} does not answer: try again later"
             raise Refused(Code.UNAVAILABLE, said) from None

@@ -1,6 +1,7 @@
 """The metadata of providers: where their endpoints are (OpenID Connect Discovery 1.0)."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from .provider_http import BadProvider, ProviderAway, ProviderHttp
 
 PATH: Final = "/.well-known/openid-configuration"  # appended to the issuer, also to its path
 KEPT_S: Final = 3_600.0
-AGAIN_S: Final = 60.0  # after a provider was away
+ONCE_IN_S: Final = 60.0  # between two fetches, also after an endpoint was refused
 BASIC: Final = "client_secret_basic"  # the secret in a header
 POST: Final = "client_secret_post"  # the secret in the form
 _Url = Annotated[str, Meta(max_length=2_048)]
@@ -57,36 +58,81 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class MetadataReader:
-    """Fetches the metadata of issuers, and keeps each for KEPT_S seconds.
+class _Issuer:
+    """What is known of one issuer. Times are those of the monotonic clock."""
 
-    While a provider is away, its last metadata stay in use.
+    def __init__(self) -> None:
+        self.found: Metadata | None = None
+        self.failure: ProviderAway | BadProvider | None = None  # of the last fetch
+        self.asked_at = 0.0
+        self.fetch_at = 0.0  # when to fetch again
+        self.fetching: asyncio.Event | None = None  # set at its end
+
+
+class MetadataReader:
+    """Fetches the metadata of issuers, one fetch at a time, and keeps each for KEPT_S seconds.
+
+    While a provider is away, its last metadata stay in use. All users of one provider share a
+    reader, so that a moved endpoint is noticed by all.
     """
 
     def __init__(self, http: ProviderHttp, clock: Clock) -> None:
         self._http, self._clock = http, clock
-        self._kept: dict[str, tuple[float, Metadata]] = {}
+        self._issuers: dict[str, _Issuer] = {}
+
+    def find(self, issuer: str) -> Metadata | None:
+        """Return the last metadata from memory, however old. It asks nobody."""
+        known = self._issuers.get(issuer)
+        return known.found if known is not None else None
 
     async def of(self, issuer: str, *, ca_file: str = "") -> Metadata:
-        """Return an issuer's metadata. Raises ProviderAway, BadProvider."""
-        now = self._clock.monotonic()
-        kept = self._kept.get(issuer)
-        if kept is not None and now < kept[0]:
-            return kept[1]
+        """Return an issuer's metadata. Raises ProviderAway, BadProvider.
+
+        Callers that come during a fetch get the last metadata, or else the outcome of the fetch.
+        """
+        known = self._issuers.setdefault(issuer, _Issuer())
+        while known.fetching is not None and known.found is None:
+            await known.fetching.wait()
+            if known.failure is not None:
+                raise type(known.failure)(*known.failure.args)
+        if known.fetching is None and self._clock.monotonic() >= known.fetch_at:
+            known.fetching, known.failure = asyncio.Event(), None
+            try:
+                await self._fetch(issuer, ca_file, known)
+            finally:  # after a cancellation, the next caller fetches
+                known.fetching.set()
+                known.fetching = None
+        if known.found is not None:
+            return known.found
+        assert known.failure is not None, "a fetch gives metadata or a failure"
+        raise type(known.failure)(*known.failure.args)
+
+    def doubt(self, issuer: str) -> None:
+        """Fetch the metadata again soon: an address in them has failed.
+
+        The next use fetches them, but at most one fetch in ONCE_IN_S seconds.
+        """
+        known = self._issuers.get(issuer)
+        if known is not None and known.found is not None:
+            known.fetch_at = min(known.fetch_at, known.asked_at + ONCE_IN_S)
+
+    def keep_only(self, issuers: Collection[str]) -> None:
+        """Forget all other issuers."""
+        for gone in self._issuers.keys() - set(issuers):
+            del self._issuers[gone]
+
+    async def _fetch(self, issuer: str, ca_file: str, known: _Issuer) -> None:
+        known.asked_at = self._clock.monotonic()
         try:
             document = await self._http.get(issuer.removesuffix("/") + PATH, ca_file=ca_file)
-        except ProviderAway:
-            if kept is None:
-                raise
-            self._kept[issuer] = (now + AGAIN_S, kept[1])
-            return kept[1]
-        found = checked(document, issuer)
-        self._kept[issuer] = (now + KEPT_S, found)
-        return found
-
-    def forget(self, issuer: str) -> None:
-        """Read the metadata again at the next use: an address in them has failed."""
-        self._kept.pop(issuer, None)
+            known.found = checked(document, issuer)
+        except ProviderAway as why:
+            known.failure = why
+            known.fetch_at = self._clock.monotonic() + ONCE_IN_S if known.found else 0.0
+        except BadProvider as why:
+            known.found, known.failure, known.fetch_at = None, why, 0.0
+        else:
+            known.fetch_at = self._clock.monotonic() + KEPT_S
 
 
 def checked(document: Mapping[str, Any], issuer: str) -> Metadata:

@@ -13,6 +13,10 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 from msgspec import Meta
 
+from pilotage.proto.decoding.patterns import whole
+
+from .addresses import wrong_address
+from .client_requests import SECONDS_MAX, ClientAccount, ClientRequests, seconds
 from .metadata import Metadata, MetadataReader
 from .provider_files import ProviderClient, ProviderEntry
 from .provider_http import BadProvider, ProviderHttp
@@ -22,6 +26,7 @@ EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 INTERVAL_S: Final = 5.0  # between polls, unless the provider says otherwise (RFC 8628, 3.5)
 SLOWER_S: Final = 5.0
+LIFE_MAX_S: Final = 86_400.0  # a token that lives longer is renewed as if it lived so long
 _Text = Annotated[str, Meta(max_length=65_536)]
 
 T = TypeVar("T")
@@ -51,17 +56,17 @@ class TokenAnswer(msgspec.Struct, frozen=True):
     access_token: _Text = ""
     id_token: _Text = ""
     refresh_token: _Text = ""
-    expires_in: Annotated[float, Meta(ge=0)] = 0.0
+    expires_in: float = 0.0  # seconds, at most LIFE_MAX_S; 0: the provider did not say
 
 
 class DeviceCodes(msgspec.Struct, frozen=True):
-    """The codes of a device login."""
+    """The codes of a device login. People read the user code and the addresses on a terminal."""
 
     device_code: _Text
-    user_code: Annotated[str, Meta(min_length=1, max_length=64)]
-    verification_uri: Annotated[str, Meta(min_length=1, max_length=2_048)]
+    user_code: Annotated[str, Meta(pattern=whole("[!-~]([ -~]{0,62}[!-~])?"))]
+    verification_uri: str
     expires_in: Annotated[float, Meta(gt=0)]
-    verification_uri_complete: Annotated[str, Meta(max_length=2_048)] = ""
+    verification_uri_complete: str = ""
     interval: Annotated[float, Meta(ge=0, le=3_600)] = INTERVAL_S
 
 
@@ -69,23 +74,32 @@ class OAuth:
     """Speaks the flows. `secret_of` reads the secret of a client from its file."""
 
     def __init__(self, http: ProviderHttp, metadata: MetadataReader, secret_of: SecretOf) -> None:
-        self._http, self._metadata, self._secret_of = http, metadata, secret_of
+        self._requests, self._secret_of = ClientRequests(http, metadata), secret_of
 
     async def metadata(self, entry: ProviderEntry) -> Metadata:
         """Return the provider's metadata. Raises ProviderAway, BadProvider."""
-        return await self._metadata.of(entry.issuer, ca_file=entry.ca_file)
+        return await self._requests.metadata.of(entry.issuer, ca_file=entry.ca_file)
+
+    def has_device_flow(self, entry: ProviderEntry) -> bool:
+        """Return whether a provider has the device flow, by its last metadata in memory.
+
+        It is True if no metadata are known yet. This asks nobody.
+        """
+        found = self._requests.metadata.find(entry.issuer)
+        return found is None or bool(found.device_authorization_endpoint)
 
     async def start_device(self, entry: ProviderEntry) -> DeviceCodes:
         """Begin a device login. Raises ProviderAway, BadProvider."""
-        found = await self.metadata(entry)
-        url = found.address("device_authorization_endpoint")
-        status, answer = await self._post(entry, found, url, {"scope": " ".join(entry.scopes)})
+        fields = {"scope": " ".join(entry.scopes)}
+        status, answer = await self._post(entry, "device_authorization_endpoint", fields)
         if status != 200:
             raise BadProvider(f"{entry.issuer} refused to begin a device login: {error_in(answer)}")
-        codes = _as(answer, DeviceCodes, "device codes")
-        for uri in (codes.verification_uri, codes.verification_uri_complete):
-            if uri and urlsplit(uri).scheme not in ("https", "http"):
-                raise BadProvider(f"{entry.issuer}: {uri[:200]!r} is no address for a browser")
+        codes = _as(_with_seconds(answer, SECONDS_MAX), DeviceCodes, "device codes")
+        for name in ("verification_uri", "verification_uri_complete"):
+            uri: str = getattr(codes, name)
+            wrong = wrong_address(uri) if uri or name == "verification_uri" else ""
+            if wrong:
+                raise BadProvider(f"{entry.issuer}: {name}: {wrong}")
         return codes
 
     async def poll_device(self, entry: ProviderEntry, device_code: str) -> TokenAnswer:
@@ -151,11 +165,11 @@ class OAuth:
 
         Raises ProviderAway, BadProvider.
         """
-        found = await self.metadata(entry)
-        if not found.userinfo_endpoint:
+        name = "userinfo_endpoint"
+        if not (await self.metadata(entry)).userinfo_endpoint:
             return {}
-        return await self._http.get(
-            found.userinfo_endpoint, ca_file=entry.ca_file, bearer=access_token
+        return await self._requests.get(
+            entry.issuer, name, ca_file=entry.ca_file, bearer=access_token
         )
 
     async def revoke(self, entry: ProviderEntry, refresh_token: str) -> None:
@@ -163,10 +177,9 @@ class OAuth:
 
         Raises ProviderAway, BadProvider.
         """
-        found = await self.metadata(entry)
-        if found.revocation_endpoint:
+        if (await self.metadata(entry)).revocation_endpoint:
             fields = {"token": refresh_token, "token_type_hint": "refresh_token"}
-            await self._post(entry, found, found.revocation_endpoint, fields)
+            await self._post(entry, "revocation_endpoint", fields)
 
     async def exchange(
         self, entry: ProviderEntry, access_token: str, *, audience: str, scope: str
@@ -199,19 +212,20 @@ class OAuth:
     async def _token(
         self, entry: ProviderEntry, fields: dict[str, str]
     ) -> tuple[int, dict[str, Any]]:
-        found = await self.metadata(entry)
-        return await self._post(entry, found, found.address("token_endpoint"), fields)
+        return await self._post(entry, "token_endpoint", fields)
 
     async def _post(
-        self, entry: ProviderEntry, found: Metadata, url: str, fields: dict[str, str]
+        self, entry: ProviderEntry, endpoint: str, fields: dict[str, str]
     ) -> tuple[int, dict[str, Any]]:
         client = client_of(entry)
         try:
             secret = self._secret_of(client.secret_file)
         except (OSError, ValueError) as why:
             raise BadProvider(f"the client of {entry.issuer}: {why}") from None
-        fields, basic = found.with_secret(fields, client.id, secret)
-        return await self._http.post(url, fields, ca_file=entry.ca_file, basic=basic)
+        account = ClientAccount(
+            issuer=entry.issuer, id=client.id, secret=secret, ca_file=entry.ca_file
+        )
+        return await self._requests.post(account, endpoint, fields)
 
 
 def client_of(entry: ProviderEntry) -> ProviderClient:
@@ -235,7 +249,17 @@ def error_in(answer: dict[str, Any]) -> str:
 
 
 def _tokens(answer: dict[str, Any]) -> TokenAnswer:
-    return _as(answer, TokenAnswer, "tokens")
+    return _as(_with_seconds(answer, LIFE_MAX_S), TokenAnswer, "tokens")
+
+
+def _with_seconds(answer: dict[str, Any], most_s: float) -> dict[str, Any]:
+    """Return an answer whose `expires_in` is a number of seconds. Raises BadProvider."""
+    if "expires_in" not in answer:
+        return answer
+    try:
+        return {**answer, "expires_in": min(seconds(answer["expires_in"]), most_s)}
+    except ValueError as why:
+        raise BadProvider(f"the provider's answer: expires_in: {why}") from None
 
 
 def _as(answer: dict[str, Any], kind: type[T], what: str) -> T:

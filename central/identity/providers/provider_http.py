@@ -12,18 +12,34 @@ class ProviderAway(Exception):
     """The provider did not answer, or said that it cannot now. A later request may succeed."""
 
 
+class NoConnection(ProviderAway):
+    """Nobody accepts connections at this address. The endpoint may have moved."""
+
+
+class TooManyRequests(ProviderAway):
+    """Too many requests of ours wait for this provider already. It says nothing about the provider.
+
+    The request was not sent. A later one may succeed.
+    """
+
+
 class BadProvider(Exception):
     """The provider answered, but not as its standard or its file says."""
+
+
+class NoEndpoint(BadProvider):
+    """The address does not exist at the provider (404, 410). The endpoint may have moved."""
 
 
 class ProviderHttp(Protocol):
     """Requests to a provider. They follow no redirects, and end after ten seconds or 1 MiB.
 
+    Few requests are sent to one host at once; others wait for their turn, which is not counted.
     `ca_file` has the authorities of a provider that the system does not know.
     """
 
     async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
-        """Return a JSON object. Raises ProviderAway, BadProvider."""
+        """Return a JSON object. Raises ProviderAway, BadProvider, and their kinds above."""
         ...
 
     async def post(
@@ -36,6 +52,7 @@ class ProviderHttp(Protocol):
     ) -> tuple[int, dict[str, Any]]:
         """Send a form, and return the status and the JSON object of the answer.
 
-        `basic` is the id and the secret of the client. Raises ProviderAway, BadProvider.
+        `basic` is the id and the secret of the client. Raises ProviderAway, BadProvider, and
+        their kinds above.
         """
         ...

@@ -12,6 +12,7 @@ from typing import Final
 from ...observe.events import Log
 from ...ports import Clock, Randomness
 from ..strict_tokens import VerificationKey
+from .client_requests import ClientRequests
 from .key_sets import KeySet, read_key_set
 from .metadata import MetadataReader
 from .provider_files import ProviderEntry, Providers
@@ -47,13 +48,14 @@ class ProviderKeys:
         *,
         providers: Providers,
         http: ProviderHttp,
+        metadata: MetadataReader,
         clock: Clock,
         randomness: Randomness,
         log: Log,
     ) -> None:
-        self._providers, self._http = providers, http
+        self._providers = providers
+        self._requests = ClientRequests(http, metadata)
         self._clock, self._randomness, self._log = clock, randomness, log
-        self._metadata = MetadataReader(http, clock)
         self._known: dict[str, _Provider] = {}  # by issuer
 
     def find(self, issuer: str, kid: str) -> VerificationKey | None:
@@ -102,6 +104,7 @@ class ProviderKeys:
             issuers = [entry.issuer for entry in self._providers.book.providers.values()]
             for gone in self._known.keys() - set(issuers):
                 del self._known[gone]
+            self._requests.metadata.keep_only(issuers)
             async with asyncio.TaskGroup() as tasks:
                 for issuer in issuers:
                     if self._is_due(issuer):
@@ -116,12 +119,12 @@ class ProviderKeys:
         asked_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(FETCH_S):
-                found = await self._metadata.of(entry.issuer, ca_file=entry.ca_file)
-                address = found.address("jwks_uri")  # it may be on another host than the issuer
-                document = await self._http.get(address, ca_file=entry.ca_file)
+                document = await self._requests.get(
+                    entry.issuer, "jwks_uri", ca_file=entry.ca_file
+                )  # the address may be on another host than the issuer
             read = read_key_set(document)
         except BadProvider as why:
-            self._metadata.forget(entry.issuer)
+            self._requests.metadata.doubt(entry.issuer)
             self._unread(name, provider, str(why))
         except ProviderAway as why:
             self._unread(name, provider, str(why))

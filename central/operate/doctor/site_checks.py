@@ -35,6 +35,8 @@ from ...factory.site_files.sites import (
 )
 from ...factory.spawned_commands import spawned
 from ...identity.errors import BadKeyFile
+from ...identity.providers.client_requests import ClientRequests
+from ...identity.providers.metadata import MetadataReader
 from ...identity.providers.provider_http import ProviderAway
 from ...ports import Clock
 from ...regular_files import read_regular
@@ -141,14 +143,14 @@ def _credential(entry: CredentialEntry | None) -> _Held:
     """Check a credential, but fetch and sign no token. Raises BadOptions."""
     if entry is None:
         return _Held()
-    clock = SystemClock()
+    clock, http = SystemClock(), _NoHttp()
     source(
         entry.source,
         entry.options,
         commands=_NoCommands(),
         clock=clock,
         signer=_NoSigner(),
-        http=_NoHttp(),
+        requests=ClientRequests(http, MetadataReader(http, clock)),
         randomness=SystemRandomness(),
     )
     if entry.source == "issuer":

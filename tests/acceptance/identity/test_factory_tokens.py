@@ -15,6 +15,8 @@ from pilotage.central.factory.credentials import client_credentials
 from pilotage.central.factory.credentials.sources import source
 from pilotage.central.factory.errors import CredentialExpired
 from pilotage.central.factory.spawned_commands import spawned
+from pilotage.central.identity.providers.client_requests import ClientRequests
+from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.operate.clocks import SystemRandomness
 from pilotage.central.operate.provider_http import RealProviderHttp
 from tests.fake_central import FakeClock
@@ -64,7 +66,7 @@ class Client:
             given | options,
             commands=self._commands,
             clock=self.clock,
-            http=self._http,
+            requests=ClientRequests(self._http, MetadataReader(self._http, self.clock)),
             randomness=SystemRandomness(),
         )
 
@@ -183,9 +185,7 @@ def test_a_refusal_stops_one_element_of_a_running_central(
     assert 3_000 < good.credential_left_s <= 3_600
     assert "ConnectError" in events["good"], "it had its token"
     assert bad.credential_fault
-    assert (
-        events["bad"] == f"{provider.issuer}/token: refused the client {FACTORY!r}: invalid_client"
-    )
+    assert events["bad"] == f"{provider.issuer}: refused the client {FACTORY!r}: invalid_client"
     for secret in (*secrets.values(), "eyJ"):
         assert secret not in log
 

@@ -14,6 +14,7 @@ import pytest
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, Forbidden, KeysNeeded
 from pilotage.central.identity.providers.mapping import choose, read_claims
+from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.outside_tokens import OutsideTokens
 from pilotage.central.identity.providers.provider_files import Providers
 from pilotage.central.identity.providers.provider_keys import ProviderKeys
@@ -87,6 +88,7 @@ class Reader:
         self.keys = ProviderKeys(
             providers=self.providers,
             http=self.http,
+            metadata=MetadataReader(self.http, self.clock),
             clock=self.clock,
             randomness=FakeRandomness(),
             log=no_log,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pilotage.central.factory.credential import CredentialSource
 from pilotage.central.factory.credentials.client_credentials import ClientOptions, ClientSource
+from pilotage.central.identity.providers.client_requests import ClientRequests
+from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.operate.clocks import SystemClock, SystemRandomness
 from pilotage.central.operate.provider_http import RealProviderHttp
 from tests.acceptance.identity.providers import FACTORY, RunningProvider
@@ -28,6 +30,8 @@ async def client_of(
         ca_file=str(provider.ca_file),
     )
     try:
-        yield ClientSource(options, http, SystemClock(), SystemRandomness())
+        clock = SystemClock()
+        requests = ClientRequests(http, MetadataReader(http, clock))
+        yield ClientSource(options, requests, clock, SystemRandomness())
     finally:
         await http.close()

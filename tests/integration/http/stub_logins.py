@@ -24,6 +24,7 @@ from pilotage.proto.api.logins import (
     LoginState,
     LoginTokens,
     Providers,
+    Renewal,
     Sessions,
 )
 from pilotage.proto.claims import Role
@@ -81,7 +82,7 @@ class StubLogins(Hearing, LoginService):
         return True
 
     @override
-    async def providers(self) -> Providers:
+    def providers(self) -> Providers:
         self.hear("providers", None, None)
         return Providers(providers=[])
 
@@ -107,6 +108,10 @@ class StubLogins(Hearing, LoginService):
     async def claim(self, body: CodeClaim) -> LoginTokens:
         self.hear("claim", None, body)
         return TOKENS
+
+    @override
+    async def renew(self, body: Renewal) -> LoginTokens:
+        return await self.sessions.renew(body.renewal, body.nonce)
 
     @override
     async def start_browser(self, wanted: BrowserStart, address: str) -> Departure:

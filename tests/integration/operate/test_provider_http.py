@@ -13,10 +13,14 @@ import pytest
 
 from pilotage.central.identity.providers.provider_http import (
     BadProvider,
+    NoConnection,
+    NoEndpoint,
     ProviderAway,
     ProviderHttp,
+    TooManyRequests,
 )
 from pilotage.central.operate import provider_http
+from pilotage.central.operate.host_turns import HostTurns
 from pilotage.central.operate.provider_http import ANSWER_MAX, RealProviderHttp
 from tests.certificates import self_signed
 
@@ -30,8 +34,8 @@ ZIPPED = gzip.compress(b"{}", mtime=0)  # the same in all processes
 class Provider:
     """A server that answers each request with given bytes, and keeps the requests."""
 
-    def __init__(self, answer: bytes, *, ends: bool) -> None:
-        self.answer, self.ends = answer, ends
+    def __init__(self, answer: bytes, *, ends: bool, delay_s: float = 0.0) -> None:
+        self.answer, self.ends, self.delay_s = answer, ends, delay_s
         self.asked: list[bytes] = []
         self.writers: list[asyncio.StreamWriter] = []
         self.ended = 0  # connections
@@ -42,6 +46,7 @@ class Provider:
         try:
             while head := await _request(reader):
                 self.asked.append(head)
+                await asyncio.sleep(self.delay_s)
                 writer.write(self.answer)
                 await writer.drain()
                 if self.ends:
@@ -67,9 +72,9 @@ async def _request(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def provider(
-    answer: bytes, *, ends: bool = True, tls: Path | None = None
+    answer: bytes, *, ends: bool = True, tls: Path | None = None, delay_s: float = 0.0
 ) -> AsyncGenerator[Provider]:
-    found, context = Provider(answer, ends=ends), None
+    found, context = Provider(answer, ends=ends, delay_s=delay_s), None
     if tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls)
@@ -122,7 +127,7 @@ async def test_a_form_is_sent_with_the_clients_secret_as_oauth_encodes_it(
     [
         (answered("302 Found", b"", "location: http://127.0.0.1:1/x"), "status 302; redirects"),
         (answered("307 Go", b"", "location: /elsewhere"), "status 307"),
-        (answered("404 Not Found", b"{}"), "status 404, expected 200"),
+        (answered("404 Not Found", b"{}"), "status 404$"),
         (answered("201 Created", b"{}"), "status 201, expected 200"),
         (answered("200 OK", b"<html>"), "status 200 and no valid JSON object"),
         (answered("200 OK", b"[1]"), "no valid JSON object"),
@@ -168,7 +173,7 @@ async def test_a_provider_that_cannot_answer_is_asked_later(
 async def test_nobody_there_is_told_in_the_systems_words(http: ProviderHttp) -> None:
     async with provider(GOOD) as there:
         pass
-    with pytest.raises(ProviderAway, match="ConnectError: .*onnection"):
+    with pytest.raises(NoConnection, match="ConnectError: .*onnection"):
         await http.get(there.url)
 
 
@@ -285,3 +290,34 @@ async def test_cookies_of_a_provider_are_not_sent_back(http: ProviderHttp) -> No
             await http.get(there.url)
 
     assert b"cookie" not in there.asked[1].lower()
+
+
+async def test_the_wait_for_a_turn_is_not_counted() -> None:
+    """A busy central must not take a provider for one that is away."""
+    http = RealProviderHttp(within_s=1.0, turns=HostTurns(at_once_max=1))
+    async with provider(GOOD, ends=False, delay_s=0.3) as there:
+        found = await asyncio.gather(*(http.get(there.url) for _ in range(6)))
+        await http.close()
+
+    assert found == [{"a": 12}] * 6
+
+
+async def test_a_request_that_was_not_sent_says_so() -> None:
+    http = RealProviderHttp(turns=HostTurns(at_once_max=1, waiting_max=0))
+    async with provider(GOOD, ends=False, delay_s=0.2) as there:
+        found = await asyncio.gather(
+            *(http.get(there.url) for _ in range(2)), return_exceptions=True
+        )
+        await http.close()
+
+    assert [type(one) for one in found] == [dict, TooManyRequests]
+    assert len(there.asked) == 1
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "410 Gone"])
+async def test_an_address_that_does_not_exist_is_told_from_a_wrong_answer(
+    http: ProviderHttp, status: str
+) -> None:
+    async with provider(answered(status, b"{}")) as there:
+        with pytest.raises(NoEndpoint, match=f"answered with status {status[:3]}"):
+            await http.post(there.url, {})

@@ -13,6 +13,8 @@ from pilotage.central.factory.credentials import client_credentials
 from pilotage.central.factory.credentials.credential_expiry import KnownCredential
 from pilotage.central.factory.credentials.sources import source
 from pilotage.central.factory.errors import BadOptions, CredentialExpired
+from pilotage.central.identity.providers.client_requests import ClientRequests
+from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.provider_http import BadProvider, ProviderAway
 from tests.fake_central import FakeRandomness
 
@@ -85,7 +87,7 @@ class House:
             given,
             commands=Printing(),
             clock=self.clock,
-            http=self.provider,
+            requests=ClientRequests(self.provider, MetadataReader(self.provider, self.clock)),
             randomness=FakeRandomness(seed),
         )
 
@@ -212,7 +214,7 @@ async def test_a_refusal_is_told_with_its_word_and_never_the_secret(house: House
 
     with pytest.raises(CredentialExpired) as why:
         await house.source().current()
-    assert why.value.why == f"{ENDPOINT}: refused the client 'factory': invalid_client"
+    assert why.value.why == f"{ISSUER}: refused the client 'factory': invalid_client"
 
 
 @pytest.mark.parametrize("word", [None, 7, "", f"bad {SECRET}", "a\nb", "x" * 100])
@@ -221,7 +223,7 @@ async def test_a_word_that_is_no_word_is_not_repeated(house: House, word: object
 
     with pytest.raises(CredentialExpired) as why:
         await house.source().current()
-    assert why.value.why == f"{ENDPOINT}: refused the client 'factory': status 400"
+    assert why.value.why == f"{ISSUER}: refused the client 'factory': status 400"
 
 
 async def test_a_refusal_leaves_the_last_token_to_its_end(house: House) -> None:

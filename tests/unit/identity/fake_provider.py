@@ -15,6 +15,7 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
 from pilotage.central.identity.errors import KeysNeeded
+from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.outside_tokens import OutsideTokens
 from pilotage.central.identity.providers.provider_files import (
     ProviderBook,
@@ -127,6 +128,7 @@ class Outside:
         self.keys = ProviderKeys(
             providers=self.providers,
             http=self.http,
+            metadata=MetadataReader(self.http, self.clock),
             clock=self.clock,
             randomness=FakeRandomness(),
             log=lambda event, **fields: self.events.append((event, fields)),

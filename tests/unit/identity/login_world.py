@@ -1,5 +1,6 @@
 """Logins on fakes: a central with a store in memory, and a provider that tests script."""
 
+import asyncio
 import base64
 import secrets
 from collections.abc import Mapping
@@ -64,6 +65,11 @@ class FakeProvider:
         }
     )
     away: bool = False
+    away_as: ProviderAway | None = None  # the exception, if it is another than the usual one
+    slow: asyncio.Event | None = None  # answers come after it
+    has_device_flow: bool = True
+    codes: dict[str, Any] = field(default_factory=dict[str, Any])  # changed ones of device logins
+    expires_in: Any = 3600
     is_confirmed: bool = False
     says: dict[str, Any] = field(default_factory=dict[str, Any])  # an error, instead of tokens
     gives_refresh: bool = True
@@ -81,7 +87,7 @@ class FakeProvider:
 
     def tokens(self, grant: int | None = None) -> dict[str, Any]:
         self.tokens_given += 1
-        answer: dict[str, Any] = {"access_token": "opaque", "expires_in": 3600}
+        answer: dict[str, Any] = {"access_token": "opaque", "expires_in": self.expires_in}
         if self.gives_id_token:
             answer["id_token"] = msgspec.json.encode(
                 {**self.claims, "iss": self.issuer, "nonce": self.nonce}
@@ -140,18 +146,21 @@ class FakeProviderHttp:
         self.requests.append(url)
         for issuer, one in self.providers.items():
             if url.startswith(issuer):
+                if one.away_as is not None:
+                    raise one.away_as
                 if one.away:
                     raise ProviderAway(f"{issuer} does not answer")
                 return one
         raise AssertionError(f"a request to {url}, which is no provider")
 
     async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
-        issuer = self._of(url).issuer
+        one = self._of(url)
+        issuer = one.issuer
         return {
             "issuer": issuer,
             "token_endpoint": f"{issuer}token",
             "authorization_endpoint": f"{issuer}auth",
-            "device_authorization_endpoint": f"{issuer}device",
+            "device_authorization_endpoint": f"{issuer}device" if one.has_device_flow else "",
             "revocation_endpoint": f"{issuer}revoke",
             "authorization_response_iss_parameter_supported": True,
         }
@@ -165,6 +174,8 @@ class FakeProviderHttp:
         basic: tuple[str, str] | None = None,
     ) -> tuple[int, dict[str, Any]]:
         one = self._of(url)
+        if one.slow is not None:
+            await one.slow.wait()
         assert basic == ("pilotage", "s/ecret"), "the client is confidential"
         if url.endswith("/device"):
             return 200, {
@@ -173,6 +184,7 @@ class FakeProviderHttp:
                 "verification_uri": f"{one.issuer}device",
                 "expires_in": 300,
                 "interval": 5,
+                **one.codes,
             }
         if url.endswith("/revoke"):
             one.ended = True

@@ -1,5 +1,6 @@
 """Logins by device and by browser, and the attacks on them."""
 
+import asyncio
 import base64
 import hashlib
 from typing import Any
@@ -7,11 +8,19 @@ from typing import Any
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.identity.logins.pending import LOGIN_S, OF_ONE_ADDRESS_MAX
+from pilotage.central.identity.logins.pending import LOGIN_S
 from pilotage.central.identity.logins.service import BrowserAnswer, BrowserStart
-from pilotage.proto.api.logins import CodeClaim, DeviceStart, LoginClaim, LoginState
+from pilotage.central.identity.logins.start_limits import (
+    AT_ONCE_MAX,
+    MINUTE_S,
+    OF_ALL_MAX,
+    OF_ONE_ADDRESS_MAX,
+)
+from pilotage.central.identity.providers.provider_http import TooManyRequests
+from pilotage.proto.api.logins import CodeClaim, DeviceStart, LoginClaim, LoginState, Renewal
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
+from tests.fake_central import settle
 
 from .login_world import IAM, OTHER, URL, LoginWorld, login_world, query_of
 
@@ -123,13 +132,143 @@ async def test_a_login_expires_and_a_guess_finds_nothing() -> None:
         assert why.code is Code.NOT_FOUND
 
 
-async def test_one_address_cannot_fill_the_memory() -> None:
+async def test_one_address_begins_few_logins_a_minute() -> None:
     world = await login_world()
     for _ in range(OF_ONE_ADDRESS_MAX):
         await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
-    why = await refused(world.service.start_device(DeviceStart(host="x"), "192.0.2.7"))
-    assert why.code is Code.TOO_MANY
+    asked = len(world.http.requests)
+    for start in (world.service.start_device(DeviceStart(host="x"), "192.0.2.7"), begun(world)):
+        why = await refused(start)
+        assert why.code is Code.TOO_MANY and "try again in" in why.message
+    assert len(world.http.requests) == asked
     await world.service.start_device(DeviceStart(host="x"), "192.0.2.8")
+    world.clock.move(MINUTE_S)
+    await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+
+
+async def test_all_addresses_together_begin_a_bounded_number_of_logins() -> None:
+    world = await login_world()
+    for number in range(OF_ALL_MAX):
+        await world.service.start_device(DeviceStart(host="x"), f"192.0.2.{number % 256}")
+    why = await refused(world.service.start_device(DeviceStart(host="x"), "198.51.100.1"))
+    assert why.code is Code.TOO_MANY
+
+
+async def test_few_device_logins_begin_at_once() -> None:
+    world = await login_world()
+    world.provider.slow = asyncio.Event()
+    start = DeviceStart(host="x")
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(AT_ONCE_MAX):
+            tasks.create_task(world.service.start_device(start, "192.0.2.7"))
+        await settle()
+        why = await refused(world.service.start_device(start, "192.0.2.8"))
+        world.provider.slow.set()
+    assert why.code is Code.TOO_MANY and "try again in some seconds" in why.message
+    assert (await world.service.start_device(start, "192.0.2.8")).login
+
+
+async def test_polls_beyond_the_limit_ask_nobody_and_lose_nothing() -> None:
+    world = await login_world()
+    start = DeviceStart(host="x")
+    logins = [
+        (await world.service.start_device(start, "192.0.2.7")).login for _ in range(AT_ONCE_MAX + 1)
+    ]
+    world.provider.slow, world.provider.is_confirmed = asyncio.Event(), True
+    async with asyncio.TaskGroup() as tasks:
+        for login in logins[1:]:
+            tasks.create_task(world.service.poll(LoginClaim(login=login)))
+        await settle()
+        waiting = await world.service.poll(LoginClaim(login=logins[0]))
+        world.provider.slow.set()
+    world.clock.move(waiting.interval_s)
+    done = await world.service.poll(LoginClaim(login=logins[0]))
+    assert waiting.state is LoginState.PENDING and waiting.interval_s == pytest.approx(5)
+    assert done.state is LoginState.DONE
+
+
+async def test_a_provider_without_device_flow_is_told_before_and_at_the_start() -> None:
+    world = await login_world()
+    world.provider.has_device_flow = False
+    before = world.service.providers().providers
+    assert [one.device for one in before] == [True], "nobody has asked the provider yet"
+    assert world.http.requests == [], "the list asks nobody"
+    why = await refused(world.service.start_device(DeviceStart(host="x"), "192.0.2.7"))
+    assert why.code is Code.ILLEGAL_STATE and "pilotage login --browser" in why.message
+    assert [one.device for one in world.service.providers().providers] == [False]
+
+
+async def test_a_central_that_is_busy_itself_says_so() -> None:
+    world = await login_world()
+    world.provider.away_as = TooManyRequests("64 wait")
+    why = await refused(world.service.start_device(DeviceStart(host="x"), "192.0.2.7"))
+    assert why.code is Code.TOO_MANY and "try again in some seconds" in why.message
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        {"user_code": "AB\x1b[2J"},
+        {"user_code": "AB\nopen https://evil.test"},
+        {"user_code": "ABСD"},
+        {"user_code": " "},
+        {"user_code": "A" * 65},
+        {"verification_uri": ""},
+        {"verification_uri": "javascript:alert(1)"},
+        {"verification_uri": "http://iam.test/device"},
+        {"verification_uri": "https://iam.test/\x1b[2J"},
+        {"verification_uri": "https://іam.test/device"},
+        {"verification_uri_complete": "https://iam.test/device?c=A\nB"},
+        {"verification_uri_complete": "file:///etc/passwd"},
+        {"expires_in": 0},
+        {"expires_in": -1},
+        {"expires_in": "inf"},
+        {"expires_in": "nan"},
+        {"interval": -1},
+        {"interval": "nan"},
+        {"interval": "inf"},
+        {"interval": 1e9},
+    ],
+)
+async def test_codes_that_no_terminal_should_show_are_refused(codes: dict[str, Any]) -> None:
+    world = await login_world()
+    world.provider.codes = codes
+    why = await refused(world.service.start_device(DeviceStart(host="x"), "192.0.2.7"))
+    assert why.code is Code.ILLEGAL_STATE
+
+
+@pytest.mark.parametrize("expires_in", [10**400, 1e300, "999999999999"])
+async def test_codes_that_last_very_long_end_with_the_login(expires_in: Any) -> None:
+    world = await login_world()
+    world.provider.codes = {"expires_in": expires_in}
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    assert started.expires_in_s == pytest.approx(LOGIN_S)
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "is_good"),
+    [(3_600, True), ("3600", True), (0, True), (10**400, True), ("inf", False), (-1, False)],
+)
+async def test_the_life_of_tokens_is_a_number_of_seconds(expires_in: Any, is_good: bool) -> None:
+    world = await login_world()
+    world.provider.is_confirmed, world.provider.expires_in = True, expires_in
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    claim = world.service.poll(LoginClaim(login=started.login))
+    if is_good:
+        assert (await claim).tokens is not None
+    else:
+        assert (await refused(claim)).code is Code.ILLEGAL_STATE
+
+
+async def test_claims_are_repeated_until_the_first_renewal() -> None:
+    world = await login_world()
+    query, cookie = await begun(world)
+    code = query_of((await world.service.arrive("iam", back(query), cookie)).url)["code"]
+    claim = CodeClaim(code=code, verifier=VERIFIER)
+    tokens = await world.service.claim(claim)
+    assert await world.service.claim(claim) == tokens
+    await world.service.renew(Renewal(renewal=tokens.renewal, nonce="n" * 16))
+    assert (await refused(world.service.claim(claim))).code is Code.NOT_FOUND
 
 
 async def test_who_has_no_group_here_is_told_which_groups_were_seen() -> None:
@@ -157,7 +296,7 @@ async def test_who_is_in_two_communities_chooses_and_loses_nothing() -> None:
 
 async def test_several_providers_must_be_named() -> None:
     world = await login_world(two=True)
-    assert [one.name for one in (await world.service.providers()).providers] == ["iam", "other"]
+    assert [one.name for one in world.service.providers().providers] == ["iam", "other"]
     why = await refused(world.service.start_device(DeviceStart(host="x"), "192.0.2.7"))
     assert why.field == "provider" and "iam, other" in why.message
     why = await refused(

@@ -1,0 +1,55 @@
+"""`pilotage login`: the words that a person sees."""
+
+import pytest
+
+from pilotage.central.cli.identity.login_words import device_words, no_device_flow, one_line
+from pilotage.central.client.logins.login_flows import pause_between_polls_s
+from pilotage.proto.api.logins import DeviceStarted, ProviderView
+
+
+def started(**changed: str) -> DeviceStarted:
+    said = {
+        "user_code": "ABCD",
+        "verification_uri": "https://iam.test/device",
+        "verification_uri_complete": "",
+        "provider": "iam",
+    } | changed
+    return DeviceStarted(login="l", expires_in_s=600.0, interval_s=5.0, **said)
+
+
+def view(name: str, *, device: bool) -> ProviderView:
+    return ProviderView(name=name, title=name, issuer=f"https://{name}.test", device=device)
+
+
+def test_a_code_is_shown_with_its_address() -> None:
+    found = device_words(started())
+
+    assert found[0] == "open https://iam.test/device"
+    assert found[1] == "and confirm the code ABCD there, with your account at iam"
+
+
+@pytest.mark.parametrize("name", ["user_code", "verification_uri", "verification_uri_complete"])
+@pytest.mark.parametrize("bad", ["\x1b[2J", "\n", "\r", "\x9b", "\u0430", "\u202e"])
+def test_no_provider_writes_on_the_terminal(name: str, bad: str) -> None:
+    found = device_words(started(**{name: f"https://a{bad}b"}))
+
+    assert all(line.replace("\N{REPLACEMENT CHARACTER}", "?").isascii() for line in found)
+    assert all(line.isprintable() for line in found)
+    assert any("https://a\N{REPLACEMENT CHARACTER}" in line for line in found)
+
+
+def test_the_name_of_a_provider_stays_on_its_line() -> None:
+    assert one_line("Höhe\nopen https://evil.test\x1b") == "Höhe�open https://evil.test�"
+
+
+def test_a_provider_without_device_flow_is_told_at_once() -> None:
+    known = [view("iam", device=True), view("old", device=False)]
+
+    assert [no_device_flow(known, one) for one in ("iam", "", "unknown")] == ["", "", ""]
+    for some, chosen in ((known, "old"), (known[1:], "")):
+        assert no_device_flow(some, chosen).startswith("old has no device flow")
+
+
+@pytest.mark.parametrize(("said", "paused"), [(-1.0, 0.1), (0.0, 0.1), (5.0, 5.0), (1e300, 60.0)])
+def test_the_pause_between_polls_is_bounded(said: float, paused: float) -> None:
+    assert pause_between_polls_s(said) == paused
