@@ -3,7 +3,7 @@
 import asyncio
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -132,7 +132,8 @@ def test_a_lock_is_a_file_of_its_own(home: Home, tmp_path: Path, kind: str, said
     else:
         os.mkfifo(home.lock)
 
-    for act in (lambda: home.save("t2"), home.forget):
+    acts: list[Callable[[], object]] = [lambda: home.save("t2"), home.forget]
+    for act in acts:
         with pytest.raises(UnreadableCredentials, match=said) as caught:
             act()
         assert str(home.lock) in str(caught.value)
@@ -145,7 +146,8 @@ def test_a_folder_that_others_can_write_is_refused(home: Home, mode: int) -> Non
     home.save()
     home.folder.chmod(mode)
 
-    for act in (home.token, home.forget, home.save):
+    acts: list[Callable[[], object]] = [home.token, home.forget, home.save]
+    for act in acts:
         with pytest.raises(UnsafeLogins, match=f"has mode {mode:04o}.*chmod go-w {home.folder}"):
             act()
 

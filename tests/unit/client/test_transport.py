@@ -1,5 +1,7 @@
 """Requests: typed errors, what is repeated and what is not, actions, logs and tokens."""
 
+import json
+import os
 from pathlib import Path
 
 import httpx
@@ -14,7 +16,7 @@ from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import STATUS, Code
 
-from .stub_central import Jobs, StubCentral, lost, not_there, ok, problem, stream
+from .stub_central import Got, Jobs, StubCentral, lost, not_there, ok, problem, stream
 
 KINDS = {
     Code.INVALID: errors.Invalid,
@@ -285,5 +287,43 @@ async def test_a_request_over_quota_is_not_repeated() -> None:
     async with stub.client() as client:
         with pytest.raises(errors.OverQuota, match="has 5 of 5"):
             await client.submit([Job(command=("true",))])
+
+    assert len(stub.got) == 1
+
+
+@pytest.mark.parametrize("first", ["refused connection", "no token"])
+async def test_a_token_that_a_starting_central_makes_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PILOTAGE_DATA", str(tmp_path))
+    stub = StubCentral()
+
+    def starts() -> None:
+        running = {"url": "http://127.0.0.1:8123", "pid": os.getpid()}
+        (tmp_path / "central.json").write_text(json.dumps(running))
+        (tmp_path / "admin.token").write_text("fresh\n")
+        (tmp_path / "admin.token").chmod(0o600)
+
+    def without_token(got: Got) -> httpx.Response:
+        starts()
+        return problem(401, "no_token", "this request needs a token")(got)
+
+    stub.next.append(without_token if first == "no token" else not_there())
+    stub.pace.on_sleep = starts
+    stub.always["GET /v1/jobs/summary"] = ok(SUMMARY)
+    async with AsyncClient(url="http://localhost:8123", http=stub, pace=stub.pace) as client:
+        assert await client.summary() == SUMMARY
+
+    sent = [(got.headers["host"], got.headers.get("authorization")) for got in stub.got]
+    assert sent == [("localhost:8123", None), ("127.0.0.1:8123", "Bearer fresh")]
+
+
+async def test_a_refused_token_is_not_exchanged_for_another() -> None:
+    stub = StubCentral()
+    stub.always["GET /v1/jobs/summary"] = problem(401, "no_token", "it is not valid")
+    async with stub.client() as client:
+        with pytest.raises(errors.NotAuthenticated):
+            await client.summary()
 
     assert len(stub.got) == 1
