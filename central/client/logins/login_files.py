@@ -82,7 +82,9 @@ class LoginKeeper:
         self._turn = asyncio.Lock()
 
     async def token(self, *, is_refused: bool = False) -> str:
-        """Return a token that is still valid for a while. `is_refused`: the last one was not.
+        """Return a token that is valid for a minute or more.
+
+        `is_refused`: the central has refused the last one.
 
         Raises UnreadableCredentials, UnsafeCredentials, and the errors of `renew`.
         """
@@ -150,7 +152,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _opened_lock(path: Path) -> int:
-    """Return the descriptor of a lock file, which no other file may take the place of."""
+    """Open a lock file and return its descriptor. A link or a pipe in its place is refused."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     try:
         number = os.open(path, flags, 0o600)

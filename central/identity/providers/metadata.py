@@ -19,7 +19,7 @@ _Url = Annotated[str, Meta(max_length=2_048)]
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a provider's metadata that the central uses. An address may be missing."""
+    """The part of a provider's metadata that the central uses. Empty addresses are unknown."""
 
     issuer: _Url
     jwks_uri: _Url = ""
@@ -35,15 +35,15 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         """Return an address by its name. Raises BadProvider if the provider has none."""
         url: str = getattr(self, name)
         if not url:
-            raise BadProvider(f"{self.issuer}: its metadata have no {name}")
+            raise BadProvider(f"{self.issuer}: its metadata has no {name}")
         return url
 
     def with_secret(
         self, fields: Mapping[str, str], client: str, secret: str
     ) -> tuple[dict[str, str], tuple[str, str] | None]:
-        """Return the fields of a form and the header of a client, as this provider takes them.
+        """Return the form with the client's secret, or with (client, secret) for a header.
 
-        Raises BadProvider.
+        The first known method in the metadata counts. Raises BadProvider if there is none.
         """
         for method in self.token_endpoint_auth_methods_supported:
             if method == BASIC:
@@ -60,7 +60,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 class MetadataReader:
     """Fetches the metadata of issuers, and keeps each for KEPT_S seconds.
 
-    While a provider is away, its last metadata stay in use.
+    While a provider is away, its last metadata stays in use.
     """
 
     def __init__(self, http: ProviderHttp, clock: Clock) -> None:
@@ -85,7 +85,7 @@ class MetadataReader:
         return found
 
     def forget(self, issuer: str) -> None:
-        """Read the metadata again at the next use: an address in them has failed."""
+        """Read the metadata again at the next use, because an address in it has failed."""
         self._kept.pop(issuer, None)
 
 
@@ -97,7 +97,7 @@ def checked(document: Mapping[str, Any], issuer: str) -> Metadata:
         raise BadProvider(f"{issuer}: its metadata: {why}") from None
     if found.issuer != issuer:
         raise BadProvider(
-            f"{issuer}: its metadata name the issuer {found.issuer[:200]!r}: both must be the "
+            f"{issuer}: its metadata names the issuer {found.issuer[:200]!r}: both must be the "
             "same letter by letter"
         )
     for name in found.__struct_fields__:
