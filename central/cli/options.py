@@ -42,8 +42,8 @@ class CommonOptions:
     json: bool = option(False, "Print JSON, for programs.")
     url: str | None = option(
         None,
-        "URL of the central (default: PILOTAGE_URL, then PILOTAGE_DATA, then credentials.json, then"
-        " the local central).",
+        "URL of the central (default: PILOTAGE_URL, then PILOTAGE_DATA, then the last login, then"
+        " credentials.json, then the local central).",
     )
     data: Path | None = option(
         None, "Data directory of the local central to use, before PILOTAGE_URL and other defaults."

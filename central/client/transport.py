@@ -365,7 +365,9 @@ class Transport:
                 return Unavailable("unavailable", f"HTTP status {status}", "", status)
             return BadAnswer(self.url, what, f"HTTP status {status}")
         message = problem.message
-        if status == _NO_TOKEN and not self._connection.token:
+        if problem.code == Code.BAD_TOKEN.value and self._login is not None:
+            message += f" (the session may have ended: log in again, `pilotage login {self.url}`)"
+        elif status == _NO_TOKEN and not self._connection.token:
             message += (
                 f" (no token was found for {self.url}: see PILOTAGE_TOKEN_FILE in docs/cli.md)"
             )

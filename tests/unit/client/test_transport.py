@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from pilotage.central.client import AsyncClient, errors
+from pilotage.central.client.credentials import login_file
 from pilotage.proto.api.jobs import ActionName, ActionReply, JobFilter, Summary, SummaryBy
 from pilotage.proto.api.pilots import SecretRequest, Secrets
 from pilotage.proto.api.tokens import TokenIssue, Tokens, TokenView
@@ -327,3 +328,24 @@ async def test_a_refused_token_is_not_exchanged_for_another() -> None:
             await client.summary()
 
     assert len(stub.got) == 1
+
+
+async def test_a_login_whose_session_was_ended_says_how_to_log_in_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    url = "https://central.test"
+    kept = {"url": url, "token": "mine", "expires_at": 4e9, "renewal": "r"}
+    file = login_file(os.environ, url)
+    file.parent.mkdir(parents=True, mode=0o700)
+    file.write_text(json.dumps(kept))
+    file.chmod(0o600)
+    stub = StubCentral()
+    stub.always["GET /v1/jobs/summary"] = problem(401, "bad_token", "this token is not valid here")
+    async with AsyncClient(url=url, http=stub, pace=stub.pace) as client:
+        with pytest.raises(errors.NotAuthenticated, match=f"log in again, `pilotage login {url}`"):
+            await client.summary()
+
+    async with AsyncClient(url=url, token="t", http=stub, pace=stub.pace) as client:
+        with pytest.raises(errors.NotAuthenticated, match=r"here \(asked https://central\.test\)$"):
+            await client.summary()
