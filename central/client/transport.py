@@ -54,6 +54,8 @@ _NO_TOKEN = 401
 _MISDIRECTED = 421
 _AGAIN = frozenset({408, _MISDIRECTED, 429, 500, 502, 503, 504})
 _CONNECT_S = 5.0
+# The token has expired by another clock, its session has ended, or the central has new keys.
+_RENEWABLE = (Code.EXPIRED_TOKEN.value, Code.BAD_TOKEN.value)
 _LOOK_S = 2.0  # between two checks whether a slow leader still leads
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # in the words of OpenSSL
 _LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -138,9 +140,9 @@ class Transport:
         try:
             data = await asked()
         except Refused as why:
-            if anonymous or self._login is None or why.code != Code.EXPIRED_TOKEN.value:
+            if anonymous or self._login is None or why.code not in _RENEWABLE:
                 raise
-            data = await asked(is_refused=True)  # by another clock, the token had expired
+            data = await asked(is_refused=True)  # if the session has ended, the renewal says why
         try:
             return msgspec.json.decode(data or b"null", type=kind)
         except msgspec.DecodeError as why:
@@ -366,7 +368,7 @@ class Transport:
             return BadAnswer(self.url, what, f"HTTP status {status}")
         message = problem.message
         if problem.code == Code.BAD_TOKEN.value and self._login is not None:
-            message += f" (the session may have ended: log in again, `pilotage login {self.url}`)"
+            message += f" (log in again: `pilotage login {self.url}`)"
         elif status == _NO_TOKEN and not self._connection.token:
             message += (
                 f" (no token was found for {self.url}: see PILOTAGE_TOKEN_FILE in docs/cli.md)"
