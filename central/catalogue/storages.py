@@ -1,36 +1,29 @@
 """Storages, as the operator's files `storages/NAME.yaml` define them: one storage in each file.
 
-They are read like the files of sites (`factory.sites`). A file with an error is reported, and its
-last valid version stays in force.
+The rules for such files are in `entry_files`.
 """
 
 import os
-import re
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from pilotage.proto.decoding.complaints import as_json, complaint, steps
 from pilotage.proto.decoding.patterns import whole
-from pilotage.proto.decoding.strict_yaml import NotYaml, line_of, load_strictly
 from pilotage.proto.documents.job import Word
 from pilotage.proto.storages import StorageAccess
 
-from ..errors import printable
-from ..regular_files import read_regular
+from ..entry_files import WatchedFolder, read_folder, read_yaml, unlisted
 from .storage_overlaps import Location, overlaps
 from .storage_types import wrong_url
 
-SUFFIX: Final = ".yaml"
 FILES_MAX: Final = 10_000
 FILE_MAX_BYTES: Final = 100_000
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _Type = Annotated[str, Meta(pattern=whole("[a-z][a-z0-9._-]*"), max_length=64)]
 _Sites = Annotated[tuple[Word, ...], Meta(max_length=1_000)]
 
@@ -55,10 +48,6 @@ class StorageEntry(
     )
     deletes: bool = False  # true: bytes that no file names any more are removed
     sweeps_max: Annotated[int, Meta(ge=1, le=1_000)] = 2  # jobs that remove them at once
-
-
-class BadStorage(ValueError):
-    """A storage's file with an error: file, line, field, and the right form."""
 
 
 @dataclass(frozen=True)
@@ -88,23 +77,11 @@ class StorageBook:
 
 
 def read_storage(file: Path) -> StorageEntry:
-    """Return the storage that a file defines. Raises BadStorage."""
-    text = _text(file)
-    try:
-        found: Any = load_strictly(text) or {}
-    except NotYaml as why:
-        raise BadStorage(f"{_at(file, why.line)}: {why.why}") from None
-    try:
-        entry = msgspec.convert(found, StorageEntry, strict=True)
-    except RecursionError:
-        raise BadStorage(f"{file}: a YAML alias refers to its own parent") from None
-    except msgspec.ValidationError as why:
-        mistake = complaint(why, StorageEntry, as_json(found))
-        place = tuple(int(one) if one.isdigit() else one for one in steps(mistake.path))
-        where = mistake.path[2:] or "it"
-        raise BadStorage(f"{_at(file, line_of(text, place))}: {where}: {mistake.message}") from None
+    """Return the storage that a file defines. Raises BadEntryFile."""
+    read = read_yaml(file, FILE_MAX_BYTES)
+    entry = read.converted(read.found, StorageEntry)
     for name, wrong in _contradictions(entry):
-        raise BadStorage(f"{_at(file, line_of(text, (name,)))}: {name}: {wrong}")
+        raise read.wrong((name,), name, wrong)
     return entry
 
 
@@ -122,47 +99,18 @@ def _contradictions(entry: StorageEntry) -> list[tuple[str, str]]:
     return []
 
 
-def _text(file: Path) -> str:
-    try:
-        read = read_regular(file, FILE_MAX_BYTES + 1)
-        if len(read) > FILE_MAX_BYTES:
-            raise BadStorage(f"{file}: is longer than {FILE_MAX_BYTES} bytes")
-        return read.decode()
-    except (OSError, UnicodeDecodeError) as why:
-        raise BadStorage(f"{file}: cannot be read: {why}") from None
-
-
-def _at(file: Path, line: int | None) -> str:
-    return str(file) if line is None else f"{file}:{line}"
-
-
 def read_storages(folder: Path, before: StorageBook) -> StorageBook:
     """Return the book of a folder. A file with an error keeps its version in `before`.
 
     If the folder cannot be listed, the whole book stays. A missing folder means no storages.
     """
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)
+        found = read_folder(folder, "storage", read_storage, before.storages, files_max=FILES_MAX)
     except FileNotFoundError:
         return StorageBook()
     except OSError as why:
-        unlisted = f"{folder}: cannot be listed: {why}"
-        return StorageBook(before.storages, before.troubles, unlisted, before.real)
-    storages: dict[str, StorageEntry] = {}
-    troubles: dict[str, str] = {}
-    for file in files[:FILES_MAX]:
-        name = printable(file.stem)
-        try:
-            if not _NAME.fullmatch(name):
-                right = "expected at most 64 letters, digits, '.', '_', '-'"
-                raise BadStorage(f"{file}: {name!r} is not a valid storage name: {right}")
-            storages[name] = read_storage(file)
-        except BadStorage as why:
-            troubles[name] = printable(str(why))
-            if name in before.storages:
-                storages[name] = before.storages[name]
-    many = f"{folder}: has more than {FILES_MAX} files" if len(files) > FILES_MAX else ""
-    return StorageBook(storages, troubles, many, real_folders(storages))
+        return replace(before, unlisted=unlisted(folder, why))
+    return StorageBook(found.entries, found.troubles, found.too_many, real_folders(found.entries))
 
 
 def real_folders(storages: Mapping[str, StorageEntry]) -> dict[str, str]:
@@ -176,41 +124,16 @@ def real_folders(storages: Mapping[str, StorageEntry]) -> dict[str, str]:
     }
 
 
-def signature(folder: Path) -> object:
-    """Return a value that changes when a file of the folder changes."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                (one.name, found.st_mtime_ns, found.st_size, found.st_ino)
-                for one in entries
-                if one.name.endswith(SUFFIX)
-                for found in (one.stat(),)
-            )
-    except OSError as why:
-        return str(why)
+class Storages(WatchedFolder[StorageBook]):
+    """The storages in force."""
 
-
-Changed = Callable[[StorageBook], None]
-
-
-class Storages:
-    """The storages in force. `look` reads the files again if they have changed."""
-
-    def __init__(self, folder: Path | None = None, changed: Changed = lambda _: None) -> None:
-        self.folder, self._changed = folder, changed
-        self.book = StorageBook()
-        self._seen: object = None
+    def __init__(
+        self, folder: Path | None = None, changed: Callable[[StorageBook], None] = lambda _: None
+    ) -> None:
+        super().__init__(folder, StorageBook(), read_storages, changed)
 
     def look(self) -> None:
-        """Read the files again if any has changed. This may block on a slow disk."""
-        if self.folder is None:
-            return
-        seen = signature(self.folder)
-        if seen != self._seen:
-            self.book = read_storages(self.folder, self.book)
-            self._seen = seen
-            self._changed(self.book)
-            return
+        super().look()
         real = real_folders(self.book.storages)  # a link or a mount may have changed
-        if real != self.book.real:
+        if self.folder is not None and real != self.book.real:
             self.book = replace(self.book, real=real)

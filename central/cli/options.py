@@ -24,6 +24,7 @@ T = TypeVar("T")
 STARTING = "the central is still starting"
 READING_S = 5.0  # patience of a command that only reads
 CHANGING_S = 30.0
+UNSEEN_S = 1.0  # `pilotage serve &` needs up to this time until it shows that it starts
 SOON_S = 20.0  # patience with a starting central; an old leader's claim ends within 5 s
 
 
@@ -41,8 +42,8 @@ class CommonOptions:
     json: bool = option(False, "Print JSON, for programs: one value on each line.")
     url: str | None = option(
         None,
-        "URL of the central (default: PILOTAGE_URL, then PILOTAGE_DATA, then credentials.json, then"
-        " the local central).",
+        "URL of the central (default: PILOTAGE_URL, then PILOTAGE_DATA, then the last login, then"
+        " credentials.json, then the local central).",
     )
     data: Path | None = option(
         None, "Data directory of the local central to use, before PILOTAGE_URL and other defaults."
@@ -128,6 +129,19 @@ def run_with(
     return asyncio.run(within())
 
 
+class Repeats:
+    """Tells the user why a request is repeated, each reason once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, why: str, pause_s: float) -> None:
+        if why not in self._said:
+            self._said.add(why)
+            is_starting = why == STARTING
+            note(f"{why if is_starting else f'no answer yet ({why})'}: trying again")
+
+
 @asynccontextmanager
 async def client_of(common: CommonOptions, patience_s: float) -> "AsyncGenerator[AsyncClient]":
     """Open a client of the central that the options name, and close it at the end.
@@ -136,13 +150,7 @@ async def client_of(common: CommonOptions, patience_s: float) -> "AsyncGenerator
     """
     from ..client.client import AsyncClient
 
-    said: set[str] = set()
-
-    def on_retry(why: str, pause_s: float) -> None:
-        if why not in said:  # each reason once
-            said.add(why)
-            is_starting = why == STARTING
-            note(f"{why if is_starting else f'no answer yet ({why})'}: trying again")
+    on_retry = Repeats()
 
     def opened() -> AsyncClient:
         return AsyncClient(
@@ -152,19 +160,17 @@ async def client_of(common: CommonOptions, patience_s: float) -> "AsyncGenerator
             on_retry=on_retry,
         )
 
-    async with await _patiently(opened, common.patience_s, on_retry) as client:
+    async with await once_it_runs(opened, common.patience_s, on_retry) as client:
         yield client
 
 
-async def _patiently(
-    opened: "Callable[[], AsyncClient]",
-    patience_s: float | None,
-    on_retry: Callable[[str, float], None],
-) -> "AsyncClient":
-    """Return the client once the local central runs. The central may be restarting.
+async def once_it_runs(
+    opened: Callable[[], T], patience_s: float | None, on_retry: Callable[[str, float], None]
+) -> T:
+    """Return the result of `opened` once the local central runs. The central may be starting.
 
-    Without an explicit patience the command fails at once if no central runs. If a central is
-    starting, it retries for `SOON_S` seconds.
+    Without an explicit patience it retries for `SOON_S` seconds if a central shows that it starts.
+    Else it looks for `UNSEEN_S` seconds, silently. Raises the errors of `opened`.
     """
     pace = RealPace()
     began, is_starting = pace.monotonic(), False
@@ -173,10 +179,11 @@ async def _patiently(
             return opened()
         except NoneRuns as none:
             is_starting = is_starting or none.soon  # it lets go of its lock for a moment
-            unasked_s, why = (SOON_S, STARTING) if is_starting else (0, "no central runs")
+            unasked_s, why = (SOON_S, STARTING) if is_starting else (UNSEEN_S, "no central runs")
             within_s = unasked_s if patience_s is None else patience_s
             if pace.monotonic() + pause_s > began + within_s:
                 raise
-        on_retry(why, pause_s)
+        if is_starting or patience_s is not None:
+            on_retry(why, pause_s)
         await pace.sleep(pause_s)
     raise AssertionError  # the pauses never end

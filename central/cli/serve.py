@@ -46,20 +46,25 @@ def serve(
     from ..operate.datadir import default_data
 
     folder = data or default_data()
-    with ExitStack() as starting:
+    with ExitStack() as whole, ExitStack() as starting:
         if roles is None or "dispatch" in roles.split(","):
-            _announce_start(folder, starting)
+            _announce_start(folder, starting, whole)
         from ..operate.serve import ServeOptions, main  # takes a second
-    return main(ServeOptions(data=folder, config=config, options=options))
+
+        starting.close()
+        return main(ServeOptions(data=folder, config=config, options=options))
 
 
-def _announce_start(folder: Path, starting: ExitStack) -> None:
-    """Show commands that a central starts on a data directory that was used before."""
-    from ..operate.datadir import STANDBY_FILE, leads_soon
+def _announce_start(folder: Path, starting: ExitStack, whole: ExitStack) -> None:
+    """Show commands that a central starts on a data directory.
 
-    if (folder / STANDBY_FILE).exists():
-        with suppress(OSError):  # `main` says what is wrong with it
-            starting.enter_context(leads_soon(folder))
+    A start that is refused before it uses a new directory leaves nothing behind.
+    """
+    from ..operate.datadir import leads_soon, new_folders
+
+    with suppress(OSError):  # `main` says what is wrong with it
+        whole.enter_context(new_folders(folder))
+        starting.enter_context(leads_soon(folder))
 
 
 def _check_roles(roles: str | None) -> None:

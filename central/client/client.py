@@ -45,7 +45,7 @@ from pilotage.proto.curve import sample_of
 from pilotage.proto.documents.job import Input
 from pilotage.proto.tasks import Tasks, time_limit
 
-from .credentials import find_connection
+from .credentials import CentralLogin, find_connection
 from .data import DataCalls
 from .data_files import DataFileCalls
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
@@ -110,10 +110,17 @@ class AsyncClient(
         http: "httpx.AsyncBaseTransport | None" = None,
         pace: Pace | None = None,
     ) -> None:
-        connection = find_connection(os.environ, url=url, token=token, data=data)
+        def found() -> CentralLogin:
+            return find_connection(os.environ, url=url, token=token, data=data)
+
         self._pace, self._patience_s = pace or RealPace(), patience_s
         self._transport = Transport(
-            connection, pace=self._pace, patience_s=patience_s, http=http, on_retry=on_retry
+            found(),
+            pace=self._pace,
+            patience_s=patience_s,
+            http=http,
+            on_retry=on_retry,
+            find_again=found,
         )
 
     @property

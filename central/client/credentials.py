@@ -17,11 +17,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .errors import NoCentral, NoneRuns, UnreadableCredentials, UnsafeCredentials
+from .errors import (
+    NoCentral,
+    NoneRuns,
+    UnreadableCredentials,
+    UnsafeCredentials,
+    UnsafeLogins,
+)
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of RFC 6750
 LOGINS = "centrals"  # folder of the files of logins
 LATEST = "latest"  # a file in it: the URL of the last login
+_LONGEST = 65_536  # bytes of a file with a token
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -77,6 +84,31 @@ def login_file(environment: Mapping[str, str], url: str) -> Path:
     return config_folder(environment) / LOGINS / name
 
 
+def check_logins(environment: Mapping[str, str]) -> Path:
+    """Return the folder of logins, which may be missing. Raises UnsafeLogins.
+
+    Another user who can write to it could exchange a login, or the name of the default central.
+    """
+    logins = config_folder(environment) / LOGINS
+    if os.path.lexists(logins):
+        _check_folder(logins, forbidden=0o022)
+        _check_folder(logins.parent, forbidden=0o002)  # there it could be renamed
+    return logins
+
+
+def _check_folder(folder: Path, *, forbidden: int) -> None:
+    try:
+        found = folder.stat()
+    except OSError as why:
+        raise UnreadableCredentials(str(folder), why.strerror or "unreadable") from None
+    mode = stat.S_IMODE(found.st_mode)
+    is_sticky = bool(mode & stat.S_ISVTX) and folder.name != LOGINS  # others rename nothing of ours
+    if found.st_uid not in (os.geteuid(), 0):
+        raise UnsafeLogins(str(folder), f"belongs to the user with id {found.st_uid}")
+    if mode & forbidden and not is_sticky:
+        raise UnsafeLogins(str(folder), f"has mode {mode:04o}")
+
+
 def find_connection(
     environment: Mapping[str, str],
     *,
@@ -84,7 +116,9 @@ def find_connection(
     token: str | None = None,
     data: Path | None = None,
 ) -> CentralLogin:
-    """Return the central and the token. Raises NoCentral or UnsafeCredentials.
+    """Return the central and the token.
+
+    Raises NoCentral, UnreadableCredentials, UnsafeCredentials, UnsafeLogins.
 
     A data directory means the central that runs on it. The argument overrides the environment and
     credentials.json; `PILOTAGE_DATA` overrides `url` in credentials.json.
@@ -127,30 +161,37 @@ def running_central(folder: Path) -> CentralFile | None:
     return running if _alive(running.pid) else None
 
 
-def read_secret(path: Path) -> bytes:
-    """Return the content of a secret file. Raises UnsafeCredentials if others may read it."""
+def read_secret(path: Path, *, may_be_pipe: bool = False) -> bytes:
+    """Return the content of a secret file.
+
+    A named pipe would wait for its writer, so only `may_be_pipe` reads from one. Raises
+    UnsafeCredentials if others may read the file, UnreadableCredentials.
+    """
+    waits = 0 if may_be_pipe else os.O_NONBLOCK
     try:
-        with open(os.open(path, os.O_RDONLY), "rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            if mode & 0o077:
-                raise UnsafeCredentials(str(path), mode)
-            return stream.read(65_536)
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | waits), "rb") as stream:
+            found = os.fstat(stream.fileno()).st_mode
+            if not stat.S_ISREG(found) and not (may_be_pipe and stat.S_ISFIFO(found)):
+                raise UnreadableCredentials(str(path), "it is not a regular file: remove it")
+            if stat.S_IMODE(found) & 0o077:
+                raise UnsafeCredentials(str(path), stat.S_IMODE(found))
+            return stream.read(_LONGEST)
     except OSError as why:
         raise UnreadableCredentials(str(path), why.strerror or "unreadable") from None
 
 
 def _latest(environment: Mapping[str, str]) -> str:
-    """Return the URL of the last login, or an empty text."""
-    try:
-        latest = (config_folder(environment) / LOGINS / LATEST).read_text().strip()
-    except (OSError, UnicodeDecodeError):
+    """Return the URL of the last login, or an empty text. Raises UnsafeLogins and others."""
+    file = check_logins(environment) / LATEST
+    if not file.exists():
         return ""
+    latest = read_secret(file).decode(errors="replace").strip()
     return latest if _is_url(latest) else ""
 
 
 def _named_token(named: str, target: str) -> str:
     """Return the token in the file that `PILOTAGE_TOKEN_FILE` names."""
-    secret = read_secret(Path(named)).strip()
+    secret = read_secret(Path(named), may_be_pipe=True).strip()  # `<(oidc-token NAME)` is one
     if secret.startswith(b"{"):
         return _saved_token(named, target)
     return _checked_token(named, secret.decode(errors="replace"))

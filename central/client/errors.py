@@ -49,6 +49,17 @@ class UnsafeCredentials(ClientError):
         self.path, self.mode = path, mode
 
 
+class UnsafeLogins(ClientError):
+    """Other users can exchange the files of logins. Nothing was sent. Make the folder private."""
+
+    def __init__(self, folder: str, why: str) -> None:
+        super().__init__(
+            f"{folder} {why}: other users could exchange your logins in it; make it yours"
+            f" (chown), and close it to them (chmod go-w {folder})"
+        )
+        self.folder = folder
+
+
 class UnreadableCredentials(ClientError):
     """A file with a token is missing or malformed."""
 

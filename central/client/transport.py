@@ -30,6 +30,7 @@ from pilotage.proto.trust import trusting
 from .credentials import CentralLogin
 from .errors import (
     BadAnswer,
+    NoCentral,
     Refused,
     Unavailable,
     Unreachable,
@@ -46,11 +47,15 @@ T = TypeVar("T")
 
 QueryPairs = Sequence[tuple[str, str]]
 RequestContent = bytes | Callable[[], AsyncIterator[bytes]]  # called for each try
+FindAgain = Callable[[], CentralLogin]  # raises NoCentral
 OnRetry = Callable[[str, float], None]  # the reason, and the pause before the next try
 
+_NO_TOKEN = 401
 _MISDIRECTED = 421
 _AGAIN = frozenset({408, _MISDIRECTED, 429, 500, 502, 503, 504})
 _CONNECT_S = 5.0
+# The token has expired by another clock, its session has ended, or the central has new keys.
+_RENEWABLE = (Code.EXPIRED_TOKEN.value, Code.BAD_TOKEN.value)
 _LOOK_S = 2.0  # between two checks whether a slow leader still leads
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # in the words of OpenSSL
 _LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -61,6 +66,9 @@ class Transport:
 
     A process that does not lead answers 421, and names the leader. This and all later requests then
     go to that leader, until it does not answer, or until another process leads.
+
+    `find_again` returns the connection as it is now. A client without a token calls it, because a
+    central that starts for the first time makes its token only then.
     """
 
     def __init__(
@@ -72,13 +80,14 @@ class Transport:
         answer_s: float = 60.0,
         http: "httpx.AsyncBaseTransport | None" = None,
         on_retry: OnRetry | None = None,
+        find_again: FindAgain | None = None,
     ) -> None:
+        self._find_again = find_again
         self._connection, self._pace, self._http = connection, pace, http
         self._patience_s, self._answer_s, self._on_retry = patience_s, answer_s, on_retry
         self._client: httpx.AsyncClient | None = None
         self._leader = ""  # requests go there; empty: to `url`
-        login = connection.login
-        self._login = LoginKeeper(login, self._renew) if login is not None else None
+        self._login = self._keeper_of(connection)
 
     @property
     def url(self) -> str:
@@ -131,9 +140,9 @@ class Transport:
         try:
             data = await asked()
         except Refused as why:
-            if anonymous or self._login is None or why.code != Code.EXPIRED_TOKEN.value:
+            if anonymous or self._login is None or why.code not in _RENEWABLE:
                 raise
-            data = await asked(is_refused=True)  # by another clock, the token had expired
+            data = await asked(is_refused=True)  # if the session has ended, the renewal says why
         try:
             return msgspec.json.decode(data or b"null", type=kind)
         except msgspec.DecodeError as why:
@@ -199,6 +208,8 @@ class Transport:
                     raise Unreachable(self.url, what, why.reason) from None
                 reason = why.reason
             except Refused as why:
+                if why.status == _NO_TOKEN and self._has_found_token():
+                    continue
                 if not again or why.status not in _AGAIN:
                     raise
                 if self._pace.monotonic() + pause_s > until:
@@ -206,7 +217,35 @@ class Transport:
                 reason = why.message
             self.repeats(reason, pause_s)
             await self._pace.sleep(pause_s)
+            self._has_found_token()
         raise AssertionError("pauses never end")
+
+    def _has_found_token(self) -> bool:
+        """Return whether there is a token now, after there was none. It is used from now on."""
+        if self._find_again is None or self._connection.token:
+            return False
+        try:
+            found = self._find_again()
+        except NoCentral:
+            return False
+        if not found.token:
+            return False
+        self._connection = found
+        self._login = self._keeper_of(found)
+        if self._client is not None:  # not replaced: other requests may use it
+            self._client.base_url = found.url
+            self._client.headers.update(self._fixed_token())
+        return True
+
+    def _keeper_of(self, connection: CentralLogin) -> LoginKeeper | None:
+        login = connection.login
+        return LoginKeeper(login, self._renew) if login is not None else None
+
+    def _fixed_token(self) -> dict[str, str]:
+        """Return the header with a token that is no login; empty without one."""
+        if not self._connection.token or self._login is not None:
+            return {}
+        return {"authorization": f"Bearer {self._connection.token}"}
 
     async def _once(
         self,
@@ -328,11 +367,13 @@ class Transport:
                 return Unavailable("unavailable", f"HTTP status {status}", "", status)
             return BadAnswer(self.url, what, f"HTTP status {status}")
         message = problem.message
-        if status == 401 and not self._connection.token:
+        if problem.code == Code.BAD_TOKEN.value and self._login is not None:
+            message += f" (log in again: `pilotage login {self.url}`)"
+        elif status == _NO_TOKEN and not self._connection.token:
             message += (
                 f" (no token was found for {self.url}: see PILOTAGE_TOKEN_FILE in docs/cli.md)"
             )
-        elif status == 401 or problem.code == Code.FORBIDDEN.value:
+        elif status == _NO_TOKEN or problem.code == Code.FORBIDDEN.value:
             # The user may have meant another central.
             message += f" (asked {self.url})"
         return refusal(problem.code, message, problem.field, status)
@@ -346,9 +387,7 @@ class Transport:
         import httpx
 
         secure = self.url.startswith("https:")
-        headers = {"accept": "application/json"}
-        if self._connection.token and self._login is None:
-            headers["authorization"] = f"Bearer {self._connection.token}"
+        headers = {"accept": "application/json", **self._fixed_token()}
         # Loading the CA bundle takes 20 ms, so do it only for https.
         try:
             trust = (

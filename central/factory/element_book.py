@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..entry_files import SUFFIX
 from ..observe.events import Log
 from .credentials.credential_expiry import KnownCredential
 from .drivers import Tools, element
@@ -16,7 +17,7 @@ from .file_reader import ReaderThread
 from .planning.communities import strangers
 from .site_files.element_checks import fitting
 from .site_files.line_numbers import located
-from .site_files.sites import SUFFIX, ElementEntry, SiteBook, SiteEntry, read_sites
+from .site_files.sites import ElementEntry, SiteBook, SiteEntry, read_sites
 
 LEFT = "no site's file names it any more: its queued pilots are cancelled"
 MakeTools = Callable[[str, str, ElementEntry], Tools]  # site, element, its entry in the file

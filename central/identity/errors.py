@@ -7,7 +7,7 @@ from ..observe.times import shown
 
 
 class NoToken(Refused):
-    """The route needs a token, but the request has none."""
+    """The route needs a token, but the request has none. Send one."""
 
     def __init__(self) -> None:
         super().__init__(Code.NO_TOKEN, "this request needs a token: send Authorization: Bearer …")
@@ -23,7 +23,7 @@ class BadToken(Refused):
 class KeysNeeded(BadToken):
     """The key of an outside token is unknown, and its issuer may have published it by now.
 
-    A face that may wait calls `ProviderKeys.refresh` with the issuer and asks once more.
+    A route that may wait calls `ProviderKeys.refresh` with the issuer, then verifies once more.
     """
 
     def __init__(self, issuer: str) -> None:
@@ -94,10 +94,10 @@ class BadKeyFile(Exception):
 
 
 class TooManyKeys(Exception):
-    """A key file is full, and tokens of each key may still be valid. Rotate later."""
+    """A key file is full, and each of its keys may still have valid tokens. Rotate later."""
 
     def __init__(self, path: str, most: int, *, kept_s: float) -> None:
         super().__init__(
-            f"{path} has {most} keys, the maximum: a key is dropped {kept_s / 86_400:.0f} days "
-            "after it has signed last; rotate again then"
+            f"{path} has {most} keys, the maximum: rotate again later; a key is dropped "
+            f"{kept_s / 86_400:.0f} days after its last signature"
         )

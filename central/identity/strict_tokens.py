@@ -1,8 +1,8 @@
 """Parses and checks signed tokens strictly: JWS in compact form (RFC 7515) with JWT claims (7519).
 
 Our own tokens, tokens of outside issuers and ID tokens all pass through here. The library checks
-the signature alone. Everything that a token says about how to check it is compared with what the
-issuer's file says. So no token names a key, an address or an algorithm that counts.
+the signature alone. The issuer's file gives the key set and the algorithms. A token whose header
+names another algorithm is refused, and so is a token that brings a key or the address of one.
 """
 
 import binascii
@@ -25,7 +25,7 @@ ES256: Final = "ES256"  # ECDSA on P-256
 RS256: Final = "RS256"  # RSA, PKCS #1 v1.5
 ALGORITHMS: Final = frozenset({ES256, RS256})
 SKEW_S: Final = (
-    60.0  # `iat` and `nbf` may be so far in the future, by our clock; `exp` has no grace
+    60.0  # how far `iat` and `nbf` may be in the future, by our clock; `exp` has no grace
 )
 BEARER_MAX: Final = 8_192  # letters of a token in a header
 ID_TOKEN_MAX: Final = 262_144  # letters; it comes in a body, and may list many groups
@@ -80,7 +80,7 @@ class RegisteredClaims(msgspec.Struct, frozen=True):
 
 
 class SignedToken(msgspec.Struct, frozen=True):
-    """A token in good form. Nothing in it is true before `check_signature`."""
+    """A well-formed token. Do not trust its content before `check_signature`."""
 
     header: TokenHeader
     claims: dict[str, Any]
@@ -114,7 +114,7 @@ class TokenRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenEnded(BadToken):
-    """The token is right in all but its age. It has the words of BadToken."""
+    """The token has expired, and is valid otherwise. The message is that of BadToken."""
 
 
 def parse(text: str, *, size_max: int = BEARER_MAX) -> SignedToken:
@@ -138,7 +138,7 @@ def parse(text: str, *, size_max: int = BEARER_MAX) -> SignedToken:
 
 
 def check_signature(token: SignedToken, key: VerificationKey) -> None:
-    """Check that the key, which belongs to the issuer and the `kid`, made it. Raises BadToken."""
+    """Check that the issuer's key with this `kid` signed the token. Raises BadToken."""
     if token.header.alg != key.algorithm:
         raise BadToken
     try:
@@ -212,10 +212,10 @@ def _octets(part: bytes) -> bytes:
 
 
 def _object(octets: bytes) -> dict[str, Any]:
-    """Return a JSON object without names twice. Raises ValueError, RecursionError."""
+    """Return a JSON object in which no name occurs twice. Raises ValueError, RecursionError."""
     if is_deep(octets):
         raise ValueError("nested too deep")
-    # The first decoder refuses wrong UTF-8, half characters and NaN; the second sees names twice.
+    # The first decoder refuses wrong UTF-8, lone surrogates and NaN; the second repeated names.
     found = msgspec.json.decode(octets, type=dict[str, Any])
     _names_once.decode(octets.decode())
     return found

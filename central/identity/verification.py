@@ -42,7 +42,7 @@ _claims = msgspec.json.Decoder(Claims)
 class _Verified(msgspec.Struct, frozen=True, gc=False):
     caller: User | PilotCaller
     expires_at: float
-    name: str  # by which it is revoked: of its session, else its own jti
+    name: str  # id for revocations: of its session, else its own jti
 
 
 class _Outside(msgspec.Struct, frozen=True, gc=False):
@@ -87,8 +87,9 @@ class Verifier:
     def caller(self, bearer: str) -> Caller:
         """Return the caller that a token belongs to. Raises BadToken, ExpiredToken, Banned.
 
-        A ban is checked only when a token is verified: it drops the person's verified tokens.
-        An outside token may also raise KeysNeeded, or Forbidden and Refused if it gives no access.
+        Bans are checked only for tokens that are not in the cache. A new ban removes the person's
+        tokens from the cache. A token of another issuer may also raise KeysNeeded, and Forbidden or
+        Refused if it gives no access.
         """
         now = self._clock.wall()
         if len(bearer) > BEARER_MAX:
@@ -183,7 +184,7 @@ class Verifier:
         if self._outside is None:
             raise BadToken
         caller, expires_at = self._outside.caller(token, now)
-        verified = _Verified(caller, expires_at, "")  # we revoke none of them: their issuer may
+        verified = _Verified(caller, expires_at, "")  # only their issuer revokes them
         self._check_ban(verified)
         self._outside_cache[digest] = _Outside(verified, min(now + RECHECK_S, expires_at))
         return verified

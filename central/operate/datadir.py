@@ -112,11 +112,8 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
     `shared`: together with other processes that share it, since their jobs are in a database. The
     file records it, for commands without settings.
     """
-    made = [folder for folder in (data, *data.parents) if not folder.exists()]
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in made:  # else a power cut may remove the folder
-            sync_folder(folder.parent)
+        _make(data)
         lock = (data / LOCK_FILE).open("a+")  # on NFS a shared lock needs read access
         # If the store is a link, another data directory may have the same store.
         real = (data / STORE_FILE).resolve().parent
@@ -136,6 +133,30 @@ def locked(data: Path, *, shared: bool = False) -> Generator[None]:
                 os.write(file.fileno(), _DATABASE)
         remove_left_overs(data)
         yield
+
+
+def _make(data: Path) -> list[Path]:
+    """Make the data directory, and return the folders that were missing, the deepest first."""
+    missing = [folder for folder in (data, *data.parents) if not folder.exists()]
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in missing:  # else a power cut may remove the folder
+        sync_folder(folder.parent)
+    return missing
+
+
+@contextmanager
+def new_folders(data: Path) -> Generator[None]:
+    """Make the data directory, and remove it again if nothing was put into it. Raises OSError."""
+    is_new = not (data / STANDBY_FILE).exists()
+    missing = _make(data)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if is_new and set(os.listdir(data)) <= {STANDBY_FILE}:
+                (data / STANDBY_FILE).unlink(missing_ok=True)
+            for folder in missing:
+                folder.rmdir()  # it keeps folders that are not empty
 
 
 @contextmanager

@@ -39,19 +39,22 @@ CONNECTION: Final = """
     2. the central that runs on the data directory `--data`;
     3. `PILOTAGE_URL`;
     4. the central that runs on the data directory `PILOTAGE_DATA`;
-    5. `url` in `~/.config/pilotage/credentials.json`;
-    6. the central that runs on `~/.local/share/pilotage`.
+    5. the central of the last `pilotage login`;
+    6. `url` in `~/.config/pilotage/credentials.json`;
+    7. the central that runs on `~/.local/share/pilotage`.
 
     The token is the first of:
 
     1. the file that `PILOTAGE_TOKEN_FILE` names: the token alone, or a file such as
        `credentials.json`;
-    2. `token` in `credentials.json`, unless `--data` is given;
-    3. `admin.token` of the local central.
+    2. the login at this central, unless `--data` is given;
+    3. `token` in `credentials.json`, unless `--data` is given;
+    4. `admin.token` of the local central.
 
     `pilotage token issue NAME --save FILE` writes a file such as `credentials.json`:
     `{"url": …, "token": …}`. Only its owner may be able to read it (0600). A token goes only to the
-    central that it was saved for. `PILOTAGE_CA_FILE` names the authority of a private certificate.
+    central that it was saved for. A command waits up to 20 s for a local central that is starting.
+    `PILOTAGE_CA_FILE` names the authority of a private certificate.
 """
 
 FILTER: Final = """

@@ -32,8 +32,9 @@ async def ban(
 
     PERSON is the name that the central shows: SUBJECT, or SUBJECT@ISSUER for other issuers. With
     --issuer, PERSON is the subject, even if it was never seen here. The central refuses all
-    requests of the person, holds waiting jobs and kills running jobs. Transformations and rules of
-    the person make no jobs. Pilots and tokens that the person has issued to others stay.
+    requests of the person, holds waiting jobs and kills running jobs. The person's transformations
+    and rules make no more jobs. Pilots keep running, and tokens that the person issued to others
+    stay valid.
     """
     made = await client.ban(person, issuer=issuer, reason=reason)
     return CommandResult(made, _print_made)
@@ -46,7 +47,7 @@ async def unban(client: Client, person: str, /, *, issuer: IssuerOption = "") ->
     Jobs that were held before stay held, and killed jobs stay Killed.
     """
     lifted = await client.unban(person, issuer=issuer)
-    words = f"{lifted.person} is not banned any more; the jobs that ban {lifted.ban} held continue"
+    words = f"{lifted.person} is no longer banned; the jobs that ban {lifted.ban} held are released"
     return CommandResult(lifted, words)
 
 
@@ -63,9 +64,11 @@ async def bans(
 def _print_made(made: "BanMade") -> None:
     view = made.ban
     if made.repeated:
-        print_line(f"{view.person} is banned since {view.since} already, by {view.who}")
+        print_line(f"{view.person} has already been banned since {view.since}, by {view.who}")
     else:
-        print_line(f"{view.person} is banned (ban {view.ban}); jobs are held and killed now")
+        print_line(
+            f"{view.person} is banned (ban {view.ban}); waiting jobs are held, running jobs killed"
+        )
     if not made.issued:
         return
     ids = " ".join(one.jti for one in made.issued[:ISSUED_SHOWN])
@@ -77,7 +80,7 @@ def _print_made(made: "BanMade") -> None:
 def _print_bans(found: "Sequence[BanView]") -> None:
     rows = [(one.ban, one.person, one.since, one.who, _state(one), one.reason) for one in found]
     columns = ("ban", "person", "since", "by", "", "reason")
-    print_table(columns, rows, empty="nobody is banned")
+    print_table(columns, rows, empty="no bans")
 
 
 def _state(view: "BanView") -> str:

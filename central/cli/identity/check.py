@@ -71,12 +71,13 @@ def check(
     FILE is a file of an identity provider. This command needs no central and no provider. It exits
     with code 1 if the person would not get in, and shows the groups that were seen.
     """
+    from ...entry_files import BadEntryFile
     from ...identity.providers.mapping import choose, read_claims
-    from ...identity.providers.provider_files import BadProviderFile, read_provider
+    from ...identity.providers.provider_files import read_provider
 
     try:
         entry = read_provider(file)
-    except BadProviderFile as why:
+    except BadEntryFile as why:
         raise UsageError(str(why)) from None
     said = _claims(claims)
     read = read_claims(entry, said)

@@ -17,6 +17,7 @@ from ...client.pace import RealPace
 from ...client.transport import Transport
 from ..command_frame import CentralConnection, CommandResult, changes
 from ..exit_codes import UsageError
+from ..options import Repeats, once_it_runs
 from ..presentation import note
 from .login_words import device_words, login_words, no_device_flow, one_line
 
@@ -41,7 +42,7 @@ async def login(
     Without a URL it is the central that other commands use. The login lasts for weeks while it is
     in use; `pilotage logout` ends it.
     """
-    target = _target(central, url)
+    target = await _target(central, url)
     wish = LoginWish(provider=provider, community=community, role=role)
     transport = Transport(target, pace=RealPace(), patience_s=_patience(central))
     try:
@@ -79,7 +80,7 @@ async def logout(
     /,
 ) -> CommandResult:
     """Log out from a central: its tokens for you are refused from now on."""
-    target = _target(central, url)
+    target = await _target(central, url)
     path = login_file(os.environ, target.url)
     if not path.exists():
         raise UsageError(f"you are not logged in at {target.url}")
@@ -94,12 +95,16 @@ async def logout(
     return CommandResult({"url": target.url}, f"logged out from {target.url}")
 
 
-def _target(central: CentralConnection, url: str) -> CentralLogin:
-    """Return the central, without a token."""
+async def _target(central: CentralConnection, url: str) -> CentralLogin:
+    """Return the central, without a token. It may be starting."""
     common = central.common
     if url and common.url:
         raise UsageError("give the URL once: as an argument, or with --url")
-    found = find_connection(os.environ, url=url or common.url, token="-", data=common.data)
+
+    def found_now() -> CentralLogin:
+        return find_connection(os.environ, url=url or common.url, token="-", data=common.data)
+
+    found = await once_it_runs(found_now, common.patience_s, Repeats())
     return CentralLogin(found.url, "", found.ca_file)
 
 

@@ -6,12 +6,14 @@ secret is sent, so that a renewal whose answer was lost can be repeated.
 """
 
 import asyncio
+import errno
 import os
 import secrets
+import stat
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +21,14 @@ import msgspec
 
 from pilotage.proto.api.logins import LoginTokens, Renewal
 
-from ..credentials import LATEST, CredentialsFile, login_file, read_credentials
+from ..credentials import (
+    LATEST,
+    CredentialsFile,
+    check_logins,
+    login_file,
+    read_credentials,
+    read_secret,
+)
 from ..errors import UnreadableCredentials
 
 EARLY_S: Final = 60.0  # before the end of a token, it is renewed
@@ -32,25 +41,36 @@ Renew = Callable[[Renewal], Awaitable[LoginTokens]]
 async def save_login(environment: Mapping[str, str], url: str, tokens: LoginTokens) -> Path:
     """Write the file of a new login, mode 0600, and make its central the default one.
 
-    Raises UnreadableCredentials.
+    Raises UnreadableCredentials, UnsafeLogins.
     """
+    prepare_logins(environment)
     path = login_file(environment, url)
-    _make_folder(path.parent)
     async with _locked(path.with_suffix(".lock")):  # a renewal of an earlier login may be going on
         _write(path, _content(url, tokens))
     _replace(path.parent / LATEST, url.encode() + b"\n")
     return path
 
 
+def prepare_logins(environment: Mapping[str, str]) -> None:
+    """Make the folder of logins, with mode 0700. Raises UnreadableCredentials, UnsafeLogins."""
+    folder = check_logins(environment)
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as why:
+        raise _unwritable(folder, why) from None
+    check_logins(environment)
+
+
 async def forget_login(environment: Mapping[str, str], url: str) -> None:
-    """Remove the file of a login."""
+    """Remove the file of a login. Raises UnreadableCredentials, UnsafeLogins."""
+    check_logins(environment)
     path = login_file(environment, url)
     async with _locked(path.with_suffix(".lock")):
         path.unlink(missing_ok=True)
     latest = path.parent / LATEST
-    with suppress(OSError, UnicodeDecodeError):
-        if latest.read_text().strip() == url:
-            latest.unlink()
+    if latest.exists() and read_secret(latest).strip() == url.encode():
+        latest.unlink(missing_ok=True)
 
 
 class LoginKeeper:
@@ -62,9 +82,11 @@ class LoginKeeper:
         self._turn = asyncio.Lock()
 
     async def token(self, *, is_refused: bool = False) -> str:
-        """Return a token that is still valid for a while. `is_refused`: the last one was not.
+        """Return a token that is valid for a minute or more.
 
-        Raises UnreadableCredentials, and what `renew` raises.
+        `is_refused`: the central has refused the last one.
+
+        Raises UnreadableCredentials, UnsafeCredentials, and the errors of `renew`.
         """
         used = self._kept.token
         async with self._turn:
@@ -105,17 +127,15 @@ def _write(path: Path, kept: CredentialsFile) -> None:
     _replace(path, msgspec.json.encode(kept) + b"\n")
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as why:
-        raise UnreadableCredentials(
-            str(folder), f"a login cannot be kept here: {why.strerror}"
-        ) from None
+def _unwritable(path: Path, why: OSError) -> UnreadableCredentials:
+    return UnreadableCredentials(str(path), f"a login cannot be kept here: {why.strerror}")
 
 
 def _replace(path: Path, content: bytes) -> None:
-    _make_folder(path.parent)
+    """Put a new file in the place of an old one. Until it is whole on the disk, the old one stays.
+
+    A link in that place is replaced too, not followed.
+    """
     try:
         number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
         try:
@@ -128,25 +148,33 @@ def _replace(path: Path, content: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as why:
-        raise UnreadableCredentials(
-            str(path), f"a login cannot be kept here: {why.strerror}"
-        ) from None
+        raise _unwritable(path, why) from None
+
+
+def _opened_lock(path: Path) -> int:
+    """Open a lock file and return its descriptor. A link or a pipe in its place is refused."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        number = os.open(path, flags, 0o600)
+        if stat.S_ISREG(os.fstat(number).st_mode):
+            return number
+        os.close(number)
+        said = "it is not a regular file: remove it"
+    except OSError as why:
+        is_link = why.errno == errno.ELOOP
+        said = "it is a link: remove it" if is_link else why.strerror or "unusable"
+    raise UnreadableCredentials(str(path), f"a login cannot be locked here: {said}")
 
 
 @asynccontextmanager
 async def _locked(path: Path) -> AsyncGenerator[None]:
-    """Hold the lock of a login. After LOCK_MAX_S, or where there are no locks, go on without."""
+    """Hold the lock of a login. After LOCK_MAX_S, or if there are no locks, go on without."""
     try:
         import fcntl
     except ImportError:  # a system without flock
         yield
         return
-    try:
-        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as why:
-        raise UnreadableCredentials(
-            str(path), f"a login cannot be renewed here: {why.strerror}"
-        ) from None
+    number = _opened_lock(path)
     try:
         until = time.monotonic() + LOCK_MAX_S
         while time.monotonic() < until:

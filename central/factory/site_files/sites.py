@@ -1,30 +1,24 @@
 """Sites and their elements, as an operator writes them: `sites/NAME.yaml`, one site a file.
 
-A file with an error is reported, and its last valid version stays in use; other files are not
-affected. Unknown keys are refused with their line.
+The rules for such files are in `entry_files`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from pilotage.proto.declarations import BadDeclaration, check_declarations
-from pilotage.proto.decoding.complaints import as_json, complaint, steps
 from pilotage.proto.decoding.patterns import whole
-from pilotage.proto.decoding.strict_yaml import NotYaml, line_of, load_strictly
 from pilotage.proto.documents.job import VersionText, Word
 from pilotage.proto.facts import with_facts
 
-from ...errors import printable
-from ...regular_files import read_regular
+from ...entry_files import read_folder, read_yaml, unlisted
 from ..elements.option_types import PathOrNone
 
-T = TypeVar("T")
-SUFFIX = ".yaml"
 FILES_MAX = 10_000
 FILE_MAX_BYTES = 4_000_000
 _Name = Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"), max_length=64)]
@@ -139,10 +133,6 @@ class SiteEntry(_Entry, frozen=True):
     enabled: bool = True  # false: it gets no pilots
 
 
-class BadSite(ValueError):
-    """A site's file has an error. The message gives file, line, field and the right form."""
-
-
 @dataclass(frozen=True)
 class SiteBook:
     """All sites in use, and the problems of files, by the name of the site."""
@@ -158,29 +148,18 @@ class SiteBook:
 
 
 def read_site(file: Path) -> SiteEntry:
-    """Return the content of a file. Raises BadSite."""
-    try:
-        read = read_regular(file, FILE_MAX_BYTES + 1)
-        if len(read) > FILE_MAX_BYTES:
-            raise BadSite(f"{file}: has more than {FILE_MAX_BYTES} bytes")
-        text = read.decode()
-    except (OSError, UnicodeDecodeError) as why:
-        raise BadSite(f"{file}: cannot be read: {why}") from None
-    try:
-        found: Any = load_strictly(text) or {}
-    except NotYaml as why:
-        raise BadSite(f"{_at(file, why.line)}: {why.why}") from None
-    for name, element in _mapping(_mapping(found).get("elements")).items():
+    """Return the content of a file. Raises BadEntryFile."""
+    read = read_yaml(file, FILE_MAX_BYTES)
+    for name, element in _mapping(_mapping(read.found).get("elements")).items():
         # one by one, so that an error is found at its place
-        _read(file, text, element, ElementEntry, ("elements", name))
-    site = _read(file, text, found, SiteEntry, ())
+        read.converted(element, ElementEntry, ("elements", name))
+    site = read.converted(read.found, SiteEntry)
     for name, element in site.elements.items():
         try:
             check_declarations(_declared(element.pilot))
         except BadDeclaration as why:
             place = ("elements", name, "pilot", why.name)
-            where = ".".join(place)
-            raise BadSite(f"{_at(file, line_of(text, place))}: {where}: {why.why}") from None
+            raise read.wrong(place, ".".join(place), why.why) from None
     return site
 
 
@@ -191,24 +170,8 @@ def _mapping(value: Any) -> dict[str, Any]:
         return {}  # the strict check below reports it
 
 
-def _read(file: Path, text: str, found: Any, kind: type[T], at: tuple[str, ...]) -> T:
-    try:
-        return msgspec.convert(found, kind, strict=True)
-    except RecursionError:
-        raise BadSite(f"{file}: it contains itself") from None
-    except msgspec.ValidationError as why:
-        mistake = complaint(why, kind, as_json(found))
-        place = (*at, *(int(one) if one.isdigit() else one for one in steps(mistake.path)))
-        where = ".".join((*at, *filter(None, [mistake.path[2:]])))
-        raise BadSite(f"{_at(file, line_of(text, place))}: {where}: {mistake.message}") from None
-
-
 def _declared(pilot: PilotEntry) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(pilot).items() if value}
-
-
-def _at(file: Path, line: int | None) -> str:
-    return str(file) if line is None else f"{file}:{line}"
 
 
 def read_sites(folder: Path, before: SiteBook) -> SiteBook:
@@ -217,27 +180,7 @@ def read_sites(folder: Path, before: SiteBook) -> SiteBook:
     If the folder cannot be listed, the whole of `before` stays: the files may still exist.
     """
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)
+        found = read_folder(folder, "site", read_site, before.sites, files_max=FILES_MAX)
     except OSError as why:
-        return SiteBook(before.sites, before.troubles, f"{folder}: cannot be listed: {why}")
-    sites: dict[str, SiteEntry] = {}
-    troubles: dict[str, str] = {}
-    for file in files[:FILES_MAX]:
-        name = printable(file.stem)
-        try:
-            if not _is_name(name):
-                raise BadSite(f"{file}: {name!r} is not a site name: only letters, digits, . _ -")
-            sites[name] = read_site(file)
-        except BadSite as why:
-            troubles[name] = printable(str(why))
-            if name in before.sites:
-                sites[name] = before.sites[name]
-    return SiteBook(sites, troubles)
-
-
-def _is_name(text: str) -> bool:
-    try:
-        msgspec.convert(text, _Name)
-    except msgspec.ValidationError:
-        return False
-    return True
+        return replace(before, unlisted=unlisted(folder, why))
+    return SiteBook(found.entries, found.troubles)

@@ -142,9 +142,9 @@ class BanService:
         await self._owners.learn_all()
         raise Refused(
             Code.NOT_FOUND,
-            f"no person {asked.person!r} has jobs, files or tokens here"
-            f"{near(asked.person, self._owners.words())}; to ban a person who was never here, "
-            "give the subject and the issuer",
+            f"no person {asked.person!r} has jobs, files or tokens here; to ban a person who was "
+            "never here, give the subject and the issuer"
+            f"{near(asked.person, self._owners.words())}",
             field="person",
         )
 

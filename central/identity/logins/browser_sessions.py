@@ -1,7 +1,7 @@
-"""Browsers that hold the cookie of a session: who they are, and what a page of another site may do.
+"""Turns the cookies of browsers into users, and refuses requests from pages of other sites.
 
-Each process keeps the sessions in use in memory for CACHED_S seconds, so a request usually reads no
-store. A session that has ended elsewhere is refused after a second, like a revoked token.
+Each process caches sessions for CACHED_S seconds, so most requests do not read the store. A session
+that another process ends is refused within a second, like a revoked token.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from .sessions import AWAY_MAX_S, BROWSER_IDLE_S
 
 CACHED_S: Final = 30.0
 CACHED_MAX: Final = 10_000
-USED_EVERY_S: Final = 60.0  # the store learns at most so often that a session is in use
+USED_EVERY_S: Final = 60.0  # the store is told at most this often that a session is in use
 MARK: Final = b"x-pilotage"  # a header that forms of other sites cannot send
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -82,9 +82,9 @@ class BrowserSessions:
             raise LoginEnded(row.ended_why)
         self._bans.check(row.issuer, row.subject)
         if now >= min(row.ends_at, row.used_at + BROWSER_IDLE_S):
-            raise LoginEnded("it was not used for long, or is too old")
+            raise LoginEnded("it was unused for too long, or is too old")
         if now - row.checked_at >= AWAY_MAX_S:
-            raise LoginEnded(f"{row.provider} has not confirmed it for long")
+            raise LoginEnded(f"{row.provider} has not confirmed it for too long")
         if now - row.used_at >= USED_EVERY_S:
             with contextlib.suppress(StoreFull):  # a full disk closes no browser
                 await self._store.write(session_rows.use, row.session, now)

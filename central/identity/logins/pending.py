@@ -1,7 +1,7 @@
-"""Logins that have begun and are not complete. The leader keeps them in its memory.
+"""Unfinished logins, in the memory of the leader.
 
-A login that a restart interrupts is begun again. Their number is bounded, because anybody may begin
-one. The two flows have bounds of their own, so that one cannot block the other.
+After a restart of the leader, people begin them again. Their number is bounded, because beginning
+one needs no token. The two flows have bounds of their own, so that one cannot block the other.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class NoSuchLogin(Refused):
 
 @dataclass(kw_only=True)
 class PendingLogin:
-    """One login. `handle` is a secret of the client that began it."""
+    """One login. `handle` is a secret that only the client that began it knows."""
 
     handle: str
     provider: str
@@ -44,7 +44,7 @@ class PendingLogin:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     person: ProvidedPerson | None = None  # as soon as the provider has confirmed the login
     failed: Refused | None = None
-    tokens: LoginTokens | None = None  # kept, so that a repeated claim gets the same answer
+    tokens: LoginTokens | None = None  # for a repeated claim, which gets the same answer
 
     # of the device flow
     device_code: str = ""
@@ -58,7 +58,7 @@ class PendingLogin:
     browser: str = ""  # hash of the cookie of the browser that began it
     challenge: str = ""  # of the command that waits at the loopback address
     redirect: str = ""  # loopback address of a command, or a path of the portal
-    reply_state: str = ""  # which the command expects back
+    reply_state: str = ""  # the state that the command expects
     community: str = ""
     role: str = ""
 
@@ -127,7 +127,7 @@ class PendingLogins:
         return login
 
     def expect(self, login: PendingLogin) -> None:
-        """Draw the state and nonce of a browser login, by which its answer will be found."""
+        """Make the state and nonce of a browser login. `arrived` finds the login by its state."""
         login.state, login.nonce = self._randomness.token(), self._randomness.token()
         login.verifier = self._randomness.token(48)
         self._states[login.state] = login
@@ -140,7 +140,7 @@ class PendingLogins:
         return found
 
     def arrived(self, state: str) -> PendingLogin | None:
-        """Take the browser login of a state. Each state is found only once."""
+        """Return the browser login of a state, only once for each state; None if there is none."""
         found = self._states.pop(state, None)
         if found is None or self._clock.monotonic() >= found.ends_at:
             return None

@@ -29,7 +29,7 @@ class IdTokens(Protocol):
 
 
 class ProvidedPerson(msgspec.Struct, frozen=True, kw_only=True):
-    """A person as the provider describes them now. `refresh` may be empty."""
+    """A person as the provider describes them now. `refresh` is empty without a refresh token."""
 
     issuer: str
     subject: str
@@ -37,7 +37,7 @@ class ProvidedPerson(msgspec.Struct, frozen=True, kw_only=True):
     email: str  # verified by the provider, or empty
     claims: Mapping[str, Any]
     refresh: str
-    is_described: bool = True  # False: the provider said nothing about name and address
+    is_described: bool = True  # False: the answer has no claims about name and address
 
 
 class People:
@@ -49,10 +49,10 @@ class People:
     async def described(
         self, entry: ProviderEntry, answer: TokenAnswer, *, nonce: str = "", subject: str = ""
     ) -> ProvidedPerson:
-        """Return the person. With `subject` it must be this one, and the ID token may be missing.
+        """Return the person. If `subject` is given, it must match, and the ID token may be missing.
 
-        The file of the provider says which sources have the groups; the first source that has a
-        claim wins. Raises ProviderAway, BadProvider.
+        The provider's file lists the sources of groups. The first source that has a claim wins.
+        Raises ProviderAway, BadProvider.
         """
         claims: dict[str, Any] = {}
         if answer.id_token:
@@ -83,7 +83,7 @@ class People:
         )
 
     def _same(self, entry: ProviderEntry, claims: Mapping[str, Any], subject: str) -> str:
-        """Return the subject. Raises BadProvider if claims are of another person."""
+        """Return the subject. Raises BadProvider if the claims belong to another person."""
         if not subject or claims.get("sub", subject) != subject:
             raise BadProvider(f"{entry.issuer} mixed up two people: the login was refused")
         return subject
@@ -102,6 +102,6 @@ def _payload(token: str) -> dict[str, Any]:
 
 
 def _line(value: object, size_max: int) -> str:
-    """Return a text of the provider as one printable line; empty if it is none."""
+    """Return a claim as one printable line; empty if it is not a text."""
     text = value if isinstance(value, str) else ""
     return "".join(char for char in text if char.isprintable())[:size_max]

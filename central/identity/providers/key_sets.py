@@ -1,7 +1,7 @@
 """Reads the public keys of a provider: a JSON Web Key Set (RFC 7517). Pure.
 
-Only keys that can check the signatures that we take are kept: P-256 for ES256, and RSA of at least
-2048 bits for RS256. A key with an error costs only the tokens that it signed.
+Two kinds of keys are used: P-256 for ES256, and RSA of at least 2048 bits for RS256. A key with an
+error is skipped, and only the tokens that it signed are refused.
 """
 
 import base64
@@ -21,7 +21,7 @@ KEYS_MAX: Final = 100
 KID_MAX: Final = 256
 RSA_BITS_MIN: Final = 2_048
 RSA_BITS_MAX: Final = 8_192  # larger ones only cost time
-SKIPPED_MAX: Final = 10  # that are told
+SKIPPED_MAX: Final = 10  # in the log
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -41,9 +41,9 @@ class _Unusable(Exception):
 
 
 def read_key_set(document: Mapping[str, Any]) -> KeySet:
-    """Return the keys of a set, which may be empty. Raises BadProvider if it is no set at all.
+    """Return the keys of a set, which may be empty. Raises BadProvider if it is not a set.
 
-    Of two different keys with one `kid`, neither is used, because a token could mean either.
+    If two different keys have one `kid`, neither is used, because a token could mean either.
     """
     try:
         entries = msgspec.convert(document, _Document).keys
@@ -72,7 +72,7 @@ def read_key_set(document: Mapping[str, Any]) -> KeySet:
 
 
 def _is_for_encryption(entry: Any) -> bool:
-    """Return whether a key is none of signatures at all; many providers publish such keys."""
+    """Return whether a key is for encryption only; many providers publish such keys."""
     return isinstance(entry, dict) and cast("dict[str, Any]", entry).get("use") == "enc"
 
 
@@ -85,7 +85,7 @@ def _key(entry: Any) -> tuple[str, VerificationKey]:
     if not isinstance(kid, str) or not 0 < len(kid) <= KID_MAX:
         raise _Unusable(f"its kid is not a text of 1 to {KID_MAX} characters")
     if not _PRIVATE.isdisjoint(fields):
-        raise _Unusable("it is a secret or a private key, which everybody can read")
+        raise _Unusable("it is a secret or a private key, and everyone can read it")
     if fields.get("use", "sig") != "sig":
         raise _Unusable(f"its use is {short(repr(fields['use']))}, not sig")
     operations: Any = fields.get("key_ops", ["verify"])

@@ -49,10 +49,10 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimReading(msgspec.Struct, frozen=True, kw_only=True):
-    """What the claims about a person say."""
+    """The rights and groups in the claims about a person."""
 
     memberships: tuple[Membership, ...]
-    seen: tuple[str, ...]  # all groups that the provider told
+    seen: tuple[str, ...]  # all groups in the claims
     skipped: tuple[str, ...]  # groups here whose names no token can have, with their origin
 
 
@@ -62,7 +62,7 @@ def memberships(entry: ProviderEntry, claims: Mapping[str, Any]) -> tuple[Member
 
 
 def seen_groups(entry: ProviderEntry, claims: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the groups that the provider told, without duplicates, in its order."""
+    """Return all groups in the claims, without duplicates, in the order of the claims."""
     return tuple(_values(entry, claims))
 
 
@@ -81,7 +81,7 @@ def read_claims(
 ) -> ClaimReading:
     """Return the memberships that claims give, with all groups that were seen.
 
-    With `by_group=False`, the groups do not count, and only the table of subjects does.
+    With `by_group=False`, only the table of subjects counts.
     """
     seen = _values(entry, claims)
     grants = _Grants()
@@ -96,7 +96,7 @@ def read_claims(
             row = entry.map[number]
             groups = [filled(one, values) for one in row.groups]
             bad = [one for one in groups if not GROUP_NAME.fullmatch(one)]
-            if bad:  # a manager without groups has the whole community: so the row does not count
+            if bad:  # skip the row: without its groups, a manager would have the whole community
                 grants.skip(f"{short(repr(bad[0]))}, from {short(repr(value))}")
                 continue
             matched = MatchedRow(("map", number), value)
@@ -175,7 +175,7 @@ def _communities(found: Iterable[Membership]) -> str:
 
 
 class _Grants:
-    """Collects what rows give, by community and role."""
+    """Collects the groups that rows give, by community and role."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, Role], dict[str, None]] = {}
@@ -220,7 +220,7 @@ def _order(place: YamlPath) -> int:
 
 
 class _Rows(NamedTuple):
-    """The rows of a map, so arranged that a group meets only rows that may match it."""
+    """An index of the rows of a map: a group is compared only with rows that may match it."""
 
     exact: Mapping[str, Sequence[int]]
     patterns: Mapping[str, Sequence[tuple[int, GroupPattern]]]  # by prefix
@@ -263,9 +263,10 @@ def _values(entry: ProviderEntry, claims: Mapping[str, Any]) -> list[str]:
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> Any:
-    """Return a claim. A name with points is first that of a claim, as `wlcg.groups`, then a path.
+    """Return a claim, or None. A name with dots, such as `wlcg.groups`, is tried as a whole first.
 
-    Keys of a path may have points too: `resource_access.our.client.roles`.
+    After that it is a path. A key in the path may have dots too, as in
+    `resource_access.our.client.roles`.
     """
     if name in claims:
         return claims[name]

@@ -20,7 +20,7 @@ _Url = Annotated[str, Meta(max_length=2_048)]
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a provider's metadata that the central uses. An address may be missing."""
+    """The part of a provider's metadata that the central uses. Empty addresses are unknown."""
 
     issuer: _Url
     jwks_uri: _Url = ""
@@ -36,15 +36,15 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         """Return an address by its name. Raises BadProvider if the provider has none."""
         url: str = getattr(self, name)
         if not url:
-            raise BadProvider(f"{self.issuer}: its metadata have no {name}")
+            raise BadProvider(f"{self.issuer}: its metadata has no {name}")
         return url
 
     def with_secret(
         self, fields: Mapping[str, str], client: str, secret: str
     ) -> tuple[dict[str, str], tuple[str, str] | None]:
-        """Return the fields of a form and the header of a client, as this provider takes them.
+        """Return the form with the client's secret, or with (client, secret) for a header.
 
-        Raises BadProvider.
+        The first known method in the metadata counts. Raises BadProvider if there is none.
         """
         for method in self.token_endpoint_auth_methods_supported:
             if method == BASIC:
@@ -72,8 +72,8 @@ class _Issuer:
 class MetadataReader:
     """Fetches the metadata of issuers, one fetch at a time, and keeps each for KEPT_S seconds.
 
-    While a provider is away, its last metadata stay in use. All users of one provider share a
-    reader, so that a moved endpoint is noticed by all.
+    While a provider is away, its last metadata stays in use. All users of a provider share a reader,
+    so that all notice a moved endpoint.
     """
 
     def __init__(self, http: ProviderHttp, clock: Clock) -> None:
@@ -143,7 +143,7 @@ def checked(document: Mapping[str, Any], issuer: str) -> Metadata:
         raise BadProvider(f"{issuer}: its metadata: {why}") from None
     if found.issuer != issuer:
         raise BadProvider(
-            f"{issuer}: its metadata name the issuer {found.issuer[:200]!r}: both must be the "
+            f"{issuer}: its metadata names the issuer {found.issuer[:200]!r}: both must be the "
             "same letter by letter"
         )
     for name in found.__struct_fields__:

@@ -1,8 +1,8 @@
 """Turns access tokens of outside issuers into users, without a login here.
 
-The issuer is looked up by exactly the text in the token; its file says which audience, algorithms
-and groups count. Nothing in a token causes a request, except that an unknown `kid` may need fresh
-keys from the address that the issuer's own metadata gives.
+The text of `iss` in the token selects the provider's file. The file gives the accepted audiences,
+algorithms and groups. A token causes at most one request: for an unknown `kid` the central fetches
+the keys again, from the address in the provider's own metadata.
 """
 
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ def _rules(entry: ProviderEntry, bearer: BearerRules) -> TokenRules:
 
 
 def _is_access_token(claims: Mapping[str, Any]) -> bool:
-    """Return whether nothing shows that it is an ID token or an event."""
+    """Return False if the claims are those of an ID token, a refresh token or an event."""
     kind: Any = claims.get("typ")
     is_other = isinstance(kind, str) and kind.lower() in _OTHER_KINDS
     return not is_other and _OF_OTHERS.isdisjoint(claims)

@@ -1,34 +1,37 @@
 """Identity providers, as the operator's files `identity/NAME.yaml` define them: one in each file.
 
-They are read like the files of storages (`catalogue.storages`). A file with an error is reported,
-and its last valid version stays in force.
+The rules for such files are in `entry_files`.
 """
 
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 import yaml
 from msgspec import Meta
 
 from pilotage.proto.claims import Role
-from pilotage.proto.decoding.complaints import as_json, complaint, short, steps
+from pilotage.proto.decoding.complaints import short
 from pilotage.proto.decoding.patterns import whole
-from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
+from pilotage.proto.decoding.strict_yaml import YamlPath, line_of
 
+from ...entry_files import (
+    BadEntryFile,
+    WatchedFolder,
+    read_folder,
+    read_text,
+    read_yaml,
+    unlisted,
+)
 from ...errors import printable
-from ...regular_files import read_regular
 from ..issuance import COMMUNITY_NAME, GROUP_NAME, GROUPS_MAX
 from .addresses import wrong_address
 from .group_patterns import BadPattern, parsed, placeholders
 
 FOLDER: Final = "identity"  # in the data directory
-SUFFIX: Final = ".yaml"
 FILES_MAX: Final = 100
 FILE_MAX_BYTES: Final = 1_000_000
 ROWS_MAX: Final = 1_000
@@ -36,7 +39,6 @@ SUBJECT_MAX: Final = 255  # OpenID Connect Core, section 2
 ANY_AUDIENCE: Final = "https://wlcg.cern.ch/jwt/v1/any"  # WLCG profile; it is never ours
 ALL: Final = "*"  # all communities, for operators and admins
 _ACTS_FOR_ALL: Final = (Role.OPERATOR, Role.ADMIN)
-_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _File = Annotated[str, Meta(pattern=whole(r"/[^\x00-\x1f]*"), max_length=4_096)]
 _OptionalFile = Annotated[
@@ -149,10 +151,6 @@ class ProviderEntry(_Part, frozen=True):
         return list(dict.fromkeys(row.community for row in self.map if row.community != ALL))
 
 
-class BadProviderFile(ValueError):
-    """A provider's file with an error: file, line, field, and the right form."""
-
-
 @dataclass(frozen=True)
 class ProviderBook:
     """All providers in force, and the errors in files, by name of the provider."""
@@ -171,23 +169,11 @@ class ProviderBook:
 
 
 def read_provider(file: Path) -> ProviderEntry:
-    """Return the provider that a file defines. Raises BadProviderFile."""
-    text = _text(file)
-    try:
-        found: Any = load_strictly(text) or {}
-    except NotYaml as why:
-        raise BadProviderFile(f"{_at(file, why.line)}: {why.why}") from None
-    try:
-        entry = msgspec.convert(found, ProviderEntry, strict=True)
-    except msgspec.ValidationError as why:
-        mistake = complaint(why, ProviderEntry, as_json(found))
-        place = tuple(int(one) if one.isdigit() else one for one in steps(mistake.path))
-        where = mistake.path[2:] or "it"
-        line = line_of(text, place)
-        raise BadProviderFile(f"{_at(file, line)}: {where}: {mistake.message}") from None
+    """Return the provider that a file defines. Raises BadEntryFile."""
+    read = read_yaml(file, FILE_MAX_BYTES)
+    entry = read.converted(read.found, ProviderEntry)
     for place, wrong in _contradictions(entry):
-        where = shown_place(place)
-        raise BadProviderFile(f"{_at(file, line_of(text, place))}: {where}: {wrong}")
+        raise read.wrong(place, shown_place(place), wrong)
     return entry
 
 
@@ -203,9 +189,10 @@ Mistakes = Iterator[tuple[YamlPath, str]]
 def placed(file: Path, place: YamlPath) -> str:
     """Return FILE:LINE of a place in a provider's file; FILE if it cannot be read any more."""
     try:
-        return _at(file, line_of(_text(file), place))
-    except (BadProviderFile, yaml.YAMLError):  # it has just changed
-        return str(file)
+        line = line_of(read_text(file, FILE_MAX_BYTES), place)
+    except (BadEntryFile, yaml.YAMLError):  # it has just changed
+        line = None
+    return str(file) if line is None else f"{file}:{line}"
 
 
 def _contradictions(entry: ProviderEntry) -> Mistakes:
@@ -298,97 +285,39 @@ def wrong_group(group: str) -> str:
     )
 
 
-def _text(file: Path) -> str:
-    try:
-        read = read_regular(file, FILE_MAX_BYTES + 1)
-        if len(read) > FILE_MAX_BYTES:
-            raise BadProviderFile(f"{file}: is longer than {FILE_MAX_BYTES} bytes")
-        return read.decode()
-    except (OSError, UnicodeDecodeError) as why:
-        raise BadProviderFile(f"{file}: cannot be read: {why}") from None
-
-
-def _at(file: Path, line: int | None) -> str:
-    return str(file) if line is None else f"{file}:{line}"
-
-
 def read_providers(folder: Path, before: ProviderBook) -> ProviderBook:
     """Return the book of a folder. A file with an error keeps its version in `before`.
 
     If the folder cannot be listed, the whole book stays. A missing folder means no providers.
     """
+    owners: dict[str, Path] = {}  # the file of each issuer
+
+    def read(file: Path) -> ProviderEntry:
+        entry = read_provider(file)
+        first = owners.setdefault(entry.issuer, file)
+        if first is not file:
+            why = f"{entry.issuer!r} is that of {first.name}: write one file for each issuer"
+            raise read_yaml(file, FILE_MAX_BYTES).wrong(("issuer",), "issuer", why)
+        return entry
+
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)
+        found = read_folder(folder, "provider", read, before.providers, files_max=FILES_MAX)
     except FileNotFoundError:
         return ProviderBook()
     except OSError as why:
-        unlisted = f"{folder}: cannot be listed: {why}"
-        return ProviderBook(before.providers, before.troubles, unlisted)
-    found: dict[str, ProviderEntry] = {}
-    troubles: dict[str, str] = {}
-    owners: dict[str, Path] = {}  # the file of each issuer
-    for file in files[:FILES_MAX]:
-        name = printable(file.stem)
-        try:
-            found[name] = _fresh(file, name, owners)
-        except BadProviderFile as why:
-            troubles[name] = printable(str(why))
-    for name in troubles:
-        kept = before.providers.get(name)
-        if kept is not None and kept.issuer not in owners:
-            found[name] = kept
-            owners[kept.issuer] = folder / f"{name}{SUFFIX}"
-    many = f"{folder}: has more than {FILES_MAX} files" if len(files) > FILES_MAX else ""
-    return ProviderBook({name: found[name] for name in sorted(found)}, troubles, many)
+        return replace(before, unlisted=unlisted(folder, why))
+    in_force = {
+        name: entry
+        for name, entry in found.entries.items()  # a kept version gives way to a valid file
+        if name not in found.troubles or entry.issuer not in owners
+    }
+    return ProviderBook(in_force, found.troubles, found.too_many)
 
 
-def _fresh(file: Path, name: str, owners: dict[str, Path]) -> ProviderEntry:
-    """Return the provider of a file, and note its issuer. Raises BadProviderFile."""
-    if not _FILE_NAME.fullmatch(name):
-        right = "expected at most 64 letters, digits, '.', '_', '-'"
-        raise BadProviderFile(f"{file}: {name!r} is not a valid provider name: {right}")
-    entry = read_provider(file)
-    first = owners.setdefault(entry.issuer, file)
-    if first is not file:
-        line = line_of(_text(file), ("issuer",))
-        right = "write one file for each issuer"
-        raise BadProviderFile(
-            f"{_at(file, line)}: issuer: {entry.issuer!r} is that of {first.name}: {right}"
-        )
-    return entry
+class Providers(WatchedFolder[ProviderBook]):
+    """The providers in force."""
 
-
-def _signature(folder: Path) -> object:
-    """Return a value that changes when a file of the folder changes."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                (one.name, found.st_mtime_ns, found.st_size, found.st_ino)
-                for one in entries
-                if one.name.endswith(SUFFIX)
-                for found in (one.stat(),)
-            )
-    except OSError as why:
-        return str(why)
-
-
-Changed = Callable[[ProviderBook], None]
-
-
-class Providers:
-    """The providers in force. `look` reads the files again if they have changed."""
-
-    def __init__(self, folder: Path | None = None, changed: Changed = lambda _: None) -> None:
-        self.folder, self._changed = folder, changed
-        self.book = ProviderBook()
-        self._seen: object = None
-
-    def look(self) -> None:
-        """Read the files again if any has changed. This may block on a slow disk."""
-        if self.folder is None:
-            return
-        seen = _signature(self.folder)
-        if seen != self._seen:
-            self.book = read_providers(self.folder, self.book)
-            self._seen = seen
-            self._changed(self.book)
+    def __init__(
+        self, folder: Path | None = None, changed: Callable[[ProviderBook], None] = lambda _: None
+    ) -> None:
+        super().__init__(folder, ProviderBook(), read_providers, changed)

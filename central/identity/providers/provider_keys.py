@@ -28,11 +28,11 @@ LOOK_S: Final = 30.0  # interval of `run`
 
 
 class _Provider:
-    """What is known of the keys of one issuer. Times are those of the monotonic clock."""
+    """The known keys of one issuer. Times are those of the monotonic clock."""
 
     def __init__(self) -> None:
         self.keys: Mapping[str, VerificationKey] = {}
-        self.read_at: float | None = None  # when the keys were asked for that came
+        self.read_at: float | None = None  # when the request for these keys was sent
         self.tried_at: float | None = None
         self.due_at = 0.0
         self.fetching: asyncio.Event | None = None  # set at its end
@@ -77,8 +77,8 @@ class ProviderKeys:
     async def refresh(self, issuer: str, *, at_once: bool = False) -> None:
         """Fetch the keys of a provider now, at most once a minute, and one fetch at a time.
 
-        `at_once` is for a provider that has just answered us: it is asked without regard to the
-        last minute. This raises nothing: `find` tells whether the key has come.
+        `at_once` ignores the limit of once a minute, for a provider that has just answered a login.
+        This raises nothing: call `find` again afterwards.
         """
         found = self._providers.book.by_issuer(issuer)
         if found is None:

@@ -13,10 +13,10 @@ from cryptography import x509
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.decoding.strict_yaml import YamlPath
 
+from ...entry_files import SUFFIX
 from ...identity.providers.provider_files import (
     ALL,
     FOLDER,
-    SUFFIX,
     ProviderBook,
     ProviderEntry,
     placed,

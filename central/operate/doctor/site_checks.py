@@ -15,6 +15,7 @@ import msgspec
 
 from pilotage.proto.trust import trusting
 
+from ...entry_files import SUFFIX
 from ...factory.commands import CommandNotStarted, CompletedCommand
 from ...factory.credentials.client_credentials import ClientOptions
 from ...factory.credentials.command import CommandOptions
@@ -26,7 +27,6 @@ from ...factory.planning.communities import strangers
 from ...factory.site_files.element_checks import fitting
 from ...factory.site_files.line_numbers import located
 from ...factory.site_files.sites import (
-    SUFFIX,
     CredentialEntry,
     ElementEntry,
     SiteBook,

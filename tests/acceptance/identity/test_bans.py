@@ -107,10 +107,10 @@ def test_a_banned_person_is_refused_and_the_jobs_are_held_and_killed_until_it_is
     told = central.type("unban", "ada")
     assert ada.whoami().subject == "ada"
     eventually(lambda: town.states("ada")[S.WAITING] == 20, what="the release")
-    assert "ada is not banned any more" in told
+    assert "ada is no longer banned" in told
     assert [job.view().reason for job in held_before] == ["not yet"] * 2
     assert town.states("ada") == {S.WAITING: 20, S.HELD: 2, S.KILLED: 1}
-    assert central.type("bans") == "", "nobody is banned"
+    assert central.type("bans") == "", "no bans"
     assert [one["event"] for one in central.events("person_banned", "person_unbanned")] == [
         "person_banned",
         "person_unbanned",

@@ -123,7 +123,7 @@ async def test_another_name_of_the_issuer_is_refused(
     provider: RunningProvider, client: Client
 ) -> None:
     before = len(provider.requests("/token"))
-    with pytest.raises(CredentialExpired, match=f"name the issuer '{provider.issuer}'"):
+    with pytest.raises(CredentialExpired, match=f"names the issuer '{provider.issuer}'"):
         await client.source(issuer=f"{provider.issuer}/").current()
 
     assert len(provider.requests("/token")) == before

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue.locality import ordered, steer, writable
-from pilotage.central.catalogue.storages import BadStorage, StorageBook, Storages, read_storage
+from pilotage.central.catalogue.storages import StorageBook, Storages, read_storage
+from pilotage.central.entry_files import BadEntryFile
 
 GOOD = "type: http\nurl: http://host:8080/data\n"
 
@@ -51,7 +52,7 @@ def test_what_is_wrong_is_refused_with_its_line(text: str, tmp_path: Path) -> No
     file.write_text(text)
     line, word = BAD[text]
 
-    with pytest.raises(BadStorage) as raised:
+    with pytest.raises(BadEntryFile) as raised:
         read_storage(file)
 
     assert str(file) + line in str(raised.value)
@@ -64,7 +65,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes.yaml").write_bytes(b"\xff")
 
     for name in ("pipe", "large", "bytes", "nothing"):
-        with pytest.raises(BadStorage):
+        with pytest.raises(BadEntryFile):
             read_storage(tmp_path / f"{name}.yaml")
 
 

@@ -69,7 +69,7 @@ def test_a_ban_is_asked_for_and_confirmed(
 
     assert codes == [0, 0]
     assert stub.asked == [(EVE.person, "", "stolen token"), ("eve", EVE.issuer, "")]
-    assert words == f"{EVE.person} is banned (ban 3); jobs are held and killed now"
+    assert words == f"{EVE.person} is banned (ban 3); waiting jobs are held, running jobs killed"
     assert json.loads(as_json)["ban"]["subject"] == "eve"
     assert err == ""
 
@@ -81,7 +81,8 @@ def test_whoever_is_banned_already_is_told_so(
 
     assert run(["ban", EVE.person]) == 0
     assert (
-        capsys.readouterr().out == f"{EVE.person} is banned since {EVE.since} already, by oscar\n"
+        capsys.readouterr().out
+        == f"{EVE.person} has already been banned since {EVE.since}, by oscar\n"
     )
 
 
@@ -109,7 +110,7 @@ def test_a_ban_is_lifted_by_the_name(
 
     assert codes == [0, 3]
     assert stub.asked == [(EVE.person, ""), ("nobody", "")]
-    assert out == f"{EVE.person} is not banned any more; the jobs that ban 3 held continue\n"
+    assert out == f"{EVE.person} is no longer banned; the jobs that ban 3 held are released\n"
     assert "'nobody' is not banned" in err
 
 

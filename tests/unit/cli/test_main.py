@@ -13,6 +13,8 @@ from pilotage.central.cli.serve import _announce_start
 from pilotage.central.client import errors
 from pilotage.central.operate.datadir import leads_soon
 
+from ..client.stub_central import HandPace
+
 # A command line, its exit code, and words of the one line that is said.
 LINES = [
     ("stauts", 2, "unknown command 'stauts': did you mean 'status'?"),
@@ -204,22 +206,53 @@ def test_a_command_waits_for_one_that_leads_soon_and_for_nothing_else(
     assert "start one with `pilotage serve`" in said["nobody"][0]
 
 
-def test_a_central_that_starts_again_shows_so_before_it_has_loaded(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", [".", "new", "new/er"])
+def test_a_central_that_starts_shows_so_before_it_has_loaded(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["status", "--data", str(tmp_path), "--patience-s", "0"]
+    data = tmp_path / name
+    command = ["status", "--data", str(data), "--patience-s", "0"]
     said: list[str] = []
-    for file in (None, tmp_path / "standby"):
-        if file is not None:
-            file.touch()
-        with ExitStack() as starting:
-            _announce_start(tmp_path, starting)
+    with ExitStack() as whole, ExitStack() as starting:
+        _announce_start(data, starting, whole)
+        mode = data.stat().st_mode & 0o777
+        for _ in range(2):
             assert run(command) == 4
             said.append(capsys.readouterr().err)
-        if file is None:
-            assert list(tmp_path.iterdir()) == [], "a first start may be refused"
+            starting.close()
 
-    assert ["is still starting" in one for one in said] == [False, True]
+    assert ["is still starting" in one for one in said] == [True, False]
+    assert mode == 0o700
+    assert list(tmp_path.iterdir()) == [], "a first start may be refused"
+
+
+def test_a_start_that_is_refused_removes_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    for left in ("standby", "lock"):
+        data = tmp_path / left
+        data.mkdir()
+        (data / left).touch()
+        with ExitStack() as whole, ExitStack() as starting:
+            _announce_start(data, starting, whole)
+
+        assert (data / left).exists()
+
+
+def test_a_command_looks_again_before_it_says_that_no_central_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with ExitStack() as starting:
+        pace = HandPace()
+        pace.on_sleep = lambda: starting.enter_context(leads_soon(tmp_path))
+        monkeypatch.setattr(options, "RealPace", lambda: pace)
+        assert run(["status", "--data", str(tmp_path)]) == 4
+    said = capsys.readouterr().err
+    slept_s = pace.now
+    pace.on_sleep = lambda: None
+    assert run(["status", "--data", str(tmp_path)]) == 4
+
+    assert said.startswith("pilotage: the central is still starting: trying again\n")
+    assert slept_s > 10 * (pace.now - slept_s) > 5.0
 
 
 def test_patience_also_waits_for_a_central_that_restarts(

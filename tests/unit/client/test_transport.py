@@ -1,12 +1,16 @@
 """Requests: typed errors, what is repeated and what is not, actions, logs and tokens."""
 
+import json
+import os
 from pathlib import Path
 
 import httpx
 import pytest
 
 from pilotage.central.client import AsyncClient, errors
+from pilotage.central.client.credentials import login_file
 from pilotage.proto.api.jobs import ActionName, ActionReply, JobFilter, Summary, SummaryBy
+from pilotage.proto.api.logins import LoginTokens
 from pilotage.proto.api.pilots import SecretRequest, Secrets
 from pilotage.proto.api.tokens import TokenIssue, Tokens, TokenView
 from pilotage.proto.claims import Role
@@ -14,7 +18,7 @@ from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 from pilotage.proto.problems import STATUS, Code
 
-from .stub_central import Jobs, StubCentral, lost, not_there, ok, problem, stream
+from .stub_central import Got, Jobs, StubCentral, lost, not_there, ok, problem, stream
 
 KINDS = {
     Code.INVALID: errors.Invalid,
@@ -287,3 +291,112 @@ async def test_a_request_over_quota_is_not_repeated() -> None:
             await client.submit([Job(command=("true",))])
 
     assert len(stub.got) == 1
+
+
+@pytest.mark.parametrize("first", ["refused connection", "no token"])
+async def test_a_token_that_a_starting_central_makes_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PILOTAGE_DATA", str(tmp_path))
+    stub = StubCentral()
+
+    def starts() -> None:
+        running = {"url": "http://127.0.0.1:8123", "pid": os.getpid()}
+        (tmp_path / "central.json").write_text(json.dumps(running))
+        (tmp_path / "admin.token").write_text("fresh\n")
+        (tmp_path / "admin.token").chmod(0o600)
+
+    def without_token(got: Got) -> httpx.Response:
+        starts()
+        return problem(401, "no_token", "this request needs a token")(got)
+
+    stub.next.append(without_token if first == "no token" else not_there())
+    stub.pace.on_sleep = starts
+    stub.always["GET /v1/jobs/summary"] = ok(SUMMARY)
+    async with AsyncClient(url="http://localhost:8123", http=stub, pace=stub.pace) as client:
+        assert await client.summary() == SUMMARY
+
+    sent = [(got.headers["host"], got.headers.get("authorization")) for got in stub.got]
+    assert sent == [("localhost:8123", None), ("127.0.0.1:8123", "Bearer fresh")]
+
+
+async def test_a_refused_token_is_not_exchanged_for_another() -> None:
+    stub = StubCentral()
+    stub.always["GET /v1/jobs/summary"] = problem(401, "no_token", "it is not valid")
+    async with stub.client() as client:
+        with pytest.raises(errors.NotAuthenticated):
+            await client.summary()
+
+    assert len(stub.got) == 1
+
+
+def _logged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    url = "https://central.test"
+    kept = {"url": url, "token": "mine", "expires_at": 4e9, "renewal": "r"}
+    file = login_file(os.environ, url)
+    file.parent.mkdir(parents=True, mode=0o700)
+    file.write_text(json.dumps(kept))
+    file.chmod(0o600)
+    return url
+
+
+async def test_a_login_whose_session_was_ended_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = _logged_in(tmp_path, monkeypatch)
+    stub = StubCentral()
+    stub.always["GET /v1/jobs/summary"] = problem(401, "bad_token", "this token is not valid here")
+    why = "this login has ended: ended by oscar; log in again"
+    stub.always["POST /v1/login/renew"] = problem(401, "expired_token", why)
+    async with AsyncClient(url=url, http=stub, pace=stub.pace) as client:
+        with pytest.raises(errors.NotAuthenticated, match=why):
+            await client.summary()
+
+    assert stub.lines() == ["GET /v1/jobs/summary", "POST /v1/login/renew"]
+
+
+async def test_a_login_survives_new_keys_of_the_central(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = _logged_in(tmp_path, monkeypatch)
+    stub = StubCentral()
+    stub.next.append(problem(401, "bad_token", "this token is not valid here"))
+    stub.always["GET /v1/jobs/summary"] = ok(SUMMARY)
+    fresh = LoginTokens(
+        token="fresh",
+        expires_in_s=1_800.0,
+        renewal="r2",
+        session="s",
+        session_ends_at="",
+        provider="iam",
+        subject="alice",
+        name="",
+        community="ctao",
+        groups=(),
+        role=Role.USER,
+    )
+    stub.always["POST /v1/login/renew"] = ok(fresh)
+    async with AsyncClient(url=url, http=stub, pace=stub.pace) as client:
+        assert await client.summary() == SUMMARY
+
+    sent = [got.headers.get("authorization") for got in stub.got]
+    assert sent == ["Bearer mine", None, "Bearer fresh"]
+
+
+async def test_a_login_that_cannot_be_renewed_says_how_to_log_in_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = _logged_in(tmp_path, monkeypatch)
+    stub = StubCentral()
+    for line in ("GET /v1/jobs/summary", "POST /v1/login/renew"):
+        stub.always[line] = problem(401, "bad_token", "this token is not valid here")
+    async with AsyncClient(url=url, http=stub, pace=stub.pace) as client:
+        with pytest.raises(errors.NotAuthenticated, match=f"log in again: `pilotage login {url}`"):
+            await client.summary()
+    assert len(stub.got) == 2
+
+    async with AsyncClient(url=url, token="t", http=stub, pace=stub.pace) as client:
+        with pytest.raises(errors.NotAuthenticated, match=r"here \(asked https://central\.test\)$"):
+            await client.summary()

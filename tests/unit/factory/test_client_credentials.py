@@ -242,8 +242,8 @@ async def test_a_refusal_leaves_the_last_token_to_its_end(house: House) -> None:
 @pytest.mark.parametrize(
     ("metadata", "told"),
     [
-        ({"issuer": "https://evil.example.org/"}, "name the issuer 'https://evil.example.org/'"),
-        ({"issuer": ISSUER.rstrip("/")}, "name the issuer 'https://iam.example.org'"),
+        ({"issuer": "https://evil.example.org/"}, "names the issuer 'https://evil.example.org/'"),
+        ({"issuer": ISSUER.rstrip("/")}, "names the issuer 'https://iam.example.org'"),
         ({"issuer": None}, "its metadata: .*issuer"),
         ({"token_endpoint": None}, "its metadata: .*token_endpoint"),
         (

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotage.central.entry_files import BadEntryFile
 from pilotage.central.factory.elements.kubernetes_objects import job_name
 from pilotage.central.factory.pilot_requests import PilotDefaults, new_pilot
-from pilotage.central.factory.site_files.sites import BadSite, PilotEntry, Shape, read_site
+from pilotage.central.factory.site_files.sites import PilotEntry, Shape, read_site
 from pilotage.pilot.settings import Settings
 
 from .test_factory import Counting, HandClock, an_element
@@ -93,7 +94,7 @@ def test_what_no_pilot_takes_is_refused_with_its_line(tmp_path: Path, said: str,
     file = tmp_path / "PIC.yaml"
     file.write_text(f"elements:\n  it:\n    kind: local\n    pilot:\n      {said}\n")
 
-    with pytest.raises(BadSite, match=f"PIC.yaml:5: elements.it.{told}"):
+    with pytest.raises(BadEntryFile, match=f"PIC.yaml:5: elements.it.{told}"):
         read_site(file)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pilotage.central.entry_files import BadEntryFile
 from pilotage.central.factory.drivers import Tools
 from pilotage.central.factory.element import SlotState
 from pilotage.central.factory.element_book import ElementBook
 from pilotage.central.factory.element_watch import WatchedElement
 from pilotage.central.factory.planning.communities import CommunityShape
-from pilotage.central.factory.site_files.sites import BadSite, Shape, read_site
+from pilotage.central.factory.site_files.sites import Shape, read_site
 from pilotage.central.pilots import record as pilot_records
 from pilotage.proto.documents.job import Need
 from pilotage.proto.pilot_states import PilotState
@@ -163,5 +164,5 @@ def test_what_is_no_share_is_refused_with_its_line(said: str, tmp_path: Path) ->
     file = tmp_path / "PIC.yaml"
     file.write_text(f"elements: {{slurm: {{kind: fake}}}}\ncommunities: {said}\n")
 
-    with pytest.raises(BadSite, match=r"PIC\.yaml:2: communities"):
+    with pytest.raises(BadEntryFile, match=r"PIC\.yaml:2: communities"):
         read_site(file)

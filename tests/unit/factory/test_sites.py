@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.factory.site_files.sites import BadSite, SiteBook, read_site, read_sites
+from pilotage.central.entry_files import BadEntryFile
+from pilotage.central.factory.site_files.sites import SiteBook, read_site, read_sites
 
 GOOD = """\
 pledge: 3
@@ -53,7 +54,7 @@ WRONG = {
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, name: str) -> None:
     text, told = WRONG[name]
 
-    with pytest.raises(BadSite, match=told):
+    with pytest.raises(BadEntryFile, match=told):
         read_site(written(tmp_path, text))
 
 

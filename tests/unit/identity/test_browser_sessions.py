@@ -57,7 +57,7 @@ async def test_an_idle_session_ends_and_a_used_one_ends_after_a_day() -> None:
     for _ in range(int(BROWSER_S / BROWSER_IDLE_S * 2) - 1):
         world.clock.move(BROWSER_IDLE_S / 2)
         await known.load(used)
-    with pytest.raises(LoginEnded, match="not used for long"):
+    with pytest.raises(LoginEnded, match="unused for too long"):
         await known.load(idle)
     world.clock.move(BROWSER_IDLE_S / 2)
     with pytest.raises(LoginEnded, match="too old"):
@@ -101,7 +101,7 @@ async def test_a_check_by_the_provider_is_no_use_of_a_session() -> None:
         loop = tasks.create_task(world.sessions.run())
         await world.clock.advance(BROWSER_IDLE_S + 1)
         loop.cancel()
-    with pytest.raises(LoginEnded, match="not used for long"):
+    with pytest.raises(LoginEnded, match="unused for too long"):
         await known.load(cookie)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.entry_files import BadEntryFile
 from pilotage.central.identity.providers.provider_files import (
-    BadProviderFile,
     ProviderBook,
     Providers,
     read_provider,
@@ -173,7 +173,7 @@ def test_a_bad_file_is_refused_with_line_field_and_right_form(
 ) -> None:
     file = written(tmp_path, text)
 
-    with pytest.raises(BadProviderFile) as refused:
+    with pytest.raises(BadEntryFile) as refused:
         read_provider(file)
 
     assert str(refused.value).startswith(f"{file}")
@@ -247,7 +247,7 @@ def test_names_and_kinds_of_files_are_checked(tmp_path: Path) -> None:
     assert not book.providers
     assert "is not a valid provider name" in book.troubles["a b"]
     assert "is not a regular file" in book.troubles["pipe"]
-    assert "is longer than 1000000 bytes" in book.troubles["long"]
+    assert "has more than 1000000 bytes" in book.troubles["long"]
     assert len(book.troubles) == 3
 
 

@@ -224,7 +224,7 @@ async def test_a_provider_without_a_file_is_never_asked_and_is_forgotten() -> No
 
 #    metadata                                              words of the log
 METADATA: list[tuple[dict[str, Any], str]] = [
-    ({"issuer": "https://iam.test"}, "its metadata name the issuer 'https://iam.test': both"),
+    ({"issuer": "https://iam.test"}, "its metadata names the issuer 'https://iam.test': both"),
     ({"issuer": None}, "its metadata: Expected `str`, got `null` - at `$.issuer`"),
     ({"jwks_uri": None}, "got `null` - at `$.jwks_uri`"),
     ({"jwks_uri": ["https://iam.test/jwk"]}, "got `array` - at `$.jwks_uri`"),

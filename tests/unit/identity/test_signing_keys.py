@@ -171,7 +171,7 @@ def test_no_key_is_dropped_for_another_one() -> None:
         signing.rotate()
         clock.move(1.0)
     kept = disk.files[FILE]
-    with pytest.raises(TooManyKeys, match="64 keys, the maximum: .* 400 days after it has signed"):
+    with pytest.raises(TooManyKeys, match="64 keys, the maximum: .* 400 days after its last"):
         signing.rotate()
 
     assert disk.files[FILE] == kept
