@@ -32,7 +32,7 @@ from ..ports import Clock, Randomness
 from ..settings import Settings
 from ..store.engine import Store
 from .files import RealDisk
-from .provider_http import RealProviderHttp
+from .providers.provider_http import RealProviderHttp
 
 SITES, ELEMENTS = "sites", "elements"  # folders in the data directory
 

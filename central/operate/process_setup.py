@@ -31,9 +31,9 @@ from .distribution.client_wheel import WheelHandout
 from .distribution.handout import Handout
 from .distribution.pilot_bundle import pilot_bundle
 from .files import RealBlobs, RealDisk, RealSpace
-from .identity_setup import identity_of
 from .last_port import API_PORT, on_last_port
 from .machine_readings import MachineReadings
+from .providers.setup import identity_of
 from .smtp import mailer_of
 from .storage_setup import storages_of
 from .store_identity import check_token

@@ -72,8 +72,8 @@ class _Issuer:
 class MetadataReader:
     """Fetches the metadata of issuers, one fetch at a time, and keeps each for KEPT_S seconds.
 
-    While a provider is away, its last metadata stays in use. All users of a provider share a reader,
-    so that all notice a moved endpoint.
+    While a provider is away, its last metadata stays in use. All users of a provider share one
+    reader, so that all notice a moved endpoint.
     """
 
     def __init__(self, http: ProviderHttp, clock: Clock) -> None:

@@ -18,7 +18,7 @@ from pilotage.central.factory.spawned_commands import spawned
 from pilotage.central.identity.providers.client_requests import ClientRequests
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.operate.clocks import SystemRandomness
-from pilotage.central.operate.provider_http import RealProviderHttp
+from pilotage.central.operate.providers.provider_http import RealProviderHttp
 from tests.fake_central import FakeClock
 
 from ..running import eventually, running_central

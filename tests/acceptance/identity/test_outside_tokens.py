@@ -27,7 +27,7 @@ from pilotage.central.identity.strict_tokens import (
     parse,
 )
 from pilotage.central.observe.events import no_log
-from pilotage.central.operate.provider_http import RealProviderHttp
+from pilotage.central.operate.providers.provider_http import RealProviderHttp
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock, FakeRandomness
 

@@ -9,7 +9,7 @@ from pilotage.central.factory.credentials.client_credentials import ClientOption
 from pilotage.central.identity.providers.client_requests import ClientRequests
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.operate.clocks import SystemClock, SystemRandomness
-from pilotage.central.operate.provider_http import RealProviderHttp
+from pilotage.central.operate.providers.provider_http import RealProviderHttp
 from tests.acceptance.identity.providers import FACTORY, RunningProvider
 
 

@@ -20,8 +20,8 @@ from pilotage.central.identity.providers.provider_http import (
     TooManyRequests,
 )
 from pilotage.central.operate import provider_http
-from pilotage.central.operate.host_turns import HostTurns
-from pilotage.central.operate.provider_http import ANSWER_MAX, RealProviderHttp
+from pilotage.central.operate.providers.host_turns import HostTurns
+from pilotage.central.operate.providers.provider_http import ANSWER_MAX, RealProviderHttp
 from tests.certificates import self_signed
 
 WITHIN_S = 5.0

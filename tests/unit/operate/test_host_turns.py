@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pilotage.central.identity.providers.provider_http import TooManyRequests
-from pilotage.central.operate.host_turns import HostTurns
+from pilotage.central.operate.providers.host_turns import HostTurns
 from tests.fake_central import settle
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from ..identity.providers.provider_http import TooManyRequests
+from ...identity.providers.provider_http import TooManyRequests
 
 AT_ONCE_MAX: Final = 16
 WAITING_MAX: Final = 64

@@ -5,14 +5,14 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from ..identity.assembly import IdentityDrivers
-from ..identity.providers.metadata import MetadataReader
-from ..identity.providers.outside_tokens import OutsideTokens
-from ..identity.providers.provider_files import FOLDER, ProviderBook, Providers
-from ..identity.providers.provider_keys import ProviderKeys
-from ..observe.events import Log
-from ..ports import Clock, Randomness
-from ..regular_files import read_regular
+from ...identity.assembly import IdentityDrivers
+from ...identity.providers.metadata import MetadataReader
+from ...identity.providers.outside_tokens import OutsideTokens
+from ...identity.providers.provider_files import FOLDER, ProviderBook, Providers
+from ...identity.providers.provider_keys import ProviderKeys
+from ...observe.events import Log
+from ...ports import Clock, Randomness
+from ...regular_files import read_regular
 from .provider_http import RealProviderHttp
 
 SECRET_MAX: Final = 4_096  # bytes of a client's secret

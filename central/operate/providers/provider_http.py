@@ -18,8 +18,8 @@ import msgspec
 from pilotage.proto.decoding.nesting import loads
 from pilotage.proto.trust import trusting
 
-from ..identity.providers.provider_http import BadProvider, NoConnection, NoEndpoint, ProviderAway
-from ..regular_files import read_regular
+from ...identity.providers.provider_http import BadProvider, NoConnection, NoEndpoint, ProviderAway
+from ...regular_files import read_regular
 from .host_turns import HostTurns
 
 if TYPE_CHECKING:  # importing it takes a tenth of a second

@@ -1,0 +1,1 @@
+"""Identity providers as a process reaches them: their files, secrets and connections."""
