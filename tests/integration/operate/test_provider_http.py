@@ -19,7 +19,7 @@ from pilotage.central.identity.providers.provider_http import (
     ProviderHttp,
     TooManyRequests,
 )
-from pilotage.central.operate import provider_http
+from pilotage.central.operate.providers import provider_http
 from pilotage.central.operate.providers.host_turns import HostTurns
 from pilotage.central.operate.providers.provider_http import ANSWER_MAX, RealProviderHttp
 from tests.certificates import self_signed
