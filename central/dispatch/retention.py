@@ -12,9 +12,9 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState, next_state
 from ..accounts.record_series import DAY_S
 from ..identity import actions as action_records
 from ..identity.bans import record as ban_records
-from ..identity.logins import session_rows
-from ..identity.logins.sessions import LoginSessions
 from ..identity.scope import CountKey
+from ..identity.sessions import rows as session_rows
+from ..identity.sessions.life import LoginSessions
 from ..jobs import record_retention as retention_records
 from ..jobs.blobs.removal import BlobSweep
 from ..jobs.record_retention import PRUNED_MAX

@@ -9,19 +9,19 @@ from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..store.engine import Store
 from .logins.browser_sessions import BrowserSessions
-from .logins.cipher import TokenCipher
-from .logins.people import People
 from .logins.service import LoginService
-from .logins.sessions import LoginSessions
 from .payload_tokens.service import PayloadTokens
 from .payload_tokens.wishes import TokenWishes
 from .providers.id_tokens import IdTokenReader
 from .providers.metadata import MetadataReader
 from .providers.oauth import OAuth, SecretOf
 from .providers.outside_tokens import OutsideTokens
+from .providers.people import People
 from .providers.provider_files import Providers
 from .providers.provider_http import ProviderAway, ProviderHttp
 from .providers.provider_keys import ProviderKeys
+from .sessions.cipher import TokenCipher
+from .sessions.life import LoginSessions
 from .tokens import TokenIssuer
 
 CIPHER: Final = "refresh tokens of providers"

@@ -22,12 +22,12 @@ from .derived_secrets import DerivedSecrets
 from .errors import TokenNotFound
 from .issuance import TokenGrant, grant
 from .keys import SigningKeys
-from .logins import session_rows
-from .logins.session_rows import LoginSession
 from .policy import Permission, Reach, covers, require
 from .providers.outside_tokens import OutsideTokens
 from .record import FIRST_TOKENS
 from .record_types import TokenRow
+from .sessions import rows as session_rows
+from .sessions.rows import LoginSession
 from .verification import ALGORITHM, CACHE_MAX, Verifier
 
 ADMIN_FILE: Final = "admin.token"

@@ -14,9 +14,9 @@ from ...ports import Clock
 from ...store.engine import Store
 from ..callers import User
 from ..errors import BanNotFound, Forbidden
-from ..logins import session_rows
 from ..policy import Permission, require_for_all
 from ..scope import Owners
+from ..sessions import rows as session_rows
 from . import record as ban_records
 from .ban_list import BanList, Person
 from .persons import near, persons_named

@@ -1,1 +1,1 @@
-"""Logins through identity providers, and the sessions that they open."""
+"""Logins through identity providers, from their begin to the session that they open."""

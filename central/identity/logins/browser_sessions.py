@@ -22,9 +22,9 @@ from ..bans.ban_list import BanList, Person, is_of
 from ..callers import User
 from ..errors import BadToken, LoginEnded
 from ..secret_hashes import hashed
-from . import session_rows
-from .session_rows import LoginSession, SessionKind
-from .sessions import AWAY_MAX_S, BROWSER_IDLE_S
+from ..sessions import rows as session_rows
+from ..sessions.life import AWAY_MAX_S, BROWSER_IDLE_S
+from ..sessions.rows import LoginSession, SessionKind
 
 CACHED_S: Final = 30.0
 CACHED_MAX: Final = 10_000

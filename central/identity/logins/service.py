@@ -44,13 +44,13 @@ from ..providers.oauth import (
     Waiting,
     challenge,
 )
+from ..providers.people import People
 from ..providers.provider_files import ProviderEntry, Providers
 from ..providers.provider_http import BadProvider, ProviderAway
 from ..secret_hashes import hashed
+from ..sessions.life import LoginSessions
+from ..sessions.rows import LoginSession, SessionKind
 from .pending import NoSuchLogin, PendingLogin, PendingLogins
-from .people import People
-from .session_rows import LoginSession, SessionKind
-from .sessions import LoginSessions
 
 CALLBACK: Final = "/auth/callback"
 _LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/[A-Za-z0-9/_-]{0,64}")

@@ -21,9 +21,9 @@ from ...errors import DependencyUnavailable, Refused
 from ...observe.events import Log
 from ...ports import Clock
 from ..callers import AttemptCaller
-from ..logins.sessions import LoginSessions, NoGrant
 from ..providers.oauth import GrantEnded, OAuth
 from ..providers.provider_http import BadProvider, ProviderAway
+from ..sessions.life import LoginSessions, NoGrant
 from .wishes import TokenWish, TokenWishes
 
 ANSWER_S: Final = 10.0  # less than the patience of pilots

@@ -1,6 +1,6 @@
 """Sessions of logins, and the persons who hold them."""
 
-from pilotage.central.identity.logins import session_rows
+from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.store.engine import Store
 
 from .conftest import Reopen

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pilotage.central.identity.logins import session_rows
-from pilotage.central.identity.logins.session_rows import LoginSession, SessionKind
 from pilotage.central.identity.payload_tokens.record import has_jobs_with_tokens
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.rows import LoginSession, SessionKind
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.store.engine import CHUNK_MAX, Store
 from pilotage.proto.job_states import JobState

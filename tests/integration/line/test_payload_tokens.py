@@ -11,12 +11,12 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.identity.assembly import IdentityDrivers
 from pilotage.central.identity.callers import AttemptCaller, User
-from pilotage.central.identity.logins import session_rows
 from pilotage.central.identity.logins.pending import PendingLogin
-from pilotage.central.identity.logins.people import ProvidedPerson
-from pilotage.central.identity.logins.session_rows import SessionKind
 from pilotage.central.identity.providers.mapping import Membership
+from pilotage.central.identity.providers.people import ProvidedPerson
 from pilotage.central.identity.providers.provider_files import ProviderBook, Providers
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.rows import SessionKind
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.api.jobs import Submission
 from pilotage.proto.api.productions import NewProduction

@@ -9,12 +9,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from pilotage.central.identity.logins.cipher import TokenCipher
-from pilotage.central.identity.logins.people import People
 from pilotage.central.identity.logins.service import LoginService
-from pilotage.central.identity.logins.sessions import LoginSessions
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
+from pilotage.central.identity.providers.people import People
 from pilotage.central.identity.providers.provider_files import (
     GroupClaims,
     MapRow,
@@ -24,6 +22,8 @@ from pilotage.central.identity.providers.provider_files import (
     Providers,
 )
 from pilotage.central.identity.providers.provider_http import BadProvider, ProviderAway
+from pilotage.central.identity.sessions.cipher import TokenCipher
+from pilotage.central.identity.sessions.life import LoginSessions
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeRandomness
 from tests.unit.identity.issuer import Issuer, make_issuer

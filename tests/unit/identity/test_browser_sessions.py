@@ -6,10 +6,10 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.identity.errors import BadToken, LoginEnded
-from pilotage.central.identity.logins import session_rows
 from pilotage.central.identity.logins.browser_sessions import CACHED_S, BrowserSessions
 from pilotage.central.identity.logins.service import BrowserStart
-from pilotage.central.identity.logins.sessions import (
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.life import (
     AWAY_MAX_S,
     BROWSER_IDLE_S,
     BROWSER_S,

@@ -10,7 +10,6 @@ import pytest
 
 from pilotage.central.errors import DependencyUnavailable, Refused
 from pilotage.central.identity.callers import AttemptCaller
-from pilotage.central.identity.logins import session_rows, sessions as login_sessions
 from pilotage.central.identity.payload_tokens import service as payload_tokens
 from pilotage.central.identity.payload_tokens.service import (
     AWAY_S,
@@ -20,6 +19,7 @@ from pilotage.central.identity.payload_tokens.service import (
 from pilotage.central.identity.payload_tokens.wishes import TokenWish
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
+from pilotage.central.identity.sessions import life as login_sessions, rows as session_rows
 from pilotage.central.jobs import record as job_records
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api.logins import LoginTokens

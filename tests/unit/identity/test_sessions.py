@@ -8,15 +8,15 @@ from pilotage.central.errors import Refused
 from pilotage.central.identity.bans.record import NewBan
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, Banned, LoginEnded
-from pilotage.central.identity.logins import session_rows
-from pilotage.central.identity.logins.sessions import (
+from pilotage.central.identity.providers.provider_files import GroupClaims, MapRow
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.life import (
     AWAY_MAX_S,
     CHECK_S,
     RETRY_S,
     TOLERATED_S,
     UNCHECKED_S,
 )
-from pilotage.central.identity.providers.provider_files import GroupClaims, MapRow
 from pilotage.proto.api.logins import (
     DeviceStart,
     LoginClaim,

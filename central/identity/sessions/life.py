@@ -36,17 +36,17 @@ from ...store.errors import OF_ALL, StoreError
 from ..bans.ban_list import BanList
 from ..callers import User
 from ..errors import BadToken, LoginEnded
+from ..logins.pending import PendingLogin
 from ..policy import Permission, Reach, covers, require
 from ..providers.mapping import Membership, choose, memberships, seen_groups
 from ..providers.oauth import GrantEnded, OAuth, TokenAnswer
+from ..providers.people import People, ProvidedPerson
 from ..providers.provider_files import ALL, ProviderEntry, Providers
 from ..providers.provider_http import BadProvider, ProviderAway
 from ..secret_hashes import hashed
-from . import session_rows
+from . import rows as session_rows
 from .cipher import TokenCipher, UnreadableSecret
-from .pending import PendingLogin
-from .people import People, ProvidedPerson
-from .session_rows import FIRST_SESSIONS, LoginSession, SessionKind
+from .rows import FIRST_SESSIONS, LoginSession, SessionKind
 
 CHECK_S: Final = 3_600.0  # between two confirmations of the groups by the provider
 AWAY_MAX_S: Final = 28 * 3_600.0

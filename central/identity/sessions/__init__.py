@@ -1,0 +1,1 @@
+"""Sessions of people who logged in: what is stored, renewed, confirmed and ended."""
