@@ -10,6 +10,7 @@ from ..ports import Clock, Randomness
 from ..store.engine import Store
 from .logins.browser_sessions import BrowserSessions
 from .logins.service import LoginService
+from .payload_tokens.record import has_jobs_with_tokens
 from .payload_tokens.service import PayloadTokens
 from .payload_tokens.wishes import TokenWishes
 from .providers.id_tokens import IdTokenReader
@@ -20,8 +21,8 @@ from .providers.people import People
 from .providers.provider_files import Providers
 from .providers.provider_http import ProviderAway, ProviderHttp
 from .providers.provider_keys import ProviderKeys
+from .sessions.assembly import SessionServices, session_services
 from .sessions.cipher import TokenCipher
-from .sessions.life import LoginSessions
 from .tokens import TokenIssuer
 
 CIPHER: Final = "refresh tokens of providers"
@@ -97,6 +98,7 @@ class IdentityServices:
     """The services of the process that leads."""
 
     logins: LoginService
+    sessions: SessionServices
     payload_tokens: PayloadTokens
 
 
@@ -114,7 +116,7 @@ def identity_services(
     metadata = MetadataReader(drivers.http, clock)
     oauth = OAuth(drivers.http, metadata, drivers.secret_of)
     people = People(oauth, IdTokenReader(drivers.keys, clock))
-    sessions = LoginSessions(
+    sessions = session_services(
         store=store,
         tokens=tokens,
         bans=tokens.bans,
@@ -122,6 +124,7 @@ def identity_services(
         oauth=oauth,
         people=people,
         cipher=TokenCipher(tokens.cipher_key(CIPHER), randomness),
+        is_used=has_jobs_with_tokens,
         clock=clock,
         randomness=randomness,
         log=log,
@@ -130,7 +133,7 @@ def identity_services(
         providers=drivers.providers,
         oauth=oauth,
         people=people,
-        sessions=sessions,
+        sessions=sessions.logins,
         url=lambda: drivers.address.url,
         clock=clock,
         randomness=randomness,
@@ -138,10 +141,10 @@ def identity_services(
     )
     giving = PayloadTokens(
         wishes=wishes,
-        sessions=sessions,
+        sessions=sessions.job_grants,
         oauth=oauth,
         clock=clock,
         log=log,
         is_banned=lambda issuer, subject: tokens.bans.find(issuer, subject) is not None,
     )
-    return IdentityServices(logins, giving)
+    return IdentityServices(logins, sessions, giving)

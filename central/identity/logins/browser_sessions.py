@@ -23,7 +23,8 @@ from ..callers import User
 from ..errors import BadToken, LoginEnded
 from ..secret_hashes import hashed
 from ..sessions import rows as session_rows
-from ..sessions.life import AWAY_MAX_S, BROWSER_IDLE_S
+from ..sessions.confirmations import AWAY_MAX_S
+from ..sessions.life import BROWSER_IDLE_S
 from ..sessions.rows import LoginSession, SessionKind
 
 CACHED_S: Final = 30.0

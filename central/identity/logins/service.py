@@ -48,7 +48,7 @@ from ..providers.people import People
 from ..providers.provider_files import ProviderEntry, Providers
 from ..providers.provider_http import BadProvider, ProviderAway
 from ..secret_hashes import hashed
-from ..sessions.life import LoginSessions
+from ..sessions.life import LoginSessions, SessionHolder
 from ..sessions.rows import LoginSession, SessionKind
 from .pending import NoSuchLogin, PendingLogin, PendingLogins
 
@@ -352,7 +352,10 @@ class LoginService:
             role=role,
             seen=seen_groups(entry, claims),
         )
-        return await self.sessions.open(login, login.person, rights, cookie)
+        holder = SessionHolder(
+            kind=login.kind, host=login.host, address=login.address, cookie=cookie
+        )
+        return await self.sessions.open(login.provider, login.person, rights, holder)
 
     def _provider(self, name: str) -> tuple[str, ProviderEntry]:
         """Return the provider of this name, or the only one. Raises Refused."""

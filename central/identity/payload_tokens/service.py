@@ -23,7 +23,7 @@ from ...ports import Clock
 from ..callers import AttemptCaller
 from ..providers.oauth import GrantEnded, OAuth
 from ..providers.provider_http import BadProvider, ProviderAway
-from ..sessions.life import LoginSessions, NoGrant
+from ..sessions.job_grants import JobGrants, NoGrant
 from .wishes import TokenWish, TokenWishes
 
 ANSWER_S: Final = 10.0  # less than the patience of pilots
@@ -56,7 +56,7 @@ class PayloadTokens:
         self,
         *,
         wishes: TokenWishes,
-        sessions: LoginSessions,
+        sessions: JobGrants,
         oauth: OAuth,
         clock: Clock,
         log: Log,

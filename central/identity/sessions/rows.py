@@ -2,16 +2,18 @@
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from ...store.records import Record
 from ...store.session import Session, json_list
-from ..payload_tokens.record import has_jobs_with_tokens
 
 FIRST_SESSIONS: Final = (math.inf, "")  # the position before the first page (newest first)
+
+# Takes a community, an issuer and a subject: whether unfinished jobs of this person get tokens.
+UsedByJobs = Callable[[Session, str, str, str], bool]
 
 _words: Final = msgspec.json.Decoder(tuple[str, ...])
 
@@ -157,11 +159,11 @@ def end_all_of(session: Session, issuer: str, subject: str, at: float, why: str)
     return session.run("end_login_sessions_of_person", fields).rowcount
 
 
-def end_for_person(session: Session, row: LoginSession, at: float, why: str) -> bool:
+def end_for_person(
+    session: Session, row: LoginSession, at: float, why: str, *, is_used: UsedByJobs
+) -> bool:
     """End a session; return whether its refresh token stays, for jobs that get tokens by it."""
-    stays = bool(row.refresh) and has_jobs_with_tokens(
-        session, row.community, row.issuer, row.subject
-    )
+    stays = bool(row.refresh) and is_used(session, row.community, row.issuer, row.subject)
     statement = "end_login_session_only" if stays else "end_login_session"
     session.run(statement, {"session": row.session, "at": at, "why": why})
     return stays
@@ -193,7 +195,7 @@ def grants(
 
 
 def useless_grants(
-    session: Session, now: float, *, after: str, limit: int
+    session: Session, now: float, *, is_used: UsedByJobs, after: str, limit: int
 ) -> tuple[list[LoginSession], str]:
     """Look at `limit` ended sessions with a refresh token, with ids above `after`.
 
@@ -204,8 +206,7 @@ def useless_grants(
     useless = [
         row
         for row in kept
-        if now >= row.ends_at
-        or not has_jobs_with_tokens(session, row.community, row.issuer, row.subject)
+        if now >= row.ends_at or not is_used(session, row.community, row.issuer, row.subject)
     ]
     return useless, kept[-1].session if len(kept) == limit else ""
 

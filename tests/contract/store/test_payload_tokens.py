@@ -115,7 +115,9 @@ async def test_a_person_leaves_the_refresh_token_to_their_jobs(
 ) -> None:
     await a_job(store, has_tokens=has_tokens)
     row = await with_session(store)
-    stays = await store.write(session_rows.end_for_person, row, NOW + 1, "logged out")
+    stays = await store.write(
+        session_rows.end_for_person, row, NOW + 1, "logged out", is_used=has_jobs_with_tokens
+    )
     found = await session(store)
 
     assert stays is has_tokens
@@ -126,7 +128,9 @@ async def test_a_person_leaves_the_refresh_token_to_their_jobs(
 async def test_a_session_without_refresh_token_leaves_nothing(store: Store) -> None:
     await a_job(store)
     row = await with_session(store, refresh="")
-    assert not await store.write(session_rows.end_for_person, row, NOW + 1, "logged out")
+    assert not await store.write(
+        session_rows.end_for_person, row, NOW + 1, "logged out", is_used=has_jobs_with_tokens
+    )
 
 
 async def test_grants_are_the_newest_sessions_with_a_refresh_token(store: Store) -> None:
@@ -144,7 +148,9 @@ async def test_grants_are_the_newest_sessions_with_a_refresh_token(store: Store)
     for number, fields in enumerate(some):
         await with_session(store, f"s{number}", **fields)
     kept = await session(store, "s7")
-    await store.write(session_rows.end_for_person, kept, NOW + 4, "logged out")
+    await store.write(
+        session_rows.end_for_person, kept, NOW + 4, "logged out", is_used=has_jobs_with_tokens
+    )
 
     found = await store.read(session_rows.grants, "ctao", IAM, "alice", NOW, limit=10)
     assert [one.session for one in found] == ["s6", "s7", "s5"]
@@ -165,7 +171,9 @@ async def test_a_kept_refresh_token_is_dropped_once(store: Store) -> None:
     await a_job(store)
     row = await with_session(store)
     assert not await store.write(session_rows.drop_grant, "s1"), "the session is open"
-    await store.write(session_rows.end_for_person, row, NOW, "logged out")
+    await store.write(
+        session_rows.end_for_person, row, NOW, "logged out", is_used=has_jobs_with_tokens
+    )
     assert await store.write(session_rows.drop_grant, "s1")
     assert not await store.write(session_rows.drop_grant, "s1")
     assert (await session(store)).ended_why == "logged out"
@@ -174,7 +182,9 @@ async def test_a_kept_refresh_token_is_dropped_once(store: Store) -> None:
 async def test_all_sessions_of_a_person_end_for_good(store: Store) -> None:
     await a_job(store)
     row = await with_session(store)
-    await store.write(session_rows.end_for_person, row, NOW, "logged out")
+    await store.write(
+        session_rows.end_for_person, row, NOW, "logged out", is_used=has_jobs_with_tokens
+    )
     await with_session(store, "s2")
     await with_session(store, "s3", subject="bob")
 
@@ -187,14 +197,20 @@ async def test_grants_are_useless_without_jobs_or_time(store: Store) -> None:
     job = await a_job(store)
     for number in range(5):
         row = await with_session(store, f"s{number}", ends_at=NOW + 100.0 * number)
-        await store.write(session_rows.end_for_person, row, NOW, "logged out")
+        await store.write(
+            session_rows.end_for_person, row, NOW, "logged out", is_used=has_jobs_with_tokens
+        )
     await with_session(store, "t")
 
     async def useless(now: float, *, limit: int = 10) -> list[str]:
         after, names = "", list[str]()
         while True:
             found, after = await store.read(
-                session_rows.useless_grants, now, after=after, limit=limit
+                session_rows.useless_grants,
+                now,
+                is_used=has_jobs_with_tokens,
+                after=after,
+                limit=limit,
             )
             names += [one.session for one in found]
             if not after:

@@ -9,13 +9,9 @@ from pilotage.central.identity.errors import BadToken, LoginEnded
 from pilotage.central.identity.logins.browser_sessions import CACHED_S, BrowserSessions
 from pilotage.central.identity.logins.service import BrowserStart
 from pilotage.central.identity.sessions import rows as session_rows
-from pilotage.central.identity.sessions.life import (
-    AWAY_MAX_S,
-    BROWSER_IDLE_S,
-    BROWSER_S,
-    BROWSERS_S,
-    CHECK_S,
-)
+from pilotage.central.identity.sessions.browser_checks import BROWSERS_S
+from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S
+from pilotage.central.identity.sessions.life import BROWSER_IDLE_S, BROWSER_S
 
 from .login_world import LoginWorld, login_world, query_of
 from .test_logins import back
@@ -83,7 +79,7 @@ async def test_the_provider_confirms_browsers_in_use_and_only_them() -> None:
     await cookie_of(world)  # another browser, which nobody uses
     given = world.provider.tokens_given
     async with asyncio.TaskGroup() as tasks:
-        loop = tasks.create_task(world.sessions.run())
+        loop = tasks.create_task(world.all_sessions.run())
         await world.clock.advance(CHECK_S - 60)
         await known.load(cookie)
         world.provider.claims["wlcg.groups"] = []
@@ -98,7 +94,7 @@ async def test_a_check_by_the_provider_is_no_use_of_a_session() -> None:
     world = await login_world()
     cookie, known = await cookie_of(world), browsers(world)
     async with asyncio.TaskGroup() as tasks:
-        loop = tasks.create_task(world.sessions.run())
+        loop = tasks.create_task(world.all_sessions.run())
         await world.clock.advance(BROWSER_IDLE_S + 1)
         loop.cancel()
     with pytest.raises(LoginEnded, match="not used for long"):

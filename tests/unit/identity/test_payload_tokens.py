@@ -19,7 +19,9 @@ from pilotage.central.identity.payload_tokens.service import (
 from pilotage.central.identity.payload_tokens.wishes import TokenWish
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
-from pilotage.central.identity.sessions import life as login_sessions, rows as session_rows
+from pilotage.central.identity.sessions import job_grants, rows as session_rows
+from pilotage.central.identity.sessions.confirmations import CHECK_S
+from pilotage.central.identity.sessions.life import COMMAND_S, TOLERATED_S
 from pilotage.central.jobs import record as job_records
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api.logins import LoginTokens
@@ -96,14 +98,14 @@ async def payload_world() -> AsyncGenerator[PayloadWorld]:
     oauth = OAuth(logins.http, MetadataReader(logins.http, logins.clock), lambda _: "s/ecret")
     service = PayloadTokens(
         wishes=wishes,
-        sessions=logins.sessions,
+        sessions=logins.job_grants,
         oauth=oauth,
         clock=logins.clock,
         log=lambda event, **fields: logins.log.append((event, fields)),
         is_banned=lambda issuer, subject: subject in banned,
     )
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(service.run()), tasks.create_task(logins.sessions.run())]
+        running = [tasks.create_task(service.run()), tasks.create_task(logins.all_sessions.run())]
         await settle()
         yield PayloadWorld(logins, service, wishes, banned)
         for one in running:
@@ -229,7 +231,7 @@ async def test_an_odd_answer_about_one_person_is_no_outage_for_others() -> None:
         world.provider.says = {"error": "interaction_required"}
         assert (await world.refusal()).code is Code.ILLEGAL_STATE
         world.provider.says, world.provider.claims["wlcg.groups"] = {}, []
-        world.clock.move(login_sessions.CHECK_S)
+        world.clock.move(CHECK_S)
         with pytest.raises(Refused, match="no longer gives you"):
             await world.logins.sessions.renew(tokens.renewal, "a" * 16)
 
@@ -240,7 +242,7 @@ async def test_an_outage_seen_by_jobs_is_logged_once() -> None:
         world.provider.away = True
         for _ in range(100):
             await world.refusal()
-            world.clock.move(login_sessions.TOKEN_RETRY_S)
+            world.clock.move(job_grants.RETRY_S)
 
         assert len(world.logins.events("provider_away")) == 1
 
@@ -258,7 +260,7 @@ async def test_a_provider_that_is_away_means_later_and_is_not_asked_by_each_job(
         assert codes == {Code.UNAVAILABLE} and len(refusals) == 100
         assert len(world.logins.http.requests) - asked <= 2
         world.provider.away = False
-        world.clock.move(max(AWAY_S, login_sessions.TOKEN_RETRY_S))
+        world.clock.move(max(AWAY_S, job_grants.RETRY_S))
         await world.give()
         (session,) = await world.sessions()
         assert session.ended_at is None, "an outage ends no session"
@@ -395,13 +397,13 @@ async def test_a_kept_grant_goes_with_the_last_job() -> None:
     async with payload_world() as world:
         tokens = await in_world(world)
         await world.logins.sessions.log_out(tokens.renewal)
-        assert await world.logins.sessions.drop_useless_grants() == 0
+        assert await world.logins.job_grants.drop_useless() == 0
 
         await end_all_jobs(world)
-        assert await world.logins.sessions.drop_useless_grants() == 1
+        assert await world.logins.job_grants.drop_useless() == 1
         (session,) = await world.sessions()
         assert not session.refresh and world.provider.ended
-        assert await world.logins.sessions.drop_useless_grants() == 0
+        assert await world.logins.job_grants.drop_useless() == 0
         assert (await world.refusal()).code is Code.ILLEGAL_STATE
 
 
@@ -409,11 +411,11 @@ async def test_a_kept_grant_goes_with_the_end_of_its_session() -> None:
     async with payload_world() as world:
         tokens = await in_world(world)
         await world.logins.sessions.log_out(tokens.renewal)
-        world.clock.move(login_sessions.COMMAND_S)
+        world.clock.move(COMMAND_S)
         why = await world.refusal()
 
         assert why.code is Code.ILLEGAL_STATE
-        assert await world.logins.sessions.drop_useless_grants() == 1
+        assert await world.logins.job_grants.drop_useless() == 1
 
 
 async def test_a_replay_ends_a_kept_grant() -> None:
@@ -421,7 +423,7 @@ async def test_a_replay_ends_a_kept_grant() -> None:
         tokens = await in_world(world)
         first = tokens.renewal
         for nonce in ("a" * 16, "b" * 16):
-            world.clock.move(login_sessions.TOLERATED_S)
+            world.clock.move(TOLERATED_S)
             tokens = await world.logins.sessions.renew(tokens.renewal, nonce)
         await world.logins.sessions.log_out(tokens.renewal)
         with pytest.raises(Refused):

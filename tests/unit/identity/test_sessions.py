@@ -10,13 +10,9 @@ from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, Banned, LoginEnded
 from pilotage.central.identity.providers.provider_files import GroupClaims, MapRow
 from pilotage.central.identity.sessions import rows as session_rows
-from pilotage.central.identity.sessions.life import (
-    AWAY_MAX_S,
-    CHECK_S,
-    RETRY_S,
-    TOLERATED_S,
-    UNCHECKED_S,
-)
+from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S
+from pilotage.central.identity.sessions.life import TOLERATED_S, UNCHECKED_S
+from pilotage.central.identity.sessions.outages import RETRY_S
 from pilotage.proto.api.logins import (
     DeviceStart,
     LoginClaim,
@@ -319,7 +315,7 @@ async def test_a_check_goes_on_if_its_caller_leaves() -> None:
 
     world.http.post = slow  # type: ignore[method-assign,assignment]
     async with asyncio.TaskGroup() as tasks:
-        loop = tasks.create_task(world.sessions.run())
+        loop = tasks.create_task(world.all_sessions.run())
         await asyncio.sleep(0)
         leaving = tasks.create_task(world.sessions.renew(tokens.renewal, "a" * 16))
         await begun.wait()

@@ -1,0 +1,76 @@
+"""How sessions end: by their person, or for a reason that ends them for jobs too."""
+
+from typing import Protocol
+
+from ...observe.events import Log
+from ...ports import Clock
+from ...store.engine import Store
+from ..errors import LoginEnded
+from . import rows as session_rows
+from .grants import Grants
+from .rows import LoginSession, UsedByJobs
+from .session_work import SessionWork
+
+
+class EndedSessions(Protocol):
+    """Learns which sessions have ended."""
+
+    def session_ended(self, session: str) -> None:
+        """Refuse the access tokens of a session from now on."""
+        ...
+
+
+class SessionEndings:
+    """Ends sessions, and drops their grants. Call it under the session's lock."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tokens: EndedSessions,
+        grants: Grants,
+        work: SessionWork,
+        is_used: UsedByJobs,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._tokens, self._grants, self._work = store, tokens, grants, work
+        self._is_used, self._clock, self._log = is_used, clock, log
+
+    async def leave(self, row: LoginSession, why: str) -> None:
+        """End a session that its person ends. Its jobs may get tokens by it until they end."""
+        at = self._clock.wall()
+        stays = await self._store.write(
+            session_rows.end_for_person, row, at, why, is_used=self._is_used
+        )
+        self._note(row, why)
+        if stays:
+            self._log("grant_kept", person=row.subject, session=row.session)
+        elif row.refresh:
+            self._grants.forget_access(row.session)
+            await self._work.to_the_end(self._grants.revoke(row))
+
+    async def end(self, row: LoginSession, why: str, *, at_provider: bool = False) -> LoginEnded:
+        """End a session for good, also for jobs; return the refusal for its holder."""
+        if row.ended_at is not None:
+            await self.drop_grant(row, why, at_provider=at_provider)
+            return LoginEnded(why)
+        await self._store.write(session_rows.end, row.session, self._clock.wall(), why)
+        self._grants.forget_access(row.session)
+        self._note(row, why)
+        if at_provider and row.refresh:
+            await self._work.to_the_end(self._grants.revoke(row))
+        return LoginEnded(why)
+
+    async def drop_grant(self, row: LoginSession, why: str, *, at_provider: bool = True) -> None:
+        """Forget the refresh token of a session that had ended before."""
+        await self._store.write(session_rows.drop_grant, row.session)
+        self._grants.forget_access(row.session)
+        self._log("grant_dropped", person=row.subject, session=row.session, why=why)
+        if at_provider:
+            await self._work.to_the_end(self._grants.revoke(row))
+
+    def _note(self, row: LoginSession, why: str) -> None:
+        """Refuse the session's tokens, and log its end."""
+        self._tokens.session_ended(row.session)
+        self._log("session_ended", person=row.subject, session=row.session, why=why)
