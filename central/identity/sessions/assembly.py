@@ -53,7 +53,7 @@ def session_services(
     log: Log,
 ) -> SessionServices:
     """Return the services of sessions. `is_used` tells which grants unfinished jobs use."""
-    work, outages = SessionWork(), Outages(clock, log)
+    work, outages = SessionWork(clock), Outages(clock, log)
     grants = Grants(
         store=store,
         providers=providers,
@@ -67,7 +67,6 @@ def session_services(
         store=store,
         tokens=tokens,
         grants=grants,
-        work=work,
         is_used=is_used,
         clock=clock,
         log=log,

@@ -1,6 +1,7 @@
 """Lets providers confirm the sessions of browsers, which renew nothing themselves."""
 
 import contextlib
+from functools import partial
 from typing import Final
 
 from ...observe.events import Log
@@ -53,5 +54,4 @@ class BrowserChecks:
         )
         for row in rows:
             with contextlib.suppress(LoginEnded):
-                async with self._work.lock(row.session):
-                    await self._work.to_the_end(self._confirmations.confirmed(row))
+                await self._work.alone(row.session, partial(self._confirmations.confirmed, row))

@@ -49,7 +49,7 @@ class Confirmations:
     async def confirmed(self, row: LoginSession) -> LoginSession:
         """Return a session that its provider has confirmed lately. Raises LoginEnded.
 
-        Call it under the session's lock.
+        Call it as work on the session.
         """
         if self._clock.wall() - row.checked_at < CHECK_S or not row.refresh:
             return row

@@ -9,7 +9,6 @@ from ..errors import LoginEnded
 from . import rows as session_rows
 from .grants import Grants
 from .rows import LoginSession, UsedByJobs
-from .session_work import SessionWork
 
 
 class EndedSessions(Protocol):
@@ -21,7 +20,7 @@ class EndedSessions(Protocol):
 
 
 class SessionEndings:
-    """Ends sessions, and drops their grants. Call it under the session's lock."""
+    """Ends sessions, and drops their grants. Call it as work on the session."""
 
     def __init__(
         self,
@@ -29,12 +28,11 @@ class SessionEndings:
         store: Store,
         tokens: EndedSessions,
         grants: Grants,
-        work: SessionWork,
         is_used: UsedByJobs,
         clock: Clock,
         log: Log,
     ) -> None:
-        self._store, self._tokens, self._grants, self._work = store, tokens, grants, work
+        self._store, self._tokens, self._grants = store, tokens, grants
         self._is_used, self._clock, self._log = is_used, clock, log
 
     async def leave(self, row: LoginSession, why: str) -> None:
@@ -48,7 +46,7 @@ class SessionEndings:
             self._log("grant_kept", person=row.subject, session=row.session)
         elif row.refresh:
             self._grants.forget_access(row.session)
-            await self._work.to_the_end(self._grants.revoke(row))
+            await self._grants.revoke(row)
 
     async def end(self, row: LoginSession, why: str, *, at_provider: bool = False) -> LoginEnded:
         """End a session for good, also for jobs; return the refusal for its holder."""
@@ -59,7 +57,7 @@ class SessionEndings:
         self._grants.forget_access(row.session)
         self._note(row, why)
         if at_provider and row.refresh:
-            await self._work.to_the_end(self._grants.revoke(row))
+            await self._grants.revoke(row)
         return LoginEnded(why)
 
     async def drop_grant(self, row: LoginSession, why: str, *, at_provider: bool = True) -> None:
@@ -68,7 +66,7 @@ class SessionEndings:
         self._grants.forget_access(row.session)
         self._log("grant_dropped", person=row.subject, session=row.session, why=why)
         if at_provider:
-            await self._work.to_the_end(self._grants.revoke(row))
+            await self._grants.revoke(row)
 
     def _note(self, row: LoginSession, why: str) -> None:
         """Refuse the session's tokens, and log its end."""

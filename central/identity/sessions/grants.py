@@ -71,7 +71,7 @@ class Grants:
     ) -> tuple[LoginSession, TokenAnswer]:
         """Use the refresh token; return the session with the next one, and the provider's tokens.
 
-        Call it under the session's lock. Raises LoginEnded (it was ended meanwhile), GrantLost,
+        Call it as work on the session. Raises LoginEnded (it was ended meanwhile), GrantLost,
         ProviderAway, BadProvider.
         """
         current = await self._store.read(session_rows.session_of, row.session)

@@ -4,6 +4,7 @@ If a person ends a session while such jobs are unfinished, its refresh token sta
 alone. If anything else ends the session, the refresh token goes as well.
 """
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -11,7 +12,6 @@ import msgspec
 from ...ports import Clock
 from ...store.engine import Store
 from ..errors import LoginEnded
-from ..providers.oauth import TokenAnswer
 from ..providers.provider_files import ProviderEntry
 from ..providers.provider_http import ProviderAway
 from . import rows as session_rows
@@ -71,8 +71,7 @@ class JobGrants:
         )
         for row in rows:
             try:
-                async with self._work.lock(row.session):
-                    return await self._token(row.session)
+                return await self._work.alone(row.session, partial(self._token, row.session))
             except LoginEnded:
                 continue
         raise NoGrant(f"{subject} has no session in {community} that can give tokens")
@@ -93,11 +92,7 @@ class JobGrants:
                 limit=LOOKED_AT,
             )
             for row in rows:
-                async with self._work.lock(row.session):
-                    current = await self._store.read(session_rows.session_of, row.session)
-                    if current is not None and current.refresh:
-                        await self._endings.drop_grant(current, "no unfinished job uses it")
-                        count += 1
+                count += await self._work.alone(row.session, partial(self._drop, row.session))
             if not after:
                 return count
 
@@ -108,22 +103,26 @@ class JobGrants:
             raise LoginEnded("it gives no tokens any more")
         try:
             entry = self._grants.provider_of(row)
+            token = self._grants.find_access(session) or await self._fetched(row, entry)
         except GrantLost as why:
             raise await self._endings.end(row, str(why)) from None
-        token = self._grants.find_access(session)
-        if token is None:
-            if self._outages.is_away(row.provider, RETRY_S):
-                raise ProviderAway(f"{row.provider} did not answer a short time ago")
-            token = (await self._work.to_the_end(self._refreshed(row, entry))).access_token
         return ProviderToken(session, row.provider, entry, token)
 
-    async def _refreshed(self, row: LoginSession, entry: ProviderEntry) -> TokenAnswer:
-        """Use the refresh token. Raises LoginEnded, ProviderAway, BadProvider."""
+    async def _fetched(self, row: LoginSession, entry: ProviderEntry) -> str:
+        """Return a new access token. Raises GrantLost, LoginEnded, ProviderAway, BadProvider."""
+        if self._outages.is_away(row.provider, RETRY_S):
+            raise ProviderAway(f"{row.provider} did not answer a short time ago")
         try:
             _, answer = await self._grants.refresh(row, entry)
-        except GrantLost as why:
-            raise await self._endings.end(row, str(why)) from None
         except ProviderAway as why:
             self._outages.note(row.provider, str(why))
             raise
-        return answer
+        return answer.access_token
+
+    async def _drop(self, session: str) -> bool:
+        """Drop a refresh token; return whether there was one."""
+        row = await self._store.read(session_rows.session_of, session)
+        if row is None or not row.refresh:
+            return False
+        await self._endings.drop_grant(row, "no unfinished job uses it")
+        return True

@@ -7,6 +7,7 @@ session: it was copied. For a minute that is tolerated, because two processes of
 share a file without a lock; the second use after that is noticed all the same.
 """
 
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -154,49 +155,58 @@ class LoginSessions:
     async def renew(self, renewal: str, nonce: str) -> LoginTokens:
         """Use a renewal secret. Raises BadToken, LoginEnded, Banned."""
         name, number = self._read(renewal)
-        async with self._work.lock(name):
-            row = await self._open_row(name, number)
-            self._bans.check(row.issuer, row.subject)
-            mark = hashed(nonce)
-            if number == row.renewals - 1:
-                early = self._clock.wall() < row.renewed_at + TOLERATED_S
-                if mark == row.nonce or early:
-                    return self.tokens_of(row)
-            if number != row.renewals:
-                self._log("renewal_replayed", person=row.subject, session=name, host=row.host)
-                why = "its renewal secret was used twice, so somebody may have copied it"
-                raise await self._endings.end(row, why)
-            row = await self._work.to_the_end(self._confirmations.confirmed(row))
-            at = self._clock.wall()
-            if not await self._store.write(session_rows.renew, name, number + 1, mark, at):
-                raise BadToken  # another process leads, and has used it
-            return self.tokens_of(
-                msgspec.structs.replace(row, renewals=number + 1, nonce=mark, renewed_at=at)
-            )
+        return await self._work.alone(name, partial(self._renew, name, number, hashed(nonce)))
+
+    async def _renew(self, name: str, number: int, mark: str) -> LoginTokens:
+        """Use secret `number` of a session. `mark` is the hash of the nonce."""
+        row = await self._open_row(name, number)
+        self._bans.check(row.issuer, row.subject)
+        if number == row.renewals - 1:
+            early = self._clock.wall() < row.renewed_at + TOLERATED_S
+            if mark == row.nonce or early:
+                return self.tokens_of(row)
+        if number != row.renewals:
+            self._log("renewal_replayed", person=row.subject, session=name, host=row.host)
+            why = "its renewal secret was used twice, so somebody may have copied it"
+            raise await self._endings.end(row, why)
+        row = await self._confirmations.confirmed(row)
+        at = self._clock.wall()
+        if not await self._store.write(session_rows.renew, name, number + 1, mark, at):
+            raise BadToken  # another process leads, and has used it
+        return self.tokens_of(
+            msgspec.structs.replace(row, renewals=number + 1, nonce=mark, renewed_at=at)
+        )
 
     # -- end and list ----------------------------------------------------------------------------
 
     async def log_out(self, renewal: str) -> None:
         """End the session of a renewal secret. Idempotent. Raises BadToken."""
         name, _ = self._read(renewal)
-        async with self._work.lock(name):
-            row = await self._store.read(session_rows.session_of, name)
-            if row is not None and row.ended_at is None:
-                await self._endings.leave(row, "logged out")
+        await self._work.alone(name, partial(self._log_out, name))
+
+    async def _log_out(self, name: str) -> None:
+        row = await self._store.read(session_rows.session_of, name)
+        if row is not None and row.ended_at is None:
+            await self._endings.leave(row, "logged out")
 
     async def end(self, caller: User, name: str) -> None:
         """End a session. Idempotent. Raises Refused, NOT_FOUND."""
         reach = require(caller, Permission.TOKEN_REVOKE)
-        async with self._work.lock(name):
-            row = await self._store.read(session_rows.session_of, name)
-            if row is None or not listing.is_visible(row, caller, reach):
-                raise Refused(Code.NOT_FOUND, f"there is no session {name!r}", field="session")
-            why = f"ended by {caller.subject}"
-            if (row.issuer, row.subject) != (caller.issuer, caller.subject):
-                if row.ended_at is None or row.refresh:
-                    await self._endings.end(row, why, at_provider=True)
-            elif row.ended_at is None:
-                await self._endings.leave(row, why)
+        row = await self._store.read(session_rows.session_of, name)
+        if row is None or not listing.is_visible(row, caller, reach):
+            raise Refused(Code.NOT_FOUND, f"there is no session {name!r}", field="session")
+        await self._work.alone(name, partial(self._end, name, caller))
+
+    async def _end(self, name: str, caller: User) -> None:
+        row = await self._store.read(session_rows.session_of, name)
+        if row is None:
+            return  # its time was over, and it was deleted meanwhile
+        why = f"ended by {caller.subject}"
+        if (row.issuer, row.subject) != (caller.issuer, caller.subject):
+            if row.ended_at is None or row.refresh:
+                await self._endings.end(row, why, at_provider=True)
+        elif row.ended_at is None:
+            await self._endings.leave(row, why)
 
     async def list(self, caller: User, *, after: str = "", limit: int = PAGE_MAX) -> Sessions:
         """Return a page of the sessions that the caller may see, newest first.
