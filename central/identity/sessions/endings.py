@@ -45,8 +45,8 @@ class SessionEndings:
         if stays:
             self._log("grant_kept", person=row.subject, session=row.session)
         elif row.refresh:
-            self._grants.forget_access(row.session)
             await self._grants.revoke(row)
+            self._grants.forget(row.session)
 
     async def end(self, row: LoginSession, why: str, *, at_provider: bool = False) -> LoginEnded:
         """End a session for good, also for jobs; return the refusal for its holder."""
@@ -54,19 +54,19 @@ class SessionEndings:
             await self.drop_grant(row, why, at_provider=at_provider)
             return LoginEnded(why)
         await self._store.write(session_rows.end, row.session, self._clock.wall(), why)
-        self._grants.forget_access(row.session)
         self._note(row, why)
         if at_provider and row.refresh:
             await self._grants.revoke(row)
+        self._grants.forget(row.session)
         return LoginEnded(why)
 
     async def drop_grant(self, row: LoginSession, why: str, *, at_provider: bool = True) -> None:
-        """Forget the refresh token of a session that had ended before."""
-        await self._store.write(session_rows.drop_grant, row.session)
-        self._grants.forget_access(row.session)
+        """Forget the refresh token of a session that was over before."""
+        await self._store.write(session_rows.drop_grant, row.session, self._clock.wall())
         self._log("grant_dropped", person=row.subject, session=row.session, why=why)
         if at_provider:
             await self._grants.revoke(row)
+        self._grants.forget(row.session)
 
     def _note(self, row: LoginSession, why: str) -> None:
         """Refuse the session's tokens, and log its end."""

@@ -109,12 +109,26 @@ class Grants:
         """Drop the access token of a session from memory."""
         self._access.pop(session, None)
 
+    def forget(self, session: str) -> None:
+        """Drop everything of a session from memory."""
+        self.forget_access(session)
+        self._unstored.pop(session, None)
+
     async def revoke(self, row: LoginSession) -> None:
         """Tell the provider that the refresh token is no longer used, if it answers."""
+        try:
+            await self.give_back(row)
+        except ProviderAway as why:
+            self._outages.note(row.provider, str(why))
+            self._log("grant_not_revoked", provider=row.provider, why=str(why))
+
+    async def give_back(self, row: LoginSession) -> None:
+        """Tell the provider that the refresh token is no longer used. Raises ProviderAway."""
         entry = self._providers.book.providers.get(row.provider)
         if entry is None or entry.client is None:
             return
         try:
-            await self._oauth.revoke(entry, self._cipher.decrypt(row.refresh, row.session))
-        except (UnreadableSecret, ProviderAway, BadProvider) as why:
+            sealed = self._unstored.get(row.session, row.refresh)
+            await self._oauth.revoke(entry, self._cipher.decrypt(sealed, row.session))
+        except (UnreadableSecret, BadProvider) as why:
             self._log("grant_not_revoked", provider=row.provider, why=str(why))

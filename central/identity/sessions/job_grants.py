@@ -1,7 +1,7 @@
 """Gives access tokens of people for the tokens of their jobs, by the grants of their sessions.
 
-If a person ends a session while such jobs are unfinished, its refresh token stays for these jobs
-alone. If anything else ends the session, the refresh token goes as well.
+If a person ends a session while such jobs are unfinished, or its time is over, its refresh token
+stays for these jobs alone. If anything else ends the session, the refresh token goes as well.
 """
 
 from functools import partial
@@ -17,8 +17,8 @@ from ..providers.provider_http import ProviderAway
 from . import rows as session_rows
 from .endings import SessionEndings
 from .grants import GrantLost, Grants
-from .outages import Outages
-from .rows import LoginSession, UsedByJobs
+from .outages import RETRY_S as SESSIONS_RETRY_S, Outages
+from .rows import GRANT_KEPT_S, LoginSession, UsedByJobs
 from .session_work import SessionWork
 
 RETRY_S: Final = 30.0  # until a provider that was away is asked again: starts of jobs wait
@@ -120,9 +120,23 @@ class JobGrants:
         return answer.access_token
 
     async def _drop(self, session: str) -> bool:
-        """Drop a refresh token; return whether there was one."""
+        """Give a refresh token back and drop it; return whether that was done.
+
+        It waits for a provider that is away, but not for ever.
+        """
         row = await self._store.read(session_rows.session_of, session)
         if row is None or not row.refresh:
             return False
-        await self._endings.drop_grant(row, "no unfinished job uses it")
+        is_away = self._outages.is_away(row.provider, SESSIONS_RETRY_S)
+        if self._clock.wall() >= row.ends_at + GRANT_KEPT_S:
+            await self._endings.drop_grant(row, "it is too old", at_provider=not is_away)
+            return True
+        if is_away:
+            return False
+        try:
+            await self._grants.give_back(row)
+        except ProviderAway as why:
+            self._outages.note(row.provider, str(why))
+            return False
+        await self._endings.drop_grant(row, "no unfinished job uses it", at_provider=False)
         return True

@@ -246,14 +246,13 @@ class LoginSessions:
         row = await self._store.read(session_rows.session_of, name)
         if row is None:
             raise BadToken
-        if row.ended_at is not None:
-            if row.refresh and number < row.renewals - 1:
-                self._log("renewal_replayed", person=row.subject, session=name, host=row.host)
-                await self._endings.drop_grant(row, "a used renewal secret came again")
-            raise LoginEnded(row.ended_why)
-        if self._clock.wall() >= row.ends_at:
-            raise LoginEnded(f"its time was over at {shown(row.ends_at)}")
-        return row
+        if row.ended_at is None and self._clock.wall() < row.ends_at:
+            return row
+        if row.refresh and number < row.renewals - 1:
+            self._log("renewal_replayed", person=row.subject, session=name, host=row.host)
+            await self._endings.drop_grant(row, "a used renewal secret came again")
+        over = f"its time was over at {shown(row.ends_at)}"
+        raise LoginEnded(over if row.ended_at is None else row.ended_why)
 
 
 def _secret_name(session: str) -> str:

@@ -82,7 +82,7 @@ UPDATE login_session SET refresh = :refresh WHERE session = :session AND refresh
 
 -- name: drop_login_grant
 UPDATE login_session SET refresh = ''
- WHERE session = :session AND ended_at IS NOT NULL AND refresh <> '';
+ WHERE session = :session AND (ended_at IS NOT NULL OR ends_at <= :now) AND refresh <> '';
 
 -- name: drop_login_grants_of_person
 UPDATE login_session SET refresh = ''
@@ -93,14 +93,14 @@ UPDATE login_session SET refresh = ''
 SELECT {login_session}
   FROM login_session
  WHERE issuer = :issuer AND subject = :subject AND community = :community AND refresh <> ''
-   AND ends_at > :now
+   AND ends_at > :over_after
  ORDER BY created_at DESC, session DESC LIMIT :limit;
 
 -- name: kept_login_grants
--- Return a page of the sessions that jobs alone still use.
+-- Return a page of the sessions with a refresh token that jobs alone may still use.
 SELECT {login_session}
   FROM login_session
- WHERE ended_at IS NOT NULL AND refresh <> '' AND session > :after
+ WHERE refresh <> '' AND (ended_at IS NOT NULL OR ends_at <= :now) AND session > :after
  ORDER BY session LIMIT :limit;
 
 -- name: ended_login_sessions
@@ -112,8 +112,9 @@ SELECT count(*), coalesce(sum(ended_at), 0.0) FROM login_session
  WHERE ended_at IS NOT NULL AND ended_at > :after;
 
 -- name: old_login_sessions
+-- Those with a refresh token stay: it is first given back to its provider.
 SELECT session FROM login_session
- WHERE ends_at < :before ORDER BY ends_at LIMIT :limit;
+ WHERE ends_at < :before AND refresh = '' ORDER BY ends_at LIMIT :limit;
 
 -- name: remove_login_sessions
 DELETE FROM login_session WHERE session IN (SELECT value FROM json_each(:sessions));

@@ -10,6 +10,7 @@ import msgspec
 from ...store.records import Record
 from ...store.session import Session, json_list
 
+GRANT_KEPT_S: Final = 30 * 86_400.0  # for unfinished jobs, after the time of a session
 FIRST_SESSIONS: Final = (math.inf, "")  # the position before the first page (newest first)
 
 # Takes a community, an issuer and a subject: whether unfinished jobs of this person get tokens.
@@ -175,20 +176,23 @@ def keep_grant(session: Session, name: str, refresh: str) -> bool:
     return session.run("keep_login_grant", fields).rowcount == 1
 
 
-def drop_grant(session: Session, name: str) -> bool:
-    """Forget the refresh token of a session that has ended; return whether there was one."""
-    return session.run("drop_login_grant", {"session": name}).rowcount == 1
+def drop_grant(session: Session, name: str, now: float) -> bool:
+    """Forget the refresh token of a session that is over; return whether there was one."""
+    return session.run("drop_login_grant", {"session": name, "now": now}).rowcount == 1
 
 
 def grants(
     session: Session, community: str, issuer: str, subject: str, now: float, *, limit: int
 ) -> list[LoginSession]:
-    """Return the newest sessions of a person that can give tokens to jobs."""
+    """Return the newest sessions of a person that can give tokens to jobs.
+
+    They may have ended, and their time may be over since less than GRANT_KEPT_S.
+    """
     fields = {
         "community": community,
         "issuer": issuer,
         "subject": subject,
-        "now": now,
+        "over_after": now - GRANT_KEPT_S,
         "limit": limit,
     }
     return [_row(found) for found in session.rows("login_grants", fields)]
@@ -197,16 +201,17 @@ def grants(
 def useless_grants(
     session: Session, now: float, *, is_used: UsedByJobs, after: str, limit: int
 ) -> tuple[list[LoginSession], str]:
-    """Look at `limit` ended sessions with a refresh token, with ids above `after`.
+    """Look at `limit` sessions that are over and have a refresh token, with ids above `after`.
 
-    Return those that no job uses any more, and the id to continue after; empty at the end.
+    Return those that no unfinished job may use, and the id to continue after; empty at the end.
     """
-    fields = {"after": after, "limit": limit}
+    fields = {"now": now, "after": after, "limit": limit}
     kept = [_row(found) for found in session.rows("kept_login_grants", fields)]
     useless = [
         row
         for row in kept
-        if now >= row.ends_at or not is_used(session, row.community, row.issuer, row.subject)
+        if now >= row.ends_at + GRANT_KEPT_S
+        or not is_used(session, row.community, row.issuer, row.subject)
     ]
     return useless, kept[-1].session if len(kept) == limit else ""
 
@@ -223,7 +228,10 @@ def ended_mark(session: Session, after: float) -> tuple[int, float]:
 
 
 def prune(session: Session, before: float, *, limit: int) -> int:
-    """Remove at most `limit` sessions whose time was over before `before`; return the number."""
+    """Remove at most `limit` sessions whose time was over before `before`; return the number.
+
+    Sessions with a refresh token stay.
+    """
     old = [row[0] for row in session.rows("old_login_sessions", {"before": before, "limit": limit})]
     session.run("remove_login_sessions", {"sessions": json_list(old)})
     return len(old)

@@ -83,8 +83,10 @@ async def test_a_ban_ends_all_sessions_of_a_person_and_no_others(store: Store) -
 
 async def test_old_sessions_go_in_parts(store: Store) -> None:
     for number in range(3):
-        row = a_session(f"s{number}", ends_at=float(number))
+        row = a_session(f"s{number}", ends_at=float(number), refresh="")
         await store.write(session_rows.add_session, row)
+    await store.write(session_rows.add_session, a_session("t", ends_at=0.0))
     assert await store.write(session_rows.prune, 2.0, limit=1) == 1
     assert await store.write(session_rows.prune, 2.0, limit=10) == 1
     assert await store.read(session_rows.session_of, "s2") is not None
+    assert await store.read(session_rows.session_of, "t"), "its refresh token is not given back"

@@ -19,9 +19,10 @@ from pilotage.central.identity.payload_tokens.service import (
 from pilotage.central.identity.payload_tokens.wishes import TokenWish
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
-from pilotage.central.identity.sessions import job_grants, rows as session_rows
+from pilotage.central.identity.sessions import job_grants, outages, rows as session_rows
 from pilotage.central.identity.sessions.confirmations import CHECK_S
 from pilotage.central.identity.sessions.life import COMMAND_S, TOLERATED_S
+from pilotage.central.identity.sessions.rows import GRANT_KEPT_S
 from pilotage.central.jobs import record as job_records
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api.logins import LoginTokens
@@ -407,15 +408,67 @@ async def test_a_kept_grant_goes_with_the_last_job() -> None:
         assert (await world.refusal()).code is Code.ILLEGAL_STATE
 
 
-async def test_a_kept_grant_goes_with_the_end_of_its_session() -> None:
+@pytest.mark.parametrize("logs_out", [True, False])
+async def test_jobs_outlive_the_time_of_their_owners_session(logs_out: bool) -> None:
     async with payload_world() as world:
         tokens = await in_world(world)
-        await world.logins.sessions.log_out(tokens.renewal)
+        if logs_out:
+            await world.logins.sessions.log_out(tokens.renewal)
         world.clock.move(COMMAND_S)
+        await world.give()
+        assert await world.logins.job_grants.drop_useless() == 0
+
+        await end_all_jobs(world)
+        assert await world.logins.job_grants.drop_useless() == 1
+        assert world.provider.ended, "the provider was told"
+
+
+async def test_a_grant_for_jobs_is_kept_for_a_bounded_time() -> None:
+    async with payload_world() as world:
+        await in_world(world)
+        world.clock.move(COMMAND_S + GRANT_KEPT_S)
         why = await world.refusal()
 
         assert why.code is Code.ILLEGAL_STATE
         assert await world.logins.job_grants.drop_useless() == 1
+
+
+async def test_a_session_whose_time_is_over_gives_its_grant_back() -> None:
+    async with payload_world() as world:
+        tokens = await logged_in(world.logins)
+        world.clock.move(COMMAND_S - 1)
+        assert await world.logins.job_grants.drop_useless() == 0
+        world.clock.move(1)
+        assert await world.logins.job_grants.drop_useless() == 1
+        (session,) = await world.sessions()
+
+        assert not session.refresh and world.provider.ended
+        with pytest.raises(Refused, match="time was over"):
+            await world.logins.sessions.renew(tokens.renewal, "a" * 16)
+
+
+async def test_a_grant_waits_for_a_provider_that_is_away_to_be_given_back() -> None:
+    async with payload_world() as world:
+        for _ in range(3):
+            await logged_in(world.logins)
+        world.clock.move(COMMAND_S)
+        world.provider.away, asked = True, len(world.logins.http.requests)
+        assert await world.logins.job_grants.drop_useless() == 0
+        assert len(world.logins.http.requests) - asked <= 2, "one request shows the outage"
+
+        world.provider.away = False
+        world.clock.move(outages.RETRY_S)
+        assert await world.logins.job_grants.drop_useless() == 3
+        assert world.provider.ended
+
+
+async def test_a_provider_that_never_comes_back_does_not_keep_a_grant_for_ever() -> None:
+    async with payload_world() as world:
+        await logged_in(world.logins)
+        world.provider.away = True
+        world.clock.move(COMMAND_S + GRANT_KEPT_S)
+        assert await world.logins.job_grants.drop_useless() == 1
+        assert world.logins.events("grant_not_revoked")
 
 
 async def test_a_replay_ends_a_kept_grant() -> None:
