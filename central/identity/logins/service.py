@@ -249,8 +249,12 @@ class LoginService:
             self._unable(name, why)
         return Departure(url, cookie)
 
-    async def arrive(self, provider: str, answer: BrowserAnswer, cookie: str) -> Arrival:
+    async def arrive(
+        self, provider: str, answer: BrowserAnswer, cookie: str, held: str = ""
+    ) -> Arrival:
         """Complete a login in a browser. Raises Refused.
+
+        `held` is the cookie of the session that the browser has; a new one for the portal ends it.
 
         The state, the browser's cookie and the provider's name must belong to one login: an answer
         of another provider, of another browser or of an earlier login is refused.
@@ -270,7 +274,7 @@ class LoginService:
         try:
             await self._answered(login, answer)
             if login.kind is SessionKind.BROWSER:
-                return await self._portal(login)
+                return await self._portal(login, held)
         except Refused as why:
             self._pending.drop(login)
             if login.kind is SessionKind.BROWSER:
@@ -313,12 +317,14 @@ class LoginService:
             raise self._not_confirmed(name, why) from None
         await self._person_of(login, entry, tokens)
 
-    async def _portal(self, login: PendingLogin) -> Arrival:
-        """Open the session of a browser. Raises Refused."""
+    async def _portal(self, login: PendingLogin, held: str) -> Arrival:
+        """Open the session of a browser, and end the one that it had. Raises Refused."""
         cookie = self._randomness.token()
         role = Role(login.role) if login.role else None
-        await self._opened(login, login.community, role, cookie=hashed(cookie))
+        row = await self._opened(login, login.community, role, cookie=hashed(cookie))
         self._pending.drop(login)
+        if held:
+            await self.sessions.replace(hashed(held), row)
         return Arrival(login.redirect, cookie)
 
     # -- helpers ---------------------------------------------------------------------------------

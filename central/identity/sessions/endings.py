@@ -35,7 +35,7 @@ class SessionEndings:
         self._store, self._tokens, self._grants = store, tokens, grants
         self._is_used, self._clock, self._log = is_used, clock, log
 
-    async def leave(self, row: LoginSession, why: str) -> None:
+    async def leave(self, row: LoginSession, why: str, *, at_provider: bool = True) -> None:
         """End a session that its person ends. Its jobs may get tokens by it until they end."""
         at = self._clock.wall()
         stays = await self._store.write(
@@ -44,9 +44,10 @@ class SessionEndings:
         self._note(row, why)
         if stays:
             self._log("grant_kept", person=row.subject, session=row.session)
-        elif row.refresh:
+            return
+        if row.refresh and at_provider:
             await self._grants.revoke(row)
-            self._grants.forget(row.session)
+        self._grants.forget(row.session)
 
     async def end(self, row: LoginSession, why: str, *, at_provider: bool = False) -> LoginEnded:
         """End a session for good, also for jobs; return the refusal for its holder."""

@@ -177,6 +177,20 @@ class LoginSessions:
             msgspec.structs.replace(row, renewals=number + 1, nonce=mark, renewed_at=at)
         )
 
+    async def replace(self, cookie: str, new: LoginSession) -> None:
+        """End the session that the browser had before `new`. `cookie` is the hash of its cookie."""
+        old = await self._store.read(session_rows.session_of_cookie, cookie)
+        if old is not None and old.session != new.session:
+            await self._work.alone(old.session, partial(self._replace, old.session, new))
+
+    async def _replace(self, name: str, new: LoginSession) -> None:
+        row = await self._store.read(session_rows.session_of, name)
+        if row is not None and row.ended_at is None:
+            # A provider may have one grant for all logins of a person in a browser.
+            is_same = (row.issuer, row.subject) == (new.issuer, new.subject)
+            why = "a new login in the same browser"
+            await self._endings.leave(row, why, at_provider=not is_same)
+
     # -- end and list ----------------------------------------------------------------------------
 
     async def log_out(self, renewal: str) -> None:

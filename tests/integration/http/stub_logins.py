@@ -114,8 +114,10 @@ class StubLogins(Hearing, LoginService):
         return Departure("https://iam.test/auth", "bound")
 
     @override
-    async def arrive(self, provider: str, answer: BrowserAnswer, cookie: str) -> Arrival:
-        self.hear("arrive", None, (provider, answer, cookie))
+    async def arrive(
+        self, provider: str, answer: BrowserAnswer, cookie: str, held: str = ""
+    ) -> Arrival:
+        self.hear("arrive", None, (provider, answer, cookie, held))
         return Arrival("/portal", "session")
 
 

@@ -28,11 +28,12 @@ def browsers(world: LoginWorld, url: str = "https://central.test") -> BrowserSes
     )
 
 
-async def cookie_of(world: LoginWorld) -> str:
+async def cookie_of(world: LoginWorld, held: str = "") -> str:
+    """Log in with a browser that holds the cookie of an earlier session, or none."""
     departure = await world.service.start_browser(BrowserStart(to="/portal"), "192.0.2.7")
     query = query_of(departure.url)
     world.provider.nonce = query["nonce"]
-    return (await world.service.arrive("iam", back(query), departure.cookie)).cookie
+    return (await world.service.arrive("iam", back(query), departure.cookie, held)).cookie
 
 
 async def test_a_cookie_is_read_once_and_names_the_person() -> None:
@@ -71,6 +72,43 @@ async def test_an_ended_session_is_refused_from_memory_too() -> None:
         known.find(cookie)
     with pytest.raises(BadToken):
         await known.load(cookie)
+
+
+async def test_a_new_login_ends_the_session_that_the_browser_had() -> None:
+    world = await login_world()
+    known = browsers(world)
+    first, other = await cookie_of(world), await cookie_of(world)
+    await known.load(first)
+    second = await cookie_of(world, first)
+
+    with pytest.raises(BadToken):
+        known.find(first)
+    with pytest.raises(BadToken):
+        await known.load(first)
+    for cookie in (second, other):
+        await known.load(cookie)
+    assert not world.provider.ended, "a provider may have one grant for both sessions"
+
+
+async def test_a_new_person_at_a_browser_ends_the_grant_of_the_former() -> None:
+    world = await login_world()
+    first = await cookie_of(world)
+    world.provider.claims["sub"] = "bob"
+    second, known = await cookie_of(world, first), browsers(world)
+
+    with pytest.raises(BadToken):
+        await known.load(first)
+    await known.load(second)
+    assert world.provider.ended
+
+
+@pytest.mark.parametrize("held", ["", "nonsense"])
+async def test_a_browser_without_a_session_ends_none(held: str) -> None:
+    world = await login_world()
+    other = await cookie_of(world)
+    await cookie_of(world, held)
+
+    await browsers(world).load(other)
 
 
 async def test_the_provider_confirms_browsers_in_use_and_only_them() -> None:
