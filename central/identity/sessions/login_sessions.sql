@@ -37,10 +37,16 @@ SELECT {login_session}
    AND (:subject::text IS NULL OR issuer = :issuer::text AND subject = :subject::text)
  ORDER BY created_at DESC, session DESC LIMIT :limit;
 
--- name: browser_sessions_in_use
-SELECT {login_session} FROM login_session
+-- name: providers_of_browsers
+SELECT DISTINCT provider FROM login_session
  WHERE kind = 'browser' AND ended_at IS NULL AND ends_at > :now AND used_at > :used_after
    AND checked_at <= :checked_before AND refresh <> ''
+ ORDER BY provider LIMIT :limit;
+
+-- name: browser_sessions_in_use
+SELECT {login_session} FROM login_session
+ WHERE provider = :provider AND kind = 'browser' AND ended_at IS NULL AND ends_at > :now
+   AND used_at > :used_after AND checked_at <= :checked_before AND refresh <> ''
  ORDER BY checked_at LIMIT :limit;
 
 -- name: open_login_sessions

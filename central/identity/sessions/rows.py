@@ -96,14 +96,29 @@ def sessions(
     return [_row(found) for found in session.rows("login_sessions", fields)]
 
 
+def providers_of_browsers(
+    session: Session, now: float, used_after: float, checked_before: float, *, limit: int
+) -> list[str]:
+    """Return the providers with sessions that `browsers_in_use` returns, in order."""
+    fields = {"now": now, "used_after": used_after, "checked_before": checked_before}
+    return [row[0] for row in session.rows("providers_of_browsers", {**fields, "limit": limit})]
+
+
 def browsers_in_use(
-    session: Session, *, now: float, used_after: float, checked_before: float, limit: int
+    session: Session,
+    now: float,
+    used_after: float,
+    checked_before: float,
+    provider: str,
+    *,
+    limit: int,
 ) -> list[LoginSession]:
     """Return sessions of browsers that are in use and that the provider has to confirm again."""
     fields = {
         "now": now,
         "used_after": used_after,
         "checked_before": checked_before,
+        "provider": provider,
         "limit": limit,
     }
     return [_row(found) for found in session.rows("browser_sessions_in_use", fields)]
