@@ -160,7 +160,9 @@ def face(
         log=log,
         monotonic=monotonic,
     )
-    services.tokens.bans.tell(lambda person: front.face.open_requests.end(partial(is_of, person)))
+    services.tokens.bans.subscribe(
+        lambda person: front.face.open_requests.end(partial(is_of, person))
+    )
     return front
 
 

@@ -75,7 +75,7 @@ class Verifier:
             needs_version=True,
         )
         self._bans, self._outside = bans, outside
-        bans.tell(self._forget_person)
+        bans.subscribe(self._forget_person)
         self._cache: dict[bytes, _Verified] = {}
         self._outside_cache: dict[bytes, _Outside] = {}
         self._cache_max = cache_max

@@ -53,7 +53,7 @@ class BrowserSessions:
     ) -> None:
         """`url` returns the URL of this central; `is_ended` tells whether a session was ended."""
         self._bans = bans
-        bans.tell(self._forget_person)
+        bans.subscribe(self._forget_person)
         self._store, self._clock, self._url, self._is_ended = store, clock, url, is_ended
         self._known: dict[str, _Known] = {}
 

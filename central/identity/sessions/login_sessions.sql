@@ -17,9 +17,6 @@ VALUES (:issuer, :subject, :name, :email, :checked_at)
 ON CONFLICT (issuer, subject) DO UPDATE
    SET name = excluded.name, email = excluded.email, seen_at = excluded.seen_at;
 
--- name: person
-SELECT name, email FROM person WHERE issuer = :issuer AND subject = :subject;
-
 -- name: login_session
 SELECT {login_session}
   FROM login_session WHERE session = :session;

@@ -152,12 +152,6 @@ def keep_check(session: Session, row: LoginSession) -> bool:
     return True
 
 
-def email_of(session: Session, issuer: str, subject: str) -> str:
-    """Return the address that the person's provider verified, or an empty text."""
-    found = session.one("person", {"issuer": issuer, "subject": subject})
-    return "" if found is None else found[1]
-
-
 def use(session: Session, name: str, at: float) -> None:
     """Note that a session is in use."""
     session.run("use_login_session", {"session": name, "used_at": at})

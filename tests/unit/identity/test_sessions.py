@@ -27,6 +27,7 @@ from pilotage.proto.api.logins import (
 from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
+from tests.contract.store.rows import email_of
 from tests.fake_central import FakeRandomness, settle
 from tests.unit.identity.issuer import ISSUER, make_issuer, person
 
@@ -273,7 +274,7 @@ async def test_no_secret_of_the_provider_is_in_the_store() -> None:
     tokens = await logged_in(world)
     row = await world.issuer.store.read(session_rows.session_of, tokens.session)
     assert row is not None and row.refresh and world.provider.good not in row.refresh
-    kept = await world.issuer.store.read(session_rows.email_of, row.issuer, row.subject)
+    kept = await world.issuer.store.read(email_of, row.issuer, row.subject)
     assert row.email == kept == "alice@example.org"
     moved = await logged_in(world)
     other = await world.issuer.store.read(session_rows.session_of, moved.session)
@@ -436,7 +437,7 @@ async def test_an_address_that_is_not_verified_is_not_kept() -> None:
     world = await login_world()
     world.provider.claims["email_verified"] = False
     await logged_in(world)
-    assert not await world.issuer.store.read(session_rows.email_of, "https://iam.test/", "alice")
+    assert not await world.issuer.store.read(email_of, "https://iam.test/", "alice")
 
 
 @pytest.mark.parametrize(("role", "outlives"), [(Role.ADMIN, True), (Role.MANAGER, False)])
@@ -483,5 +484,5 @@ async def test_a_provider_that_says_nothing_about_a_name_erases_none() -> None:
     world.clock.move(CHECK_S)
     tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
     assert tokens.name == "Alice" and tokens.groups == ("prod",)
-    kept = await world.issuer.store.read(session_rows.email_of, "https://iam.test/", "alice")
+    kept = await world.issuer.store.read(email_of, "https://iam.test/", "alice")
     assert kept == "alice@example.org"
