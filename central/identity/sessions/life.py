@@ -22,6 +22,7 @@ from ...observe.events import Log
 from ...observe.times import shown
 from ...ports import Clock, Randomness
 from ...store.engine import Store
+from .. import lists
 from ..bans.ban_list import BanList
 from ..callers import User
 from ..errors import BadToken, LoginEnded
@@ -33,7 +34,7 @@ from . import listing, rows as session_rows
 from .confirmations import Confirmations
 from .endings import EndedSessions, SessionEndings
 from .grants import Grants
-from .rows import FIRST_SESSIONS, LoginSession, SessionKind
+from .rows import LoginSession, SessionKind
 from .session_work import SessionWork
 
 UNCHECKED_S: Final = 4 * 3_600.0  # life of a session that the provider cannot confirm again
@@ -232,12 +233,14 @@ class LoginSessions:
             session_rows.sessions,
             None if reach is Reach.ALL else caller.community,
             (caller.issuer, caller.subject) if reach is Reach.OWN else None,
-            before=listing.place(after) if after else FIRST_SESSIONS,
+            before=lists.start_of(after),
             limit=limit,
         )
         return Sessions(
             sessions=[listing.view(row) for row in rows if listing.is_visible(row, caller, reach)],
-            after=listing.cursor(rows[-1]) if len(rows) == limit else None,
+            after=lists.cursor(rows[-1].created_at, rows[-1].session)
+            if len(rows) == limit
+            else None,
         )
 
     # -- helpers ---------------------------------------------------------------------------------

@@ -1,46 +1,23 @@
-"""The list of sessions: who may see which, and what is shown. Pure."""
+"""What a list of sessions shows, and who may see which. Pure."""
 
 from pilotage.proto.api.logins import SessionView
 from pilotage.proto.claims import Role
-from pilotage.proto.problems import Code
 
-from ...errors import Refused
 from ...observe.times import shown
+from .. import lists
 from ..callers import User
-from ..policy import Reach, covers
+from ..policy import Reach
 from .rows import LoginSession
 
 
 def is_visible(row: LoginSession, caller: User, reach: Reach) -> bool:
-    """Return whether the caller may see this session: as for tokens, not one with more rights."""
-    if (row.issuer, row.subject, row.community) == (
-        caller.issuer,
-        caller.subject,
-        caller.community,
-    ):
-        return True
-    if reach is not Reach.ALL and row.community != caller.community:
-        return False
-    if reach <= Reach.OWN or not covers(caller.role, Role(row.role)):
-        return False
-    return reach >= Reach.COMMUNITY or (
-        bool(row.groups) and set[str](row.groups) <= set[str](caller.groups)
-    )
+    """Return whether the caller may see this session.
 
-
-def cursor(row: LoginSession) -> str:
-    """Return the cursor of the page that begins after this session."""
-    return f"{row.created_at!r}:{row.session}"
-
-
-def place(after: str) -> tuple[float, str]:
-    """Return the position that a cursor stands for. Raises Refused."""
-    created_at, _, name = after.partition(":")
-    try:
-        return float(created_at), name
-    except ValueError:
-        why = f"after: found {after[:80]!r}, expected the value `after` of the previous page"
-        raise Refused(Code.INVALID, why, field="after") from None
+    People see all their own sessions in their community, whatever the role: the subject of a
+    session comes from its provider.
+    """
+    is_own = lists.is_of_person(row, caller) and row.community == caller.community
+    return is_own or lists.is_visible(row, caller, reach)
 
 
 def view(row: LoginSession) -> SessionView:

@@ -1,7 +1,6 @@
 """The stored sessions of people who logged in through an identity provider."""
 
 import enum
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -9,9 +8,9 @@ import msgspec
 
 from ...store.records import Record
 from ...store.session import Session, json_list
+from ..lists import FIRST_PAGE, PageStart
 
 GRANT_KEPT_S: Final = 30 * 86_400.0  # for unfinished jobs, after the time of a session
-FIRST_SESSIONS: Final = (math.inf, "")  # the position before the first page (newest first)
 
 # Takes a community, an issuer and a subject: whether unfinished jobs of this person get tokens.
 UsedByJobs = Callable[[Session, str, str, str], bool]
@@ -77,7 +76,7 @@ def sessions(
     community: str | None,
     person: tuple[str, str] | None = None,
     *,
-    before: tuple[float, str] = FIRST_SESSIONS,
+    before: PageStart = FIRST_PAGE,
     limit: int,
 ) -> list[LoginSession]:
     """Return sessions, newest first, of one community and one (issuer, subject). None means all.
