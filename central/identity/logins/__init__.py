@@ -1,1 +1,1 @@
-"""Logins through identity providers, from their begin to the session that they open."""
+"""Logins through identity providers, until a session opens."""

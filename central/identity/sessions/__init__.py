@@ -1,1 +1,1 @@
-"""Sessions of people who logged in: what is stored, renewed, confirmed and ended."""
+"""Sessions of people who logged in: their rows, renewals, confirmations and ends."""

@@ -91,7 +91,7 @@ class Confirmations:
             checked_at=self._clock.wall(),
         )
         if not await self._store.write(session_rows.keep_check, found):
-            raise LoginEnded("it was ended meanwhile")
+            raise LoginEnded("another request ended it")
         return found
 
     async def _unconfirmed(self, row: LoginSession) -> LoginSession:

@@ -71,12 +71,12 @@ class Grants:
     ) -> tuple[LoginSession, TokenAnswer]:
         """Use the refresh token; return the session with the next one, and the provider's tokens.
 
-        Call it as work on the session. Raises LoginEnded (it was ended meanwhile), GrantLost,
+        Call it as work on the session. Raises LoginEnded (another request ended it), GrantLost,
         ProviderAway, BadProvider.
         """
         current = await self._store.read(session_rows.session_of, row.session)
         if current is None or not current.refresh:
-            raise LoginEnded("it was ended meanwhile")
+            raise LoginEnded("another request ended it")
         try:
             sealed = self._unstored.get(row.session, current.refresh)
             refresh = self._cipher.decrypt(sealed, row.session)
@@ -92,7 +92,7 @@ class Grants:
         del self._unstored[row.session]
         if not is_kept:
             await self.revoke(row)
-            raise LoginEnded("it was ended meanwhile")
+            raise LoginEnded("another request ended it")
         self._outages.answered(row.provider)
         while len(self._access) >= ACCESS_MAX:
             del self._access[next(iter(self._access))]

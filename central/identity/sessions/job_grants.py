@@ -19,7 +19,7 @@ from .endings import SessionEndings
 from .grants import GrantLost, Grants
 from .outages import RETRY_S as SESSIONS_RETRY_S, Outages
 from .rows import GRANT_KEPT_S, LoginSession, UsedByJobs
-from .session_work import SessionWork
+from .session_work import NoWorkNow, SessionWork
 
 RETRY_S: Final = 30.0  # until a provider that was away is asked again: starts of jobs wait
 GRANTS_MAX: Final = 10  # sessions of one person that are tried for one token
@@ -81,7 +81,7 @@ class JobGrants:
         self._grants.forget_access(session)
 
     async def drop_useless(self) -> int:
-        """Drop kept refresh tokens that no unfinished job uses any more; return their number."""
+        """Give back refresh tokens that no unfinished job uses any more; return their number."""
         count, after = 0, ""
         while True:
             rows, after = await self._store.read(
@@ -92,7 +92,10 @@ class JobGrants:
                 limit=LOOKED_AT,
             )
             for row in rows:
-                count += await self._work.alone(row.session, partial(self._drop, row.session))
+                try:
+                    count += await self._work.alone(row.session, partial(self._drop, row.session))
+                except NoWorkNow:  # the next round continues
+                    return count
             if not after:
                 return count
 
@@ -122,7 +125,7 @@ class JobGrants:
     async def _drop(self, session: str) -> bool:
         """Give a refresh token back and drop it; return whether that was done.
 
-        It waits for a provider that is away, but not for ever.
+        It waits for a provider that is away, until the grant is too old.
         """
         row = await self._store.read(session_rows.session_of, session)
         if row is None or not row.refresh:

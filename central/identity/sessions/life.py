@@ -58,7 +58,7 @@ class SessionTokens(EndedSessions, Protocol):
 
 
 class SessionHolder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a login says about the command or browser that holds its session."""
+    """The command or browser that holds a session, as its login describes it."""
 
     kind: SessionKind
     host: str
@@ -168,7 +168,7 @@ class LoginSessions:
                 return self.tokens_of(row)
         if number != row.renewals:
             self._log("renewal_replayed", person=row.subject, session=name, host=row.host)
-            why = "its renewal secret was used twice, so somebody may have copied it"
+            why = "its renewal secret was used twice, so it may have been copied"
             raise await self._endings.end(row, why)
         row = await self._confirmations.confirmed(row)
         at = self._clock.wall()
@@ -215,7 +215,7 @@ class LoginSessions:
     async def _end(self, name: str, caller: User) -> None:
         row = await self._store.read(session_rows.session_of, name)
         if row is None:
-            return  # its time was over, and it was deleted meanwhile
+            return  # the retention has just deleted it
         why = f"ended by {caller.subject}"
         if (row.issuer, row.subject) != (caller.issuer, caller.subject):
             if row.ended_at is None or row.refresh:

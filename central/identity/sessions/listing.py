@@ -1,4 +1,4 @@
-"""What a list of sessions shows, and who may see which. Pure."""
+"""The list of sessions: its content, and who may see which. Pure."""
 
 from pilotage.proto.api.logins import SessionView
 from pilotage.proto.claims import Role

@@ -25,6 +25,10 @@ _Expected = Refused | DependencyUnavailable | StoreError | ProviderAway | BadPro
 _EXPECTED: Final = (Refused, DependencyUnavailable, StoreError, ProviderAway, BadProvider)
 
 
+class NoWorkNow(Refused):
+    """The work was not begun: this central stops, or too much work waits. Try again later."""
+
+
 class SessionWork:
     """Does the work on all sessions. Before `run`, work ends if its caller is cancelled."""
 
@@ -52,14 +56,13 @@ class SessionWork:
         """Do work on a session when no other is under way; return its result.
 
         The work waits and goes on even if the caller is cancelled. Work must not do other work on
-        the same session. Raises what `work` raises; Refused: UNAVAILABLE (this central stops),
-        TOO_MANY.
+        the same session. Raises what `work` raises; NoWorkNow.
         """
         if self._is_stopping:
-            raise Refused(Code.UNAVAILABLE, "this central stops: try again later")
+            raise NoWorkNow(Code.UNAVAILABLE, "this central stops: try again later")
         if len(self._running) >= RUNNING_MAX:
             why = "too many logins wait for their identity providers: try again in some minutes"
-            raise Refused(Code.TOO_MANY, why)
+            raise NoWorkNow(Code.TOO_MANY, why)
         if self._tasks is None:
             async with self._lock(session):
                 return await work()
@@ -90,6 +93,6 @@ class SessionWork:
     def _lock(self, session: str) -> asyncio.Lock:
         """Return the lock of a session."""
         lock = self._locks.get(session)
-        if lock is None:  # the dictionary drops a lock that nobody holds or waits for
+        if lock is None:  # the dictionary drops a lock without holder and waiters
             lock = self._locks[session] = asyncio.Lock()
         return lock
