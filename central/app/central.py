@@ -627,7 +627,7 @@ def _retention(
         memory=memory,
         follow_up=follow_up,
         blobs=blobs,
-        sessions=people.services.logins.sessions,
+        job_grants=people.services.sessions.job_grants,
         logs=LogRoom(world.store, world.clock, settings),
         clock=world.clock,
         log=world.log,

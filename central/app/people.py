@@ -34,7 +34,7 @@ class AboutPeople:
         """Follow providers, sessions and bans. Ends by cancellation."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.drivers.follow(self.clock))
-            tasks.create_task(self.services.logins.sessions.run())
+            tasks.create_task(self.services.sessions.run())
             tasks.create_task(self.services.payload_tokens.run())
             tasks.create_task(self.banned.run())
 

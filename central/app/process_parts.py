@@ -22,6 +22,7 @@ from ..identity.assembly import IdentityDrivers
 from ..identity.bans.ban_list import BanList
 from ..identity.bans.service import BanService
 from ..identity.scope import Owners
+from ..identity.sessions import rows as session_rows
 from ..jobs.classes import JobClasses
 from ..jobs.feed import Feed
 from ..jobs.leases import LeaseTable
@@ -99,6 +100,7 @@ def ban_service(world: World, memory: Memory, settings: Settings, bans: BanList)
         store=world.store,
         bans=bans,
         owners=memory.owners,
+        end_sessions=session_rows.end_all_of,
         clock=world.clock,
         log=world.log,
         local_issuer=settings.token.issuer,

@@ -34,8 +34,8 @@ from ..identity import routes as identity
 from ..identity.bans import routes as bans
 from ..identity.bans.ban_list import is_of
 from ..identity.bans.service import BanService
-from ..identity.calls import gate
 from ..identity.element_issuer import IssuerDocuments
+from ..identity.gate import gate
 from ..identity.logins import routes as logins
 from ..identity.logins.browser_sessions import BrowserSessions
 from ..identity.logins.service import LoginService
@@ -164,7 +164,9 @@ def face(
         log=log,
         monotonic=monotonic,
     )
-    services.tokens.bans.tell(lambda person: front.face.open_requests.end(partial(is_of, person)))
+    services.tokens.bans.subscribe(
+        lambda person: front.face.open_requests.end(partial(is_of, person))
+    )
     return front
 
 

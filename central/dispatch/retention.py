@@ -12,9 +12,9 @@ from pilotage.proto.pilot_states import PilotEvent, PilotState, next_state
 from ..accounts.record_series import DAY_S
 from ..identity import actions as action_records
 from ..identity.bans import record as ban_records
-from ..identity.logins import session_rows
-from ..identity.logins.sessions import LoginSessions
 from ..identity.scope import CountKey
+from ..identity.sessions import rows as session_rows
+from ..identity.sessions.job_grants import JobGrants
 from ..jobs import record_retention as retention_records
 from ..jobs.blobs.removal import BlobSweep
 from ..jobs.record_retention import PRUNED_MAX
@@ -78,7 +78,7 @@ class Retention:
         memory: Memory,
         follow_up: FollowUp,
         blobs: BlobSweep,
-        sessions: LoginSessions,
+        job_grants: JobGrants,
         logs: LogRoom,
         clock: Clock,
         log: Log,
@@ -88,7 +88,7 @@ class Retention:
     ) -> None:
         self._wall, self._probe = wall, probe
         self._store, self._pilots, self._leases = store, memory.pilots, memory.leases
-        self._owners, self._sessions = memory.owners, sessions
+        self._owners, self._job_grants = memory.owners, job_grants
         self._follow_up, self._blobs, self._logs = follow_up, blobs, logs
         self._clock, self._log, self._settings = clock, log, settings
 
@@ -116,7 +116,7 @@ class Retention:
             "tokens": self._expired_tokens,
             "sessions": self._old_sessions,
             "lifted bans": self._lifted_bans,
-            "kept grants": self._sessions.drop_useless_grants,
+            "kept grants": self._job_grants.drop_useless,
             "pilots": self._ended_pilots,
             "logs of pilots": self._old_logs,
             "lost pilots": self._give_up_lost,

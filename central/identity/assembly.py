@@ -8,22 +8,22 @@ from typing import Any, Final
 from ..observe.events import Log
 from ..ports import Clock, Randomness
 from ..store.engine import Store
-from .logins import session_rows
 from .logins.browser_sessions import BrowserSessions
-from .logins.cipher import TokenCipher
-from .logins.people import People
 from .logins.service import LoginService
-from .logins.session_rows import UsedByJobs
-from .logins.sessions import LoginSessions
 from .payload_tokens.requested_tokens import RequestedTokens
 from .payload_tokens.service import PayloadTokens
 from .providers.id_tokens import IdTokenReader
 from .providers.metadata import MetadataReader
 from .providers.oauth import OAuth, SecretOf
 from .providers.outside_tokens import OutsideTokens
+from .providers.people import People
 from .providers.provider_files import Providers
 from .providers.provider_http import ProviderAway, ProviderHttp
 from .providers.provider_keys import ProviderKeys
+from .sessions import rows as session_rows
+from .sessions.assembly import SessionServices, session_services
+from .sessions.cipher import TokenCipher
+from .sessions.rows import UsedByJobs
 from .tokens import TokenIssuer
 
 CIPHER: Final = "refresh tokens of providers"
@@ -100,6 +100,7 @@ class IdentityServices:
     """The services of the process that leads."""
 
     logins: LoginService
+    sessions: SessionServices
     payload_tokens: PayloadTokens
 
 
@@ -121,7 +122,7 @@ def identity_services(
     metadata = drivers.metadata or MetadataReader(drivers.http, clock)
     oauth = OAuth(drivers.http, metadata, drivers.secret_of)
     people = People(oauth, IdTokenReader(drivers.keys, clock))
-    sessions = LoginSessions(
+    sessions = session_services(
         store=store,
         tokens=tokens,
         bans=tokens.bans,
@@ -138,7 +139,7 @@ def identity_services(
         providers=drivers.providers,
         oauth=oauth,
         people=people,
-        sessions=sessions,
+        sessions=sessions.logins,
         url=lambda: drivers.address.url,
         clock=clock,
         randomness=randomness,
@@ -150,11 +151,11 @@ def identity_services(
 
     giving = PayloadTokens(
         requested=requested,
-        sessions=sessions,
+        sessions=sessions.job_grants,
         oauth=oauth,
         clock=clock,
         log=log,
         is_banned=lambda issuer, subject: tokens.bans.find(issuer, subject) is not None,
         gives_tokens=gives_tokens,
     )
-    return IdentityServices(logins, giving)
+    return IdentityServices(logins, sessions, giving)

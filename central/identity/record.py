@@ -1,15 +1,14 @@
 """The stored tokens and identities of users."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from ..store.session import Session
+from .lists import FIRST_PAGE, PageStart
 from .record_types import Owner, TokenRow
 
-FIRST_TOKENS: Final = (math.inf, "")  # the position before the first page (newest first)
 TOKEN_GROUPS_MAX: Final = 100_000
 
 _words: Final = msgspec.json.Decoder(tuple[str, ...])
@@ -38,7 +37,7 @@ def tokens(
     community: str | None,
     subject: tuple[str, str] | None = None,
     *,
-    before: tuple[float, str] = FIRST_TOKENS,
+    before: PageStart = FIRST_PAGE,
     limit: int,
 ) -> list[TokenRow]:
     """Return tokens, newest first, of one community and one (issuer, subject). None means all.

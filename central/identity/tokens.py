@@ -15,19 +15,18 @@ from ..errors import Refused
 from ..observe.times import shown
 from ..ports import Clock, Disk, Randomness
 from ..store.engine import Store
-from . import derived_secrets, keys, record as token_records
+from . import derived_secrets, keys, lists, record as token_records
 from .bans.ban_list import BanList
 from .callers import Caller, User
 from .derived_secrets import DerivedSecrets
 from .errors import TokenNotFound
 from .issuance import TokenGrant, grant
 from .keys import SigningKeys
-from .logins import session_rows
-from .logins.session_rows import LoginSession
-from .policy import Permission, Reach, covers, require
+from .policy import Permission, Reach, require
 from .providers.outside_tokens import OutsideTokens
-from .record import FIRST_TOKENS
 from .record_types import TokenRow
+from .sessions import rows as session_rows
+from .sessions.rows import LoginSession
 from .verification import ALGORITHM, CACHE_MAX, Verifier
 
 ADMIN_FILE: Final = "admin.token"
@@ -238,19 +237,19 @@ class TokenIssuer:
             token_records.tokens,
             None if reach is Reach.ALL else caller.community,
             (caller.issuer, caller.subject) if reach is Reach.OWN else None,
-            before=_place(after) if after else FIRST_TOKENS,
+            before=lists.start_of(after),
             limit=limit,
         )
         return Tokens(
-            tokens=[_view(row) for row in rows if _within(row, caller, reach)],
-            after=_cursor(rows[-1]) if len(rows) == limit else None,
+            tokens=[_view(row) for row in rows if lists.is_visible(row, caller, reach)],
+            after=lists.cursor(rows[-1].issued_at, rows[-1].jti) if len(rows) == limit else None,
         )
 
     async def revoke(self, caller: User, jti: str) -> None:
         """Revoke a token. Idempotent. Raises TokenNotFound."""
         reach = require(caller, Permission.TOKEN_REVOKE)
         row = await self._store.read(token_records.token, jti)
-        if row is None or not _within(row, caller, reach):
+        if row is None or not lists.is_visible(row, caller, reach):
             raise TokenNotFound(jti)
         await self._store.write(token_records.revoke_token, jti, self._clock.wall())
         self._verifier.revoke(jti, row.expires_at)
@@ -363,39 +362,6 @@ async def open_tokens(
         file = data / ADMIN_FILE
         await tokens.write_admin_token(file, disk=disk, community=community, groups=groups)
     return tokens
-
-
-def _within(row: TokenRow, caller: User, reach: Reach) -> bool:
-    """Return whether the caller may see this token.
-
-    Tokens with more rights than the caller's are hidden, even with the caller's own subject,
-    because a manager can write any subject into a token.
-    """
-    if reach is not Reach.ALL and row.community != caller.community:
-        return False
-    if not covers(caller.role, Role(row.role)):
-        return False
-    if reach >= Reach.COMMUNITY:
-        return True
-    if not set[str](row.groups) <= set[str](caller.groups):
-        return False
-    if reach is Reach.GROUP:
-        return bool(row.groups)
-    return (row.issuer, row.subject) == (caller.issuer, caller.subject)
-
-
-def _cursor(row: TokenRow) -> str:
-    return f"{row.issued_at!r}:{row.jti}"
-
-
-def _place(after: str) -> tuple[float, str]:
-    """Return the position that a cursor stands for. Raises Refused."""
-    issued_at, _, jti = after.partition(":")
-    try:
-        return float(issued_at), jti
-    except ValueError:
-        why = f"after: found {after[:80]!r}, expected the value `after` of the previous page"
-        raise Refused(Code.INVALID, why, field="after") from None
 
 
 def _view(row: TokenRow) -> TokenView:

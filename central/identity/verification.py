@@ -76,7 +76,7 @@ class Verifier:
             needs_version=True,
         )
         self._bans, self._outside = bans, outside
-        bans.tell(self._forget_person)
+        bans.subscribe(self._forget_person)
         self._cache = BoundedCache[bytes, _Verified](cache_max)  # a forgotten one is verified again
         self._outside_cache = BoundedCache[bytes, _Outside](OUTSIDE_MAX)
         self._sweep_in = SWEPT_MIN  # new tokens until the next sweep

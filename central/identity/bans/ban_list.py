@@ -35,11 +35,11 @@ class BanList:
         self._rows: dict[Person, BanRow] = {}
         self._mark = (0, 0, 0.0)
         self._changing = asyncio.Lock()
-        self._told: list[Callable[[Person], None]] = []
+        self._subscribers: list[Callable[[Person], None]] = []
 
-    def tell(self, banned: Callable[[Person], None]) -> None:
+    def subscribe(self, banned: Callable[[Person], None]) -> None:
         """Call `banned` for each person as soon as this process knows the ban."""
-        self._told.append(banned)
+        self._subscribers.append(banned)
 
     # -- read -----------------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ class BanList:
             before, self._rows = self._rows, {_person(row): row for row in rows}
             for person, row in self._rows.items():
                 if row.is_in_force and before.get(person) != row:
-                    self._tell(person)
+                    self._publish(person)
             self._mark = mark
 
     # -- change ---------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ class BanList:
         async with self._changing:
             row, is_new = await self._store.write(ban_records.put_ban, new)
             self._rows[_person(row)] = row
-            self._tell(_person(row))
+            self._publish(_person(row))
         return row, is_new
 
     async def lift(self, ban_id: int, who: str, at: float) -> tuple[BanRow | None, bool]:
@@ -99,8 +99,8 @@ class BanList:
                 del self._rows[_person(row)]
         return is_over
 
-    def _tell(self, person: Person) -> None:
-        for banned in self._told:
+    def _publish(self, person: Person) -> None:
+        for banned in self._subscribers:
             banned(person)
 
 

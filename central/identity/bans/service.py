@@ -1,6 +1,6 @@
 """Bans persons, lifts bans and lists them. The process that keeps the queue handles their jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pilotage.proto.api.bans import BanMade, BanRequest, Bans, BanView, IssuedToken
@@ -12,9 +12,9 @@ from ...observe.events import Log
 from ...observe.times import shown
 from ...ports import Clock
 from ...store.engine import Store
+from ...store.session import Session
 from ..callers import User
 from ..errors import BanNotFound, Forbidden
-from ..logins import session_rows
 from ..policy import Permission, require_for_all
 from ..scope import Owners
 from . import record as ban_records
@@ -24,6 +24,10 @@ from .record import BanRow, NewBan
 
 ISSUED_MAX: Final = 1_000  # tokens that an answer names
 LOCAL_ADMIN: Final = "admin"  # the subject of `admin.token`
+
+
+# Ends all sessions of an issuer's subject at a time for a reason; returns their number.
+EndSessions = Callable[[Session, str, str, float, str], int]
 
 
 class BanService:
@@ -39,6 +43,7 @@ class BanService:
         store: Store,
         bans: BanList,
         owners: Owners,
+        end_sessions: EndSessions,
         clock: Clock,
         log: Log,
         local_issuer: str,
@@ -46,6 +51,7 @@ class BanService:
     ) -> None:
         """`communities`: all communities of this central."""
         self._store, self._bans, self._owners = store, bans, owners
+        self._end_sessions = end_sessions
         self._clock, self._log = clock, log
         self._local, self._communities = local_issuer, communities
 
@@ -68,7 +74,7 @@ class BanService:
         )
         row, is_new = await self._bans.ban(new)
         why = f"{person.subject} was banned"
-        await self._store.write(session_rows.end_all_of, *person, now, why)
+        await self._store.write(self._end_sessions, *person, now, why)
         name = self._word(person)
         if is_new:
             self._log("person_banned", ban=row.ban_id, person=name, who=row.who, why=row.reason)

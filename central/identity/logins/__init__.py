@@ -1,1 +1,1 @@
-"""Logins through identity providers, and the sessions that they open."""
+"""Logins through identity providers, until a session opens."""

@@ -22,9 +22,10 @@ from ..bans.ban_list import BanList, Person, is_of
 from ..callers import User
 from ..errors import BadToken, LoginEnded
 from ..secret_hashes import hashed
-from . import session_rows
-from .session_rows import LoginSession, SessionKind
-from .sessions import AWAY_MAX_S, BROWSER_IDLE_S
+from ..sessions import rows as session_rows
+from ..sessions.confirmations import AWAY_MAX_S
+from ..sessions.life import BROWSER_IDLE_S
+from ..sessions.rows import LoginSession, SessionKind
 
 CACHED_S: Final = 30.0
 CACHED_MAX: Final = 10_000
@@ -52,7 +53,7 @@ class BrowserSessions:
     ) -> None:
         """`url` returns the URL of this central; `is_ended` tells whether a session was ended."""
         self._bans = bans
-        bans.tell(self._forget_person)
+        bans.subscribe(self._forget_person)
         self._store, self._clock, self._url, self._is_ended = store, clock, url, is_ended
         self._known: dict[str, _Known] = {}
 

@@ -14,8 +14,8 @@ from pilotage.proto.problems import Code
 
 from ...errors import Refused
 from ...ports import Clock, Randomness
-from .people import ProvidedPerson
-from .session_rows import SessionKind
+from ..providers.people import ProvidedPerson
+from ..sessions.rows import SessionKind
 
 LOGIN_S: Final = 600.0  # for a person to confirm; a provider may allow less
 PENDING_MAX: Final = 10_000  # of each flow

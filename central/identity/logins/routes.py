@@ -106,8 +106,9 @@ async def start_browser(logins: LoginService, call: Call, query: BrowserStart) -
 @ROUTES.add("GET", "/auth/callback/{provider}", Permission.PUBLIC_READ, redirects=True, gives=str)
 async def arrive(logins: LoginService, call: Call, query: BrowserAnswer) -> HttpAnswer:
     """For browsers: come back from an identity provider."""
-    sent = cookie(call.header(b"cookie"), LOGIN, is_secure=logins.is_secure)
-    arrival = await logins.arrive(call.path("provider"), query, sent)
+    sent = call.header(b"cookie")
+    bound, held = (cookie(sent, name, is_secure=logins.is_secure) for name in (LOGIN, SESSION))
+    arrival = await logins.arrive(call.path("provider"), query, bound, held)
     headers = [set_cookie(LOGIN, "", is_secure=logins.is_secure, life_s=0)]
     if arrival.cookie:
         headers.append(set_cookie(SESSION, arrival.cookie, is_secure=logins.is_secure))

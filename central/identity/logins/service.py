@@ -45,13 +45,13 @@ from ..providers.oauth import (
     Waiting,
     challenge,
 )
+from ..providers.people import People
 from ..providers.provider_files import ProviderEntry, Providers
 from ..providers.provider_http import BadProvider, ProviderAway, TooManyRequests
 from ..secret_hashes import hashed
+from ..sessions.life import LoginSessions, SessionHolder
+from ..sessions.rows import LoginSession, SessionKind
 from .pending import NoSuchLogin, PendingLogin, PendingLogins
-from .people import People
-from .session_rows import LoginSession, SessionKind
-from .sessions import LoginSessions
 from .start_limits import Simultaneous, StartLimits
 
 CALLBACK: Final = "/auth/callback"
@@ -262,8 +262,12 @@ class LoginService:
             self._unable(name, why)
         return Departure(url, cookie)
 
-    async def arrive(self, provider: str, answer: BrowserAnswer, cookie: str) -> Arrival:
+    async def arrive(
+        self, provider: str, answer: BrowserAnswer, cookie: str, held: str = ""
+    ) -> Arrival:
         """Complete a login in a browser. Raises Refused.
+
+        `held` is the cookie of the session that the browser has; a new one for the portal ends it.
 
         The state, the browser's cookie and the provider's name must belong to one login: an answer
         of another provider, of another browser or of an earlier login is refused.
@@ -283,7 +287,7 @@ class LoginService:
         try:
             await self._answered(login, answer)
             if login.kind is SessionKind.BROWSER:
-                return await self._portal(login)
+                return await self._portal(login, held)
         except Refused as why:
             self._pending.drop(login)
             if login.kind is SessionKind.BROWSER:
@@ -335,12 +339,14 @@ class LoginService:
         self._pending.renewed(tokens.session)
         return tokens
 
-    async def _portal(self, login: PendingLogin) -> Arrival:
-        """Open the session of a browser. Raises Refused."""
+    async def _portal(self, login: PendingLogin, held: str) -> Arrival:
+        """Open the session of a browser, and end the one that it had. Raises Refused."""
         cookie = self._randomness.token()
         role = Role(login.role) if login.role else None
-        await self._opened(login, login.community, role, cookie=hashed(cookie))
+        row = await self._opened(login, login.community, role, cookie=hashed(cookie))
         self._pending.drop(login)
+        if held:
+            await self.sessions.replace(hashed(held), row)
         return Arrival(login.redirect, cookie)
 
     # -- helpers ---------------------------------------------------------------------------------
@@ -375,7 +381,10 @@ class LoginService:
             role=role,
             seen=seen_groups(entry, claims),
         )
-        return await self.sessions.open(login, login.person, rights, cookie)
+        holder = SessionHolder(
+            kind=login.kind, host=login.host, address=login.address, cookie=cookie
+        )
+        return await self.sessions.open(login.provider, login.person, rights, holder)
 
     def _provider(self, name: str) -> tuple[str, ProviderEntry]:
         """Return the provider of this name, or the only one. Raises Refused."""

@@ -22,9 +22,9 @@ from ...errors import DependencyUnavailable, Refused
 from ...observe.events import Log
 from ...ports import Clock
 from ..callers import AttemptCaller
-from ..logins.sessions import LoginSessions, NoGrant
 from ..providers.oauth import GrantEnded, OAuth
 from ..providers.provider_http import BadProvider, ProviderAway
+from ..sessions.job_grants import JobGrants, NoGrant
 from .requested_tokens import RequestedToken, RequestedTokens
 
 ANSWER_S: Final = 10.0  # less than the patience of pilots
@@ -59,7 +59,7 @@ class PayloadTokens:
         self,
         *,
         requested: RequestedTokens,
-        sessions: LoginSessions,
+        sessions: JobGrants,
         oauth: OAuth,
         clock: Clock,
         log: Log,

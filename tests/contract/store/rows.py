@@ -20,12 +20,19 @@ from pilotage.central.jobs.record_types import (
 )
 from pilotage.central.pilots.record_types import NewSecret, Registration
 from pilotage.central.store.engine import Store
+from pilotage.central.store.session import Session
 from pilotage.matcher.types import Grant
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 from tests import turns
 
 USAGE = Usage(wall_s=12.5, cpu_s=11.25, memory_peak_mb=480.0, bytes_out=2_000)
+
+
+def email_of(session: Session, issuer: str, subject: str) -> str:
+    """Return the address that is kept of a person, as a copy of the store has it."""
+    found = {(row[0], row[1]): row[3] for row in session.rows("all_of_person")}
+    return str(found.get((issuer, subject), ""))
 
 
 async def a_class(

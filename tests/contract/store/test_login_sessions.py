@@ -1,9 +1,10 @@
 """Sessions of logins, and the persons who hold them."""
 
-from pilotage.central.identity.logins import session_rows
+from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.store.engine import Store
 
 from .conftest import Reopen
+from .rows import email_of
 from .test_payload_tokens import IAM, a_session
 
 
@@ -15,8 +16,8 @@ async def test_a_session_survives_a_restart_as_it_was_stored(store: Store, reope
     assert await store.read(session_rows.session_of, "s1") == row
     assert await store.read(session_rows.session_of_cookie, "hash") == row
     assert await store.read(session_rows.session_of_cookie, "") is None
-    assert await store.read(session_rows.email_of, IAM, "alice") == "alice@example.org"
-    assert await store.read(session_rows.email_of, IAM, "bob") == ""
+    assert await store.read(email_of, IAM, "alice") == "alice@example.org"
+    assert await store.read(email_of, IAM, "bob") == ""
 
 
 async def test_a_renewal_secret_counts_once(store: Store) -> None:
@@ -50,7 +51,7 @@ async def test_a_person_has_one_address_that_changes_with_the_provider(store: St
     assert await store.write(session_rows.keep_check, changed)
     found = await store.read(session_rows.session_of, "s1")
     assert found is not None and found.groups == ("lst",)
-    assert await store.read(session_rows.email_of, IAM, "alice") == "new@example.org"
+    assert await store.read(email_of, IAM, "alice") == "new@example.org"
 
 
 async def test_sessions_are_listed_newest_first_page_by_page(store: Store) -> None:
@@ -83,8 +84,10 @@ async def test_a_ban_ends_all_sessions_of_a_person_and_no_others(store: Store) -
 
 async def test_old_sessions_go_in_parts(store: Store) -> None:
     for number in range(3):
-        row = a_session(f"s{number}", ends_at=float(number))
+        row = a_session(f"s{number}", ends_at=float(number), refresh="")
         await store.write(session_rows.add_session, row)
+    await store.write(session_rows.add_session, a_session("t", ends_at=0.0))
     assert await store.write(session_rows.prune, 2.0, limit=1) == 1
     assert await store.write(session_rows.prune, 2.0, limit=10) == 1
     assert await store.read(session_rows.session_of, "s2") is not None
+    assert await store.read(session_rows.session_of, "t"), "its refresh token is not given back"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pilotage.central.identity.logins import session_rows
-from pilotage.central.identity.logins.session_rows import LoginSession, SessionKind
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.rows import GRANT_KEPT_S, LoginSession, SessionKind
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.jobs.record_token_classes import has_jobs_with_tokens
 from pilotage.central.store.engine import CHUNK_MAX, Store
@@ -140,7 +140,7 @@ async def test_grants_are_the_newest_sessions_with_a_refresh_token(store: Store)
         {"subject": "bob"},
         {"issuer": "https://other.test/"},
         {"refresh": ""},
-        {"ends_at": NOW},
+        {"ends_at": NOW - GRANT_KEPT_S},
         {"created_at": NOW + 1},
         {"created_at": NOW + 3},
         {"created_at": NOW + 2},
@@ -170,12 +170,12 @@ async def test_the_next_refresh_token_is_kept_only_where_there_was_one(store: St
 async def test_a_kept_refresh_token_is_dropped_once(store: Store) -> None:
     await a_job(store)
     row = await with_session(store)
-    assert not await store.write(session_rows.drop_grant, "s1"), "the session is open"
+    assert not await store.write(session_rows.drop_grant, "s1", NOW), "the session is open"
     await store.write(
         session_rows.end_for_person, row, NOW, "logged out", is_used=has_jobs_with_tokens
     )
-    assert await store.write(session_rows.drop_grant, "s1")
-    assert not await store.write(session_rows.drop_grant, "s1")
+    assert await store.write(session_rows.drop_grant, "s1", NOW)
+    assert not await store.write(session_rows.drop_grant, "s1", NOW)
     assert (await session(store)).ended_why == "logged out"
 
 
@@ -216,7 +216,10 @@ async def test_grants_are_useless_without_jobs_or_time(store: Store) -> None:
             if not after:
                 return names
 
-    assert await useless(NOW + 150) == ["s0", "s1"]
-    assert await useless(NOW + 150, limit=2) == ["s0", "s1"]
+    over = NOW + 150 + GRANT_KEPT_S
+    assert await useless(NOW + 150) == []
+    assert await useless(over) == ["s0", "s1", "t"]
+    assert await useless(over, limit=2) == ["s0", "s1", "t"]
     await store.write(job_records.move, [a_move(job, JobState.WAITING, JobState.KILLED)])
-    assert await useless(NOW + 150, limit=2) == ["s0", "s1", "s2", "s3", "s4"]
+    assert await useless(NOW + 50, limit=2) == ["s0", "s1", "s2", "s3", "s4"]
+    assert await useless(NOW + 150, limit=2) == ["s0", "s1", "s2", "s3", "s4", "t"]

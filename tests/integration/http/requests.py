@@ -6,8 +6,8 @@ import msgspec
 
 from pilotage.central.http.answers import BYTES, JSON
 from pilotage.central.identity.bans.record import NewBan
-from pilotage.central.identity.logins.sessions import BROWSER_IDLE_S
 from pilotage.central.identity.policy import CallerKind
+from pilotage.central.identity.sessions.life import BROWSER_IDLE_S
 from pilotage.proto import messages, wire
 from pilotage.proto.api import jobs
 from pilotage.proto.api.bans import BanRequest

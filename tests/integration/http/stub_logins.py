@@ -3,7 +3,6 @@
 from typing import Any
 
 from pilotage.central.identity.callers import AttemptCaller, User
-from pilotage.central.identity.logins import session_rows
 from pilotage.central.identity.logins.service import (
     Arrival,
     BrowserAnswer,
@@ -11,10 +10,11 @@ from pilotage.central.identity.logins.service import (
     Departure,
     LoginService,
 )
-from pilotage.central.identity.logins.session_rows import LoginSession, SessionKind
-from pilotage.central.identity.logins.sessions import LoginSessions
 from pilotage.central.identity.payload_tokens.service import PayloadTokens
 from pilotage.central.identity.secret_hashes import hashed
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.life import LoginSessions
+from pilotage.central.identity.sessions.rows import LoginSession, SessionKind
 from pilotage.proto.api.logins import (
     CodeClaim,
     DeviceStart,
@@ -119,8 +119,10 @@ class StubLogins(Hearing, LoginService):
         return Departure("https://iam.test/auth", "bound")
 
     @override
-    async def arrive(self, provider: str, answer: BrowserAnswer, cookie: str) -> Arrival:
-        self.hear("arrive", None, (provider, answer, cookie))
+    async def arrive(
+        self, provider: str, answer: BrowserAnswer, cookie: str, held: str = ""
+    ) -> Arrival:
+        self.hear("arrive", None, (provider, answer, cookie, held))
         return Arrival("/portal", "session")
 
 

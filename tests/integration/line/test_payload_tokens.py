@@ -11,12 +11,12 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.identity.assembly import IdentityDrivers
 from pilotage.central.identity.callers import AttemptCaller, User
-from pilotage.central.identity.logins import session_rows
-from pilotage.central.identity.logins.pending import PendingLogin
-from pilotage.central.identity.logins.people import ProvidedPerson
-from pilotage.central.identity.logins.session_rows import SessionKind
 from pilotage.central.identity.providers.mapping import Membership
+from pilotage.central.identity.providers.people import ProvidedPerson
 from pilotage.central.identity.providers.provider_files import ProviderBook, Providers
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.life import SessionHolder
+from pilotage.central.identity.sessions.rows import SessionKind
 from pilotage.pilot.ports import HttpReply
 from pilotage.proto.api.jobs import Submission
 from pilotage.proto.api.productions import NewProduction
@@ -59,9 +59,7 @@ class Institute:
     async def logged_in(self) -> tuple[User, str]:
         """Return alice, and the renewal secret of a new session."""
         sessions = self.world.central.services.logins.sessions
-        login = PendingLogin(
-            handle="h", provider="iam", kind=SessionKind.COMMAND, address="", host="", ends_at=0.0
-        )
+        holder = SessionHolder(kind=SessionKind.COMMAND, host="", address="")
         person = ProvidedPerson(
             issuer=IAM,
             subject="alice",
@@ -71,7 +69,7 @@ class Institute:
             refresh=self.provider.tokens()["refresh_token"],
         )
         rights = Membership(community="ctao", role=Role.USER, groups=("dpps",), rows=())
-        tokens = sessions.tokens_of(await sessions.open(login, person, rights))
+        tokens = sessions.tokens_of(await sessions.open("iam", person, rights, holder))
         caller = self.world.central.services.tokens.caller(tokens.token)
         assert isinstance(caller, User)
         return caller, tokens.renewal

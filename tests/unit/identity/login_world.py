@@ -10,12 +10,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from pilotage.central.identity.logins.cipher import TokenCipher
-from pilotage.central.identity.logins.people import People
 from pilotage.central.identity.logins.service import LoginService
-from pilotage.central.identity.logins.sessions import LoginSessions
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
+from pilotage.central.identity.providers.people import People
 from pilotage.central.identity.providers.provider_files import (
     GroupClaims,
     MapRow,
@@ -25,6 +23,10 @@ from pilotage.central.identity.providers.provider_files import (
     Providers,
 )
 from pilotage.central.identity.providers.provider_http import BadProvider, ProviderAway
+from pilotage.central.identity.sessions.assembly import SessionServices, session_services
+from pilotage.central.identity.sessions.cipher import TokenCipher
+from pilotage.central.identity.sessions.job_grants import JobGrants
+from pilotage.central.identity.sessions.life import LoginSessions
 from pilotage.central.jobs.record_token_classes import has_jobs_with_tokens
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeRandomness
@@ -208,6 +210,7 @@ class LoginWorld:
 
     issuer: Issuer
     service: LoginService
+    all_sessions: SessionServices
     providers: Providers
     provider: FakeProvider
     other: FakeProvider
@@ -216,7 +219,11 @@ class LoginWorld:
 
     @property
     def sessions(self) -> LoginSessions:
-        return self.service.sessions
+        return self.all_sessions.logins
+
+    @property
+    def job_grants(self) -> JobGrants:
+        return self.all_sessions.job_grants
 
     @property
     def clock(self) -> Any:
@@ -245,7 +252,7 @@ async def login_world(*, two: bool = False, url: str = URL) -> LoginWorld:
 
     oauth = OAuth(http, MetadataReader(http, issuer.clock), lambda _: "s/ecret")
     people = People(oauth, FakeIdTokens())
-    sessions = LoginSessions(
+    sessions = session_services(
         store=issuer.store,
         tokens=issuer.tokens,
         bans=issuer.tokens.bans,
@@ -262,10 +269,10 @@ async def login_world(*, two: bool = False, url: str = URL) -> LoginWorld:
         providers=providers,
         oauth=oauth,
         people=people,
-        sessions=sessions,
+        sessions=sessions.logins,
         url=lambda: url,
         clock=issuer.clock,
         randomness=randomness,
         log=note,
     )
-    return LoginWorld(issuer, service, providers, provider, other, http, log)
+    return LoginWorld(issuer, service, sessions, providers, provider, other, http, log)

@@ -18,6 +18,7 @@ from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, Banned, ExpiredToken
 from pilotage.central.identity.record_types import Owner
 from pilotage.central.identity.scope import Owners
+from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.proto.api.bans import BanMade, BanRequest, BanView
 from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
@@ -229,6 +230,7 @@ async def office(*communities: str) -> Office:
         store=issuer.store,
         bans=issuer.tokens.bans,
         owners=owners,
+        end_sessions=session_rows.end_all_of,
         clock=issuer.clock,
         log=lambda event, **fields: said.append((event, fields)),
         local_issuer=ISSUER,

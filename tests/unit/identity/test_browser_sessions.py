@@ -1,23 +1,23 @@
 """Sessions of browsers: what is read when, and which pages may change something."""
 
 import asyncio
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.identity.errors import BadToken, LoginEnded
-from pilotage.central.identity.logins import session_rows
 from pilotage.central.identity.logins.browser_sessions import CACHED_S, BrowserSessions
 from pilotage.central.identity.logins.service import BrowserStart
-from pilotage.central.identity.logins.sessions import (
-    AWAY_MAX_S,
-    BROWSER_IDLE_S,
-    BROWSER_S,
-    BROWSERS_S,
-    CHECK_S,
-)
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.browser_checks import AT_ONCE, BROWSERS_S
+from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S
+from pilotage.central.identity.sessions.life import BROWSER_IDLE_S, BROWSER_S
+from pilotage.central.store.errors import StoreFull
+from tests.fake_central import settle
 
-from .login_world import LoginWorld, login_world, query_of
+from .login_world import IAM, FakeProviderHttp, LoginWorld, login_world, query_of
 from .test_logins import back
 
 
@@ -32,11 +32,16 @@ def browsers(world: LoginWorld, url: str = "https://central.test") -> BrowserSes
     )
 
 
-async def cookie_of(world: LoginWorld) -> str:
-    departure = await world.service.start_browser(BrowserStart(to="/portal"), "192.0.2.7")
+async def cookie_of(world: LoginWorld, held: str = "", provider: str = "iam") -> str:
+    """Log in with a browser that holds the cookie of an earlier session, or none."""
+    departure = await world.service.start_browser(
+        BrowserStart(to="/portal", provider=provider), "192.0.2.7"
+    )
     query = query_of(departure.url)
-    world.provider.nonce = query["nonce"]
-    return (await world.service.arrive("iam", back(query), departure.cookie)).cookie
+    one = world.provider if provider == "iam" else world.other
+    answer = back(query, iss=one.issuer)
+    one.nonce = query["nonce"]
+    return (await world.service.arrive(provider, answer, departure.cookie, held)).cookie
 
 
 async def test_a_cookie_is_read_once_and_names_the_person() -> None:
@@ -77,13 +82,50 @@ async def test_an_ended_session_is_refused_from_memory_too() -> None:
         await known.load(cookie)
 
 
+async def test_a_new_login_ends_the_session_that_the_browser_had() -> None:
+    world = await login_world()
+    known = browsers(world)
+    first, other = await cookie_of(world), await cookie_of(world)
+    await known.load(first)
+    second = await cookie_of(world, first)
+
+    with pytest.raises(BadToken):
+        known.find(first)
+    with pytest.raises(BadToken):
+        await known.load(first)
+    for cookie in (second, other):
+        await known.load(cookie)
+    assert not world.provider.ended, "a provider may have one grant for both sessions"
+
+
+async def test_a_new_person_at_a_browser_ends_the_grant_of_the_former() -> None:
+    world = await login_world()
+    first = await cookie_of(world)
+    world.provider.claims["sub"] = "bob"
+    second, known = await cookie_of(world, first), browsers(world)
+
+    with pytest.raises(BadToken):
+        await known.load(first)
+    await known.load(second)
+    assert world.provider.ended
+
+
+@pytest.mark.parametrize("held", ["", "nonsense"])
+async def test_a_browser_without_a_session_ends_none(held: str) -> None:
+    world = await login_world()
+    other = await cookie_of(world)
+    await cookie_of(world, held)
+
+    await browsers(world).load(other)
+
+
 async def test_the_provider_confirms_browsers_in_use_and_only_them() -> None:
     world = await login_world()
     cookie, known = await cookie_of(world), browsers(world)
     await cookie_of(world)  # another browser, which nobody uses
     given = world.provider.tokens_given
     async with asyncio.TaskGroup() as tasks:
-        loop = tasks.create_task(world.sessions.run())
+        loop = tasks.create_task(world.all_sessions.run())
         await world.clock.advance(CHECK_S - 60)
         await known.load(cookie)
         world.provider.claims["wlcg.groups"] = []
@@ -94,11 +136,82 @@ async def test_the_provider_confirms_browsers_in_use_and_only_them() -> None:
         await known.load(cookie)
 
 
+@dataclass
+class OneSlowProvider:
+    """A network in which the first provider does not answer until a test says so."""
+
+    http: FakeProviderHttp
+    slow: bool = False
+    now: int = 0  # requests under way at the slow provider
+    most: int = 0
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._post = self.http.post
+        self.http.post = self.post  # type: ignore[method-assign]
+
+    async def post(self, url: str, *given: Any, **options: Any) -> tuple[int, dict[str, Any]]:
+        if self.slow and url.startswith(IAM):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await self.answers.wait()
+            self.now -= 1
+        return await self._post(url, *given, **options)
+
+
+async def test_a_slow_provider_does_not_delay_the_checks_of_others() -> None:
+    world = await login_world(two=True)
+    many = 3 * AT_ONCE
+    for _ in range(many):
+        await cookie_of(world)
+    world.clock.move(1)
+    await cookie_of(world, provider="other")
+    network, given = OneSlowProvider(world.http, slow=True), world.other.tokens_given
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(world.all_sessions.run())
+        await settle()
+        await world.clock.advance(CHECK_S + BROWSERS_S)
+        confirmed = world.other.tokens_given - given
+        await cookie_of(world, provider="other")
+        await world.clock.advance(CHECK_S + BROWSERS_S)
+        later = world.other.tokens_given - given
+        network.answers.set()
+        await settle(100)
+        loop.cancel()
+
+    assert (confirmed, network.most) == (1, AT_ONCE)
+    assert later == 3, "another login, and its confirmation"
+    assert world.provider.tokens_given == 2 * many
+
+
+async def test_a_full_disk_ends_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await login_world()
+    cookie = await cookie_of(world)
+    store, write, given = world.issuer.store, world.issuer.store.write, world.provider.tokens_given
+
+    async def full(*_: object, **__: object) -> None:
+        raise StoreFull("the disk is full")
+
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(world.all_sessions.run())
+        await settle()
+        await world.clock.advance(CHECK_S - BROWSERS_S)
+        await browsers(world).load(cookie)
+        monkeypatch.setattr(store, "write", full)
+        await world.clock.advance(2 * BROWSERS_S)
+        assert not loop.done() and world.events("loop_failed")
+        monkeypatch.setattr(store, "write", write)
+        await world.clock.advance(BROWSERS_S)
+        loop.cancel()
+
+    assert world.provider.tokens_given > given + 1 and not world.provider.ended
+
+
 async def test_a_check_by_the_provider_is_no_use_of_a_session() -> None:
     world = await login_world()
     cookie, known = await cookie_of(world), browsers(world)
     async with asyncio.TaskGroup() as tasks:
-        loop = tasks.create_task(world.sessions.run())
+        loop = tasks.create_task(world.all_sessions.run())
         await world.clock.advance(BROWSER_IDLE_S + 1)
         loop.cancel()
     with pytest.raises(LoginEnded, match="unused for too long"):
@@ -110,9 +223,10 @@ async def test_a_session_that_nobody_confirms_is_refused_after_28_hours() -> Non
     cookie, known = await cookie_of(world), browsers(world)
     row = await world.issuer.store.read(
         session_rows.browsers_in_use,
-        now=world.clock.wall(),
-        used_after=0.0,
-        checked_before=world.clock.wall(),
+        world.clock.wall(),
+        0.0,
+        world.clock.wall(),
+        "iam",
         limit=1,
     )
     assert row and AWAY_MAX_S > BROWSER_S, "a browser's day ends before an outage is too long"

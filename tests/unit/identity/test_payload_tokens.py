@@ -10,7 +10,6 @@ import pytest
 
 from pilotage.central.errors import DependencyUnavailable, Refused
 from pilotage.central.identity.callers import AttemptCaller, User
-from pilotage.central.identity.logins import session_rows, sessions as login_sessions
 from pilotage.central.identity.payload_tokens import service as payload_tokens
 from pilotage.central.identity.payload_tokens.requested_tokens import RequestedToken
 from pilotage.central.identity.payload_tokens.service import (
@@ -20,6 +19,10 @@ from pilotage.central.identity.payload_tokens.service import (
 )
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
+from pilotage.central.identity.sessions import job_grants, outages, rows as session_rows
+from pilotage.central.identity.sessions.confirmations import CHECK_S
+from pilotage.central.identity.sessions.life import COMMAND_S, TOLERATED_S
+from pilotage.central.identity.sessions.rows import GRANT_KEPT_S
 from pilotage.central.jobs import record as job_records
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api.logins import LoginTokens
@@ -102,7 +105,7 @@ async def payload_world() -> AsyncGenerator[PayloadWorld]:
 
     service = PayloadTokens(
         requested=requested,
-        sessions=logins.sessions,
+        sessions=logins.job_grants,
         oauth=oauth,
         clock=logins.clock,
         log=lambda event, **fields: logins.log.append((event, fields)),
@@ -110,7 +113,7 @@ async def payload_world() -> AsyncGenerator[PayloadWorld]:
         gives_tokens=gives_tokens,
     )
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(service.run()), tasks.create_task(logins.sessions.run())]
+        running = [tasks.create_task(service.run()), tasks.create_task(logins.all_sessions.run())]
         await settle()
         yield PayloadWorld(logins, service, requested, banned)
         for one in running:
@@ -236,7 +239,7 @@ async def test_an_odd_answer_about_one_person_is_no_outage_for_others() -> None:
         world.provider.says = {"error": "interaction_required"}
         assert (await world.refusal()).code is Code.ILLEGAL_STATE
         world.provider.says, world.provider.claims["wlcg.groups"] = {}, []
-        world.clock.move(login_sessions.CHECK_S)
+        world.clock.move(CHECK_S)
         with pytest.raises(Refused, match="no longer gives you"):
             await world.logins.sessions.renew(tokens.renewal, "a" * 16)
 
@@ -247,7 +250,7 @@ async def test_an_outage_seen_by_jobs_is_logged_once() -> None:
         world.provider.away = True
         for _ in range(100):
             await world.refusal()
-            world.clock.move(login_sessions.TOKEN_RETRY_S)
+            world.clock.move(job_grants.RETRY_S)
 
         assert len(world.logins.events("provider_away")) == 1
 
@@ -265,7 +268,7 @@ async def test_a_provider_that_is_away_means_later_and_is_not_asked_by_each_job(
         assert codes == {Code.UNAVAILABLE} and len(refusals) == 100
         assert len(world.logins.http.requests) - asked <= 2
         world.provider.away = False
-        world.clock.move(max(AWAY_S, login_sessions.TOKEN_RETRY_S))
+        world.clock.move(max(AWAY_S, job_grants.RETRY_S))
         await world.give()
         (session,) = await world.sessions()
         assert session.ended_at is None, "an outage ends no session"
@@ -402,25 +405,77 @@ async def test_a_kept_grant_goes_with_the_last_job() -> None:
     async with payload_world() as world:
         tokens = await in_world(world)
         await world.logins.sessions.log_out(tokens.renewal)
-        assert await world.logins.sessions.drop_useless_grants() == 0
+        assert await world.logins.job_grants.drop_useless() == 0
 
         await end_all_jobs(world)
-        assert await world.logins.sessions.drop_useless_grants() == 1
+        assert await world.logins.job_grants.drop_useless() == 1
         (session,) = await world.sessions()
         assert not session.refresh and world.provider.ended
-        assert await world.logins.sessions.drop_useless_grants() == 0
+        assert await world.logins.job_grants.drop_useless() == 0
         assert (await world.refusal()).code is Code.ILLEGAL_STATE
 
 
-async def test_a_kept_grant_goes_with_the_end_of_its_session() -> None:
+@pytest.mark.parametrize("logs_out", [True, False])
+async def test_jobs_outlive_the_time_of_their_owners_session(logs_out: bool) -> None:
     async with payload_world() as world:
         tokens = await in_world(world)
-        await world.logins.sessions.log_out(tokens.renewal)
-        world.clock.move(login_sessions.COMMAND_S)
+        if logs_out:
+            await world.logins.sessions.log_out(tokens.renewal)
+        world.clock.move(COMMAND_S)
+        await world.give()
+        assert await world.logins.job_grants.drop_useless() == 0
+
+        await end_all_jobs(world)
+        assert await world.logins.job_grants.drop_useless() == 1
+        assert world.provider.ended, "the provider was told"
+
+
+async def test_a_grant_for_jobs_is_kept_for_a_bounded_time() -> None:
+    async with payload_world() as world:
+        await in_world(world)
+        world.clock.move(COMMAND_S + GRANT_KEPT_S)
         why = await world.refusal()
 
         assert why.code is Code.ILLEGAL_STATE
-        assert await world.logins.sessions.drop_useless_grants() == 1
+        assert await world.logins.job_grants.drop_useless() == 1
+
+
+async def test_a_session_whose_time_is_over_gives_its_grant_back() -> None:
+    async with payload_world() as world:
+        tokens = await logged_in(world.logins)
+        world.clock.move(COMMAND_S - 1)
+        assert await world.logins.job_grants.drop_useless() == 0
+        world.clock.move(1)
+        assert await world.logins.job_grants.drop_useless() == 1
+        (session,) = await world.sessions()
+
+        assert not session.refresh and world.provider.ended
+        with pytest.raises(Refused, match="time was over"):
+            await world.logins.sessions.renew(tokens.renewal, "a" * 16)
+
+
+async def test_a_grant_waits_for_a_provider_that_is_away_to_be_given_back() -> None:
+    async with payload_world() as world:
+        for _ in range(3):
+            await logged_in(world.logins)
+        world.clock.move(COMMAND_S)
+        world.provider.away, asked = True, len(world.logins.http.requests)
+        assert await world.logins.job_grants.drop_useless() == 0
+        assert len(world.logins.http.requests) - asked <= 2, "one request shows the outage"
+
+        world.provider.away = False
+        world.clock.move(outages.RETRY_S)
+        assert await world.logins.job_grants.drop_useless() == 3
+        assert world.provider.ended
+
+
+async def test_a_provider_that_never_comes_back_does_not_keep_a_grant_for_ever() -> None:
+    async with payload_world() as world:
+        await logged_in(world.logins)
+        world.provider.away = True
+        world.clock.move(COMMAND_S + GRANT_KEPT_S)
+        assert await world.logins.job_grants.drop_useless() == 1
+        assert world.logins.events("grant_not_revoked")
 
 
 async def test_a_replay_ends_a_kept_grant() -> None:
@@ -428,7 +483,7 @@ async def test_a_replay_ends_a_kept_grant() -> None:
         tokens = await in_world(world)
         first = tokens.renewal
         for nonce in ("a" * 16, "b" * 16):
-            world.clock.move(login_sessions.TOLERATED_S)
+            world.clock.move(TOLERATED_S)
             tokens = await world.logins.sessions.renew(tokens.renewal, nonce)
         await world.logins.sessions.log_out(tokens.renewal)
         with pytest.raises(Refused):
@@ -504,10 +559,10 @@ async def test_a_kept_token_is_gone_after_a_ban_that_was_lifted() -> None:
         assert (await world.give()).token != first.token
 
 
-async def test_a_kept_token_is_not_given_after_the_end_of_its_session() -> None:
+async def test_a_kept_token_is_not_given_after_the_last_time_of_its_session() -> None:
     async with payload_world() as world:
         tokens = await in_world(world)
-        world.clock.move(login_sessions.COMMAND_S - 10)
+        world.clock.move(COMMAND_S + GRANT_KEPT_S - 10)
         await world.give()
         world.clock.move(11)
         why = await world.refusal()

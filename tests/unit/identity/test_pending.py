@@ -13,7 +13,7 @@ from pilotage.central.identity.logins.pending import (
     PendingLogin,
     PendingLogins,
 )
-from pilotage.central.identity.logins.session_rows import SessionKind
+from pilotage.central.identity.sessions.rows import SessionKind
 from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock, FakeRandomness
 

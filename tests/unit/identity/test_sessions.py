@@ -1,6 +1,9 @@
 """Sessions: renewals and replays, checks at the provider, outages, and ends."""
 
 import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -8,15 +11,13 @@ from pilotage.central.errors import Refused
 from pilotage.central.identity.bans.record import NewBan
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, Banned, LoginEnded
-from pilotage.central.identity.logins import session_rows
-from pilotage.central.identity.logins.sessions import (
-    AWAY_MAX_S,
-    CHECK_S,
-    RETRY_S,
-    TOLERATED_S,
-    UNCHECKED_S,
-)
 from pilotage.central.identity.providers.provider_files import GroupClaims, MapRow
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.cipher import TokenCipher
+from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S
+from pilotage.central.identity.sessions.life import TOLERATED_S, UNCHECKED_S
+from pilotage.central.identity.sessions.outages import RETRY_S
+from pilotage.central.identity.sessions.session_work import STOP_S
 from pilotage.proto.api.logins import (
     DeviceStart,
     LoginClaim,
@@ -26,9 +27,11 @@ from pilotage.proto.api.logins import (
 from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
+from tests.contract.store.rows import email_of
+from tests.fake_central import FakeRandomness, settle
 from tests.unit.identity.issuer import ISSUER, make_issuer, person
 
-from .login_world import LoginWorld, entry, login_world
+from .login_world import FakeProviderHttp, LoginWorld, entry, login_world
 
 HOUR_S = 3_600.0
 
@@ -271,7 +274,7 @@ async def test_no_secret_of_the_provider_is_in_the_store() -> None:
     tokens = await logged_in(world)
     row = await world.issuer.store.read(session_rows.session_of, tokens.session)
     assert row is not None and row.refresh and world.provider.good not in row.refresh
-    kept = await world.issuer.store.read(session_rows.email_of, row.issuer, row.subject)
+    kept = await world.issuer.store.read(email_of, row.issuer, row.subject)
     assert row.email == kept == "alice@example.org"
     moved = await logged_in(world)
     other = await world.issuer.store.read(session_rows.session_of, moved.session)
@@ -304,34 +307,120 @@ async def test_an_admin_sees_all_sessions_page_by_page() -> None:
     assert len(rest.sessions) == 1 and rest.after is None
 
 
+@dataclass
+class SlowAnswers:
+    """A network whose provider has decided, but whose answers come when the test says so."""
+
+    http: FakeProviderHttp
+    asked: int = 0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    arrive: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._post = self.http.post
+        self.http.post = self.post  # type: ignore[method-assign]
+
+    async def post(self, *given: Any, **options: Any) -> tuple[int, dict[str, Any]]:
+        self.asked += 1
+        found = await self._post(*given, **options)
+        self.begun.set()
+        await self.arrive.wait()
+        return found
+
+
 async def test_a_check_goes_on_if_its_caller_leaves() -> None:
     world = await login_world()
     tokens = await logged_in(world)
     world.clock.move(CHECK_S)
-    begun, going_on = asyncio.Event(), asyncio.Event()
-    asked = world.http.post
-
-    async def slow(url: str, *arguments: object, **options: object) -> object:
-        found = await asked(url, *arguments, **options)  # type: ignore[arg-type]
-        begun.set()
-        await going_on.wait()
-        return found
-
-    world.http.post = slow  # type: ignore[method-assign,assignment]
+    slow = SlowAnswers(world.http)
     async with asyncio.TaskGroup() as tasks:
-        loop = tasks.create_task(world.sessions.run())
-        await asyncio.sleep(0)
+        loop = tasks.create_task(world.all_sessions.run())
+        await settle()
         leaving = tasks.create_task(world.sessions.renew(tokens.renewal, "a" * 16))
-        await begun.wait()
+        await slow.begun.wait()
         leaving.cancel()
-        going_on.set()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        slow.arrive.set()
+        await settle()
+        world.clock.move(CHECK_S)
+        again = await world.sessions.renew(tokens.renewal, "a" * 16)
+        await world.sessions.renew(again.renewal, "b" * 16)  # by the refresh token of the check
         loop.cancel()
-    world.http.post = asked  # type: ignore[method-assign]
-    world.clock.move(CHECK_S)
-    await world.sessions.renew(tokens.renewal, "b" * 16)  # with the refresh token of the check
     assert not world.provider.ended
+
+
+async def test_a_second_renewal_waits_for_a_check_whose_caller_has_left() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.clock.move(CHECK_S)
+    slow = SlowAnswers(world.http)
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(world.all_sessions.run())
+        await settle()
+        leaving = tasks.create_task(world.sessions.renew(tokens.renewal, "a" * 16))
+        await slow.begun.wait()
+        leaving.cancel()
+        await settle()
+        second = tasks.create_task(world.sessions.renew(tokens.renewal, "a" * 16))
+        await settle()
+        asked = slow.asked
+        slow.arrive.set()
+        await second
+        loop.cancel()
+
+    assert (asked, slow.asked) == (1, 1), "a provider gives each refresh token once"
+    assert not world.provider.ended
+
+
+async def refusal_of(asking: Coroutine[Any, Any, object]) -> Code:
+    with pytest.raises(Refused) as refused:
+        await asking
+    return refused.value.code
+
+
+async def test_a_stop_waits_for_the_answer_of_a_slow_provider() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.clock.move(CHECK_S)
+    slow = SlowAnswers(world.http)
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(world.all_sessions.run())
+        await settle()
+        renewing = tasks.create_task(world.sessions.renew(tokens.renewal, "a" * 16))
+        await slow.begun.wait()
+        loop.cancel()
+        await settle()
+        await world.clock.advance(STOP_S - 1)
+        late = tasks.create_task(refusal_of(world.sessions.renew(tokens.renewal, "b" * 16)))
+        await settle()
+        assert late.done() and not loop.done()
+        slow.arrive.set()
+        await asyncio.wait([loop])
+        row = await world.issuer.store.read(session_rows.session_of, tokens.session)
+
+    assert late.result() is Code.UNAVAILABLE
+    assert row is not None and row.checked_at == world.clock.wall()
+    cipher = TokenCipher(world.issuer.tokens.cipher_key("test"), FakeRandomness())
+    assert cipher.decrypt(row.refresh, row.session) == world.provider.good
+    assert (await renewing).renewal != tokens.renewal
+
+
+async def test_a_stop_does_not_wait_longer_than_its_limit() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.clock.move(CHECK_S)
+    slow = SlowAnswers(world.http)
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(world.all_sessions.run())
+        await settle()
+        renewing = tasks.create_task(world.sessions.renew(tokens.renewal, "a" * 16))
+        await slow.begun.wait()
+        loop.cancel()
+        await settle()
+        await world.clock.advance(STOP_S - 0.5)
+        early = loop.done()
+        await world.clock.advance(1)
+
+        assert not early and loop.done() and renewing.done()
 
 
 async def test_a_removed_row_of_the_map_ends_sessions_too() -> None:
@@ -348,7 +437,7 @@ async def test_an_address_that_is_not_verified_is_not_kept() -> None:
     world = await login_world()
     world.provider.claims["email_verified"] = False
     await logged_in(world)
-    assert not await world.issuer.store.read(session_rows.email_of, "https://iam.test/", "alice")
+    assert not await world.issuer.store.read(email_of, "https://iam.test/", "alice")
 
 
 @pytest.mark.parametrize(("role", "outlives"), [(Role.ADMIN, True), (Role.MANAGER, False)])
@@ -395,5 +484,5 @@ async def test_a_provider_that_says_nothing_about_a_name_erases_none() -> None:
     world.clock.move(CHECK_S)
     tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
     assert tokens.name == "Alice" and tokens.groups == ("prod",)
-    kept = await world.issuer.store.read(session_rows.email_of, "https://iam.test/", "alice")
+    kept = await world.issuer.store.read(email_of, "https://iam.test/", "alice")
     assert kept == "alice@example.org"

@@ -1,7 +1,6 @@
 """The stored sessions of people who logged in through an identity provider."""
 
 import enum
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -9,8 +8,9 @@ import msgspec
 
 from ...store.records import Record
 from ...store.session import Session, json_list
+from ..lists import FIRST_PAGE, PageStart
 
-FIRST_SESSIONS: Final = (math.inf, "")  # the position before the first page (newest first)
+GRANT_KEPT_S: Final = 30 * 86_400.0  # for unfinished jobs, after the time of a session
 
 # Takes a community, an issuer and a subject: whether unfinished jobs of this person get tokens.
 UsedByJobs = Callable[[Session, str, str, str], bool]
@@ -76,7 +76,7 @@ def sessions(
     community: str | None,
     person: tuple[str, str] | None = None,
     *,
-    before: tuple[float, str] = FIRST_SESSIONS,
+    before: PageStart = FIRST_PAGE,
     limit: int,
 ) -> list[LoginSession]:
     """Return sessions, newest first, of one community and one (issuer, subject). None means all.
@@ -95,14 +95,29 @@ def sessions(
     return [_row(found) for found in session.rows("login_sessions", fields)]
 
 
+def providers_of_browsers(
+    session: Session, now: float, used_after: float, checked_before: float, *, limit: int
+) -> list[str]:
+    """Return the providers with sessions that `browsers_in_use` returns, in order."""
+    fields = {"now": now, "used_after": used_after, "checked_before": checked_before}
+    return [row[0] for row in session.rows("providers_of_browsers", {**fields, "limit": limit})]
+
+
 def browsers_in_use(
-    session: Session, *, now: float, used_after: float, checked_before: float, limit: int
+    session: Session,
+    now: float,
+    used_after: float,
+    checked_before: float,
+    provider: str,
+    *,
+    limit: int,
 ) -> list[LoginSession]:
     """Return sessions of browsers that are in use and that the provider has to confirm again."""
     fields = {
         "now": now,
         "used_after": used_after,
         "checked_before": checked_before,
+        "provider": provider,
         "limit": limit,
     }
     return [_row(found) for found in session.rows("browser_sessions_in_use", fields)]
@@ -134,12 +149,6 @@ def keep_check(session: Session, row: LoginSession) -> bool:
         return False
     session.run("keep_person", fields)
     return True
-
-
-def email_of(session: Session, issuer: str, subject: str) -> str:
-    """Return the address that the person's provider verified, or an empty text."""
-    found = session.one("person", {"issuer": issuer, "subject": subject})
-    return "" if found is None else found[1]
 
 
 def use(session: Session, name: str, at: float) -> None:
@@ -175,44 +184,48 @@ def keep_grant(session: Session, name: str, refresh: str) -> bool:
     return session.run("keep_login_grant", fields).rowcount == 1
 
 
-def drop_grant(session: Session, name: str) -> bool:
-    """Forget the refresh token of a session that has ended; return whether there was one."""
-    return session.run("drop_login_grant", {"session": name}).rowcount == 1
+def drop_grant(session: Session, name: str, now: float) -> bool:
+    """Forget the refresh token of a session that is over; return whether there was one."""
+    return session.run("drop_login_grant", {"session": name, "now": now}).rowcount == 1
 
 
 def grants(
     session: Session, community: str, issuer: str, subject: str, now: float, *, limit: int
 ) -> list[LoginSession]:
-    """Return the newest sessions of a person that can give tokens to jobs."""
+    """Return the newest sessions of a person that can give tokens to jobs.
+
+    They may have ended, and their time may be over since less than GRANT_KEPT_S.
+    """
     fields = {
         "community": community,
         "issuer": issuer,
         "subject": subject,
-        "now": now,
+        "over_after": now - GRANT_KEPT_S,
         "limit": limit,
     }
     return [_row(found) for found in session.rows("login_grants", fields)]
 
 
 def gives_tokens(session: Session, name: str, now: float) -> bool:
-    """Return whether a session has a refresh token for jobs, even if its person ended it."""
+    """Return whether a session has a refresh token for jobs, even if it is over for its person."""
     row = session_of(session, name)
-    return row is not None and bool(row.refresh) and now < row.ends_at
+    return row is not None and bool(row.refresh) and now < row.ends_at + GRANT_KEPT_S
 
 
 def useless_grants(
     session: Session, now: float, *, is_used: UsedByJobs, after: str, limit: int
 ) -> tuple[list[LoginSession], str]:
-    """Look at `limit` ended sessions with a refresh token, with ids above `after`.
+    """Look at `limit` sessions that are over and have a refresh token, with ids above `after`.
 
-    Return those that no job uses any more, and the id to continue after; empty at the end.
+    Return those that no unfinished job may use, and the id to continue after; empty at the end.
     """
-    fields = {"after": after, "limit": limit}
+    fields = {"now": now, "after": after, "limit": limit}
     kept = [_row(found) for found in session.rows("kept_login_grants", fields)]
     useless = [
         row
         for row in kept
-        if now >= row.ends_at or not is_used(session, row.community, row.issuer, row.subject)
+        if now >= row.ends_at + GRANT_KEPT_S
+        or not is_used(session, row.community, row.issuer, row.subject)
     ]
     return useless, kept[-1].session if len(kept) == limit else ""
 
@@ -229,7 +242,10 @@ def ended_mark(session: Session, after: float) -> tuple[int, float]:
 
 
 def prune(session: Session, before: float, *, limit: int) -> int:
-    """Remove at most `limit` sessions whose time was over before `before`; return the number."""
+    """Remove at most `limit` sessions whose time was over before `before`; return the number.
+
+    Sessions with a refresh token stay.
+    """
     old = [row[0] for row in session.rows("old_login_sessions", {"before": before, "limit": limit})]
     session.run("remove_login_sessions", {"sessions": json_list(old)})
     return len(old)

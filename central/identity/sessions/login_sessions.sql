@@ -17,9 +17,6 @@ VALUES (:issuer, :subject, :name, :email, :checked_at)
 ON CONFLICT (issuer, subject) DO UPDATE
    SET name = excluded.name, email = excluded.email, seen_at = excluded.seen_at;
 
--- name: person
-SELECT name, email FROM person WHERE issuer = :issuer AND subject = :subject;
-
 -- name: login_session
 SELECT {login_session}
   FROM login_session WHERE session = :session;
@@ -37,10 +34,16 @@ SELECT {login_session}
    AND (:subject::text IS NULL OR issuer = :issuer::text AND subject = :subject::text)
  ORDER BY created_at DESC, session DESC LIMIT :limit;
 
--- name: browser_sessions_in_use
-SELECT {login_session} FROM login_session
+-- name: providers_of_browsers
+SELECT DISTINCT provider FROM login_session
  WHERE kind = 'browser' AND ended_at IS NULL AND ends_at > :now AND used_at > :used_after
    AND checked_at <= :checked_before AND refresh <> ''
+ ORDER BY provider LIMIT :limit;
+
+-- name: browser_sessions_in_use
+SELECT {login_session} FROM login_session
+ WHERE provider = :provider AND kind = 'browser' AND ended_at IS NULL AND ends_at > :now
+   AND used_at > :used_after AND checked_at <= :checked_before AND refresh <> ''
  ORDER BY checked_at LIMIT :limit;
 
 -- name: open_login_sessions
@@ -82,7 +85,7 @@ UPDATE login_session SET refresh = :refresh WHERE session = :session AND refresh
 
 -- name: drop_login_grant
 UPDATE login_session SET refresh = ''
- WHERE session = :session AND ended_at IS NOT NULL AND refresh <> '';
+ WHERE session = :session AND (ended_at IS NOT NULL OR ends_at <= :now) AND refresh <> '';
 
 -- name: drop_login_grants_of_person
 UPDATE login_session SET refresh = ''
@@ -93,14 +96,14 @@ UPDATE login_session SET refresh = ''
 SELECT {login_session}
   FROM login_session
  WHERE issuer = :issuer AND subject = :subject AND community = :community AND refresh <> ''
-   AND ends_at > :now
+   AND ends_at > :over_after
  ORDER BY created_at DESC, session DESC LIMIT :limit;
 
 -- name: kept_login_grants
--- Return a page of the sessions that jobs alone still use.
+-- Return a page of the sessions with a refresh token that jobs alone may still use.
 SELECT {login_session}
   FROM login_session
- WHERE ended_at IS NOT NULL AND refresh <> '' AND session > :after
+ WHERE refresh <> '' AND (ended_at IS NOT NULL OR ends_at <= :now) AND session > :after
  ORDER BY session LIMIT :limit;
 
 -- name: ended_login_sessions
@@ -112,8 +115,9 @@ SELECT count(*), coalesce(sum(ended_at), 0.0) FROM login_session
  WHERE ended_at IS NOT NULL AND ended_at > :after;
 
 -- name: old_login_sessions
+-- Those with a refresh token stay: it is first given back to its provider.
 SELECT session FROM login_session
- WHERE ends_at < :before ORDER BY ends_at LIMIT :limit;
+ WHERE ends_at < :before AND refresh = '' ORDER BY ends_at LIMIT :limit;
 
 -- name: remove_login_sessions
 DELETE FROM login_session WHERE session IN (SELECT value FROM json_each(:sessions));

@@ -7,10 +7,10 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from ..providers.mapping import seen_groups
-from ..providers.oauth import OAuth, TokenAnswer
-from ..providers.provider_files import ProviderEntry
-from ..providers.provider_http import BadProvider
+from .mapping import seen_groups
+from .oauth import OAuth, TokenAnswer
+from .provider_files import ProviderEntry
+from .provider_http import BadProvider
 
 NAME_MAX: Final = 128
 EMAIL_MAX: Final = 254  # RFC 5321, 4.5.3.1.3

@@ -1,0 +1,103 @@
+"""Providers confirm that the people with sessions still have their groups and role.
+
+A provider is asked at least every CHECK_S seconds while a session is in use. If it refuses, the
+session ends. If it is away, the session lives on for AWAY_MAX_S with the groups last seen.
+"""
+
+from typing import Final
+
+import msgspec
+
+from pilotage.proto.claims import Role
+
+from ...errors import Refused
+from ...observe.events import Log
+from ...ports import Clock
+from ...store.engine import Store
+from ..errors import LoginEnded
+from ..providers.mapping import choose, memberships, seen_groups
+from ..providers.people import People, ProvidedPerson
+from ..providers.provider_files import ALL, ProviderEntry
+from ..providers.provider_http import BadProvider, ProviderAway
+from . import rows as session_rows
+from .endings import SessionEndings
+from .grants import GrantLost, Grants
+from .outages import RETRY_S, Outages
+from .rows import LoginSession
+
+CHECK_S: Final = 3_600.0  # between two confirmations of the groups by the provider
+AWAY_MAX_S: Final = 28 * 3_600.0
+
+
+class Confirmations:
+    """Asks providers about people, and stores what they say."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        grants: Grants,
+        endings: SessionEndings,
+        outages: Outages,
+        people: People,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store, self._grants, self._endings = store, grants, endings
+        self._outages, self._people, self._clock, self._log = outages, people, clock, log
+
+    async def confirmed(self, row: LoginSession) -> LoginSession:
+        """Return a session that its provider has confirmed lately. Raises LoginEnded.
+
+        Call it as work on the session.
+        """
+        if self._clock.wall() - row.checked_at < CHECK_S or not row.refresh:
+            return row
+        try:
+            entry = self._grants.provider_of(row)
+            if self._outages.is_away(row.provider, RETRY_S):
+                return await self._unconfirmed(row)
+            row, answer = await self._grants.refresh(row, entry)
+            person = await self._people.described(entry, answer, subject=row.subject)
+        except GrantLost as why:
+            raise await self._endings.end(row, str(why)) from None
+        except ProviderAway as why:
+            self._outages.note(row.provider, why)
+            return await self._unconfirmed(row)
+        except BadProvider as why:  # about this person; others are checked all the same
+            self._log("provider_away", provider=row.provider, why=str(why))
+            return await self._unconfirmed(row)
+        return await self._stored(row, entry, person)
+
+    async def _stored(
+        self, row: LoginSession, entry: ProviderEntry, person: ProvidedPerson
+    ) -> LoginSession:
+        """Store the groups that a person has now. Raises LoginEnded if the role was lost."""
+        try:
+            rights = choose(
+                memberships(entry, person.claims),
+                community=row.community or ALL,
+                role=Role(row.role),
+                seen=seen_groups(entry, person.claims),
+            )
+        except Refused:
+            why = f"{row.provider} no longer gives you the role {row.role} in {row.community}"
+            raise await self._endings.end(row, why) from None
+        found = msgspec.structs.replace(
+            row,
+            name=person.name if person.is_described else row.name,
+            email=person.email if person.is_described else row.email,
+            groups=rights.groups,
+            checked_at=self._clock.wall(),
+        )
+        if not await self._store.write(session_rows.keep_check, found):
+            raise LoginEnded("another request ended it")
+        return found
+
+    async def _unconfirmed(self, row: LoginSession) -> LoginSession:
+        """Return a session that its provider cannot confirm now. Raises LoginEnded after long."""
+        if self._clock.wall() - row.checked_at >= AWAY_MAX_S:
+            hours = AWAY_MAX_S / 3_600
+            why = f"{row.provider} has not answered for {hours:.0f} hours"
+            raise await self._endings.end(row, why)
+        return row

@@ -1,0 +1,98 @@
+"""Work on sessions: one piece at a time for each session, to its end even if its caller leaves.
+
+A provider gives each refresh token once. If the central loses the answer that has the next one, or
+uses one twice, the person must log in again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+from weakref import WeakValueDictionary
+
+from pilotage.proto.problems import Code
+
+from ...errors import DependencyUnavailable, Refused
+from ...ports import Clock
+from ...store.errors import StoreError
+from ..providers.provider_http import BadProvider, ProviderAway
+
+STOP_S: Final = 12.0  # for running work at a stop: more than one request to a provider takes
+RUNNING_MAX: Final = 10_000  # pieces of work, also those that wait for their session
+
+T = TypeVar("T")
+
+_Expected = Refused | DependencyUnavailable | StoreError | ProviderAway | BadProvider
+_EXPECTED: Final = (Refused, DependencyUnavailable, StoreError, ProviderAway, BadProvider)
+
+
+class NoWorkNow(Refused):
+    """The work was not begun: this central stops, or too much work waits. Try again later."""
+
+
+class SessionWork:
+    """Does the work on all sessions. Before `run`, work ends if its caller is cancelled."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running = set[asyncio.Task[object]]()
+        self._is_stopping = False
+
+    async def run(self) -> None:
+        """Carry work to its end from now on. Ends by cancellation.
+
+        It then refuses new work, and gives running work STOP_S to end.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._is_stopping = True
+                await self._finish()
+
+    async def alone(self, session: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work on a session when no other is under way; return its result.
+
+        The work waits and goes on even if the caller is cancelled. Work must not do other work on
+        the same session. Raises what `work` raises; NoWorkNow.
+        """
+        if self._is_stopping:
+            raise NoWorkNow(Code.UNAVAILABLE, "this central stops: try again later")
+        if len(self._running) >= RUNNING_MAX:
+            why = "too many logins wait for their identity providers: try again in some minutes"
+            raise NoWorkNow(Code.TOO_MANY, why)
+        if self._tasks is None:
+            async with self._lock(session):
+                return await work()
+        task = self._tasks.create_task(self._outcome(session, work))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        outcome = await asyncio.shield(task)
+        if isinstance(outcome, _EXPECTED):
+            raise outcome
+        return outcome
+
+    async def _outcome(self, session: str, work: Callable[[], Awaitable[T]]) -> T | _Expected:
+        """Return the result of `work`, or its refusal: an exception would end the task group."""
+        try:
+            async with self._lock(session):
+                return await work()
+        except _EXPECTED as why:
+            return why
+
+    async def _finish(self) -> None:
+        """Await running work, at most STOP_S."""
+        async with asyncio.TaskGroup() as waiting:
+            limit = waiting.create_task(self._clock.sleep(STOP_S))
+            while self._running and not limit.done():
+                await asyncio.wait({limit, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+            limit.cancel()
+
+    def _lock(self, session: str) -> asyncio.Lock:
+        """Return the lock of a session."""
+        lock = self._locks.get(session)
+        if lock is None:  # the dictionary drops a lock without holder and waiters
+            lock = self._locks[session] = asyncio.Lock()
+        return lock
