@@ -211,7 +211,7 @@ def build_api(
         room=allowed.room,
         tokens=tokens,
         browsers=browser_sessions(world.identity, store=store, tokens=tokens, clock=clock),
-        bans=ban_service(world, memory, settings, tokens.bans),
+        bans=ban_service(world, memory, settings, tokens),
         health=health,
         metrics=ApiMetrics(world, log, health),
     )

@@ -233,7 +233,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         quotas=allowed.quotas,
         room=allowed.room,
         tokens=tokens,
-        bans=ban_service(world, memory, settings, tokens.bans),
+        bans=ban_service(world, memory, settings, tokens),
         health=health,
         metrics=metrics,
         transformations=made.service,

@@ -19,10 +19,10 @@ from ..dispatch.metrics import Readings, no_readings
 from ..dispatch.queue import JobQueue
 from ..failover.mails import Mailer
 from ..identity.assembly import IdentityDrivers
-from ..identity.bans.ban_list import BanList
 from ..identity.bans.service import BanService
 from ..identity.scope import Owners
 from ..identity.sessions import rows as session_rows
+from ..identity.tokens import TokenIssuer
 from ..jobs.classes import JobClasses
 from ..jobs.feed import Feed
 from ..jobs.leases import LeaseTable
@@ -94,13 +94,16 @@ def parts_of(world: World, settings: Settings) -> Parts:
     )
 
 
-def ban_service(world: World, memory: Memory, settings: Settings, bans: BanList) -> BanService:
+def ban_service(
+    world: World, memory: Memory, settings: Settings, tokens: TokenIssuer
+) -> BanService:
     """Return the service with which operators ban persons."""
     return BanService(
         store=world.store,
-        bans=bans,
+        bans=tokens.bans,
         owners=memory.owners,
         end_sessions=session_rows.end_all_of,
+        session_ended=tokens.session_ended,
         clock=world.clock,
         log=world.log,
         local_issuer=settings.token.issuer,

@@ -26,8 +26,8 @@ ISSUED_MAX: Final = 1_000  # tokens that an answer names
 LOCAL_ADMIN: Final = "admin"  # the subject of `admin.token`
 
 
-# Ends all sessions of an issuer's subject at a time for a reason; returns their number.
-EndSessions = Callable[[Session, str, str, float, str], int]
+# Ends all sessions of an issuer's subject at a time for a reason; returns those that were open.
+EndSessions = Callable[[Session, str, str, float, str], list[str]]
 
 
 class BanService:
@@ -44,14 +44,15 @@ class BanService:
         bans: BanList,
         owners: Owners,
         end_sessions: EndSessions,
+        session_ended: Callable[[str], None],
         clock: Clock,
         log: Log,
         local_issuer: str,
         communities: Sequence[str],
     ) -> None:
-        """`communities`: all communities of this central."""
+        """`session_ended` refuses a session's tokens; `communities` are all of this central."""
         self._store, self._bans, self._owners = store, bans, owners
-        self._end_sessions = end_sessions
+        self._end_sessions, self._session_ended = end_sessions, session_ended
         self._clock, self._log = clock, log
         self._local, self._communities = local_issuer, communities
 
@@ -74,7 +75,8 @@ class BanService:
         )
         row, is_new = await self._bans.ban(new)
         why = f"{person.subject} was banned"
-        await self._store.write(self._end_sessions, *person, now, why)
+        for session in await self._store.write(self._end_sessions, *person, now, why):
+            self._session_ended(session)  # else its tokens would be good again after `unban`
         name = self._word(person)
         if is_new:
             self._log("person_banned", ban=row.ban_id, person=name, who=row.who, why=row.reason)

@@ -14,6 +14,7 @@ import msgspec
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
 
+from ...bounded_cache import BoundedCache
 from ...errors import Refused
 from ...ports import Clock
 from ...store.engine import Store
@@ -55,7 +56,7 @@ class BrowserSessions:
         self._bans = bans
         bans.subscribe(self._forget_person)
         self._store, self._clock, self._url, self._is_ended = store, clock, url, is_ended
-        self._known: dict[str, _Known] = {}
+        self._known = BoundedCache[str, _Known](CACHED_MAX)
 
     @property
     def is_secure(self) -> bool:
@@ -89,8 +90,6 @@ class BrowserSessions:
         if now - row.used_at >= USED_EVERY_S:
             with contextlib.suppress(StoreFull):  # a full disk closes no browser
                 await self._store.write(session_rows.use, row.session, now)
-        while len(self._known) >= CACHED_MAX:
-            del self._known[next(iter(self._known))]
         self._known[name] = _Known(user_of(row), self._clock.monotonic() + CACHED_S)
 
     def check_origin(self, origin: str, mark: str) -> None:

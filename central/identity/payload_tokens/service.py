@@ -18,6 +18,7 @@ import msgspec
 from pilotage.proto.messages import PayloadTokenReply, PayloadTokenRequest
 from pilotage.proto.problems import Code
 
+from ...bounded_cache import BoundedCache
 from ...errors import DependencyUnavailable, Refused
 from ...observe.events import Log
 from ...ports import Clock
@@ -73,7 +74,7 @@ class PayloadTokens:
         self._requested, self._sessions, self._oauth = requested, sessions, oauth
         self._clock, self._log = clock, log
         self._is_banned, self._gives_tokens = is_banned, gives_tokens
-        self._known: dict[RequestedToken, _Given | _Denied] = {}
+        self._known = BoundedCache[RequestedToken, _Given | _Denied](KEPT_MAX)
         self._asking: dict[RequestedToken, asyncio.Task[_Outcome]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -165,8 +166,6 @@ class PayloadTokens:
             return why
         finally:
             del self._asking[wanted]
-        while len(self._known) >= KEPT_MAX:
-            del self._known[next(iter(self._known))]
         self._known[wanted] = outcome
         return outcome
 

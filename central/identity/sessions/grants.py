@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from ...bounded_cache import BoundedCache
 from ...observe.events import Log
 from ...ports import Clock
 from ...store.engine import Store
@@ -49,7 +50,7 @@ class Grants:
     ) -> None:
         self._store, self._providers, self._oauth = store, providers, oauth
         self._cipher, self._outages, self._clock, self._log = cipher, outages, clock, log
-        self._access: dict[str, _Access] = {}  # by session
+        self._access = BoundedCache[str, _Access](ACCESS_MAX)  # by session
         self._unstored: dict[str, str] = {}  # next refresh tokens, encrypted, by session
 
     def sealed(self, refresh: str, session: str) -> str:
@@ -94,8 +95,6 @@ class Grants:
             await self.revoke(row)
             raise LoginEnded("another request ended it")
         self._outages.answered(row.provider)
-        while len(self._access) >= ACCESS_MAX:
-            del self._access[next(iter(self._access))]
         until = self._clock.monotonic() + (answer.expires_in or ACCESS_S) / 2
         self._access[row.session] = _Access(answer.access_token, until)
         return row, answer

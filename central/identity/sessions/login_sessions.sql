@@ -68,6 +68,10 @@ UPDATE login_session SET used_at = :used_at WHERE session = :session AND ended_a
 UPDATE login_session SET ended_at = :at, ended_why = :why, refresh = ''
  WHERE session = :session AND ended_at IS NULL;
 
+-- name: open_login_sessions_of_person
+SELECT session FROM login_session
+ WHERE issuer = :issuer AND subject = :subject AND ended_at IS NULL ORDER BY session;
+
 -- name: end_login_sessions_of_person
 -- Also forget refresh tokens that ended sessions keep for jobs.
 UPDATE login_session
@@ -86,10 +90,6 @@ UPDATE login_session SET refresh = :refresh WHERE session = :session AND refresh
 -- name: drop_login_grant
 UPDATE login_session SET refresh = ''
  WHERE session = :session AND (ended_at IS NOT NULL OR ends_at <= :now) AND refresh <> '';
-
--- name: drop_login_grants_of_person
-UPDATE login_session SET refresh = ''
- WHERE issuer = :issuer AND subject = :subject AND ended_at IS NOT NULL AND refresh <> '';
 
 -- name: login_grants
 -- Return sessions with a refresh token, also those that jobs alone still use, newest first.

@@ -161,11 +161,12 @@ def end(session: Session, name: str, at: float, why: str) -> bool:
     return session.run("end_login_session", {"session": name, "at": at, "why": why}).rowcount == 1
 
 
-def end_all_of(session: Session, issuer: str, subject: str, at: float, why: str) -> int:
-    """End all sessions of a person for good; return their number."""
-    fields = {"issuer": issuer, "subject": subject, "at": at, "why": why}
-    session.run("drop_login_grants_of_person", {"issuer": issuer, "subject": subject})
-    return session.run("end_login_sessions_of_person", fields).rowcount
+def end_all_of(session: Session, issuer: str, subject: str, at: float, why: str) -> list[str]:
+    """End all sessions of a person for good; return those that were open."""
+    person = {"issuer": issuer, "subject": subject}
+    names = [row[0] for row in session.rows("open_login_sessions_of_person", person)]
+    session.run("end_login_sessions_of_person", {**person, "at": at, "why": why})
+    return names
 
 
 def end_for_person(

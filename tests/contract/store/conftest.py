@@ -15,7 +15,7 @@ from pilotage.central.store.sqlite import open_sqlite
 from tests.services import postgresql
 from tests.services.folders import quick
 
-NOW = 1_000.0
+from .rows import NOW as NOW
 
 Reopen = Callable[[Store], Awaitable[Store]]
 

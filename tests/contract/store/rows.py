@@ -6,6 +6,7 @@ import msgspec
 
 from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.record_types import Owner
+from pilotage.central.identity.sessions.rows import LoginSession, SessionKind
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.jobs.record_types import (
     AttemptResult,
@@ -26,6 +27,8 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 from tests import turns
 
+IAM = "https://iam.test/"
+NOW = 1_000.0
 USAGE = Usage(wall_s=12.5, cpu_s=11.25, memory_peak_mb=480.0, bytes_out=2_000)
 
 
@@ -195,3 +198,27 @@ def a_registration(n: int = 1, **fields: object) -> Registration:
         at=2.0,
     )
     return msgspec.structs.replace(plain, **fields)
+
+
+def a_session(name: str, **fields: object) -> LoginSession:
+    """Return a session of alice."""
+    given: dict[str, object] = {
+        "session": name,
+        "kind": SessionKind.COMMAND,
+        "provider": "iam",
+        "issuer": IAM,
+        "subject": "alice",
+        "name": "Alice",
+        "email": "",
+        "community": "ctao",
+        "groups": ("prod",),
+        "role": "user",
+        "host": "",
+        "address": "",
+        "created_at": NOW,
+        "ends_at": NOW + 100.0,
+        "used_at": NOW,
+        "checked_at": NOW,
+        "refresh": f"sealed {name}",
+    }
+    return LoginSession(**{**given, **fields})  # type: ignore[arg-type]

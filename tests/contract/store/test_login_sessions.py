@@ -4,8 +4,7 @@ from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.store.engine import Store
 
 from .conftest import Reopen
-from .rows import email_of
-from .test_payload_tokens import IAM, a_session
+from .rows import IAM, a_session, email_of
 
 
 async def test_a_session_survives_a_restart_as_it_was_stored(store: Store, reopen: Reopen) -> None:
@@ -77,7 +76,7 @@ async def test_a_ban_ends_all_sessions_of_a_person_and_no_others(store: Store) -
         row = a_session(name, subject=subject, refresh="sealed")
         await store.write(session_rows.add_session, row)
     await store.write(session_rows.end, "s1", 30.0, "logged out")
-    assert await store.write(session_rows.end_all_of, IAM, "alice", 40.0, "banned") == 1
+    assert await store.write(session_rows.end_all_of, IAM, "alice", 40.0, "banned") == ["s2"]
     ends = [await store.read(session_rows.session_of, name) for name in ("s1", "s2", "s3")]
     assert [one.ended_why if one else None for one in ends] == ["logged out", "banned", ""]
 

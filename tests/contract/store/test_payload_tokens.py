@@ -3,7 +3,7 @@
 import pytest
 
 from pilotage.central.identity.sessions import rows as session_rows
-from pilotage.central.identity.sessions.rows import GRANT_KEPT_S, LoginSession, SessionKind
+from pilotage.central.identity.sessions.rows import GRANT_KEPT_S, LoginSession
 from pilotage.central.jobs import record as job_records, record_submissions as submission_records
 from pilotage.central.jobs.record_token_classes import has_jobs_with_tokens
 from pilotage.central.store.engine import CHUNK_MAX, Store
@@ -11,9 +11,17 @@ from pilotage.proto.job_states import JobState
 from tests import turns
 
 from .conftest import NOW, Reopen
-from .rows import a_class, a_move, a_submission, an_end, matched, some_jobs, submitted
-
-IAM = "https://iam.test/"
+from .rows import (
+    IAM,
+    a_class,
+    a_move,
+    a_session,
+    a_submission,
+    an_end,
+    matched,
+    some_jobs,
+    submitted,
+)
 
 
 async def has_jobs(store: Store, community: str = "ctao", subject: str = "alice") -> bool:
@@ -24,29 +32,6 @@ async def a_job(store: Store, *, has_tokens: bool = True, key: str = "key") -> i
     """Return a waiting job of alice."""
     kind = await a_class(store, issuer=IAM, subject="alice", needs=b'["%d"]' % has_tokens)
     return (await submitted(store, kind, 1, key, has_tokens=has_tokens)).ranges[0][0]
-
-
-def a_session(name: str, **fields: object) -> LoginSession:
-    given: dict[str, object] = {
-        "session": name,
-        "kind": SessionKind.COMMAND,
-        "provider": "iam",
-        "issuer": IAM,
-        "subject": "alice",
-        "name": "Alice",
-        "email": "",
-        "community": "ctao",
-        "groups": ("prod",),
-        "role": "user",
-        "host": "",
-        "address": "",
-        "created_at": NOW,
-        "ends_at": NOW + 100.0,
-        "used_at": NOW,
-        "checked_at": NOW,
-        "refresh": f"sealed {name}",
-    }
-    return LoginSession(**{**given, **fields})  # type: ignore[arg-type]
 
 
 async def with_session(store: Store, name: str = "s1", **fields: object) -> LoginSession:
@@ -188,7 +173,7 @@ async def test_all_sessions_of_a_person_end_for_good(store: Store) -> None:
     await with_session(store, "s2")
     await with_session(store, "s3", subject="bob")
 
-    assert await store.write(session_rows.end_all_of, IAM, "alice", NOW + 1, "banned") == 1
+    assert await store.write(session_rows.end_all_of, IAM, "alice", NOW + 1, "banned") == ["s2"]
     assert [(await session(store, one)).refresh for one in ("s1", "s2")] == ["", ""]
     assert (await session(store, "s3")).refresh
 

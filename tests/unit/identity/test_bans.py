@@ -23,6 +23,7 @@ from pilotage.proto.api.bans import BanMade, BanRequest, BanView
 from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
+from tests.contract.store.rows import a_session
 
 from .issuer import ISSUER, Issuer, make_issuer, person
 
@@ -231,12 +232,27 @@ async def office(*communities: str) -> Office:
         bans=issuer.tokens.bans,
         owners=owners,
         end_sessions=session_rows.end_all_of,
+        session_ended=issuer.tokens.session_ended,
         clock=issuer.clock,
         log=lambda event, **fields: said.append((event, fields)),
         local_issuer=ISSUER,
         communities=communities or ("ctao",),
     )
     return Office(issuer, owners, bans, said)
+
+
+async def test_the_tokens_of_ended_sessions_stay_refused_after_the_ban() -> None:
+    one = await office()
+    row = a_session("s1", subject="eve", issuer=IAM, ends_at=one.issuer.clock.wall() + 9_000)
+    await one.issuer.store.write(session_rows.add_session, row)
+    token, _ = one.issuer.tokens.session_token(row)
+    before = one.issuer.tokens.caller(token)
+    made = await one.ban(f"eve@{IAM}")
+    await one.bans.lift(oscar(), str(made.ban.ban))
+
+    assert isinstance(before, User)
+    with pytest.raises(BadToken):
+        one.issuer.tokens.caller(token)
 
 
 async def test_a_ban_is_logged_and_says_who_when_and_why() -> None:

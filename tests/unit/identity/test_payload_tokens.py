@@ -514,7 +514,7 @@ async def test_the_end_of_all_sessions_of_a_person_ends_kept_grants() -> None:
         store = world.logins.issuer.store
         ended = await store.write(session_rows.end_all_of, IAM, "alice", 1.0, "banned")
 
-        assert ended == 1 and not any(one.refresh for one in await world.sessions())
+        assert len(ended) == 1 and not any(one.refresh for one in await world.sessions())
 
 
 async def test_a_kept_token_stays_after_a_logout_but_not_after_an_admin_ends_it() -> None:
