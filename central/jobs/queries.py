@@ -374,7 +374,7 @@ def _lines(attempt: AttemptRow) -> list[tuple[float, Occurrence]]:
                 attempt.ended_at,
                 "pilot" if attempt.how else "central",
                 word,
-                " ".join(part for part in (code, attempt.detail) if part),
+                ": ".join(part for part in (code, attempt.detail) if part),
                 class_word(attempt),
             )
         )

@@ -38,7 +38,7 @@ LINES = [
     ("prod rerun one one", 2, "the new one needs another name"),
     ("kill", 2, "give ids, or a filter and --all"),
     ("kill 1 --all", 2, "either ids or a filter"),
-    ("kill --state Waiting", 2, "and --all"),
+    ("kill --state Waiting", 2, "add --all to kill all jobs with state Waiting"),
     ("wait", 2, "no jobs to wait for"),
     ("explain", 2, "nothing to explain"),
     ("explain absent.yaml", 2, "neither a job id nor a file"),
