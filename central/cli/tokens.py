@@ -57,7 +57,7 @@ async def issue(
     place = _new_secret_file(save) if save else None
     issued = await client.issue_token(wanted)
     for stranger in _new_groups(issued.view, await client.whoami()):
-        note(f"group {stranger!r} is not one of your token, so it may be a typing error")
+        note(f"your own token does not have the group {stranger!r}: check its spelling")
     if place is None:
         return CommandResult(issued, _print)
     with os.fdopen(place, "wb") as stream:
@@ -98,7 +98,7 @@ async def list_tokens(client: Client) -> CommandResult:
         (t.jti, t.subject, t.community or "all", t.role, t.expires_at, "revoked" * t.revoked)
         for t in sorted(found.tokens, key=lambda one: (one.subject, one.issued_at))
     )
-    columns = ("id", "subject", "community", "role", "until", "")
+    columns = ("id", "subject", "community", "role", "until", "state")
     return CommandResult(found, table(columns, rows, empty="no tokens"))
 
 

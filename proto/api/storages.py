@@ -5,7 +5,7 @@ from typing import Final
 from .bodies import ReplyStruct as _Out
 
 NO_STORAGES: Final = (
-    "this central has no storages: ask its operator to add one, as docs/storages.md says"
+    "this central has no storages: an operator adds one (docs/storages.md); it counts after seconds"
 )
 
 

@@ -28,7 +28,7 @@ REACHES: Final = {
     Reach.OWN: "the caller's own jobs, tokens and work, within the groups of the token",
     Reach.GROUP: "the groups of the token",
     Reach.COMMUNITY: "the community of the token",
-    Reach.ALL: "everything, but only in its community if the token names one ([sites](#sites) "
+    Reach.ALL: "everything; only that of its community if the token names one ([sites](#sites) "
     "and [bans](#bans-of-persons) differ)",
 }
 
@@ -67,7 +67,7 @@ TEXT: Final = """
     - `pilotage token issue NAME --role user --save FILE` issues one, `pilotage token list` lists
       them without secrets, and `pilotage token revoke ID` revokes one at once.
     - You cannot issue, list or revoke a token with more rights than yours: no stronger role, no
-      other community or groups.
+      other community or groups. An admin may give any groups of the community.
     - Without `--group`, a new token has the groups of its issuer. A manager's token without groups
       holds for the whole community.
     - A name alone gives no rights, because a manager can write any name. A user's token reaches

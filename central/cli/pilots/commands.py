@@ -152,7 +152,7 @@ async def list_pilots(
 ) -> Answers:
     """List live pilots. With --json, it prints one on each line.
 
-    `(waits)` means that a pilot has free cores and gets the next suitable job.
+    `(has room)` means that a pilot has free cores and waits for a suitable job.
     """
     states = tuple(parse_state(PilotState, word) for word in state)
     if not states and not all:
@@ -336,7 +336,7 @@ def _row(pilot: PilotView) -> tuple[object, ...]:
         pilot.id,
         pilot.site,
         pilot.element,
-        pilot.state.value + (" (waits)" if pilot.parked else ""),
+        pilot.state.value + (" (has room)" if pilot.parked else ""),
         pilot.host or ("secret not used yet" if pilot.state is PilotState.SUBMITTED else "-"),
         pilot.isolation + ("" if pilot.namespaces else " (open)") if pilot.isolation else "-",
         # The cores are unknown until the pilot asks for jobs, also after a restart.

@@ -62,8 +62,8 @@ def test_a_group_that_the_issuer_does_not_have_is_told(
     assert run(["token", "issue", "carl", *words.split()]) == 0
     said = capsys.readouterr()
     assert said.out == "t\n"
-    notes = [one for one in said.err.splitlines() if "typing error" in one]
+    notes = [one for one in said.err.splitlines() if "spelling" in one]
     assert notes == [
-        f"pilotage: group {one!r} is not one of your token, so it may be a typing error"
+        f"pilotage: your own token does not have the group {one!r}: check its spelling"
         for one in told
     ]
