@@ -1,4 +1,4 @@
-"""The part of a leading central that is about people: logins, tokens of their jobs, bans."""
+"""The leader's services for logins, payload tokens and bans, with their loops."""
 
 import asyncio
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class AboutPeople:
 def about_people(
     world: World, memory: Memory, tokens: TokenIssuer, control: JobControl
 ) -> AboutPeople:
-    """Return what a leading central does about people."""
+    """Return the leader's services for logins, payload tokens and bans."""
     services = identity_services(
         world.identity,
         store=world.store,

@@ -38,7 +38,7 @@ class OwnAddress:
 
 
 class NoNetwork:
-    """The port of a central without providers: nothing is asked, nothing answers."""
+    """Replaces the network in a central without providers. Each request raises ProviderAway."""
 
     async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
         """Raise ProviderAway."""

@@ -29,7 +29,7 @@ _ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC6325
 
 @dataclass(frozen=True)
 class KeyLife:
-    """How long keys are published beside the time in which they sign, in seconds."""
+    """The seconds for which a key is published before and after it signs."""
 
     ahead_s: float  # before: verifiers learn of the key
     kept_s: float  # after: the last token that it signed expires
@@ -45,7 +45,7 @@ class KeyUse(enum.Enum):
 
     WAITS = "waits"  # published, but it does not sign yet
     SIGNS = "signs"
-    VERIFIES = "verifies"  # it signs no more
+    VERIFIES = "verifies"  # it no longer signs
 
 
 class _Jwk(msgspec.Struct, frozen=True, kw_only=True):

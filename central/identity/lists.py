@@ -1,4 +1,4 @@
-"""Lists of tokens and of sessions: their pages, and who may see which. Pure."""
+"""Pages of tokens and sessions, and the rule of their visibility. Pure."""
 
 import math
 from collections.abc import Sequence

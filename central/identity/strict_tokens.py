@@ -103,7 +103,7 @@ class VerificationKey(NamedTuple):
 
 
 class TokenRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What tokens of one kind and issuer must say."""
+    """The rules for tokens of one kind from one issuer."""
 
     issuer: str
     audiences: frozenset[str]  # a token needs one of them

@@ -231,7 +231,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "providers_read": frozenset({"providers", "troubles"}),
     # part of a provider's file is wrong: the last good version stays in force
     "provider_trouble": frozenset({"provider", "why"}),
-    # an identity provider does not answer, or answers wrongly; sessions live on for 28 hours
+    # an identity provider does not answer, or answers wrongly; sessions stay valid for 28 hours
     "provider_away": frozenset({"provider", "why"}),
     # a person logged in
     "login": frozenset({"person", "provider", "community", "role", "kind", "address"}),

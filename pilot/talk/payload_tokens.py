@@ -30,7 +30,7 @@ AGAIN_MIN_S, AGAIN_MAX_S = 5.0, 300.0  # until a token that is not available now
 REFUSED_AGAIN_S = 600.0  # the same for a refused one: its owner may log in again
 LOOK_S = 60.0  # the loop's timers stop while the node is suspended, but tokens expire
 VALUES_HIDDEN = 2  # of each token: a renewal comes at half of the life of the value before
-NOT_ASCII = "the central gave a token that is no text of one line"
+NOT_ASCII = "the central sent a token that is not one line of printable ASCII"
 
 TellOwner = Callable[[int, str], None]  # takes an attempt, and a text for its history
 

@@ -168,7 +168,7 @@ def _opened_lock(path: Path) -> int:
 
 @asynccontextmanager
 async def _locked(path: Path) -> AsyncGenerator[None]:
-    """Hold the lock of a login. After LOCK_MAX_S, or if there are no locks, go on without."""
+    """Hold the lock of a login. Go on without it after LOCK_MAX_S, or without locks."""
     try:
         import fcntl
     except ImportError:  # a system without flock

@@ -231,7 +231,7 @@ class LoginService:
             why = "code_challenge: expected the S256 challenge of RFC 7636, 43 characters"
             raise Refused(Code.INVALID, why, field="code_challenge")
         if not is_for_command and not (self.is_secure or _is_here(self._url())):
-            why = "browsers log in over https only: the operator sets http.url, or a certificate"
+            why = "browser logins need https: ask an operator to set http.url or a certificate"
             raise Refused(Code.ILLEGAL_STATE, why)
         if not is_for_command and not _PORTAL.fullmatch(wanted.to):
             why = f"to: found {wanted.to[:200]!r}, expected a path of this central"

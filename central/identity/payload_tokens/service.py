@@ -148,7 +148,8 @@ class PayloadTokens:
             asking = self._asking[wanted] = self._tasks.create_task(self._outcome(wanted))
         done, _ = await asyncio.wait([asking], timeout=ANSWER_S)
         if not done or asking.cancelled():
-            raise Refused(Code.UNAVAILABLE, "the identity provider takes long: try again later")
+            why = f"the identity provider has not answered within {ANSWER_S:g} s: try again later"
+            raise Refused(Code.UNAVAILABLE, why)
         return asking.result()
 
     async def _outcome(self, wanted: RequestedToken) -> _Outcome:

@@ -10,7 +10,7 @@ _PRINTED: Final = re.compile(r"[!#-\[\]^-z|~]+")  # no blank, quote, backslash, 
 
 
 def wrong_address(url: str, *, query: bool = True) -> str:
-    """Return what is wrong with the address of a provider, and the right form; empty: nothing.
+    """Return an error with the right form for the address of a provider, or an empty text.
 
     `query`: whether it may have a query, which an issuer must not have (OpenID Connect Discovery).
     """

@@ -1,4 +1,4 @@
-"""Checks the ID tokens of a login: who the person is, by the provider's signature."""
+"""Checks the signature and the claims of ID tokens, which identify the person."""
 
 from typing import Any, Final
 

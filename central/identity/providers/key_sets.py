@@ -106,7 +106,7 @@ def _algorithm(fields: dict[str, Any]) -> str:
     if kind is None or said != kind or (kind == ES256 and fields.get("crv") != "P-256"):
         words = (fields[name] for name in ("kty", "crv", "alg") if name in fields)
         shown = " ".join(short(str(one)) for one in words)
-        raise _Unusable(f"it is for other signatures ({shown}); {ES256} and {RS256} are taken")
+        raise _Unusable(f"its algorithm ({shown}) is not supported: use {ES256} or {RS256}")
     return kind
 
 

@@ -82,7 +82,7 @@ class ProviderClient(_Part, frozen=True):
 
 
 class BearerRules(_Part, frozen=True):
-    """Which access tokens of the provider are taken without a login here."""
+    """The access tokens of the provider that this central accepts without a login here."""
 
     #: the audiences that mean this central; a token needs one of them, letter by letter
     audiences: Annotated[tuple[_Word, ...], Meta(min_length=1, max_length=32)]
@@ -233,7 +233,7 @@ def _bearer_mistakes(entry: ProviderEntry, bearer: BearerRules) -> Mistakes:
     place = ("bearer", "audiences")
     if ANY_AUDIENCE in bearer.audiences:
         why = "any site or storage that sees such a token could use it here"
-        yield place, f"{ANY_AUDIENCE} is not taken: {why}; name the URL of this central"
+        yield place, f"{ANY_AUDIENCE} is refused: {why}; name the URL of this central"
     if entry.client is not None and entry.client.id in bearer.audiences:
         right = "name the URL of this central"
         yield place, f"{entry.client.id!r} is the client, the audience of ID tokens: {right}"

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 
 class ProviderAway(Exception):
-    """The provider did not answer, or said that it cannot now. A later request may succeed."""
+    """The provider did not answer, or is unavailable. A later request may succeed."""
 
 
 class NoConnection(ProviderAway):

@@ -1,4 +1,4 @@
-"""Lets providers confirm the sessions of browsers, which renew nothing themselves.
+"""Asks providers to confirm the sessions of browsers, because browsers send no renewals.
 
 Each provider has rounds of its own, so a slow one does not delay the checks of the others.
 """

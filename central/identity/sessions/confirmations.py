@@ -1,7 +1,7 @@
 """Providers confirm that the people with sessions still have their groups and role.
 
 A provider is asked at least every CHECK_S seconds while a session is in use. If it refuses, the
-session ends. If it is away, the session lives on for AWAY_MAX_S with the groups last seen.
+session ends. If it is away, the session stays valid for AWAY_MAX_S with the groups last seen.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""How sessions end: by their person, or for a reason that ends them for jobs too."""
+"""Ends sessions. A logout keeps the grant for unfinished jobs; all other reasons drop it."""
 
 from typing import Protocol
 

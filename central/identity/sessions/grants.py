@@ -26,7 +26,7 @@ ACCESS_MAX: Final = 10_000  # access tokens in memory
 
 
 class GrantLost(Exception):
-    """The provider gives nothing for a session any more. End the session; the text says why."""
+    """The provider no longer accepts the refresh token: end the session. The text says why."""
 
 
 class _Access(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ class Grants:
         return row, answer
 
     def find_access(self, session: str) -> str | None:
-        """Return the access token of a session, if one is known that is younger than half life."""
+        """Return the access token of a session from memory, or None after half of its life."""
         known = self._access.get(session)
         return known.token if known and self._clock.monotonic() < known.until else None
 

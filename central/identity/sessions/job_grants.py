@@ -1,4 +1,4 @@
-"""Gives access tokens of people for the tokens of their jobs, by the grants of their sessions.
+"""Gets access tokens of the owners of jobs, with the grants of their sessions.
 
 If a person ends a session while such jobs are unfinished, or its time is over, its refresh token
 stays for these jobs alone. If anything else ends the session, the refresh token goes as well.

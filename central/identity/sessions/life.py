@@ -3,8 +3,8 @@
 A session gives access tokens that live for minutes, and a renewal secret that is valid once. A
 client writes a nonce to its disk before it renews; the same secret with the same nonce gets the
 same answer, so the session survives a lost answer. A used secret with another nonce ends the
-session: it was copied. For a minute that is tolerated, because two processes of one person may
-share a file without a lock; the second use after that is noticed all the same.
+session: it was copied. Within a minute of a renewal, a second use is allowed, because two processes
+of one person may share a file without a lock. A later one ends the session.
 """
 
 from functools import partial

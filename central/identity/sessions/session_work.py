@@ -59,7 +59,7 @@ class SessionWork:
         the same session. Raises what `work` raises; NoWorkNow.
         """
         if self._is_stopping:
-            raise NoWorkNow(Code.UNAVAILABLE, "this central stops: try again later")
+            raise NoWorkNow(Code.UNAVAILABLE, "this central is stopping: try again in a minute")
         if len(self._running) >= RUNNING_MAX:
             why = "too many logins wait for their identity providers: try again in some minutes"
             raise NoWorkNow(Code.TOO_MANY, why)

@@ -23,15 +23,13 @@ from ...identity.providers.provider_files import (
     read_providers,
     shown_place,
 )
-from ...regular_files import read_regular
 from ...settings import Settings
+from ..providers.setup import read_secret
 from .findings import Finding, fault, ok, warning
-from .key_checks import readable_by_others
 
 CHECK: Final = "identity"
 MEND: Final = "correct the file; a running central keeps its last valid version"
 NEARLY: Final = (".yml", ".json")  # unread endings that look right
-SECRET_MAX_BYTES: Final = 4_096
 
 
 def identity(data: Path, settings: Settings) -> Iterator[Finding]:
@@ -71,7 +69,7 @@ def _of_folder(folder: Path, book: ProviderBook) -> Iterator[Finding]:
             yield warning(CHECK, f"{file} is not read: its name does not end in {SUFFIX}", do)
     for path in (folder, *(file for file in files if file.suffix == SUFFIX)):
         if _writable_by_all(path):
-            why = "whoever changes it can make themselves an admin"
+            why = "any user could make themselves an admin"
             yield fault(CHECK, f"{path}: every user may write it: {why}", f"chmod o-w {path}")
 
 
@@ -79,20 +77,16 @@ def _secret(file: Path, entry: ProviderEntry) -> Iterator[Finding]:
     """Check the secret of the client, without showing it."""
     if entry.client is None:
         return
-    path = Path(entry.client.secret_file)
-    at = f"{placed(file, ('client', 'secret_file'))}: client.secret_file: {path}"
     try:
-        content = read_regular(path, SECRET_MAX_BYTES + 1)
-    except OSError as why:
-        do = "the central's user must be able to read it"
-        yield fault(CHECK, f"{at}: {why.strerror}", do)
-        return
-    if readable_by_others(path):
-        do = f"chmod 0600 {path}, and get a new secret from the provider"
-        yield fault(CHECK, f"{at}: readable by others", do)
-    if not content.strip() or len(content) > SECRET_MAX_BYTES:
-        do = f"write the client's secret into it: one line, at most {SECRET_MAX_BYTES} bytes"
-        yield fault(CHECK, f"{at}: has {'no secret' if not content.strip() else 'too much'}", do)
+        read_secret(entry.client.secret_file)
+    except (OSError, ValueError) as why:
+        said = f"{why.filename}: {why.strerror}" if isinstance(why, OSError) else str(why)
+        at = placed(file, ("client", "secret_file"))
+        do = (
+            "let it hold one line that only the central's user can read; if others could read it, "
+            "get a new secret from the provider"
+        )
+        yield fault(CHECK, f"{at}: client.secret_file: {said}", do)
 
 
 def _authority(file: Path, entry: ProviderEntry) -> Iterator[Finding]:

@@ -88,7 +88,7 @@ BAD = {
     ),
     "the audience any": (
         changed("https://central.example.org", "https://wlcg.cern.ch/jwt/v1/any"),
-        ":4: bearer.audiences: https://wlcg.cern.ch/jwt/v1/any is not taken: any site or storage",
+        ":4: bearer.audiences: https://wlcg.cern.ch/jwt/v1/any is refused: any site or storage",
     ),
     "the audience of ID tokens": (
         changed("https://central.example.org", "pilotage"),

@@ -300,4 +300,4 @@ async def test_outages_and_changes_are_logged_once() -> None:
         "provider_keys_read",
     ]
     assert world.events[0][1] == {"provider": "p0", "keys": ["ec1", "rsa1"], "skipped": []}
-    assert "'odd': it is for other signatures" in world.events[-1][1]["skipped"][0]
+    assert "'odd': its algorithm" in world.events[-1][1]["skipped"][0]
