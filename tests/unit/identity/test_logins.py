@@ -438,7 +438,7 @@ async def test_cookies_do_not_cross_a_network_in_clear(url: str, is_good: bool) 
     if is_good:
         assert (await start).cookie
     else:
-        assert "over https only" in (await refused(start)).message
+        assert "browser logins need https" in (await refused(start)).message
 
 
 async def test_the_code_of_a_browser_login_is_no_handle_of_a_device_login() -> None:

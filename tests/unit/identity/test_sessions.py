@@ -15,6 +15,7 @@ from pilotage.central.identity.providers.provider_files import GroupClaims, MapR
 from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.identity.sessions.cipher import TokenCipher
 from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S
+from pilotage.central.identity.sessions.grants import MISSING_S
 from pilotage.central.identity.sessions.life import TOLERATED_S, UNCHECKED_S
 from pilotage.central.identity.sessions.outages import RETRY_S
 from pilotage.central.identity.sessions.session_work import STOP_S
@@ -238,8 +239,10 @@ async def test_a_removed_file_ends_sessions_and_one_with_an_error_does_not() -> 
     world.providers.book = type(book)({}, {"iam": "identity/iam.yaml:3: map: is missing"})
     tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
     world.providers.book = type(book)({})
+    tokens = await world.sessions.renew(tokens.renewal, "b" * 16)
+    world.clock.move(MISSING_S)
     with pytest.raises(LoginEnded, match="no longer log in here"):
-        await world.sessions.renew(tokens.renewal, "b" * 16)
+        await world.sessions.renew(tokens.renewal, "c" * 16)
 
 
 async def test_logging_out_ends_the_grant_and_the_tokens() -> None:
