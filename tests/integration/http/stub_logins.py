@@ -110,8 +110,8 @@ class StubLogins(Hearing, LoginService):
         return TOKENS
 
     @override
-    async def renew(self, body: Renewal) -> LoginTokens:
-        return await self.sessions.renew(body.renewal, body.nonce)
+    async def renew(self, body: Renewal, address: str = "") -> LoginTokens:
+        return await self.sessions.renew(body.renewal, body.nonce, address=address)
 
     @override
     async def start_browser(self, wanted: BrowserStart, address: str) -> Departure:
