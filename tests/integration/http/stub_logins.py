@@ -52,7 +52,7 @@ class StubSessions(Hearing, LoginSessions):
     """Renews every session."""
 
     @override
-    async def renew(self, renewal: str, nonce: str) -> LoginTokens:
+    async def renew(self, renewal: str, nonce: str, *, address: str = "") -> LoginTokens:
         self.hear("renew", None, (renewal, nonce))
         return TOKENS
 
