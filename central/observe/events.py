@@ -239,6 +239,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "login_failed": frozenset({"provider", "why"}),
     # a renewal secret was used twice: its session ends, since it may have been copied
     "renewal_replayed": frozenset({"person", "session", "host"}),
+    # two clients used a renewal secret within a minute: they share a file, or one has a copy
+    "renewal_shared": frozenset({"person", "session", "host", "address"}),
     # a session of a login has ended
     "session_ended": frozenset({"person", "session", "why"}),
     # a session has ended, but unfinished jobs still get tokens by it

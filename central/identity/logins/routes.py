@@ -70,7 +70,7 @@ async def claim(logins: LoginService, call: Call, body: CodeClaim) -> LoginToken
 @ROUTES.add("POST", "/v1/login/renew", Permission.PUBLIC_READ)
 async def renew(logins: LoginService, call: Call, body: Renewal) -> LoginTokens:
     """Renew a session: a new access token and a new renewal secret."""
-    return await logins.renew(body)
+    return await logins.renew(body, call.address)
 
 
 @ROUTES.add("POST", "/v1/login/end", Permission.PUBLIC_READ)

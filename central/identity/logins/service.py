@@ -333,9 +333,9 @@ class LoginService:
             raise self._not_confirmed(name, why) from None
         await self._person_of(login, entry, tokens)
 
-    async def renew(self, body: Renewal) -> LoginTokens:
+    async def renew(self, body: Renewal, address: str = "") -> LoginTokens:
         """Renew a session. Raises Refused, BadToken, LoginEnded."""
-        tokens = await self.sessions.renew(body.renewal, body.nonce)
+        tokens = await self.sessions.renew(body.renewal, body.nonce, address=address)
         self._pending.renewed(tokens.session)
         return tokens
 

@@ -22,6 +22,7 @@ from ...bounded_cache import BoundedCache
 from ...errors import DependencyUnavailable, Refused
 from ...observe.events import Log
 from ...ports import Clock
+from ...store.errors import StoreError
 from ..callers import AttemptCaller
 from ..providers.oauth import GrantEnded, OAuth
 from ..providers.provider_http import BadProvider, ProviderAway
@@ -165,6 +166,8 @@ class PayloadTokens:
             outcome = self._denied(wanted, Code.ILLEGAL_STATE, str(why), REFUSED_S)
         except (Refused, DependencyUnavailable) as why:  # of the store
             return why
+        except StoreError as why:  # of this request only
+            return Refused(Code.UNAVAILABLE, f"the central could not store it: {why}; try again")
         finally:
             del self._asking[wanted]
         self._known[wanted] = outcome

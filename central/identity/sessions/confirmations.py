@@ -55,17 +55,14 @@ class Confirmations:
             return row
         try:
             entry = self._grants.provider_of(row)
-            if self._outages.is_away(row.provider, RETRY_S):
+            if self._outages.is_away(row, RETRY_S):
                 return await self._unconfirmed(row)
             row, answer = await self._grants.refresh(row, entry)
             person = await self._people.described(entry, answer, subject=row.subject)
         except GrantLost as why:
             raise await self._endings.end(row, str(why)) from None
-        except ProviderAway as why:
-            self._outages.note(row.provider, why)
-            return await self._unconfirmed(row)
-        except BadProvider as why:  # about this person; others are checked all the same
-            self._log("provider_away", provider=row.provider, why=str(why))
+        except (ProviderAway, BadProvider) as why:
+            self._outages.note(row, why)
             return await self._unconfirmed(row)
         return await self._stored(row, entry, person)
 

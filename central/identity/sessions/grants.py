@@ -18,11 +18,13 @@ from ..providers.provider_files import ProviderEntry, Providers
 from ..providers.provider_http import BadProvider, ProviderAway
 from . import rows as session_rows
 from .cipher import TokenCipher, UnreadableSecret
-from .outages import Outages
+from .outages import FileUnusable, Outages
 from .rows import LoginSession
 
 ACCESS_S: Final = 300.0  # life of an access token whose life the provider does not say
 ACCESS_MAX: Final = 10_000  # access tokens in memory
+MISSING_S: Final = 900.0  # a file may be missing so long: its file system may not be mounted
+LOOKED_S: Final = 3_600.0  # after so long without a look, a missing file counts as just removed
 
 
 class GrantLost(Exception):
@@ -52,20 +54,36 @@ class Grants:
         self._cipher, self._outages, self._clock, self._log = cipher, outages, clock, log
         self._access = BoundedCache[str, _Access](ACCESS_MAX)  # by session
         self._unstored: dict[str, str] = {}  # next refresh tokens, encrypted, by session
+        self._missing: dict[str, tuple[float, float]] = {}  # first and last look, by provider
 
     def sealed(self, refresh: str, session: str) -> str:
         """Return a refresh token as the store keeps it."""
         return self._cipher.encrypt(refresh, session)
 
     def provider_of(self, row: LoginSession) -> ProviderEntry:
-        """Return the provider of a session. Raises GrantLost, ProviderAway (its file is bad)."""
+        """Return the provider of a session. Raises GrantLost; FileUnusable.
+
+        A removed file ends sessions after MISSING_S only.
+        """
         book = self._providers.book
         entry = book.providers.get(row.provider)
         if entry is None and row.provider in book.troubles:
-            raise ProviderAway(f"its file has an error: {book.troubles[row.provider]}")
+            raise FileUnusable(f"its file has an error: {book.troubles[row.provider]}")
+        if entry is None and self._missing_s(row.provider) < MISSING_S:
+            raise FileUnusable(f"its file is missing; sessions end after {MISSING_S / 60:.0f} min")
         if entry is None or entry.client is None or entry.issuer != row.issuer:
             raise GrantLost(f"people no longer log in here through {row.provider}")
+        self._missing.pop(row.provider, None)
         return entry
+
+    def _missing_s(self, provider: str) -> float:
+        """Return since how many seconds the file of a provider is seen to be missing."""
+        now = self._clock.monotonic()
+        first, last = self._missing.get(provider, (now, now))
+        if now - last >= LOOKED_S:  # it may have been back since then
+            first = now
+        self._missing[provider] = first, now
+        return now - first
 
     async def refresh(
         self, row: LoginSession, entry: ProviderEntry
@@ -94,7 +112,7 @@ class Grants:
         if not is_kept:
             await self.revoke(row)
             raise LoginEnded("another request ended it")
-        self._outages.answered(row.provider)
+        self._outages.answered(row)
         until = self._clock.monotonic() + (answer.expires_in or ACCESS_S) / 2
         self._access[row.session] = _Access(answer.access_token, until)
         return row, answer
@@ -118,7 +136,7 @@ class Grants:
         try:
             await self.give_back(row)
         except ProviderAway as why:
-            self._outages.note(row.provider, why)
+            self._outages.note(row, why)
             self._log("grant_not_revoked", provider=row.provider, why=str(why))
 
     async def give_back(self, row: LoginSession) -> None:

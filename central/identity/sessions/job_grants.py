@@ -113,12 +113,12 @@ class JobGrants:
 
     async def _fetched(self, row: LoginSession, entry: ProviderEntry) -> str:
         """Return a new access token. Raises GrantLost, LoginEnded, ProviderAway, BadProvider."""
-        if self._outages.is_away(row.provider, RETRY_S):
+        if self._outages.is_away(row, RETRY_S):
             raise ProviderAway(f"{row.provider} did not answer a short time ago")
         try:
             _, answer = await self._grants.refresh(row, entry)
         except ProviderAway as why:
-            self._outages.note(row.provider, why)
+            self._outages.note(row, why)
             raise
         return answer.access_token
 
@@ -130,7 +130,7 @@ class JobGrants:
         row = await self._store.read(session_rows.session_of, session)
         if row is None or not row.refresh:
             return False
-        is_away = self._outages.is_away(row.provider, SESSIONS_RETRY_S)
+        is_away = self._outages.is_away(row, SESSIONS_RETRY_S)
         if self._clock.wall() >= row.ends_at + GRANT_KEPT_S:
             await self._endings.drop_grant(row, "it is too old", at_provider=not is_away)
             return True
@@ -139,7 +139,7 @@ class JobGrants:
         try:
             await self._grants.give_back(row)
         except ProviderAway as why:
-            self._outages.note(row.provider, why)
+            self._outages.note(row, why)
             return False
         await self._endings.drop_grant(row, "no unfinished job uses it", at_provider=False)
         return True

@@ -4,7 +4,8 @@ A session gives access tokens that live for minutes, and a renewal secret that i
 client writes a nonce to its disk before it renews; the same secret with the same nonce gets the
 same answer, so the session survives a lost answer. A used secret with another nonce ends the
 session: it was copied. Within a minute of a renewal, a second use is allowed, because two processes
-of one person may share a file without a lock. A later one ends the session.
+of one person may share a file without a lock. It ends the session if it comes later, or if
+SHARED_MAX renewals in a row had one: then two machines keep step with copies of one file.
 """
 
 from functools import partial
@@ -17,6 +18,7 @@ from pilotage.proto.api.logins import LoginTokens, Sessions
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
 
+from ...bounded_cache import BoundedCache
 from ...errors import Refused
 from ...observe.events import Log
 from ...observe.times import shown
@@ -42,6 +44,8 @@ COMMAND_S: Final = 30 * 86_400.0
 BROWSER_S: Final = 86_400.0
 BROWSER_IDLE_S: Final = 8 * 3_600.0
 TOLERATED_S: Final = 60.0  # for a second use of a renewal secret with another nonce
+SHARED_MAX: Final = 3  # renewals in a row with such a second use
+SHARING_MAX: Final = 10_000  # sessions with such renewals, in memory
 OPEN_MAX: Final = 200  # sessions of one person
 PREFIX: Final = "ps1."
 
@@ -66,6 +70,13 @@ class SessionHolder(msgspec.Struct, frozen=True, kw_only=True):
     cookie: str = ""  # hash of the cookie of a browser
 
 
+class _Shared(msgspec.Struct, frozen=True):
+    """The last renewal of a session with a second use, and how many in a row had one."""
+
+    number: int
+    in_row: int
+
+
 class LoginSessions:
     """Opens, renews, lists and ends sessions. Only the leader does."""
 
@@ -86,6 +97,7 @@ class LoginSessions:
         self._store, self._tokens, self._bans = store, tokens, bans
         self._grants, self._endings, self._confirmations = grants, endings, confirmations
         self._work, self._clock, self._randomness, self._log = work, clock, randomness, log
+        self._shared = BoundedCache[str, _Shared](SHARING_MAX)
 
     # -- open and renew --------------------------------------------------------------------------
 
@@ -153,19 +165,20 @@ class LoginSessions:
             role=Role(row.role),
         )
 
-    async def renew(self, renewal: str, nonce: str) -> LoginTokens:
-        """Use a renewal secret. Raises BadToken, LoginEnded, Banned."""
+    async def renew(self, renewal: str, nonce: str, *, address: str = "") -> LoginTokens:
+        """Use a renewal secret from an address. Raises BadToken, LoginEnded, Banned."""
         name, number = self._read(renewal)
-        return await self._work.alone(name, partial(self._renew, name, number, hashed(nonce)))
+        work = partial(self._renew, name, number, hashed(nonce), address)
+        return await self._work.alone(name, work)
 
-    async def _renew(self, name: str, number: int, mark: str) -> LoginTokens:
+    async def _renew(self, name: str, number: int, mark: str, address: str) -> LoginTokens:
         """Use secret `number` of a session. `mark` is the hash of the nonce."""
         row = await self._open_row(name, number)
         self._bans.check(row.issuer, row.subject)
-        if number == row.renewals - 1:
-            early = self._clock.wall() < row.renewed_at + TOLERATED_S
-            if mark == row.nonce or early:
-                return self.tokens_of(row)
+        if number == row.renewals - 1 and (
+            mark == row.nonce or self._is_tolerated(row, number, address)
+        ):
+            return self.tokens_of(row)
         if number != row.renewals:
             self._log("renewal_replayed", person=row.subject, session=name, host=row.host)
             why = "its renewal secret was used twice, so it may have been copied"
@@ -177,6 +190,27 @@ class LoginSessions:
         return self.tokens_of(
             msgspec.structs.replace(row, renewals=number + 1, nonce=mark, renewed_at=at)
         )
+
+    def _is_tolerated(self, row: LoginSession, number: int, address: str) -> bool:
+        """Return whether a second use of secret `number`, with another nonce, is allowed.
+
+        Many processes that share a file may use a secret at once; that counts once.
+        """
+        if self._clock.wall() >= row.renewed_at + TOLERATED_S:
+            return False
+        last = self._shared.get(row.session)
+        if last is not None and last.number == number:
+            return last.in_row <= SHARED_MAX
+        in_row = last.in_row + 1 if last is not None and last.number == number - 1 else 1
+        self._shared[row.session] = _Shared(number, in_row)
+        self._log(
+            "renewal_shared",
+            person=row.subject,
+            session=row.session,
+            host=row.host,
+            address=address,
+        )
+        return in_row <= SHARED_MAX
 
     async def replace(self, cookie: str, new: LoginSession) -> None:
         """End the session that the browser had before `new`. `cookie` is the hash of its cookie."""

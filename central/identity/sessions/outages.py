@@ -1,37 +1,82 @@
-"""The identity providers that do not answer now, as this process has seen it."""
+"""The identity providers that do not answer now, as this process has seen it.
+
+A provider may fail for one person alone, for example while it makes the claims of that person. So
+one failure counts for its person. It counts for everybody if nobody accepts connections, or if the
+provider fails for two persons without a success in between.
+"""
 
 from typing import Final
 
+from ...bounded_cache import BoundedCache
 from ...observe.events import Log
 from ...ports import Clock
-from ..providers.provider_http import ProviderAway, TooManyRequests
+from ..providers.provider_http import BadProvider, NoConnection, ProviderAway, TooManyRequests
+from .rows import LoginSession
 
 RETRY_S: Final = 300.0  # until a provider that was away is asked again about sessions
+FAILED_MAX: Final = 10_000  # persons whose last failure is remembered
+TOLD_MAX: Final = 1_000  # reasons that were logged lately
+
+
+class FileUnusable(ProviderAway):
+    """The file of the provider has an error, or is missing: nobody was asked.
+
+    A corrected file is used at once.
+    """
 
 
 class Outages:
-    """Remembers the last failure of each provider, until it answers again."""
+    """Remembers the last failures of each provider, until it answers again."""
 
     def __init__(self, clock: Clock, log: Log) -> None:
         self._clock, self._log = clock, log
-        self._failed_at: dict[str, float] = {}  # monotonic, by provider
+        self._away_at: dict[str, float] = {}  # monotonic, by provider
+        self._last_failed: dict[str, str] = {}  # subject, by provider, since its last success
+        self._failed_at = BoundedCache[tuple[str, str], float](FAILED_MAX)  # monotonic, by person
+        self._told_at = BoundedCache[tuple[str, str], float](TOLD_MAX)  # monotonic
 
-    def note(self, provider: str, why: ProviderAway) -> None:
-        """Note that a provider does not answer now. The log tells it once in RETRY_S.
+    def note(self, row: LoginSession, why: ProviderAway | BadProvider) -> None:
+        """Note that a provider gives no answer about the person of a session now.
 
-        A request that this central had no room to send says nothing about the provider.
+        The log tells each reason once, until it has not come for RETRY_S. A request that this
+        central had no room to send says nothing about the provider. A wrong answer is about its
+        person only.
         """
         if isinstance(why, TooManyRequests):
             return
-        if not self.is_away(provider, RETRY_S):
-            self._log("provider_away", provider=provider, why=str(why))
-        self._failed_at[provider] = self._clock.monotonic()
+        self._tell(row.provider, str(why))
+        if isinstance(why, FileUnusable):
+            return
+        now = self._clock.monotonic()
+        self._failed_at[row.provider, row.subject] = now
+        if isinstance(why, BadProvider):
+            return
+        last = self._last_failed.get(row.provider, row.subject)
+        self._last_failed[row.provider] = row.subject
+        if isinstance(why, NoConnection) or last != row.subject:
+            self._away_at[row.provider] = now
 
-    def answered(self, provider: str) -> None:
-        """Note that a provider answers."""
-        self._failed_at.pop(provider, None)
+    def answered(self, row: LoginSession) -> None:
+        """Note that a provider has given new tokens for a session."""
+        self._failed_at.pop((row.provider, row.subject), None)
+        self._last_failed.pop(row.provider, None)
+        self._away_at.pop(row.provider, None)
 
-    def is_away(self, provider: str, within_s: float) -> bool:
-        """Return whether a provider failed less than `within_s` ago, and has not answered since."""
-        failed_at = self._failed_at.get(provider)
-        return failed_at is not None and self._clock.monotonic() < failed_at + within_s
+    def is_away(self, row: LoginSession, within_s: float) -> bool:
+        """Return whether the provider of a session failed less than `within_s` ago.
+
+        That is, for the session's person or for everybody, and without an answer since then.
+        """
+        moments = (
+            self._away_at.get(row.provider),
+            self._failed_at.get((row.provider, row.subject)),
+        )
+        now = self._clock.monotonic()
+        return any(at is not None and now < at + within_s for at in moments)
+
+    def _tell(self, provider: str, why: str) -> None:
+        """Log a reason, unless it came less than RETRY_S ago as well."""
+        now, last_at = self._clock.monotonic(), self._told_at.get((provider, why))
+        self._told_at[provider, why] = now
+        if last_at is None or now >= last_at + RETRY_S:
+            self._log("provider_away", provider=provider, why=why)

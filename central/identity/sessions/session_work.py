@@ -58,8 +58,7 @@ class SessionWork:
         The work waits and goes on even if the caller is cancelled. Work must not do other work on
         the same session. Raises what `work` raises; NoWorkNow.
         """
-        if self._is_stopping:
-            raise NoWorkNow(Code.UNAVAILABLE, "this central is stopping: try again in a minute")
+        self._check_stop()
         if len(self._running) >= RUNNING_MAX:
             why = "too many logins wait for their identity providers: try again in some minutes"
             raise NoWorkNow(Code.TOO_MANY, why)
@@ -78,9 +77,15 @@ class SessionWork:
         """Return the result of `work`, or its refusal: an exception would end the task group."""
         try:
             async with self._lock(session):
+                self._check_stop()  # it may have begun meanwhile
                 return await work()
         except _EXPECTED as why:
             return why
+
+    def _check_stop(self) -> None:
+        """Raise NoWorkNow if this central stops."""
+        if self._is_stopping:
+            raise NoWorkNow(Code.UNAVAILABLE, "this central is stopping: try again in a minute")
 
     async def _finish(self) -> None:
         """Await running work, at most STOP_S."""

@@ -52,7 +52,7 @@ class StubSessions(Hearing, LoginSessions):
     """Renews every session."""
 
     @override
-    async def renew(self, renewal: str, nonce: str) -> LoginTokens:
+    async def renew(self, renewal: str, nonce: str, *, address: str = "") -> LoginTokens:
         self.hear("renew", None, (renewal, nonce))
         return TOKENS
 
@@ -110,8 +110,8 @@ class StubLogins(Hearing, LoginService):
         return TOKENS
 
     @override
-    async def renew(self, body: Renewal) -> LoginTokens:
-        return await self.sessions.renew(body.renewal, body.nonce)
+    async def renew(self, body: Renewal, address: str = "") -> LoginTokens:
+        return await self.sessions.renew(body.renewal, body.nonce, address=address)
 
     @override
     async def start_browser(self, wanted: BrowserStart, address: str) -> Departure:

@@ -24,7 +24,7 @@ from pilotage.central.identity.sessions.confirmations import CHECK_S
 from pilotage.central.identity.sessions.life import COMMAND_S, TOLERATED_S
 from pilotage.central.identity.sessions.rows import GRANT_KEPT_S
 from pilotage.central.jobs import record as job_records
-from pilotage.central.store.errors import StoreFull
+from pilotage.central.store.errors import StoreError, StoreFull
 from pilotage.proto.api.logins import LoginTokens
 from pilotage.proto.claims import Role
 from pilotage.proto.job_states import JobState
@@ -202,6 +202,22 @@ async def test_a_full_disk_loses_no_refresh_token(monkeypatch: pytest.MonkeyPatc
 
         monkeypatch.setattr(store, "write", full)
         assert (await world.refusal()).code is Code.STORE_FULL
+        monkeypatch.setattr(store, "write", write)
+        await world.give()
+
+        assert not world.provider.ended
+
+
+async def test_a_failed_write_is_refused_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with payload_world() as world:
+        await in_world(world)
+        store, write = world.logins.issuer.store, world.logins.issuer.store.write
+
+        async def failed(*_: object, **__: object) -> None:
+            raise StoreError("the value is out of range")
+
+        monkeypatch.setattr(store, "write", failed)
+        assert (await world.refusal()).code is Code.UNAVAILABLE
         monkeypatch.setattr(store, "write", write)
         await world.give()
 

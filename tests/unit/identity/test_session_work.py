@@ -1,6 +1,7 @@
 """Work on sessions: one after another, bounded, and refusals that reach their callers only."""
 
 import asyncio
+from collections.abc import Coroutine
 
 import pytest
 
@@ -65,6 +66,29 @@ async def test_a_refusal_reaches_its_caller_and_ends_no_other_work() -> None:
         running.cancel()
 
     assert later == 1
+
+
+async def test_work_that_waits_for_its_session_does_not_begin_during_a_stop() -> None:
+    work, pieces = SessionWork(FakeClock()), Pieces()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(work.run())
+        await settle()
+        first = tasks.create_task(work.alone("s1", pieces.one))
+        await settle()
+        second = tasks.create_task(stopped(work.alone("s1", pieces.two)))
+        await settle()
+        running.cancel()
+        await settle()
+        pieces.end.set()
+
+    assert (await first, await second) == (1, Code.UNAVAILABLE)
+    assert pieces.begun == ["one"]
+
+
+async def stopped(asking: Coroutine[object, object, int]) -> Code:
+    with pytest.raises(NoWorkNow) as refused:
+        await asking
+    return refused.value.code
 
 
 async def test_too_much_work_is_refused_until_some_has_ended(

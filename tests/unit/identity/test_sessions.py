@@ -15,7 +15,8 @@ from pilotage.central.identity.providers.provider_files import GroupClaims, MapR
 from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.identity.sessions.cipher import TokenCipher
 from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S
-from pilotage.central.identity.sessions.life import TOLERATED_S, UNCHECKED_S
+from pilotage.central.identity.sessions.grants import MISSING_S
+from pilotage.central.identity.sessions.life import SHARED_MAX, TOLERATED_S, UNCHECKED_S
 from pilotage.central.identity.sessions.outages import RETRY_S
 from pilotage.central.identity.sessions.session_work import STOP_S
 from pilotage.proto.api.logins import (
@@ -238,8 +239,10 @@ async def test_a_removed_file_ends_sessions_and_one_with_an_error_does_not() -> 
     world.providers.book = type(book)({}, {"iam": "identity/iam.yaml:3: map: is missing"})
     tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
     world.providers.book = type(book)({})
+    tokens = await world.sessions.renew(tokens.renewal, "b" * 16)
+    world.clock.move(MISSING_S)
     with pytest.raises(LoginEnded, match="no longer log in here"):
-        await world.sessions.renew(tokens.renewal, "b" * 16)
+        await world.sessions.renew(tokens.renewal, "c" * 16)
 
 
 async def test_logging_out_ends_the_grant_and_the_tokens() -> None:
@@ -486,3 +489,44 @@ async def test_a_provider_that_says_nothing_about_a_name_erases_none() -> None:
     assert tokens.name == "Alice" and tokens.groups == ("prod",)
     kept = await world.issuer.store.read(email_of, "https://iam.test/", "alice")
     assert kept == "alice@example.org"
+
+
+async def test_a_copy_that_keeps_step_ends_the_session() -> None:
+    world = await login_world()
+    mine = theirs = await logged_in(world)
+    for number in range(SHARED_MAX):
+        world.clock.move(1_500)
+        mine = await world.sessions.renew(mine.renewal, f"mine {number:12}")
+        world.clock.move(20)
+        copied = f"theirs {number:12}"
+        theirs = await world.sessions.renew(theirs.renewal, copied, address="192.0.2.66")
+    world.clock.move(1_500)
+    await world.sessions.renew(mine.renewal, "m" * 16)
+    with pytest.raises(LoginEnded, match="used twice"):
+        await world.sessions.renew(theirs.renewal, "t" * 16, address="192.0.2.66")
+
+    assert [one["address"] for one in world.events("renewal_shared")] == ["192.0.2.66"] * 4
+    assert world.events("renewal_replayed")
+
+
+async def test_many_commands_that_start_at_once_share_one_renewal() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    for hour in range(SHARED_MAX):
+        world.clock.move(1_500)
+        old = tokens.renewal
+        all_tokens = [await world.sessions.renew(old, f"{hour} {one:14}") for one in range(16)]
+        tokens = all_tokens[-1]
+
+        assert {one.renewal for one in all_tokens} == {tokens.renewal}
+    assert len(world.events("renewal_shared")) == SHARED_MAX
+
+
+async def test_a_renewal_by_one_client_alone_begins_the_count_again() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    for number in range(4 * SHARED_MAX):
+        old = tokens.renewal
+        tokens = await world.sessions.renew(old, f"one {number:13}")
+        if number % (SHARED_MAX + 1):
+            await world.sessions.renew(old, f"two {number:13}")
