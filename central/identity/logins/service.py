@@ -55,6 +55,7 @@ from .pending import NoSuchLogin, PendingLogin, PendingLogins
 from .start_limits import Simultaneous, StartLimits
 
 CALLBACK: Final = "/auth/callback"
+WAIT_MIN_S: Final = 0.5  # between two polls of a command
 _LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/[A-Za-z0-9/_-]{0,64}")
 _PORTAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,512}")  # a path of this central, no other host
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -184,14 +185,19 @@ class LoginService:
         login = self._pending.find(body.login)
         if not login.is_device:  # the code of a browser login needs its verifier
             raise NoSuchLogin
+        if login.lock.locked():  # anybody may repeat a poll: nobody waits for an earlier one
+            return self._still_pending(login)
         async with login.lock:
             if login.failed is not None:
                 raise login.failed
             if login.person is None and not await self._is_confirmed(login):
-                wait_s = max(login.poll_at - self._clock.monotonic(), 0.1)
-                return LoginPoll(state=LoginState.PENDING, interval_s=wait_s)
+                return self._still_pending(login)
             tokens = await self._claimed(login, body.community, body.role)
             return LoginPoll(state=LoginState.DONE, tokens=tokens)
+
+    def _still_pending(self, login: PendingLogin) -> LoginPoll:
+        wait_s = max(login.poll_at - self._clock.monotonic(), WAIT_MIN_S)
+        return LoginPoll(state=LoginState.PENDING, interval_s=wait_s)
 
     async def _is_confirmed(self, login: PendingLogin) -> bool:
         """Ask the provider whether the person has confirmed, if it is time to. Raises Refused."""

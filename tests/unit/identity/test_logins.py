@@ -187,6 +187,24 @@ async def test_polls_beyond_the_limit_ask_nobody_and_lose_nothing() -> None:
     assert done.state is LoginState.DONE
 
 
+async def test_nobody_waits_for_an_earlier_poll_of_the_same_login() -> None:
+    world = await login_world()
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    world.provider.slow, world.provider.is_confirmed = asyncio.Event(), True
+    claim = LoginClaim(login=started.login)
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(world.service.poll(claim))
+        await settle()
+        second = tasks.create_task(world.service.poll(claim))
+        await settle()
+
+        assert second.done() and not first.done()
+        assert second.result().state is LoginState.PENDING
+        assert 0 < second.result().interval_s <= 5
+        world.provider.slow.set()
+    assert first.result().state is LoginState.DONE
+
+
 async def test_a_provider_without_device_flow_is_told_before_and_at_the_start() -> None:
     world = await login_world()
     world.provider.has_device_flow = False
@@ -438,7 +456,7 @@ async def test_cookies_do_not_cross_a_network_in_clear(url: str, is_good: bool) 
     if is_good:
         assert (await start).cookie
     else:
-        assert "over https only" in (await refused(start)).message
+        assert "need https" in (await refused(start)).message
 
 
 async def test_the_code_of_a_browser_login_is_no_handle_of_a_device_login() -> None:
