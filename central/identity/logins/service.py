@@ -153,7 +153,7 @@ class LoginService:
             name, SessionKind.COMMAND, address=address, is_device=True, host=body.host
         )
         try:
-            with self._starts.one():
+            with self._starts.one(name):
                 codes = await self._oauth.start_device(entry)
         except (ProviderAway, BadProvider) as why:
             self._pending.drop(login)
@@ -204,12 +204,12 @@ class LoginService:
         now = self._clock.monotonic()
         if now < login.poll_at or not login.device_code:
             return False
+        if self._polls.is_full(login.provider):
+            return False  # it stays due, so that it has a turn among those that hang
         login.poll_at = now + login.interval_s
-        if self._polls.is_full:
-            return False
         name, entry = self._provider(login.provider)
         try:
-            with self._polls.one():
+            with self._polls.one(login.provider):
                 answer = await self._oauth.poll_device(entry, login.device_code)
         except Waiting as why:
             login.interval_s += SLOWER_S if why.slower else 0.0
@@ -266,6 +266,9 @@ class LoginService:
         except (ProviderAway, BadProvider) as why:
             self._pending.drop(login)
             self._unable(name, why)
+        except BaseException:  # the client went away
+            self._pending.drop(login)
+            raise
         return Departure(url, cookie)
 
     async def arrive(

@@ -16,7 +16,7 @@ from .client_requests import ClientRequests
 from .key_sets import KeySet, read_key_set
 from .metadata import MetadataReader
 from .provider_files import ProviderEntry, Providers
-from .provider_http import BadProvider, ProviderAway, ProviderHttp
+from .provider_http import BadProvider, ProviderAway, ProviderHttp, TooManyRequests
 
 # WLCG profile 1.3: keys are fetched every 1 to 6 hours, and kept 1 to 4 days without an answer.
 REFRESH_S: Final = (18_000.0, 20_400.0)  # 5 h to 5 h 40 min
@@ -136,6 +136,8 @@ class ProviderKeys:
         except BadProvider as why:
             self._requests.metadata.doubt(entry.issuer)
             self._unread(name, provider, str(why))
+        except TooManyRequests:
+            provider.tried_at = None  # nothing was sent: this was no try
         except ProviderAway as why:
             self._unread(name, provider, str(why))
         except TimeoutError:

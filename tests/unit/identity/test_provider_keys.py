@@ -9,7 +9,9 @@ import pytest
 
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, KeysNeeded
+from pilotage.central.identity.providers.metadata import SOON_S
 from pilotage.central.identity.providers.provider_files import ProviderBook
+from pilotage.central.identity.providers.provider_http import TooManyRequests
 from pilotage.central.identity.providers.provider_keys import LOOK_S, ONCE_IN_S, WAITING_MAX
 from pilotage.central.identity.strict_tokens import parse
 from tests.fake_central import settle
@@ -197,6 +199,21 @@ async def test_a_request_that_gives_up_does_not_delay_the_next_fetch() -> None:
         await world.clock.advance(ONCE_IN_S + LOOK_S)
 
         assert is_taken(world)
+
+
+async def test_a_request_that_was_not_sent_is_no_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = one_provider()
+
+    async def busy(url: str, **_: object) -> dict[str, Any]:
+        raise TooManyRequests("busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.http, "get", busy)
+        await world.keys.refresh(ISSUER)
+    world.clock.move(SOON_S)
+
+    assert world.keys.may_refresh(ISSUER) and not world.events
+    assert isinstance(await world.caller(parse(token(world))), User)
 
 
 async def test_a_fetch_is_shared_by_those_who_come_meanwhile() -> None:
