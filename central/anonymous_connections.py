@@ -20,7 +20,7 @@ class AnonymousConnections:
 
     def come(self, address: str, *, beyond: bool = False) -> "AnonymousConnection | None":
         """Return a new stranger, or None if its address has too many and `beyond` is false."""
-        origin = _origin(address)
+        origin = network_of(address)
         is_beyond = self._counts[origin] >= self._max
         if is_beyond and not beyond:
             return None
@@ -46,7 +46,8 @@ class AnonymousConnection:
                 del self._counts[self._origin]
 
 
-def _origin(address: str) -> str:
+def network_of(address: str) -> str:
+    """Return the part of an address that its owner cannot choose: of IPv6, the first 64 bits."""
     if ":" not in address:
         return address
     ip = ipaddress.IPv6Address(address)

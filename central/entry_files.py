@@ -85,6 +85,11 @@ class FolderContent(Generic[T]):
     too_many: str  # an error about the number of files; empty: none
 
 
+def is_entry(name: str) -> bool:
+    """Return whether a file's name is one of an entry. Editors make files that begin with a dot."""
+    return name.endswith(SUFFIX) and not name.startswith(".")
+
+
 def read_folder(
     folder: Path, what: str, read: Callable[[Path], T], before: Mapping[str, T], *, files_max: int
 ) -> FolderContent[T]:
@@ -93,7 +98,7 @@ def read_folder(
     `what` names an entry in errors. `read` raises BadEntryFile. Raises OSError if the folder cannot
     be listed.
     """
-    files = sorted(file for file in folder.iterdir() if file.suffix == SUFFIX)
+    files = sorted(file for file in folder.iterdir() if is_entry(file.name))
     entries: dict[str, T] = {}
     troubles: dict[str, str] = {}
     for file in files[:files_max]:
@@ -148,8 +153,16 @@ def _signature(folder: Path) -> object:
             return sorted(
                 (one.name, found.st_mtime_ns, found.st_size, found.st_ino)
                 for one in entries
-                if one.name.endswith(SUFFIX)
-                for found in (one.stat(),)
+                if is_entry(one.name)
+                for found in (_found(one),)
             )
     except OSError as why:
         return str(why)
+
+
+def _found(entry: os.DirEntry[str]) -> os.stat_result:
+    """Return the facts of a file, or of a link that leads nowhere. Raises OSError."""
+    try:
+        return entry.stat()
+    except OSError:
+        return entry.stat(follow_symlinks=False)

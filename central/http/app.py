@@ -1,6 +1,7 @@
 """The ASGI application: it finds the route, runs its handler, and answers refusals."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from .router import Router
 
 NO_ROUTE: Final = "none"  # the metrics' name for all paths without a route
 TOLD_EVERY_S: Final = 60.0  # at most one log line for each route
+SETTLE_S: Final = 10.0  # for the keys or the session of an unknown caller
 
 Recognise = Callable[[Any], Awaitable[None]]  # receives the caller
 
@@ -191,7 +193,9 @@ class HttpApp:
         try:
             caller = way.admit(scope)
         except Undecided as why:
-            await why.settle()
+            with contextlib.suppress(TimeoutError):  # then the caller stays unknown
+                async with asyncio.timeout(SETTLE_S):
+                    await why.settle()
             caller = way.admit(scope)
         if caller is not None:
             trust(scope)

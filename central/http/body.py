@@ -28,6 +28,12 @@ def header(headers: RawHeaders, name: bytes) -> str:
     return ""
 
 
+def only_header(headers: RawHeaders, name: bytes) -> str:
+    """Return the header of this name (in lower case), or an empty text if it is not there once."""
+    found = [value for key, value in headers if key == name]
+    return found[0].decode("latin-1") if len(found) == 1 else ""
+
+
 class RequestBody:
     """The body of one request. It can be read once: in parts, in lines, or whole."""
 

@@ -126,6 +126,9 @@ class LimitedConnection(HttpToolsProtocol):
     An address may have too many connections without a valid token. Each further one of them gets
     a single request and little time, so that many pilots can arrive at once. Once three quarters
     of all connections are in use, further ones are refused.
+
+    The task of a request may outlive its connection, and the server limits tasks too. A connection
+    without a valid token therefore counts until its tasks have ended.
     """
 
     def __init__(
@@ -142,6 +145,9 @@ class LimitedConnection(HttpToolsProtocol):
         """
         super().__init__(*args, **named)
         self._strangers, self._answer = strangers, answer
+        self._served, self.app = self.app, self._serve
+        self._tasks = 0  # of this connection, in progress
+        self._is_lost = False
         self.stranger: AnonymousConnection | None = None  # None after a valid token
         self._in_head = True
         self._moved = False  # whether the last read had body bytes, or ended a head or message
@@ -158,7 +164,8 @@ class LimitedConnection(HttpToolsProtocol):
         self._joined = _JoinedWrites(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._joined))
         full = self.limit_concurrency
-        has_room = full is not None and 4 * len(self.connections) <= 3 * full
+        used = max(len(self.connections), len(self.tasks))
+        has_room = full is not None and 4 * used <= 3 * full
         address = self.client[0] if self.client else ""
         self.stranger = self._strangers.come(address, beyond=has_room)
         if self.stranger is None:
@@ -174,11 +181,27 @@ class LimitedConnection(HttpToolsProtocol):
             self.stranger = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.trust()  # a closed connection no longer counts
+        self._is_lost = True
+        self.loop.call_soon(self._count_no_more)  # after the first step of a new task
         self._stop_timer()
         self._joined.end_watch()
         super().connection_lost(exc)
         self.cycle = cast(RequestResponseCycle, None)  # breaks a reference cycle
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request by ASGI, and count its task."""
+        self._tasks += 1
+        try:
+            await self._served(scope, receive, send)
+        finally:
+            self._tasks -= 1
+            self._count_no_more()
+
+    def _count_no_more(self) -> None:
+        """Stop counting a closed connection whose tasks have ended."""
+        if self._is_lost and not self._tasks:
+            self.trust()
+            self.app = self._served  # breaks a reference cycle
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -213,6 +236,7 @@ class LimitedConnection(HttpToolsProtocol):
         self.cycle = cast(RequestResponseCycle, exchange)
         context = copy_context()
         task = self.loop.create_task(self._answer(exchange), context=context)
+        self._tasks += 1
         self.tasks.add(task)
         task.add_done_callback(self._answered, context=context)
         return True
@@ -220,6 +244,8 @@ class LimitedConnection(HttpToolsProtocol):
     def _answered(self, task: asyncio.Task[None]) -> None:
         """End a request with a known head. An exception is a bug, or a peer that does not read."""
         self.tasks.discard(task)
+        self._tasks -= 1
+        self._count_no_more()
         if task.cancelled() or task.exception() is None:
             return
         self.logger.error("a request was not answered", exc_info=task.exception())

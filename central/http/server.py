@@ -86,6 +86,11 @@ class HttpServer:
         """The number of open connections."""
         return len(self._server.server_state.connections)
 
+    @property
+    def tasks(self) -> int:
+        """The number of requests in progress, also of clients that have left."""
+        return len(self._server.server_state.tasks)
+
     async def run(self) -> None:
         """Serve until `stop` or cancellation. Running requests are finished first."""
         try:

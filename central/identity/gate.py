@@ -4,7 +4,7 @@ from functools import partial
 from typing import Final
 
 from ..http.asgi import AsgiScope
-from ..http.body import header
+from ..http.body import header, only_header
 from ..http.guards import Gate, RouteGate, Undecided
 from .callers import Anonymous, Caller, PilotCaller, User
 from .errors import BadToken, KeysNeeded
@@ -60,7 +60,7 @@ def _browser(browsers: BrowserSessions, scope: AsgiScope) -> User | Anonymous:
     if not secret:
         return Anonymous()
     if scope["method"] not in _READS:
-        browsers.check_origin(header(headers, b"origin"), header(headers, MARK))
+        browsers.check_origin(only_header(headers, b"origin"), header(headers, MARK))
     found = browsers.find(secret)
     if found is None:
         raise Undecided(BadToken(), partial(browsers.load, secret))

@@ -30,6 +30,7 @@ from ..sessions.rows import LoginSession, SessionKind
 
 CACHED_S: Final = 30.0
 CACHED_MAX: Final = 10_000
+UNKNOWN_S: Final = 5.0  # an unknown cookie is not looked up again; nobody can guess a later one
 USED_EVERY_S: Final = 60.0  # the store is told at most this often that a session is in use
 MARK: Final = b"x-pilotage"  # a header that forms of other sites cannot send
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -57,6 +58,7 @@ class BrowserSessions:
         bans.subscribe(self._forget_person)
         self._store, self._clock, self._url, self._is_ended = store, clock, url, is_ended
         self._known = BoundedCache[str, _Known](CACHED_MAX)
+        self._unknown = BoundedCache[str, float](CACHED_MAX)  # until when, monotonic
 
     @property
     def is_secure(self) -> bool:
@@ -77,8 +79,13 @@ class BrowserSessions:
     async def load(self, cookie: str) -> None:
         """Read the session of a cookie from the store. Raises BadToken, LoginEnded, Banned."""
         name, now = hashed(cookie), self._clock.wall()
+        if self._clock.monotonic() < self._unknown.get(name, 0.0):
+            raise BadToken
         row = await self._store.read(session_rows.session_of_cookie, name)
-        if row is None or row.kind is not SessionKind.BROWSER or self._is_ended(row.session):
+        if row is None:
+            self._unknown[name] = self._clock.monotonic() + UNKNOWN_S
+            raise BadToken
+        if row.kind is not SessionKind.BROWSER or self._is_ended(row.session):
             raise BadToken
         if row.ended_at is not None:
             raise LoginEnded(row.ended_why)
@@ -97,7 +104,7 @@ class BrowserSessions:
 
         A form of another site can send the cookie, but neither our origin nor the header.
         """
-        if not mark or not _same_place(origin, self._url()):
+        if not mark or origin not in _origins(self._url()):
             why = (
                 "a browser changes something only from a page of this central: send its Origin "
                 f"and the header {MARK.decode()}"
@@ -125,13 +132,14 @@ def user_of(row: LoginSession) -> User:
     )
 
 
-def _same_place(origin: str, url: str) -> bool:
-    """Return whether an origin is that of a URL; all names of this machine are one host."""
-    try:
-        one, other = urlsplit(origin), urlsplit(url)
-        ports = [part.port or {"https": 443}.get(part.scheme, 80) for part in (one, other)]
-    except ValueError:
-        return False
-    hosts = [part.hostname or "" for part in (one, other)]
-    same_host = hosts[0] == hosts[1] or all(host in _LOOPBACK for host in hosts)
-    return bool(hosts[0]) and one.scheme == other.scheme and ports[0] == ports[1] and same_host
+def _origins(url: str) -> list[str]:
+    """Return the origins of a URL as browsers write them (RFC 6454, 6.2).
+
+    All names of this machine are one host.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port
+    is_usual = port is None or port == {"https": 443, "http": 80}.get(parts.scheme)
+    hosts = _LOOPBACK if host in _LOOPBACK else (host,)
+    ending = "" if is_usual else f":{port}"
+    return [f"{parts.scheme}://{f'[{one}]' if ':' in one else one}{ending}" for one in hosts if one]

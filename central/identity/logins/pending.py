@@ -12,6 +12,7 @@ from typing import Final
 from pilotage.proto.api.logins import LoginTokens
 from pilotage.proto.problems import Code
 
+from ...anonymous_connections import network_of
 from ...errors import Refused
 from ...ports import Clock, Randomness
 from ..providers.people import ProvidedPerson
@@ -64,26 +65,27 @@ class PendingLogin:
 
 
 class _Flow:
-    """The logins of one flow, oldest first, and their number for each address."""
+    """The logins of one flow, oldest first, and their number for each network."""
 
     def __init__(self) -> None:
         self.logins: dict[int, PendingLogin] = {}  # by the id of the object: handles change
-        self.of_address: Counter[str] = Counter()
+        self.of_network: Counter[str] = Counter()
 
     def is_full(self, address: str) -> bool:
         is_full = len(self.logins) >= PENDING_MAX
-        return is_full or self.of_address[address] >= OF_ONE_ADDRESS_MAX
+        return is_full or self.of_network[network_of(address)] >= OF_ONE_ADDRESS_MAX
 
     def add(self, login: PendingLogin) -> None:
         self.logins[id(login)] = login
-        self.of_address[login.address] += 1
+        self.of_network[network_of(login.address)] += 1
 
     def drop(self, login: PendingLogin) -> None:
         if self.logins.pop(id(login), None) is None:
             return
-        self.of_address[login.address] -= 1
-        if not self.of_address[login.address]:
-            del self.of_address[login.address]
+        network = network_of(login.address)
+        self.of_network[network] -= 1
+        if not self.of_network[network]:
+            del self.of_network[network]
 
     def oldest(self) -> PendingLogin | None:
         return next(iter(self.logins.values()), None)

@@ -95,7 +95,7 @@ async def end(logins: LoginService, call: Call) -> None:
 async def start_browser(logins: LoginService, call: Call, query: BrowserStart) -> HttpAnswer:
     """For browsers: begin a login at an identity provider."""
     is_elsewhere = call.header(b"sec-fetch-site") in ("cross-site", "same-site")
-    if query.role and not query.redirect_uri and is_elsewhere:
+    if query.role and is_elsewhere:
         why = "a link of another site asks for a role: choose it on a page of this central"
         raise Refused(Code.FORBIDDEN, why, field="role")
     departure = await logins.start_browser(query, call.address)

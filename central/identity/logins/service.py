@@ -55,6 +55,7 @@ from .pending import NoSuchLogin, PendingLogin, PendingLogins
 from .start_limits import Simultaneous, StartLimits
 
 CALLBACK: Final = "/auth/callback"
+WAIT_MIN_S: Final = 0.5  # between two polls of a command
 _LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/[A-Za-z0-9/_-]{0,64}")
 _PORTAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,512}")  # a path of this central, no other host
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -152,7 +153,7 @@ class LoginService:
             name, SessionKind.COMMAND, address=address, is_device=True, host=body.host
         )
         try:
-            with self._starts.one():
+            with self._starts.one(name):
                 codes = await self._oauth.start_device(entry)
         except (ProviderAway, BadProvider) as why:
             self._pending.drop(login)
@@ -184,26 +185,31 @@ class LoginService:
         login = self._pending.find(body.login)
         if not login.is_device:  # the code of a browser login needs its verifier
             raise NoSuchLogin
+        if login.lock.locked():  # anybody may repeat a poll: nobody waits for an earlier one
+            return self._still_pending(login)
         async with login.lock:
             if login.failed is not None:
                 raise login.failed
             if login.person is None and not await self._is_confirmed(login):
-                wait_s = max(login.poll_at - self._clock.monotonic(), 0.1)
-                return LoginPoll(state=LoginState.PENDING, interval_s=wait_s)
+                return self._still_pending(login)
             tokens = await self._claimed(login, body.community, body.role)
             return LoginPoll(state=LoginState.DONE, tokens=tokens)
+
+    def _still_pending(self, login: PendingLogin) -> LoginPoll:
+        wait_s = max(login.poll_at - self._clock.monotonic(), WAIT_MIN_S)
+        return LoginPoll(state=LoginState.PENDING, interval_s=wait_s)
 
     async def _is_confirmed(self, login: PendingLogin) -> bool:
         """Ask the provider whether the person has confirmed, if it is time to. Raises Refused."""
         now = self._clock.monotonic()
         if now < login.poll_at or not login.device_code:
             return False
+        if self._polls.is_full(login.provider):
+            return False  # it stays due, so that it has a turn among those that hang
         login.poll_at = now + login.interval_s
-        if self._polls.is_full:
-            return False
         name, entry = self._provider(login.provider)
         try:
-            with self._polls.one():
+            with self._polls.one(login.provider):
                 answer = await self._oauth.poll_device(entry, login.device_code)
         except Waiting as why:
             login.interval_s += SLOWER_S if why.slower else 0.0
@@ -260,6 +266,9 @@ class LoginService:
         except (ProviderAway, BadProvider) as why:
             self._pending.drop(login)
             self._unable(name, why)
+        except BaseException:  # the client went away
+            self._pending.drop(login)
+            raise
         return Departure(url, cookie)
 
     async def arrive(

@@ -14,6 +14,7 @@ from .provider_http import BadProvider, ProviderAway, ProviderHttp
 PATH: Final = "/.well-known/openid-configuration"  # appended to the issuer, also to its path
 KEPT_S: Final = 3_600.0
 ONCE_IN_S: Final = 60.0  # between two fetches, also after an endpoint was refused
+SOON_S: Final = 5.0  # the same while no metadata are known: then nobody can log in
 BASIC: Final = "client_secret_basic"  # the secret in a header
 POST: Final = "client_secret_post"  # the secret in the form
 _Url = Annotated[str, Meta(max_length=2_048)]
@@ -72,8 +73,8 @@ class _Issuer:
 class MetadataReader:
     """Fetches the metadata of issuers, one fetch at a time, and keeps each for KEPT_S seconds.
 
-    While a provider is away, its last metadata stays in use. All users of a provider share one
-    reader, so that all notice a moved endpoint.
+    While a provider is away or answers with an error, its last metadata stay in use. All
+    users of a provider share one reader, so that all notice a moved endpoint.
     """
 
     def __init__(self, http: ProviderHttp, clock: Clock) -> None:
@@ -126,11 +127,9 @@ class MetadataReader:
         try:
             document = await self._http.get(issuer.removesuffix("/") + PATH, ca_file=ca_file)
             known.found = checked(document, issuer)
-        except ProviderAway as why:
+        except (ProviderAway, BadProvider) as why:
             known.failure = why
-            known.fetch_at = self._clock.monotonic() + ONCE_IN_S if known.found else 0.0
-        except BadProvider as why:
-            known.found, known.failure, known.fetch_at = None, why, 0.0
+            known.fetch_at = self._clock.monotonic() + (ONCE_IN_S if known.found else SOON_S)
         else:
             known.fetch_at = self._clock.monotonic() + KEPT_S
 

@@ -19,7 +19,7 @@ from .addresses import wrong_address
 from .client_requests import SECONDS_MAX, ClientAccount, ClientRequests, seconds
 from .metadata import Metadata, MetadataReader
 from .provider_files import ProviderClient, ProviderEntry
-from .provider_http import BadProvider, ProviderHttp
+from .provider_http import BadProvider, NoJson, ProviderHttp
 
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -175,11 +175,15 @@ class OAuth:
     async def revoke(self, entry: ProviderEntry, refresh_token: str) -> None:
         """Tell the provider that a refresh token is no longer used (RFC 7009).
 
-        Raises ProviderAway, BadProvider.
+        The answer may have any body (section 2.2). Raises ProviderAway, BadProvider.
         """
         if (await self.metadata(entry)).revocation_endpoint:
             fields = {"token": refresh_token, "token_type_hint": "refresh_token"}
-            await self._post(entry, "revocation_endpoint", fields)
+            try:
+                await self._post(entry, "revocation_endpoint", fields)
+            except NoJson as why:
+                if why.status != 200:
+                    raise
 
     async def exchange(
         self, entry: ProviderEntry, access_token: str, *, audience: str, scope: str

@@ -23,18 +23,30 @@ class TooManyRequests(ProviderAway):
     """
 
 
+class NoEndpoint(ProviderAway):
+    """The address does not exist at the provider (404, 410).
+
+    The endpoint may have moved, or a proxy in front of a provider that restarts answers so.
+    """
+
+
 class BadProvider(Exception):
     """The provider answered, but not as its standard or its file says."""
 
 
-class NoEndpoint(BadProvider):
-    """The address does not exist at the provider (404, 410). The endpoint may have moved."""
+class NoJson(BadProvider):
+    """The answer has no JSON object. `status` is its HTTP status."""
+
+    def __init__(self, where: str, status: int) -> None:
+        super().__init__(f"{where}: answered with status {status} and no valid JSON object")
+        self.status = status
 
 
 class ProviderHttp(Protocol):
     """Requests to a provider. They follow no redirects, and end after ten seconds or 1 MiB.
 
     Few requests are sent to one host at once; others wait for their turn, which is not counted.
+    Metadata and keys have turns of their own, so that logins cannot delay them.
     `ca_file` has the authorities of a provider that the system does not know.
     """
 

@@ -16,7 +16,7 @@ from .client_requests import ClientRequests
 from .key_sets import KeySet, read_key_set
 from .metadata import MetadataReader
 from .provider_files import ProviderEntry, Providers
-from .provider_http import BadProvider, ProviderAway, ProviderHttp
+from .provider_http import BadProvider, ProviderAway, ProviderHttp, TooManyRequests
 
 # WLCG profile 1.3: keys are fetched every 1 to 6 hours, and kept 1 to 4 days without an answer.
 REFRESH_S: Final = (18_000.0, 20_400.0)  # 5 h to 5 h 40 min
@@ -25,6 +25,7 @@ KEPT_S: Final = 48 * 3_600.0
 ONCE_IN_S: Final = 60.0  # between two fetches from one provider
 FETCH_S: Final = 30.0  # for metadata and keys together
 LOOK_S: Final = 30.0  # interval of `run`
+WAITING_MAX: Final = 100  # requests with outside tokens that wait for the keys of one provider
 
 
 class _Provider:
@@ -36,6 +37,7 @@ class _Provider:
         self.tried_at: float | None = None
         self.due_at = 0.0
         self.fetching: asyncio.Event | None = None  # set at its end
+        self.waiting = 0  # for this end
         self.is_away = False
         self.logged: object = None
 
@@ -68,29 +70,37 @@ class ProviderKeys:
         return provider.keys.get(kid)
 
     def may_refresh(self, issuer: str) -> bool:
-        """Return whether `refresh` would fetch keys now, or wait for a fetch under way."""
+        """Return whether `refresh` would fetch keys now, or wait for a fetch under way.
+
+        Only WAITING_MAX callers may wait, because anybody can make tokens with unknown keys.
+        """
         provider = self._known.get(issuer)
-        if provider is None or provider.tried_at is None or provider.fetching is not None:
+        if provider is not None and provider.fetching is not None:
+            return provider.waiting < WAITING_MAX
+        if provider is None or provider.tried_at is None:
             return self._providers.book.by_issuer(issuer) is not None
         return self._clock.monotonic() - provider.tried_at >= ONCE_IN_S
 
     async def refresh(self, issuer: str, *, at_once: bool = False) -> None:
         """Fetch the keys of a provider now, at most once a minute, and one fetch at a time.
 
-        `at_once` ignores the limit of once a minute, for a provider that has just answered a login.
-        This raises nothing: call `find` again afterwards.
+        `at_once` ignores these limits, for a provider that has just answered a login. This raises
+        nothing: call `find` again afterwards.
         """
         found = self._providers.book.by_issuer(issuer)
         if found is None:
             return
         provider = self._known.setdefault(issuer, _Provider())
-        if provider.fetching is not None:
-            await provider.fetching.wait()
-            return
         if not at_once and not self.may_refresh(issuer):
             return
+        if provider.fetching is not None:
+            provider.waiting += 1
+            try:
+                await provider.fetching.wait()
+            finally:
+                provider.waiting -= 1
+            return
         provider.tried_at = self._clock.monotonic()
-        provider.due_at = provider.tried_at + self._randomness.uniform(*RETRY_S)
         provider.fetching = asyncio.Event()
         try:
             await self._fetch(*found, provider)
@@ -126,6 +136,8 @@ class ProviderKeys:
         except BadProvider as why:
             self._requests.metadata.doubt(entry.issuer)
             self._unread(name, provider, str(why))
+        except TooManyRequests:
+            provider.tried_at = None  # nothing was sent: this was no try
         except ProviderAway as why:
             self._unread(name, provider, str(why))
         except TimeoutError:
@@ -144,6 +156,7 @@ class ProviderKeys:
         provider.is_away, provider.logged = False, shown
 
     def _unread(self, name: str, provider: _Provider, why: str) -> None:
+        provider.due_at = self._clock.monotonic() + self._randomness.uniform(*RETRY_S)
         if not provider.is_away:
             self._log("provider_keys_unread", provider=name, why=why)
         provider.is_away = True

@@ -22,8 +22,9 @@ SELECT {login_session}
   FROM login_session WHERE session = :session;
 
 -- name: login_session_of_cookie
+-- The index of cookies has no empty ones, so it serves only a statement that excludes them.
 SELECT {login_session}
-  FROM login_session WHERE cookie = :cookie;
+  FROM login_session WHERE cookie = :cookie AND cookie <> '';
 
 -- name: login_sessions
 -- Return a page, newest first, that begins after the given position.

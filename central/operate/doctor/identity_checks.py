@@ -13,7 +13,7 @@ from cryptography import x509
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.decoding.strict_yaml import YamlPath
 
-from ...entry_files import SUFFIX
+from ...entry_files import SUFFIX, is_entry
 from ...identity.providers.provider_files import (
     ALL,
     FOLDER,
@@ -67,7 +67,7 @@ def _of_folder(folder: Path, book: ProviderBook) -> Iterator[Finding]:
         if file.suffix.lower() in NEARLY:
             do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
             yield warning(CHECK, f"{file} is not read: its name does not end in {SUFFIX}", do)
-    for path in (folder, *(file for file in files if file.suffix == SUFFIX)):
+    for path in (folder, *(file for file in files if is_entry(file.name))):
         if _writable_by_all(path):
             why = "any user could make themselves an admin"
             yield fault(CHECK, f"{path}: every user may write it: {why}", f"chmod o-w {path}")

@@ -18,19 +18,23 @@ class _Host:
 
 
 class HostTurns:
-    """The requests in progress and waiting, host by host. One slow host delays no other."""
+    """The requests in progress and waiting, host by host. One slow host delays no other.
+
+    Requests for public documents, such as keys, have turns of their own at each host.
+    """
 
     def __init__(self, *, at_once_max: int = AT_ONCE_MAX, waiting_max: int = WAITING_MAX) -> None:
         self._at_once_max, self._waiting_max = at_once_max, waiting_max
-        self._hosts: dict[str, _Host] = {}  # with requests
+        self._hosts: dict[tuple[str, bool], _Host] = {}  # with requests
 
     @asynccontextmanager
-    async def turn(self, name: str) -> AsyncGenerator[None]:
+    async def turn(self, name: str, *, is_public: bool = False) -> AsyncGenerator[None]:
         """Wait for a turn at a host, and hold it. Raises TooManyRequests if too many wait.
 
         A request holds its turn for a limited time, so the wait is limited too.
         """
-        host = self._hosts.setdefault(name, _Host(self._at_once_max))
+        key = (name, is_public)
+        host = self._hosts.setdefault(key, _Host(self._at_once_max))
         if host.requests >= self._at_once_max + self._waiting_max:
             why = f"{self._waiting_max} requests of this central wait for it already"
             raise TooManyRequests(f"{name}: {why}")
@@ -41,4 +45,4 @@ class HostTurns:
         finally:
             host.requests -= 1
             if not host.requests:
-                del self._hosts[name]
+                del self._hosts[key]

@@ -18,7 +18,13 @@ import msgspec
 from pilotage.proto.decoding.nesting import loads
 from pilotage.proto.trust import trusting
 
-from ...identity.providers.provider_http import BadProvider, NoConnection, NoEndpoint, ProviderAway
+from ...identity.providers.provider_http import (
+    BadProvider,
+    NoConnection,
+    NoEndpoint,
+    NoJson,
+    ProviderAway,
+)
 from ...regular_files import read_regular
 from .host_turns import HostTurns
 
@@ -94,10 +100,11 @@ class RealProviderHttp:
     ) -> tuple[int, bytes]:
         """Return the status and the content of an answer: 2xx, or 4xx except 404 and 410."""
         _check_url(url)
-        where = _shown(url)
+        where, host = _shown(url), urlsplit(url).netloc
+        is_public = method == "GET" and not headers  # metadata or keys
         try:
             async with (
-                self._turns.turn(urlsplit(url).netloc),
+                self._turns.turn(host, is_public=is_public),
                 asyncio.timeout(self._within_s),
                 self._client(ca_file) as http,
             ):
@@ -187,8 +194,7 @@ def _object(url: str, status: int, content: bytes) -> dict[str, Any]:
     try:
         return loads(content, dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        why = f"{_shown(url)}: answered with status {status} and no valid JSON object"
-        raise BadProvider(why) from None
+        raise NoJson(_shown(url), status) from None
 
 
 def _check_url(url: str) -> None:

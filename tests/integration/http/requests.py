@@ -286,6 +286,7 @@ async def _browsers(world: World, admin: Holder, made: dict[str, Holder]) -> Non
         ("form of another site", {"origin": "https://evil.test"}, {}),
         ("script of another site", {"origin": "https://evil.test", "x-pilotage": "1"}, {}),
         ("form without an origin", {}, {}),
+        ("two origins", {"origin": ISSUER, "x-pilotage": "1", "Origin": ISSUER}, {}),
         ("idle browser", ours, {"used_at": now - BROWSER_IDLE_S}),
         ("old browser", ours, {"ends_at": now}),
         ("logged out browser", ours, {"ended_at": now, "ended_why": "logged out"}),

@@ -17,6 +17,8 @@ from .stubs import build
         ("/auth/start?to=/portal&role=admin", "none", 303),
         ("/auth/start?to=/portal&role=admin", "", 303),
         ("/auth/start?to=/portal", "cross-site", 303),
+        ("/auth/start?redirect_uri=http://127.0.0.1:1/a&role=admin", "cross-site", 403),
+        ("/auth/start?redirect_uri=http://127.0.0.1:1/a&role=admin", "none", 303),
     ],
 )
 async def test_a_link_of_another_site_chooses_no_role(path: str, site: str, status: int) -> None:

@@ -13,13 +13,15 @@ import msgspec
 import pytest
 
 from pilotage.central.app.route_assembly import face
-from pilotage.central.http import body as bodies, connection, server as http_server
+from pilotage.central.errors import Refused
+from pilotage.central.http import app, body as bodies, connection, server as http_server
 from pilotage.central.http.answers import JSON
 from pilotage.central.http.server import HttpServer
 from pilotage.central.jobs import routes as job_routes
 from pilotage.central.store.errors import StoreBroken
 from pilotage.proto.api import jobs
 from pilotage.proto.messages import Problem
+from pilotage.proto.problems import Code
 from tests.certificates import self_signed
 
 from .asgi import Client
@@ -511,6 +513,55 @@ async def test_a_bad_token_makes_nobody_known() -> None:
                 assert status in await reader.readline()
         for writer in held:
             writer.close()
+
+
+@pytest.mark.parametrize("sent", ["one request", "requests ahead"])
+async def test_a_stranger_who_leaves_counts_until_the_request_has_ended(
+    sent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = asyncio.Event()
+    async with running(connections_max=8, strangers_max=2) as it:
+        logins = it.world.services.logins
+        assert logins is not None
+
+        async def poll(body: object) -> None:
+            await hangs.wait()
+            raise Refused(Code.NOT_FOUND, "no such login")
+
+        monkeypatch.setattr(logins, "poll", poll)
+        body = b'{"login":"h"}'
+        request = b"POST /v1/login/poll HTTP/1.1\r\nhost: x\r\n"
+        request += (
+            b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        )
+        for _ in range(30):  # each closes its socket at once
+            _, writer = await asyncio.open_connection("127.0.0.1", it.server.port)
+            writer.write(request * (1 if sent == "one request" else 3))
+            await writer.drain()
+            writer.close()
+        await until(lambda: it.server.connections == 0)
+        at_most = it.server.tasks
+        told = await it.raw(b"GET /health HTTP/1.1\r\n\r\n")
+        hangs.set()
+        await until(lambda: it.server.tasks == 0)
+        later = await it.http.get("/health")
+
+        assert 2 <= at_most <= 7, "three quarters of all, and one"
+        assert b"have not shown a valid token" in told
+        assert later.status_code == 200
+
+
+async def test_a_request_waits_for_the_keys_of_a_provider_for_a_limited_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "SETTLE_S", 0.05)
+    async with running() as it:
+        it.world.outside.all[0].slow = asyncio.Event()
+        it.world.clock.move(60)  # the keys may be fetched again
+        bearer = it.bearer("outside token by an unknown key")
+        reply = await it.http.get("/v1/jobs", headers=bearer)
+
+        assert (reply.status_code, reply.json()["code"]) == (401, "bad_token")
 
 
 async def test_heads_have_less_time_when_half_of_all_connections_are_taken(

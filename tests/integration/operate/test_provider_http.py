@@ -15,6 +15,7 @@ from pilotage.central.identity.providers.provider_http import (
     BadProvider,
     NoConnection,
     NoEndpoint,
+    NoJson,
     ProviderAway,
     ProviderHttp,
     TooManyRequests,
@@ -127,7 +128,7 @@ async def test_a_form_is_sent_with_the_clients_secret_as_oauth_encodes_it(
     [
         (answered("302 Found", b"", "location: http://127.0.0.1:1/x"), "status 302; redirects"),
         (answered("307 Go", b"", "location: /elsewhere"), "status 307"),
-        (answered("404 Not Found", b"{}"), "status 404$"),
+        (answered("403 Forbidden", b"{}"), "status 403, expected 200$"),
         (answered("201 Created", b"{}"), "status 201, expected 200"),
         (answered("200 OK", b"<html>"), "status 200 and no valid JSON object"),
         (answered("200 OK", b"[1]"), "no valid JSON object"),
@@ -300,6 +301,24 @@ async def test_the_wait_for_a_turn_is_not_counted() -> None:
         await http.close()
 
     assert found == [{"a": 12}] * 6
+
+
+async def test_logins_do_not_delay_keys() -> None:
+    http = RealProviderHttp(within_s=1.0, turns=HostTurns(at_once_max=1, waiting_max=0))
+    async with provider(GOOD, ends=False, delay_s=0.2) as there:
+        found = await asyncio.gather(http.post(there.url, {}), http.get(there.url))
+        await http.close()
+
+    assert found == [(200, found[1]), found[1]]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>"])
+async def test_a_body_without_json_tells_its_status(http: ProviderHttp, body: bytes) -> None:
+    async with provider(answered("200 OK", body)) as there:
+        with pytest.raises(NoJson) as why:
+            await http.post(there.url, {})
+
+    assert why.value.status == 200
 
 
 async def test_a_request_that_was_not_sent_says_so() -> None:

@@ -22,7 +22,7 @@ from pilotage.central.identity.providers.provider_files import (
     ProviderEntry,
     Providers,
 )
-from pilotage.central.identity.providers.provider_http import BadProvider, ProviderAway
+from pilotage.central.identity.providers.provider_http import BadProvider, NoJson, ProviderAway
 from pilotage.central.identity.sessions.assembly import SessionServices, session_services
 from pilotage.central.identity.sessions.cipher import TokenCipher
 from pilotage.central.identity.sessions.job_grants import JobGrants
@@ -190,7 +190,7 @@ class FakeProviderHttp:
             }
         if url.endswith("/revoke"):
             one.ended = True
-            return 200, {}
+            raise NoJson(url, 200)  # RFC 7009 allows any body
         return one.token(fields)
 
 

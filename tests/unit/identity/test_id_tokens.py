@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from pilotage.central.identity.providers.id_tokens import IdTokenReader
+from pilotage.central.identity.providers.metadata import SOON_S
 from pilotage.central.identity.providers.provider_files import ProviderClient, ProviderEntry
 from pilotage.central.identity.providers.provider_http import BadProvider, ProviderAway
 
@@ -79,4 +80,5 @@ async def test_keys_come_at_once_after_an_outage() -> None:
     with pytest.raises(ProviderAway):
         await tokens.claims(its, id_token(outside), nonce="n1")
     outside.all[0].away = False
+    outside.clock.move(SOON_S)
     assert await tokens.claims(its, id_token(outside), nonce="n1")

@@ -15,6 +15,7 @@ from pilotage.central.identity.providers.client_requests import (
 from pilotage.central.identity.providers.metadata import (
     KEPT_S,
     ONCE_IN_S,
+    SOON_S,
     MetadataReader,
 )
 from pilotage.central.identity.providers.provider_http import (
@@ -100,12 +101,15 @@ async def test_callers_at_once_share_a_failure() -> None:
 
 
 @pytest.mark.parametrize("failure", [BadProvider("no JSON"), ProviderAway("no answer")])
-async def test_the_next_caller_after_a_failure_asks_again(failure: Exception) -> None:
+async def test_after_a_failure_the_provider_is_asked_again_soon(failure: Exception) -> None:
     world = World()
     world.provider.fails = failure
-    with pytest.raises(type(failure)):
-        await world.reader.of(ISSUER)
+    for _ in range(50):
+        with pytest.raises(type(failure), match=str(failure)):
+            await world.reader.of(ISSUER)
+    assert world.provider.fetches == 1
     world.provider.fails = None
+    world.clock.move(SOON_S)
 
     assert (await world.reader.of(ISSUER)).issuer == ISSUER
 
@@ -140,10 +144,13 @@ async def test_nobody_waits_for_a_provider_whose_metadata_are_known() -> None:
         world.provider.slow.set()
 
 
-async def test_the_last_metadata_stay_while_the_provider_is_away() -> None:
+@pytest.mark.parametrize(
+    "failure", [BadProvider("no JSON"), ProviderAway("no answer"), NoEndpoint("status 404")]
+)
+async def test_the_last_metadata_stay_while_the_provider_fails(failure: Exception) -> None:
     world = World()
     await world.reader.of(ISSUER)
-    world.provider.fails = ProviderAway("no answer")
+    world.provider.fails = failure
     world.clock.move(KEPT_S)
     for _ in range(5):
         assert (await world.reader.of(ISSUER)).token_endpoint

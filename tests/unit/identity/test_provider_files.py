@@ -262,3 +262,23 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path) -> None:
     Providers().look()
 
     assert [book.providers["iam"].title for book in told] == ["", "IAM"]
+
+
+@pytest.mark.parametrize("target", ["nowhere", "odd.yaml"])
+def test_a_link_that_leads_nowhere_does_not_freeze_the_folder(tmp_path: Path, target: str) -> None:
+    providers = Providers(tmp_path)
+    (tmp_path / "odd.yaml").symlink_to(target)
+    written(tmp_path)
+    providers.look()
+    assert (set(providers.book.providers), set(providers.book.troubles)) == ({"iam"}, {"odd"})
+    written(tmp_path, name="other", text=changed("https://iam.ex", "https://other.ex"))
+    providers.look()
+    assert set(providers.book.providers) == {"iam", "other"}
+
+
+def test_files_of_editors_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / ".#iam.yaml").symlink_to("ada@host.1234")
+    written(tmp_path)
+    book = read_providers(tmp_path, ProviderBook())
+
+    assert (set(book.providers), book.troubles) == ({"iam"}, {})

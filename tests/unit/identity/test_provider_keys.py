@@ -9,7 +9,10 @@ import pytest
 
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, KeysNeeded
+from pilotage.central.identity.providers.metadata import SOON_S
 from pilotage.central.identity.providers.provider_files import ProviderBook
+from pilotage.central.identity.providers.provider_http import TooManyRequests
+from pilotage.central.identity.providers.provider_keys import LOOK_S, ONCE_IN_S, WAITING_MAX
 from pilotage.central.identity.strict_tokens import parse
 from tests.fake_central import settle
 
@@ -161,6 +164,56 @@ async def test_a_thousand_unknown_keys_cause_one_fetch_a_minute() -> None:
 
     assert at_once == 1
     assert len(world.http.asked) == 1 + 1  # 100 s later
+
+
+async def test_few_requests_wait_for_the_keys_of_a_slow_provider() -> None:
+    world = one_provider()
+    world.all[0].slow = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = [
+            tasks.create_task(world.caller(parse(token(world)))) for _ in range(WAITING_MAX + 1)
+        ]
+        await settle()
+        with pytest.raises(BadToken) as why:
+            await world.caller(parse(token(world)))
+        login = tasks.create_task(world.keys.refresh(ISSUER, at_once=True))
+        await settle()
+        still = [one.done() for one in (*waiting, login)]
+        world.all[0].slow.set()
+
+    assert type(why.value) is BadToken
+    assert not any(still), "a login waits with them"
+    assert all(isinstance(one.result(), User) for one in waiting)
+    assert await world.caller(parse(token(world)))
+
+
+async def test_a_request_that_gives_up_does_not_delay_the_next_fetch() -> None:
+    world = one_provider()
+    world.all[0].slow = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        request = tasks.create_task(world.keys.refresh(ISSUER))
+        await settle()
+        request.cancel()
+    world.all[0].slow = None
+    async with running(world):
+        await world.clock.advance(ONCE_IN_S + LOOK_S)
+
+        assert is_taken(world)
+
+
+async def test_a_request_that_was_not_sent_is_no_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = one_provider()
+
+    async def busy(url: str, **_: object) -> dict[str, Any]:
+        raise TooManyRequests("busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.http, "get", busy)
+        await world.keys.refresh(ISSUER)
+    world.clock.move(SOON_S)
+
+    assert world.keys.may_refresh(ISSUER) and not world.events
+    assert isinstance(await world.caller(parse(token(world))), User)
 
 
 async def test_a_fetch_is_shared_by_those_who_come_meanwhile() -> None:
