@@ -34,6 +34,7 @@ from ..identity import routes as identity
 from ..identity.bans import routes as bans
 from ..identity.bans.ban_list import is_of
 from ..identity.bans.service import BanService
+from ..identity.callers import User
 from ..identity.element_issuer import IssuerDocuments
 from ..identity.gate import gate
 from ..identity.logins import routes as logins
@@ -166,6 +167,11 @@ def face(
     )
     services.tokens.bans.subscribe(
         lambda person: front.face.open_requests.end(partial(is_of, person))
+    )
+    services.tokens.subscribe_revoked(
+        lambda names: front.face.open_requests.end(
+            lambda caller: isinstance(caller, User) and caller.revocable in names
+        )
     )
     return front
 

@@ -165,13 +165,13 @@ class Transport:
 
         what, has_begun = f"GET {path}", False
         try:
-            async with time_limit(self._answer_s):
-                sent = {**(headers or {}), **await self._authorization()}
-                response = await self._followed("GET", path, query, None, sent, idle_s)
             try:
-                if response.status_code >= 300:
-                    async with time_limit(self._answer_s):
-                        raise self._refused(response.status_code, await response.aread(), what)
+                response = await self._opened_stream(path, query, headers, idle_s)
+            except Refused as why:
+                if self._login is None or why.code not in _RENEWABLE:
+                    raise
+                response = await self._opened_stream(path, query, headers, idle_s, is_refused=True)
+            try:
                 has_begun = True
                 yield response
             finally:
@@ -181,6 +181,30 @@ class Transport:
         except (httpx.TransportError, asyncio.TimeoutError) as why:
             said = f"the answer broke off: {_named(why)}" if has_begun else _named(why)
             raise Unreachable(self.url, what, said) from None
+
+    async def _opened_stream(
+        self,
+        path: str,
+        query: QueryPairs,
+        headers: Mapping[str, str] | None,
+        idle_s: float,
+        *,
+        is_refused: bool = False,
+    ) -> "httpx.Response":
+        """Return an answer before its body is read. Raises Refused and errors of httpx.
+
+        `is_refused`: the token was refused, so it is renewed; the renewal says why a login ended.
+        """
+        async with time_limit(self._answer_s):
+            sent = {**(headers or {}), **await self._authorization(is_refused=is_refused)}
+            response = await self._followed("GET", path, query, None, sent, idle_s)
+            if response.status_code < 300:
+                return response
+            try:
+                what = f"GET {path}"
+                raise self._refused(response.status_code, await response.aread(), what)
+            finally:
+                await response.aclose()
 
     def repeats(self, why: str, pause_s: float) -> None:
         """Report that the caller retries a request after a pause."""

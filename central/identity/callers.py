@@ -22,6 +22,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     jti: str
     session: str = ""  # of a login; empty: a token that was issued by hand
 
+    @property
+    def revocable(self) -> str:
+        """The id by which the caller's token is revoked: of its session, else its own."""
+        return self.session or self.jti
+
 
 class PilotCaller(msgspec.Struct, frozen=True, kw_only=True):
     """A pilot. Site, element and community are those of its token, never those of a message."""

@@ -1,5 +1,6 @@
 """The local issuer of a central: it makes, lists, revokes and reads tokens."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,10 +122,10 @@ class TokenIssuer:
         )
         if mark == self._revoked_mark:
             return
-        for jti, expires_at in await self._store.read(token_records.revoked, now):
-            self._verifier.revoke(jti, expires_at)
+        names = dict(await self._store.read(token_records.revoked, now))
         for session, ended_at in await self._store.read(session_rows.ended, ended_after):
-            self._verifier.revoke(session, ended_at + LOGIN_VALID_MAX_S)
+            names[session] = ended_at + LOGIN_VALID_MAX_S
+        self._verifier.revoke(names)
         self._revoked_mark = mark
 
     # -- make -----------------------------------------------------------------------------------
@@ -162,9 +163,13 @@ class TokenIssuer:
         )
         return self._sign(claims), claims.exp - now
 
+    def subscribe_revoked(self, revoked: Callable[[frozenset[str]], None]) -> None:
+        """Call `revoked` with ids of tokens and sessions as soon as this process refuses them."""
+        self._verifier.subscribe(revoked)
+
     def session_ended(self, session: str) -> None:
         """Refuse the access tokens of a session from now on."""
-        self._verifier.revoke(session, self._clock.wall() + LOGIN_VALID_MAX_S)
+        self._verifier.revoke({session: self._clock.wall() + LOGIN_VALID_MAX_S})
 
     def is_session_ended(self, session: str) -> bool:
         """Return whether a session was ended, as far as this process knows."""
@@ -252,7 +257,7 @@ class TokenIssuer:
         if row is None or not lists.is_visible(row, caller, reach):
             raise TokenNotFound(jti)
         await self._store.write(token_records.revoke_token, jti, self._clock.wall())
-        self._verifier.revoke(jti, row.expires_at)
+        self._verifier.revoke({jti: row.expires_at})
 
     # -- helpers --------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Turns bearer tokens into callers. It verifies a token once, then caches it by its hash."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -83,6 +84,7 @@ class Verifier:
         self._of_pilot: dict[str, bytes] = {}  # hash of the newest token of each pilot
         self._revoked: dict[str, float] = {}  # jti or session to expiry
         self._revoked_max = SWEPT_MIN  # a sweep begins at this number
+        self._subscribers: list[Callable[[frozenset[str]], None]] = []
 
     def caller(self, bearer: str) -> Caller:
         """Return the caller that a token belongs to. Raises BadToken, ExpiredToken, Banned.
@@ -135,12 +137,20 @@ class Verifier:
         if isinstance(verified.caller, User) and verified.name not in self._revoked:
             self._bans.check(verified.caller.issuer, verified.caller.subject)
 
-    def revoke(self, name: str, expires_at: float) -> None:
-        """Refuse a token, or all tokens of a session, from now on.
+    def subscribe(self, revoked: Callable[[frozenset[str]], None]) -> None:
+        """Call `revoked` with the names of tokens and sessions, as soon as they are refused."""
+        self._subscribers.append(revoked)
+
+    def revoke(self, names: Mapping[str, float]) -> None:
+        """Refuse tokens, by jti, and all tokens of sessions from now on. The values are their ends.
 
         Expired tokens are forgotten, since they are refused.
         """
-        self._revoked[name] = expires_at
+        new = names.keys() - self._revoked.keys()
+        self._revoked.update(names)
+        if new:
+            for told in self._subscribers:
+                told(frozenset(new))
         if len(self._revoked) >= self._revoked_max:
             now = self._clock.wall()
             self._revoked = {one: end for one, end in self._revoked.items() if end > now}

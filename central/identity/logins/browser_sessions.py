@@ -85,11 +85,13 @@ class BrowserSessions:
         if row is None:
             self._unknown[name] = self._clock.monotonic() + UNKNOWN_S
             raise BadToken
-        if row.kind is not SessionKind.BROWSER or self._is_ended(row.session):
+        if row.kind is not SessionKind.BROWSER:
+            raise BadToken
+        self._bans.check(row.issuer, row.subject)  # first: it says the reason, and whom to ask
+        if self._is_ended(row.session):
             raise BadToken
         if row.ended_at is not None:
             raise LoginEnded(row.ended_why)
-        self._bans.check(row.issuer, row.subject)
         if now >= min(row.ends_at, row.used_at + BROWSER_IDLE_S):
             raise LoginEnded("it was unused for too long, or is too old")
         if now - row.checked_at >= AWAY_MAX_S:

@@ -292,7 +292,7 @@ class LoginSessions:
     async def _open_row(self, name: str, number: int) -> LoginSession:
         """Return a session that has not ended, for its secret `number`.
 
-        Raises BadToken, LoginEnded.
+        Raises BadToken, LoginEnded; Banned if the person is banned now.
         """
         row = await self._store.read(session_rows.session_of, name)
         if row is None:
@@ -302,6 +302,7 @@ class LoginSessions:
         if row.refresh and number < row.renewals - 1:
             self._log("renewal_replayed", person=row.subject, session=name, host=row.host)
             await self._endings.drop_grant(row, "a used renewal secret came again")
+        self._bans.check(row.issuer, row.subject)  # the reason, and whom to ask
         over = f"its time was over at {shown(row.ends_at)}"
         raise LoginEnded(over if row.ended_at is None else row.ended_why)
 

@@ -195,5 +195,5 @@ async def test_without_any_storage_none_is_to_be_named(client: Client, tmp_path:
 
     client.storages = none  # type: ignore[method-assign]
     (tmp_path / "mine").write_bytes(b"other")
-    with pytest.raises(NoStorage, match="^this central has no storages: ask its operator"):
+    with pytest.raises(NoStorage, match="^this central has no storages: an operator adds one"):
         await client.put_file(tmp_path / "mine", "users:b")

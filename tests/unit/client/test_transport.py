@@ -357,6 +357,22 @@ async def test_a_login_whose_session_was_ended_says_why(
     assert stub.lines() == ["GET /v1/jobs/summary", "POST /v1/login/renew"]
 
 
+async def test_a_stream_of_an_ended_login_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = _logged_in(tmp_path, monkeypatch)
+    stub = StubCentral()
+    stub.always["GET /v1/events"] = problem(401, "bad_token", "this token is not valid here")
+    why = "'alice' has been banned from this central: ask 'oscar'"
+    stub.always["POST /v1/login/renew"] = problem(403, "banned", why)
+    async with AsyncClient(url=url, http=stub, pace=stub.pace) as client:
+        with pytest.raises(errors.PersonBanned, match=why):
+            async for _ in client.events():
+                pass
+
+    assert stub.lines() == ["GET /v1/events", "POST /v1/login/renew"]
+
+
 async def test_a_login_survives_new_keys_of_the_central(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

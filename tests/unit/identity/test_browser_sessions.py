@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.identity.errors import BadToken, LoginEnded
+from pilotage.central.identity.bans.record import NewBan
+from pilotage.central.identity.errors import BadToken, Banned, LoginEnded
 from pilotage.central.identity.logins.browser_sessions import CACHED_S, UNKNOWN_S, BrowserSessions
 from pilotage.central.identity.logins.service import BrowserStart
+from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.identity.sessions.browser_checks import AT_ONCE, BROWSERS_S
 from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S
@@ -90,6 +92,21 @@ async def test_an_idle_session_ends_and_a_used_one_ends_after_a_day() -> None:
     world.clock.move(BROWSER_IDLE_S / 2)
     with pytest.raises(LoginEnded, match="too old"):
         await known.load(used)
+
+
+async def test_a_browser_whose_session_a_ban_ended_says_the_ban() -> None:
+    world = await login_world()
+    cookie, known = await cookie_of(world), browsers(world)
+    at, (issuer, subject) = world.clock.wall(), ("https://iam.test/", "alice")
+    row = await world.issuer.store.read(session_rows.session_of_cookie, hashed(cookie))
+    assert row is not None
+    await world.issuer.store.write(session_rows.end, row.session, at, "alice was banned")
+    world.issuer.tokens.session_ended(row.session)
+    ban = NewBan(issuer=issuer, subject=subject, who="oscar", reason="stolen laptop", at=at)
+    await world.issuer.tokens.bans.ban(ban)
+
+    with pytest.raises(Banned, match="stolen laptop"):
+        await known.load(cookie)
 
 
 async def test_an_ended_session_is_refused_from_memory_too() -> None:

@@ -476,6 +476,22 @@ async def test_a_ban_ends_sessions_and_keeps_the_person_out() -> None:
     await logged_in(world)
 
 
+async def test_a_session_that_a_ban_ended_says_the_ban_first() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    at = world.clock.wall()
+    person = ("https://iam.test/", "alice")
+    await world.issuer.store.write(session_rows.end_all_of, *person, at, "alice was banned")
+    ban = NewBan(issuer=person[0], subject=person[1], who="oscar", reason="stolen laptop", at=at)
+    row, _ = await world.issuer.tokens.bans.ban(ban)
+
+    with pytest.raises(Banned, match=r"\(stolen laptop\): ask 'oscar'"):
+        await world.sessions.renew(tokens.renewal, "a" * 16)
+    await world.issuer.tokens.bans.lift(row.ban_id, "oscar", at)
+    with pytest.raises(LoginEnded, match="alice was banned; log in again"):
+        await world.sessions.renew(tokens.renewal, "a" * 16)
+
+
 async def test_a_provider_that_says_nothing_about_a_name_erases_none() -> None:
     world = await login_world()
     world.providers.book = type(world.providers.book)(
