@@ -25,7 +25,7 @@ from .issuance import TokenGrant, grant
 from .keys import SigningKeys
 from .policy import Permission, Reach, require
 from .providers.outside_tokens import OutsideTokens
-from .record_types import TokenRow
+from .record_types import TokenRow, shown as shown_person
 from .sessions import rows as session_rows
 from .sessions.rows import LoginSession
 from .verification import ALGORITHM, CACHE_MAX, Verifier
@@ -137,7 +137,8 @@ class TokenIssuer:
         """
         granted = grant(caller, r, issuer=self._issuer, now=self._clock.wall())
         await self._check_room(granted.subject)
-        return await self._issue(granted, issued_by=caller.subject)
+        by = shown_person(caller.issuer, caller.subject, self._issuer)
+        return await self._issue(granted, issued_by=by)
 
     def pilot_token(self, pilot: str, community: str, site: str, element: str) -> tuple[str, float]:
         """Return a pilot's token and its lifetime in seconds."""

@@ -57,8 +57,8 @@ SELECT role FROM login_session
  WHERE issuer = :issuer AND subject = :subject AND ends_at > :now AND ended_at IS NULL;
 
 -- name: tokens_issued_by
--- Tokens record only the subject of their issuer.
+-- Tokens record the shown name of the person who issued them.
 SELECT jti, subject, expires_at FROM token
- WHERE expires_at > :now AND revoked_at IS NULL AND issued_by = :subject
+ WHERE expires_at > :now AND revoked_at IS NULL AND issued_by = :name
    AND NOT (issuer = :issuer AND subject = :subject)
  ORDER BY expires_at DESC, jti LIMIT :limit;

@@ -125,10 +125,13 @@ def roles_of_person(session: Session, issuer: str, subject: str, *, now: float) 
 
 
 def tokens_issued_by(
-    session: Session, issuer: str, subject: str, *, now: float, limit: int
+    session: Session, issuer: str, subject: str, *, name: str, now: float, limit: int
 ) -> list[IssuedRow]:
-    """Return at most `limit` valid tokens that a person has issued to others, newest end first."""
-    given = {"issuer": issuer, "subject": subject, "now": now, "limit": limit}
+    """Return at most `limit` valid tokens that a person has issued to others, newest end first.
+
+    `name` is the person's name in lists, which tokens record.
+    """
+    given = {"issuer": issuer, "subject": subject, "name": name, "now": now, "limit": limit}
     rows = session.rows("tokens_issued_by", given)
     return [IssuedRow(jti=row[0], subject=row[1], expires_at=row[2]) for row in rows]
 

@@ -81,7 +81,7 @@ class BanService:
         if is_new:
             self._log("person_banned", ban=row.ban_id, person=name, who=row.who, why=row.reason)
         issued = await self._store.read(
-            ban_records.tokens_issued_by, *person, now=now, limit=ISSUED_MAX
+            ban_records.tokens_issued_by, *person, name=name, now=now, limit=ISSUED_MAX
         )
         return BanMade(
             ban=self._view(row),

@@ -70,6 +70,9 @@ class People:
                 told = await self._oauth.userinfo(entry, answer.access_token)
                 self._same(entry, told, subject)
                 found, claims = {**told, **found}, {**told, **claims}
+        if not found:  # not even a subject: this says nothing about the groups
+            sources = ", ".join(entry.groups.from_)
+            raise BadProvider(f"{entry.issuer} gave no claims in {sources}: the groups are unknown")
         found["sub"] = subject
         verified = claims.get("email_verified") is True
         return ProvidedPerson(

@@ -8,6 +8,7 @@ of one person may share a file without a lock. It ends the session if it comes l
 SHARED_MAX renewals in a row had one: then two machines keep step with copies of one file.
 """
 
+import contextlib
 from functools import partial
 from typing import Final, Protocol
 
@@ -24,10 +25,11 @@ from ...observe.events import Log
 from ...observe.times import shown
 from ...ports import Clock, Randomness
 from ...store.engine import Store
+from ...store.errors import StoreFull
 from .. import lists
 from ..bans.ban_list import BanList
 from ..callers import User
-from ..errors import BadToken, LoginEnded
+from ..errors import BadToken, Banned, LoginEnded
 from ..policy import Permission, Reach, require
 from ..providers.mapping import Membership
 from ..providers.people import ProvidedPerson
@@ -37,7 +39,7 @@ from .confirmations import Confirmations
 from .endings import EndedSessions, SessionEndings
 from .grants import Grants
 from .rows import LoginSession, SessionKind
-from .session_work import SessionWork
+from .session_work import NoWorkNow, SessionWork
 
 UNCHECKED_S: Final = 4 * 3_600.0  # life of a session that the provider cannot confirm again
 COMMAND_S: Final = 30 * 86_400.0
@@ -136,6 +138,7 @@ class LoginSessions:
             cookie=holder.cookie,
         )
         await self._store.write(session_rows.add_session, row)
+        await self._end_if_banned(row)
         self._log(
             "login",
             person=person.subject,
@@ -146,6 +149,15 @@ class LoginSessions:
             address=holder.address,
         )
         return row
+
+    async def _end_if_banned(self, row: LoginSession) -> None:
+        """End a new session if its person was banned while it was stored. Raises Banned."""
+        await self._bans.load()
+        try:
+            self._bans.check(row.issuer, row.subject)
+        except Banned:
+            await self._endings.end(row, f"{row.subject} was banned", at_provider=True)
+            raise
 
     def tokens_of(self, row: LoginSession) -> LoginTokens:
         """Return an access token and the valid renewal secret of a session."""
@@ -213,10 +225,14 @@ class LoginSessions:
         return in_row <= SHARED_MAX
 
     async def replace(self, cookie: str, new: LoginSession) -> None:
-        """End the session that the browser had before `new`. `cookie` is the hash of its cookie."""
-        old = await self._store.read(session_rows.session_of_cookie, cookie)
-        if old is not None and old.session != new.session:
-            await self._work.alone(old.session, partial(self._replace, old.session, new))
+        """End the session that the browser had before `new`. `cookie` is the hash of its cookie.
+
+        If that is not possible now, the old session ends by its time.
+        """
+        with contextlib.suppress(NoWorkNow, StoreFull):
+            old = await self._store.read(session_rows.session_of_cookie, cookie)
+            if old is not None and old.session != new.session:
+                await self._work.alone(old.session, partial(self._replace, old.session, new))
 
     async def _replace(self, name: str, new: LoginSession) -> None:
         row = await self._store.read(session_rows.session_of, name)

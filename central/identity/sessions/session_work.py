@@ -5,6 +5,7 @@ uses one twice, the person must log in again.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
@@ -17,7 +18,8 @@ from ...store.errors import StoreError
 from ..providers.provider_http import BadProvider, ProviderAway
 
 STOP_S: Final = 12.0  # for running work at a stop: more than one request to a provider takes
-RUNNING_MAX: Final = 10_000  # pieces of work, also those that wait for their session
+RUNNING_MAX: Final = 2_000  # pieces of work, also those that wait for their session
+OF_SESSION_MAX: Final = 64  # the same for one session: commands that start at once share a login
 
 T = TypeVar("T")
 
@@ -36,7 +38,8 @@ class SessionWork:
         self._clock = clock
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: asyncio.TaskGroup | None = None
-        self._running = set[asyncio.Task[object]]()
+        self._running: dict[asyncio.Task[object], str] = {}  # to the session
+        self._of_session = Counter[str]()
         self._is_stopping = False
 
     async def run(self) -> None:
@@ -59,15 +62,16 @@ class SessionWork:
         the same session. Raises what `work` raises; NoWorkNow.
         """
         self._check_stop()
-        if len(self._running) >= RUNNING_MAX:
-            why = "too many logins wait for their identity providers: try again in some minutes"
+        if len(self._running) >= RUNNING_MAX or self._of_session[session] >= OF_SESSION_MAX:
+            why = "too many requests wait for an identity provider: try again in some minutes"
             raise NoWorkNow(Code.TOO_MANY, why)
         if self._tasks is None:
             async with self._lock(session):
                 return await work()
         task = self._tasks.create_task(self._outcome(session, work))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[task] = session
+        self._of_session[session] += 1
+        task.add_done_callback(self._ended)
         outcome = await asyncio.shield(task)
         if isinstance(outcome, _EXPECTED):
             raise outcome
@@ -81,6 +85,12 @@ class SessionWork:
                 return await work()
         except _EXPECTED as why:
             return why
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        session = self._running.pop(task)
+        self._of_session[session] -= 1
+        if not self._of_session[session]:
+            del self._of_session[session]
 
     def _check_stop(self) -> None:
         """Raise NoWorkNow if this central stops."""

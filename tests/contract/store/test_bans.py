@@ -171,7 +171,9 @@ async def test_of_a_person_the_roles_and_the_tokens_for_others_are_found_as_long
 
     async def issued(now: float, limit: int = 9) -> list[IssuedRow]:
         given = ("local", "eve")
-        return await store.read(ban_records.tokens_issued_by, *given, now=now, limit=limit)
+        return await store.read(
+            ban_records.tokens_issued_by, *given, name="eve", now=now, limit=limit
+        )
 
     roles = [
         sorted(await store.read(ban_records.roles_of_person, "local", "eve", now=now))

@@ -395,6 +395,16 @@ async def test_the_answer_names_the_tokens_that_the_person_has_issued_to_others(
     assert isinstance(tokens.caller(ben.token), User), "it stays valid"
 
 
+async def test_a_ban_does_not_name_tokens_of_a_namesake_at_another_issuer() -> None:
+    one = await office()
+    await one.knows("alice", issuer=IAM)
+    namesake = person(Role.ADMIN, subject="alice")
+    await one.issuer.tokens.issue(namesake, TokenIssue(subject="ben", role=Role.USER))
+    made = await one.ban(f"alice@{IAM}")
+
+    assert made.issued == []
+
+
 async def test_bans_are_listed_page_by_page_and_found_by_name() -> None:
     one = await office()
     for number in range(5):

@@ -7,7 +7,11 @@ import pytest
 
 from pilotage.central.identity.errors import LoginEnded
 from pilotage.central.identity.sessions import session_work
-from pilotage.central.identity.sessions.session_work import NoWorkNow, SessionWork
+from pilotage.central.identity.sessions.session_work import (
+    OF_SESSION_MAX,
+    NoWorkNow,
+    SessionWork,
+)
 from pilotage.proto.problems import Code
 from tests.fake_central import FakeClock, settle
 
@@ -52,6 +56,25 @@ async def test_work_on_a_session_waits_and_work_on_others_does_not() -> None:
 
     assert (begun, is_waiting) == (["one", "two"], True)
     assert results == [1, 2, 2]
+
+
+async def test_one_session_cannot_take_all_places() -> None:
+    work, pieces = SessionWork(FakeClock()), Pieces()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(work.run())
+        await settle()
+        first = [tasks.create_task(work.alone("s1", pieces.one)) for _ in range(OF_SESSION_MAX)]
+        await settle()
+        with pytest.raises(NoWorkNow) as refused:
+            await work.alone("s1", pieces.two)
+        other = await work.alone("s2", pieces.two)
+        pieces.end.set()
+        done = [await one for one in first]
+        again = await work.alone("s1", pieces.two)
+        running.cancel()
+
+    assert refused.value.code is Code.TOO_MANY
+    assert (other, done, again) == (2, [1] * OF_SESSION_MAX, 2)
 
 
 async def test_a_refusal_reaches_its_caller_and_ends_no_other_work() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.identity.bans import record as ban_records
 from pilotage.central.identity.bans.record import NewBan
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, Banned, LoginEnded
@@ -18,7 +19,9 @@ from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S
 from pilotage.central.identity.sessions.grants import MISSING_S
 from pilotage.central.identity.sessions.life import SHARED_MAX, TOLERATED_S, UNCHECKED_S
 from pilotage.central.identity.sessions.outages import RETRY_S
+from pilotage.central.identity.sessions.rows import LoginSession
 from pilotage.central.identity.sessions.session_work import STOP_S
+from pilotage.central.store.session import Session
 from pilotage.proto.api.logins import (
     DeviceStart,
     LoginClaim,
@@ -505,6 +508,37 @@ async def test_a_provider_that_says_nothing_about_a_name_erases_none() -> None:
     assert tokens.name == "Alice" and tokens.groups == ("prod",)
     kept = await world.issuer.store.read(email_of, "https://iam.test/", "alice")
     assert kept == "alice@example.org"
+
+
+async def test_a_refresh_without_the_source_of_groups_takes_no_rights() -> None:
+    """OpenID Connect Core 12.2: the answer to a refresh may have no ID token."""
+    world = await login_world()
+    world.providers.book = type(world.providers.book)(
+        {"iam": entry(groups=GroupClaims(claims=("wlcg.groups",), from_=("id_token",)))}
+    )
+    tokens = await logged_in(world)
+    world.provider.gives_id_token = False
+    world.clock.move(CHECK_S)
+    tokens = await world.sessions.renew(tokens.renewal, "a" * 16)
+
+    assert tokens.groups == ("prod",)
+
+
+async def test_a_login_during_a_ban_opens_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await login_world()
+    add, at = session_rows.add_session, world.clock.wall()
+    new = NewBan(issuer="https://iam.test/", subject="alice", who="oscar", reason="", at=at)
+
+    def add_and_ban(session: Session, row: LoginSession) -> None:
+        ban_records.put_ban(session, new)
+        add(session, row)
+
+    monkeypatch.setattr(session_rows, "add_session", add_and_ban)
+    with pytest.raises(Banned):
+        await logged_in(world)
+    (row,) = await world.issuer.store.read(session_rows.sessions, None, limit=10)
+
+    assert row.ended_why == "alice was banned"
 
 
 async def test_a_copy_that_keeps_step_ends_the_session() -> None:
