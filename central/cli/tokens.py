@@ -13,6 +13,7 @@ from pilotage.proto.api.tokens import TokenIssue, TokenIssued, TokenView, WhoAmI
 from pilotage.proto.claims import Role
 
 from ..client.credentials import CredentialsFile
+from ..client.errors import ClientError
 from .command_frame import Answers, CentralConnection, Client, CommandResult, changes, reads
 from .exit_codes import UsageError
 from .jobs.job_options import request
@@ -55,7 +56,12 @@ async def issue(
     client = await central.client()
     # First create the file: a token that cannot be saved must not be issued.
     place = _new_secret_file(save) if save else None
-    issued = await client.issue_token(wanted)
+    try:
+        issued = await client.issue_token(wanted)
+    except ClientError:
+        if save:  # a corrected command can use the same name
+            save.unlink(missing_ok=True)
+        raise
     for stranger in _new_groups(issued.view, await client.whoami()):
         note(f"your own token does not have the group {stranger!r}: check its spelling")
     if place is None:

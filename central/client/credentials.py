@@ -333,5 +333,5 @@ def _no_central(folder: Path, passed_over: str) -> str:
         )
     raise NoneRuns(
         f"no central is running for the data directory {folder}: start one with `pilotage serve`,"
-        f" name another with --url or PILOTAGE_URL, {other}"
+        f" log in at another with `pilotage login URL`, name it with --url or PILOTAGE_URL, {other}"
     )

@@ -412,7 +412,7 @@ class LoginService:
         elif len(found) == 1:
             return next(iter(found.items()))
         else:
-            why = f"there are several identity providers; choose one: {known}"
+            why = f"there are several identity providers; choose one with --provider: {known}"
         raise Refused(Code.NOT_FOUND if name else Code.INVALID, why, field="provider")
 
     def _check_device_flow(self, name: str, entry: ProviderEntry) -> None:

@@ -58,8 +58,8 @@ def group_of(caller: User, job: Job, where: str) -> str:
     if not caller.groups:
         raise Refused(
             Code.FORBIDDEN,
-            "your token names no group, but jobs need one: ask a manager or an admin for a token "
-            "with a group",
+            "your token names no group, but jobs need one: log in with the role user, or ask a "
+            "manager or an admin for a token with a group",
             field=f"{where}.group",
         )
     group = job.group or caller.groups[0]

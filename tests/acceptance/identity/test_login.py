@@ -98,7 +98,7 @@ def test_a_login_submits_jobs_and_its_file_is_private(institutes: Institutes) ->
 
 def test_several_providers_must_be_named(institutes: Institutes) -> None:
     said = institutes.terminal("undecided").type("login", institutes.central.url, code=3)
-    assert "choose one: cilogon, egi, iam, keycloak, wlcg" in said
+    assert "choose one with --provider: cilogon, egi, iam, keycloak, wlcg" in said
 
 
 def test_who_is_in_no_group_here_is_told_what_was_seen(institutes: Institutes) -> None:

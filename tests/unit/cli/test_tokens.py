@@ -1,8 +1,11 @@
 """Issuing tokens: what is told beside them."""
 
+from pathlib import Path
+
 import pytest
 
 from pilotage.central.cli.main import run
+from pilotage.central.client.errors import Forbidden
 from pilotage.proto.api.tokens import TokenIssue, TokenIssued, TokenView, WhoAmI
 from pilotage.proto.claims import Role
 
@@ -67,3 +70,15 @@ def test_a_group_that_the_issuer_does_not_have_is_told(
         f"pilotage: your own token does not have the group {one!r}: check its spelling"
         for one in told
     ]
+
+
+def test_a_refused_token_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Central):
+        async def issue_token(self, wanted: TokenIssue) -> TokenIssued:
+            raise Forbidden("forbidden", "not for you", "")
+
+    save = tmp_path / "carl.json"
+    give(Refusing(), monkeypatch)
+
+    assert run(["token", "issue", "carl", "--save", str(save)]) == 3
+    assert not save.exists()
