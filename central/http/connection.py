@@ -131,6 +131,8 @@ class LimitedConnection(HttpToolsProtocol):
     without a valid token therefore counts until its tasks have ended.
     """
 
+    app: Any  # an ASGI application; the server's own type is too narrow
+
     def __init__(
         self,
         *args: Any,
@@ -145,7 +147,8 @@ class LimitedConnection(HttpToolsProtocol):
         """
         super().__init__(*args, **named)
         self._strangers, self._answer = strangers, answer
-        self._served, self.app = self.app, self._serve
+        self._served: Any = self.app
+        self.app = self._serve
         self._tasks = 0  # of this connection, in progress
         self._is_lost = False
         self.stranger: AnonymousConnection | None = None  # None after a valid token

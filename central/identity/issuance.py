@@ -89,7 +89,7 @@ def _community(caller: User, wanted: TokenIssue) -> str:
     if not community and wanted.role not in _WIDE:
         raise Refused(
             Code.INVALID,
-            f"a token with the role {wanted.role.value} needs a community: name it with --community",
+            f"a token with the role {wanted.role.value} needs a community: give --community",
             field="$.community",
         )
     return community
