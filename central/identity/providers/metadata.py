@@ -14,7 +14,7 @@ from .provider_http import BadProvider, ProviderAway, ProviderHttp
 PATH: Final = "/.well-known/openid-configuration"  # appended to the issuer, also to its path
 KEPT_S: Final = 3_600.0
 ONCE_IN_S: Final = 60.0  # between two fetches, also after an endpoint was refused
-SOON_S: Final = 5.0  # the same while no metadata are known: then nobody can log in
+SOON_S: Final = 1.0  # the same while no metadata are known: then nobody can log in
 BASIC: Final = "client_secret_basic"  # the secret in a header
 POST: Final = "client_secret_post"  # the secret in the form
 _Url = Annotated[str, Meta(max_length=2_048)]

@@ -63,6 +63,7 @@ def test_a_central_starts_without_its_provider_and_learns_its_keys_later(
     said = Terminal(tmp_path).type("login", central.url, "--patience-s", "0", code=3)
     assert "iam does not answer" in said
     provider.back()
+    time.sleep(1.0)  # the central asks an unknown provider once in this time (metadata.SOON_S)
     with Person("alice", provider.ca_file) as alice:
         Terminal(tmp_path).log_in(alice, central.url)  # the keys are fetched for this login
     with Client(central.url, robot_token(provider)) as robot:
