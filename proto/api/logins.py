@@ -104,6 +104,7 @@ class SessionEnd(RequestStruct, frozen=True):
     """Log out: end the session of this renewal secret."""
 
     renewal: _Secret
+    new: Annotated[str, Meta(max_length=512)] = ""  # secret of a login that replaces the session
 
 
 class SessionView(ReplyStruct, frozen=True):
