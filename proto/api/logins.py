@@ -126,6 +126,7 @@ class SessionView(ReplyStruct, frozen=True):
     checked_at: str  # when the provider last confirmed the groups
     ends_at: str
     ended: str = ""  # why it has ended; empty: it has not
+    person: str = ""  # SUBJECT@ISSUER, as `pilotage ban` takes it
 
 
 class Sessions(ReplyStruct, frozen=True):

@@ -4,7 +4,7 @@ from pilotage.proto.api.logins import SessionView
 from pilotage.proto.claims import Role
 
 from ...observe.times import shown
-from .. import lists
+from .. import lists, record_types
 from ..callers import User
 from ..policy import Reach
 from .rows import LoginSession
@@ -38,4 +38,5 @@ def view(row: LoginSession) -> SessionView:
         checked_at=shown(row.checked_at),
         ends_at=shown(row.ends_at),
         ended=row.ended_why if row.ended_at is not None else "",
+        person=record_types.shown(row.issuer, row.subject, ""),
     )
