@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,7 @@ async def login(
             tokens = await log_in_by_browser(transport, wish, tell=_open, choose=_choose)
         else:
             tokens = await log_in_by_device(
-                transport, wish, pace=RealPace(), tell=_show, choose=_choose
+                transport, wish, pace=RealPace(), tell=partial(_show, known), choose=_choose
             )
         old = _renewal_in(login_file(os.environ, target.url))
         path = await save_login(os.environ, target.url, tokens)
@@ -146,8 +147,8 @@ def _with_provider(known: Sequence[ProviderView], wish: LoginWish) -> LoginWish:
     return wish
 
 
-def _show(started: DeviceStarted) -> None:
-    for line in device_words(started):
+def _show(known: Sequence[ProviderView], started: DeviceStarted) -> None:
+    for line in device_words(started, known):
         note(line)
 
 

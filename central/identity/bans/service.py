@@ -157,10 +157,10 @@ class BanService:
         if known:
             return known[0]
         await self._owners.learn_all()
-        issuers = await self._store.read(
+        known_at = await self._store.read(
             ban_records.issuers_of_subject, asked.person, limit=NAMESAKES_MAX
         )
-        names = [self._word(Person(issuer, asked.person)) for issuer in issuers]
+        names = [self._word(Person(issuer, asked.person)) for issuer in known_at]
         raise Refused(
             Code.NOT_FOUND,
             f"no person {asked.person!r} has jobs, files, tokens or logins here; to ban a person "
