@@ -107,6 +107,9 @@ def ban_service(
         clock=world.clock,
         log=world.log,
         local_issuer=settings.token.issuer,
+        provider_issuers=lambda: {
+            one.issuer for one in world.identity.providers.book.providers.values()
+        },
         communities=settings.community.names,
     )
 

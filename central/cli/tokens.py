@@ -2,8 +2,10 @@
 
 import os
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,11 +15,13 @@ from pilotage.proto.api.tokens import TokenIssue, TokenIssued, TokenView, WhoAmI
 from pilotage.proto.claims import Role
 
 from ..client.credentials import CredentialsFile
-from ..client.errors import ClientError
 from .command_frame import Answers, CentralConnection, Client, CommandResult, changes, reads
 from .exit_codes import UsageError
 from .jobs.job_options import request
 from .presentation import note, print_line, table
+from .times import time_of
+
+ROUNDED_S = 2.0  # by which the life of a token may differ from the wanted one
 
 app = App(name="token", help="Issue, list and revoke tokens.")
 
@@ -55,26 +59,36 @@ async def issue(
     )
     client = await central.client()
     # First create the file: a token that cannot be saved must not be issued.
-    place = _new_secret_file(save) if save else None
-    try:
+    with _new_secret_file(save) if save else nullcontext() as stream:
         issued = await client.issue_token(wanted)
-    except ClientError:
-        if save:  # a corrected command can use the same name
-            save.unlink(missing_ok=True)
-        raise
-    for stranger in _new_groups(issued.view, await client.whoami()):
+        if stream is not None:
+            kept = CredentialsFile(url=for_others(client.url), token=issued.token)
+            stream.write(msgspec.json.encode(kept))
+    me = await client.whoami()
+    for stranger in _new_groups(issued.view, me):
         note(f"your own token does not have the group {stranger!r}: check its spelling")
-    if place is None:
+    view = issued.view
+    life = time_of(view.expires_at) - time_of(view.issued_at)
+    if life.total_seconds() < valid_s - ROUNDED_S:
+        note(_why_short(me))
+    if save is None:
         return CommandResult(issued, _print)
-    with os.fdopen(place, "wb") as stream:
-        kept = CredentialsFile(url=for_others(client.url), token=issued.token)
-        stream.write(msgspec.json.encode(kept))
 
     def saved(view: TokenView) -> None:
         note(f"saved to {save}")
         _tell(view)
 
     return CommandResult(issued.view, saved)
+
+
+def _why_short(me: WhoAmI) -> str:
+    """Return why a token lives for less than its issuer has asked for."""
+    if me.session:
+        return (
+            "this token ends with the token of your login, within the hour; tokens that live "
+            "longer need `pilotage login --role admin`"
+        )
+    return "this token ends with your own one, which is the longest possible"
 
 
 def _new_groups(issued: TokenView, me: WhoAmI) -> list[str]:
@@ -129,8 +143,16 @@ def for_others(url: str) -> str:
     return parts._replace(netloc=f"{socket.gethostname()}{port}").geturl()
 
 
-def _new_secret_file(path: Path) -> int:
+@contextmanager
+def _new_secret_file(path: Path) -> Generator[BinaryIO]:
+    """Open a new file, readable by its owner only. After a failure, remove it."""
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as why:
         raise UsageError(f"--save {path}: {why.strerror}") from None
+    try:
+        with os.fdopen(number, "wb") as stream:
+            yield stream
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

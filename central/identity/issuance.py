@@ -45,11 +45,14 @@ def grant(caller: User, wanted: TokenIssue, *, issuer: str, now: float) -> Token
     reach = require(caller, Permission.TOKEN_ISSUE)
     _check_words(wanted)
     if reach is Reach.OWN and (wanted.subject, issuer) != (caller.subject, caller.issuer):
-        raise Forbidden(
-            f"your role ({caller.role.value}) may make tokens for {caller.subject!r} only, "
-            f"not for {wanted.subject!r}",
-            field="$.subject",
-        )
+        why = f"for {caller.subject!r} only, not for {wanted.subject!r}"
+        if caller.issuer != issuer:
+            why = (
+                "only for people of this central, and you logged in at another issuer: scripts on "
+                "this machine use your login; for other machines, ask a manager or an admin"
+            )
+        role = caller.role.value
+        raise Forbidden(f"your role ({role}) may make tokens {why}", field="$.subject")
     if not covers(caller.role, wanted.role):
         raise Forbidden(
             f"your role ({caller.role.value}) may not make a token with the role "
@@ -89,7 +92,8 @@ def _community(caller: User, wanted: TokenIssue) -> str:
     if not community and wanted.role not in _WIDE:
         raise Refused(
             Code.INVALID,
-            f"a token with the role {wanted.role.value} needs a community: give --community",
+            f"a token with the role {wanted.role.value} needs a community: name it with "
+            "--community",
             field="$.community",
         )
     return community

@@ -237,6 +237,8 @@ EVENTS: dict[str, frozenset[str]] = {
     "login": frozenset({"person", "provider", "community", "role", "kind", "address"}),
     # a login could not begin, or the provider did not confirm it
     "login_failed": frozenset({"provider", "why"}),
+    # the provider confirmed a person, whose groups give no such access
+    "login_refused": frozenset({"person", "provider", "why"}),
     # a renewal secret was used twice: its session ends, since it may have been copied
     "renewal_replayed": frozenset({"person", "session", "host"}),
     # two clients used a renewal secret within a minute: they share a file, or one has a copy

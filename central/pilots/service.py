@@ -235,7 +235,7 @@ class PilotService:
         assert isinstance(caller, User)
         community = request.community or caller.community
         if not community or (caller.community and community != caller.community):
-            why = "name one, since your token is not for a single community"
+            why = "name one with --community, since your token is for all communities"
             if community:
                 why = f"your token is for {caller.community!r}, not for {community!r}"
             raise Refused(Code.FORBIDDEN, f"community: {why}", field="community")

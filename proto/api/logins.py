@@ -104,6 +104,7 @@ class SessionEnd(RequestStruct, frozen=True):
     """Log out: end the session of this renewal secret."""
 
     renewal: _Secret
+    new: Annotated[str, Meta(max_length=512)] = ""  # secret of a login that replaces the session
 
 
 class SessionView(ReplyStruct, frozen=True):
@@ -125,6 +126,7 @@ class SessionView(ReplyStruct, frozen=True):
     checked_at: str  # when the provider last confirmed the groups
     ends_at: str
     ended: str = ""  # why it has ended; empty: it has not
+    person: str = ""  # SUBJECT@ISSUER, as `pilotage ban` takes it
 
 
 class Sessions(ReplyStruct, frozen=True):

@@ -96,9 +96,16 @@ def check(
     )
     code = ExitCode.FAILED if chosen is None else ExitCode.OK
     CommandResult(found, _print).print(json=json)
-    for remark in _remarks(entry, said, read):
+    for remark in (*_remarks(entry, said, read), *_of_named_files(file, entry)):
         note(remark)
     return code
+
+
+def _of_named_files(file: Path, entry: "ProviderEntry") -> list[str]:
+    """Return remarks about the secret and the authority, which only the central needs."""
+    from ...operate.doctor.identity_checks import named_files
+
+    return [f"on this machine: {one.said}" for one in named_files(file, entry)]
 
 
 def _claims(file: Path) -> dict[str, Any]:

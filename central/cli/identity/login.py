@@ -3,6 +3,9 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,6 +14,7 @@ from pilotage.proto.api.logins import DeviceStarted, ProviderView, SessionEnd
 from pilotage.proto.claims import Role
 
 from ...client.credentials import CentralLogin, find_connection, login_file, read_credentials
+from ...client.errors import ClientError, NotAuthenticated
 from ...client.logins.login_files import forget_login, save_login
 from ...client.logins.login_flows import LoginWish, log_in_by_browser, log_in_by_device, providers
 from ...client.pace import RealPace
@@ -55,11 +59,14 @@ async def login(
             tokens = await log_in_by_browser(transport, wish, tell=_open, choose=_choose)
         else:
             tokens = await log_in_by_device(
-                transport, wish, pace=RealPace(), tell=_show, choose=_choose
+                transport, wish, pace=RealPace(), tell=partial(_show, known), choose=_choose
             )
+        old = _renewal_in(login_file(os.environ, target.url))
+        path = await save_login(os.environ, target.url, tokens)
+        if old:
+            await _end_replaced(transport, SessionEnd(renewal=old, new=tokens.renewal))
     finally:
         await transport.close()
-    path = await save_login(os.environ, target.url, tokens)
     value = {
         "url": target.url,
         "file": str(path),
@@ -95,6 +102,23 @@ async def logout(
     return CommandResult({"url": target.url}, f"logged out from {target.url}")
 
 
+def _renewal_in(file: Path) -> str:
+    """Return the renewal secret of an earlier login; empty if there is none, or no good file."""
+    with suppress(ClientError):
+        return read_credentials(file).renewal
+    return ""
+
+
+async def _end_replaced(transport: Transport, body: SessionEnd) -> None:
+    """End the session of the login that a new one replaced: nobody has its secret any more."""
+    try:
+        await transport.ask(object, "POST", "/v1/login/end", body=body, anonymous=True)
+    except NotAuthenticated:
+        pass  # the central no longer knows it
+    except ClientError as why:
+        note(f"the login before this one was not ended, see `pilotage session list`: {why}")
+
+
 async def _target(central: CentralConnection, url: str) -> CentralLogin:
     """Return the central, without a token. It may be starting."""
     common = central.common
@@ -123,8 +147,8 @@ def _with_provider(known: Sequence[ProviderView], wish: LoginWish) -> LoginWish:
     return wish
 
 
-def _show(started: DeviceStarted) -> None:
-    for line in device_words(started):
+def _show(known: Sequence[ProviderView], started: DeviceStarted) -> None:
+    for line in device_words(started, known):
         note(line)
 
 

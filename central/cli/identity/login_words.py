@@ -20,10 +20,12 @@ def ascii_line(text: str) -> str:
     return "".join(one if " " <= one <= "~" else _UNSHOWN for one in text)
 
 
-def device_words(started: DeviceStarted) -> tuple[str, ...]:
+def device_words(started: DeviceStarted, known: Sequence[ProviderView] = ()) -> tuple[str, ...]:
     """Return the lines that tell a person where to confirm a device login."""
     url = started.verification_uri_complete or started.verification_uri
-    code, provider = ascii_line(started.user_code), one_line(started.provider)
+    titles = {one.name: one.title for one in known}
+    code = ascii_line(started.user_code)
+    provider = one_line(titles.get(started.provider) or started.provider)
     return (
         f"open {ascii_line(url)}",
         f"and confirm the code {code} there, with your account at {provider}",

@@ -17,7 +17,7 @@ async def list_sessions(client: Client) -> CommandResult:
     rows = (
         (
             one.session,
-            one.subject,
+            one.person or one.subject,
             one.community or "all",
             one.role.value,
             one.kind,
@@ -27,7 +27,7 @@ async def list_sessions(client: Client) -> CommandResult:
         )
         for one in found.sessions
     )
-    columns = ("session", "subject", "community", "role", "kind", "from", "used", "")
+    columns = ("session", "person", "community", "role", "kind", "from", "used", "state")
     return CommandResult(found, table(columns, rows, empty="no sessions"))
 
 

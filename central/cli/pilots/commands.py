@@ -43,11 +43,17 @@ _COLUMNS = (
 )
 
 
+CommunityOption = Annotated[
+    str, Parameter(help="Community of the pilots (default: that of your token).")
+]
+
+
 @app.command
 def start(
     *,
     site: Annotated[str, Parameter(help="Site of the pilot.")] = "local",
     element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
+    community: CommunityOption = "",
     told: PilotOptions = PILOT_OPTIONS,
     count: Annotated[int, Parameter(help="Number of pilots.")] = 1,
     foreground: Annotated[bool, Parameter(help="Stay until the pilots end.")] = False,
@@ -58,7 +64,7 @@ def start(
     The folder of a pilot, with its log, is deleted when the pilot ends well.
     """
     said = said_of(told)
-    wanted = request(SecretRequest, site=site, element=element, count=count)
+    wanted = request(SecretRequest, site=site, element=element, community=community, count=count)
     secrets, central = _secrets(wanted, common)
 
     from ...operate.local_pilots import PilotPlan, new_state_folder, start_all
@@ -94,6 +100,7 @@ def secret(
     *,
     site: Annotated[str, Parameter(help="Site of the pilots.")],
     element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
+    community: CommunityOption = "",
     count: Annotated[int, Parameter(help="Number of pilots.")] = 1,
     valid_s: Annotated[int, Parameter(help="Seconds until a secret expires.")] = 604_800,
     save: Annotated[
@@ -105,7 +112,14 @@ def secret(
 
     Give a file to `pilot.pyz run --secret-file`. See docs/operations/pilots.md.
     """
-    wanted = request(SecretRequest, site=site, element=element, count=count, valid_s=valid_s)
+    wanted = request(
+        SecretRequest,
+        site=site,
+        element=element,
+        community=community,
+        count=count,
+        valid_s=valid_s,
+    )
     try:  # first make the folder: secrets that cannot be saved must not be made
         save.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as why:

@@ -49,6 +49,10 @@ SELECT EXISTS (SELECT 1 FROM owner WHERE issuer = :issuer AND subject = :subject
     OR EXISTS (SELECT 1 FROM token WHERE issuer = :issuer AND subject = :subject)
     OR EXISTS (SELECT 1 FROM person WHERE issuer = :issuer AND subject = :subject);
 
+-- name: issuers_of_subject
+SELECT issuer FROM owner WHERE subject = :subject
+UNION SELECT issuer FROM person WHERE subject = :subject ORDER BY issuer LIMIT :limit;
+
 -- name: roles_of_person
 SELECT role FROM token
  WHERE issuer = :issuer AND subject = :subject AND expires_at > :now AND revoked_at IS NULL

@@ -26,5 +26,9 @@ def persons_named(name: str, local_issuer: str, issuer: str = "") -> Sequence[Pe
 
 def near(name: str, known: Collection[str]) -> str:
     """Return the question whether a similar known name is meant, or an empty text."""
-    found = get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return did_you_mean(get_close_matches(name, sorted(known), n=1))
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """Return the question whether one of some names is meant; empty without names."""
+    return f"; did you mean {' or '.join(map(repr, names))}?" if names else ""

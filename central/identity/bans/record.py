@@ -114,8 +114,14 @@ def forget_bans(session: Session, before: float, *, limit: int) -> int:
 
 
 def is_person_known(session: Session, issuer: str, subject: str) -> bool:
-    """Return whether a person has jobs, files or an issued token here."""
+    """Return whether a person has jobs, files, an issued token or a login here."""
     return bool(session.one("is_person_known", {"issuer": issuer, "subject": subject})[0])
+
+
+def issuers_of_subject(session: Session, subject: str, *, limit: int) -> list[str]:
+    """Return at most `limit` issuers of known persons with this subject, sorted."""
+    given = {"subject": subject, "limit": limit}
+    return [row[0] for row in session.rows("issuers_of_subject", given)]
 
 
 def roles_of_person(session: Session, issuer: str, subject: str, *, now: float) -> list[str]:

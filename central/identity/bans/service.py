@@ -1,6 +1,6 @@
 """Bans persons, lifts bans and lists them. The process that keeps the queue handles their jobs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from pilotage.proto.api.bans import BanMade, BanRequest, Bans, BanView, IssuedToken
@@ -19,10 +19,11 @@ from ..policy import Permission, require_for_all
 from ..scope import Owners
 from . import record as ban_records
 from .ban_list import BanList, Person
-from .persons import near, persons_named
+from .persons import did_you_mean, near, persons_named
 from .record import BanRow, NewBan
 
 ISSUED_MAX: Final = 1_000  # tokens that an answer names
+NAMESAKES_MAX: Final = 5  # persons that a refusal suggests
 LOCAL_ADMIN: Final = "admin"  # the subject of `admin.token`
 
 
@@ -48,13 +49,19 @@ class BanService:
         clock: Clock,
         log: Log,
         local_issuer: str,
+        provider_issuers: Callable[[], Collection[str]],
         communities: Sequence[str],
     ) -> None:
-        """`session_ended` refuses a session's tokens; `communities` are all of this central."""
+        """`session_ended` refuses a session's tokens.
+
+        `provider_issuers` returns the issuers of the identity providers; `communities` are all of
+        this central.
+        """
         self._store, self._bans, self._owners = store, bans, owners
         self._end_sessions, self._session_ended = end_sessions, session_ended
         self._clock, self._log = clock, log
         self._local, self._communities = local_issuer, communities
+        self._provider_issuers = provider_issuers
 
     async def ban(self, caller: User, asked: BanRequest) -> BanMade:
         """Ban a person from now on. Idempotent: an earlier ban of the person stays as it is.
@@ -138,9 +145,11 @@ class BanService:
         Otherwise a mistyped name would ban the wrong person, or no person at all.
         """
         meant = persons_named(asked.person, self._local, asked.issuer)
-        if asked.issuer:
-            return meant[0]
         known = [one for one in meant if await self._store.read(ban_records.is_person_known, *one)]
+        if asked.issuer:
+            if not known:
+                self._check_stranger(meant[0])
+            return meant[0]
         if len(known) > 1:
             issuers = " or ".join(repr(one.issuer) for one in known)
             why = f"{asked.person!r} has several meanings here: give the issuer, {issuers}"
@@ -148,13 +157,31 @@ class BanService:
         if known:
             return known[0]
         await self._owners.learn_all()
+        known_at = await self._store.read(
+            ban_records.issuers_of_subject, asked.person, limit=NAMESAKES_MAX
+        )
+        names = [self._word(Person(issuer, asked.person)) for issuer in known_at]
         raise Refused(
             Code.NOT_FOUND,
-            f"no person {asked.person!r} has jobs, files or tokens here; to ban a person who was "
-            "never here, give the subject and the issuer"
-            f"{near(asked.person, self._owners.words())}",
+            f"no person {asked.person!r} has jobs, files, tokens or logins here; to ban a person "
+            "who was never here, give the subject and the issuer"
+            f"{did_you_mean(names) or near(asked.person, self._owners.words())}",
             field="person",
         )
+
+    def _check_stranger(self, person: Person) -> None:
+        """Raise Refused if nobody with this subject and issuer could ever come."""
+        if person.subject != person.subject.strip():
+            why = f"the subject {person.subject!r} begins or ends with a blank: remove it"
+            raise Refused(Code.INVALID, why, field="person")
+        issuers = {self._local, *self._provider_issuers()}
+        if person.issuer not in issuers:
+            why = (
+                f"{person.issuer!r} is not an issuer of this central: write it letter by letter, "
+                f"with its slash; there are {', '.join(sorted(issuers))}"
+                f"{near(person.issuer, issuers)}"
+            )
+            raise Refused(Code.INVALID, why, field="issuer")
 
     async def _check(self, caller: User, person: Person) -> None:
         """Raise Forbidden if this caller may not ban this person."""

@@ -45,6 +45,7 @@ class PendingLogin:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     person: ProvidedPerson | None = None  # as soon as the provider has confirmed the login
     failed: Refused | None = None
+    refused: str = ""  # why the person gets no access; already logged
     tokens: LoginTokens | None = None  # for a repeated claim, which gets the same answer
 
     # of the device flow

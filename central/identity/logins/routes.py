@@ -76,7 +76,7 @@ async def renew(logins: LoginService, call: Call, body: Renewal) -> LoginTokens:
 @ROUTES.add("POST", "/v1/login/end", Permission.PUBLIC_READ)
 async def log_out(logins: LoginService, call: Call, body: SessionEnd) -> None:
     """Log out: end the session of a renewal secret."""
-    await logins.sessions.log_out(body.renewal)
+    await logins.sessions.log_out(body.renewal, body.new)
 
 
 @ROUTES.add("GET", "/v1/sessions", Permission.TOKEN_READ)

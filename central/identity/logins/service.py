@@ -33,6 +33,7 @@ from pilotage.proto.problems import Code
 from ...errors import Refused
 from ...observe.events import Log
 from ...ports import Clock, Randomness
+from ..errors import Forbidden
 from ..providers.addresses import is_loopback
 from ..providers.mapping import choose, memberships, seen_groups
 from ..providers.oauth import (
@@ -384,12 +385,18 @@ class LoginService:
         assert login.person is not None, "the provider has confirmed it"
         _, entry = self._provider(login.provider)
         claims = login.person.claims
-        rights = choose(
-            memberships(entry, claims),
-            community=community,
-            role=role,
-            seen=seen_groups(entry, claims),
-        )
+        try:
+            rights = choose(
+                memberships(entry, claims),
+                community=community,
+                role=role,
+                seen=seen_groups(entry, claims),
+            )
+        except Forbidden as why:
+            if login.refused != why.message:  # a command may repeat its question
+                login.refused, person = why.message, login.person.subject
+                self._log("login_refused", person=person, provider=login.provider, why=why.message)
+            raise
         holder = SessionHolder(
             kind=login.kind, host=login.host, address=login.address, cookie=cookie
         )

@@ -239,15 +239,24 @@ class LoginSessions:
         if row is not None and row.ended_at is None:
             # A provider may have one grant for all logins of a person in a browser.
             is_same = (row.issuer, row.subject) == (new.issuer, new.subject)
-            why = "a new login in the same browser"
-            await self._endings.leave(row, why, at_provider=not is_same)
+            place = "in the same browser" if row.cookie else "replaced it"
+            await self._endings.leave(row, f"a new login {place}", at_provider=not is_same)
 
     # -- end and list ----------------------------------------------------------------------------
 
-    async def log_out(self, renewal: str) -> None:
-        """End the session of a renewal secret. Idempotent. Raises BadToken."""
+    async def log_out(self, renewal: str, new: str = "") -> None:
+        """End the session of a renewal secret. Idempotent. Raises BadToken.
+
+        `new` is the renewal secret of a login that replaces the session, if there is one.
+        """
         name, _ = self._read(renewal)
-        await self._work.alone(name, partial(self._log_out, name))
+        if not new:
+            await self._work.alone(name, partial(self._log_out, name))
+            return
+        row = await self._store.read(session_rows.session_of, self._read(new)[0])
+        if row is None or row.session == name:
+            raise BadToken
+        await self._work.alone(name, partial(self._replace, name, row))
 
     async def _log_out(self, name: str) -> None:
         row = await self._store.read(session_rows.session_of, name)
@@ -282,7 +291,8 @@ class LoginSessions:
         rows = await self._store.read(
             session_rows.sessions,
             None if reach is Reach.ALL else caller.community,
-            (caller.issuer, caller.subject) if reach is Reach.OWN else None,
+            (caller.issuer, caller.subject),
+            others=reach is not Reach.OWN,
             before=lists.start_of(after),
             limit=limit,
         )

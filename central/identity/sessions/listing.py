@@ -4,7 +4,7 @@ from pilotage.proto.api.logins import SessionView
 from pilotage.proto.claims import Role
 
 from ...observe.times import shown
-from .. import lists
+from .. import lists, record_types
 from ..callers import User
 from ..policy import Reach
 from .rows import LoginSession
@@ -13,11 +13,10 @@ from .rows import LoginSession
 def is_visible(row: LoginSession, caller: User, reach: Reach) -> bool:
     """Return whether the caller may see this session.
 
-    People see all their own sessions in their community, whatever the role: the subject of a
-    session comes from its provider.
+    People see all their own sessions, whatever the community and role: the subject of a session
+    comes from its provider.
     """
-    is_own = lists.is_of_person(row, caller) and row.community == caller.community
-    return is_own or lists.is_visible(row, caller, reach)
+    return lists.is_of_person(row, caller) or lists.is_visible(row, caller, reach)
 
 
 def view(row: LoginSession) -> SessionView:
@@ -39,4 +38,5 @@ def view(row: LoginSession) -> SessionView:
         checked_at=shown(row.checked_at),
         ends_at=shown(row.ends_at),
         ended=row.ended_why if row.ended_at is not None else "",
+        person=record_types.shown(row.issuer, row.subject, ""),
     )

@@ -31,8 +31,9 @@ SELECT {login_session}
 SELECT {login_session}
   FROM login_session
  WHERE (created_at, session) < (:created_at, :before)
-   AND (:community::text IS NULL OR community = :community::text)
-   AND (:subject::text IS NULL OR issuer = :issuer::text AND subject = :subject::text)
+   AND (:community::text IS NULL OR community = :community::text
+        OR issuer = :issuer::text AND subject = :subject::text)
+   AND (:others::bigint = 1 OR issuer = :issuer::text AND subject = :subject::text)
  ORDER BY created_at DESC, session DESC LIMIT :limit;
 
 -- name: providers_of_browsers

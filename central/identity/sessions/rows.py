@@ -74,17 +74,20 @@ def session_of_cookie(session: Session, cookie: str) -> LoginSession | None:
 def sessions(
     session: Session,
     community: str | None,
-    person: tuple[str, str] | None = None,
+    person: tuple[str, str] = ("", ""),
     *,
+    others: bool = True,
     before: PageStart = FIRST_PAGE,
     limit: int,
 ) -> list[LoginSession]:
-    """Return sessions, newest first, of one community and one (issuer, subject). None means all.
+    """Return sessions, newest first: all of a person (issuer, subject), and `others`.
 
-    `before` is the time of creation and the id of the last session on the previous page.
+    The others are those of one community; None means all. `before` is the time of creation and the
+    id of the last session on the previous page.
     """
-    issuer, subject = person or (None, None)
+    issuer, subject = person
     fields = {
+        "others": others,
         "community": community,
         "issuer": issuer,
         "subject": subject,

@@ -8,6 +8,7 @@ from pilotage.matcher.clauses.tag_expressions import BadTags, count, parse
 from pilotage.matcher.types import X86_64
 from pilotage.matcher.versions import Version, version
 from pilotage.proto.amounts import AMOUNTS_MAX
+from pilotage.proto.claims import Role
 from pilotage.proto.decoding.complaints import short
 from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.messages import KEPT_FOLDER
@@ -50,6 +51,15 @@ def community_of(caller: User) -> str:
     return caller.community
 
 
+def _remedy(caller: User) -> str:
+    """Return how to get a group."""
+    if not caller.session:
+        return "ask a manager or an admin for a token with a group"
+    if caller.role is Role.USER:
+        return "ask an admin to map one of your groups at the identity provider"
+    return "log in with the role user, `pilotage login --role user`"
+
+
 def group_of(caller: User, job: Job, where: str) -> str:
     """Return the group of the job, by default the caller's first group.
 
@@ -58,8 +68,7 @@ def group_of(caller: User, job: Job, where: str) -> str:
     if not caller.groups:
         raise Refused(
             Code.FORBIDDEN,
-            "your token names no group, but jobs need one: log in with the role user, or ask a "
-            "manager or an admin for a token with a group",
+            f"your token names no group, but jobs need one: {_remedy(caller)}",
             field=f"{where}.group",
         )
     group = job.group or caller.groups[0]

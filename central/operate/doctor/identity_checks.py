@@ -46,8 +46,7 @@ def identity(data: Path, settings: Settings) -> Iterator[Finding]:
     for name, entry in book.providers.items():
         file = folder / f"{name}{SUFFIX}"
         found = [
-            *_secret(file, entry),
-            *_authority(file, entry),
+            *named_files(file, entry),
             *_communities(file, entry, settings),
         ]
         yield from found
@@ -71,6 +70,12 @@ def _of_folder(folder: Path, book: ProviderBook) -> Iterator[Finding]:
         if _writable_by_all(path):
             why = "any user could make themselves an admin"
             yield fault(CHECK, f"{path}: every user may write it: {why}", f"chmod o-w {path}")
+
+
+def named_files(file: Path, entry: ProviderEntry) -> Iterator[Finding]:
+    """Check the files that a provider's file names."""
+    yield from _secret(file, entry)
+    yield from _authority(file, entry)
 
 
 def _secret(file: Path, entry: ProviderEntry) -> Iterator[Finding]:

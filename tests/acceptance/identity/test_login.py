@@ -96,6 +96,18 @@ def test_a_login_submits_jobs_and_its_file_is_private(institutes: Institutes) ->
         assert stat.S_IMODE(os.stat(terminal.home / folder).st_mode) == 0o700
 
 
+def test_a_second_login_ends_the_session_of_the_first(institutes: Institutes) -> None:
+    terminal = institutes.logged_in("twice")
+    first = json.loads(terminal.type("whoami", "--json"))["session"]
+    provider = institutes.providers["wlcg"]
+    with Person("alice", provider.ca_file) as alice:
+        terminal.log_in(alice, institutes.central.url, "--provider", "wlcg")
+    found = json.loads(terminal.type("session", "list", "--json"))["sessions"]
+
+    assert {one["session"]: one["ended"] for one in found}[first] == "a new login replaced it"
+    assert "alice" in terminal.type("whoami"), "the new one is good"
+
+
 def test_several_providers_must_be_named(institutes: Institutes) -> None:
     said = institutes.terminal("undecided").type("login", institutes.central.url, code=3)
     assert "choose one with --provider: cilogon, egi, iam, keycloak, wlcg" in said

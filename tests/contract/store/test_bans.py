@@ -7,12 +7,15 @@ from pilotage.central.identity import record as identity_records
 from pilotage.central.identity.bans import record as ban_records
 from pilotage.central.identity.bans.record import BanRow, IssuedRow, NewBan
 from pilotage.central.identity.record_types import Owner, TokenRow
+from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.store.engine import Store
 from pilotage.proto.problems import Code
 
 from .conftest import Reopen
+from .rows import a_session
 
 ISSUER = "https://iam.test/"
+OTHER = "https://other.test/"
 
 
 def a_ban(subject: str, *, at: float = 10.5, who: str = "oscar", reason: str = "") -> NewBan:
@@ -150,6 +153,10 @@ async def test_a_person_is_known_by_jobs_or_tokens(store: Store) -> None:
     async def known(issuer: str, subject: str) -> bool:
         return await store.read(ban_records.is_person_known, issuer, subject)
 
+    await store.write(session_rows.add_session, a_session("s1", issuer=OTHER, subject="eve"))
+    issuers = await store.read(ban_records.issuers_of_subject, "eve", limit=9)
+
+    assert issuers == [ISSUER, OTHER]
     assert [await known(ISSUER, "eve"), await known("local", "bob")] == [True, True]
     assert [await known("local", "eve"), await known(ISSUER, "bob")] == [False, False]
 

@@ -63,12 +63,17 @@ async def test_sessions_are_listed_newest_first_page_by_page(store: Store) -> No
     rest = await store.read(
         session_rows.sessions, None, before=(last.created_at, last.session), limit=10
     )
-    hers = await store.read(session_rows.sessions, "ctao", (IAM, "alice"), limit=10)
+    alice = (IAM, "alice")
+    hers = await store.read(session_rows.sessions, "lst", alice, others=False, limit=10)
+    with_others = await store.read(session_rows.sessions, "lst", alice, limit=10)
     others = await store.read(session_rows.sessions, "lst", limit=10)
+    all_of_them = await store.read(session_rows.sessions, "ctao", alice, limit=10)
 
     assert [one.session for one in (*page, *rest)] == ["s4", "s3", "s2", "s1", "s0"]
-    assert [one.session for one in hers] == ["s3", "s1"]
+    assert [one.session for one in hers] == ["s3", "s1"], "in any community"
+    assert with_others == hers
     assert others == []
+    assert len(all_of_them) == 5
 
 
 async def test_a_ban_ends_all_sessions_of_a_person_and_no_others(store: Store) -> None:

@@ -57,8 +57,8 @@ class StubSessions(Hearing, LoginSessions):
         return TOKENS
 
     @override
-    async def log_out(self, renewal: str) -> None:
-        self.hear("log_out", None, renewal)
+    async def log_out(self, renewal: str, new: str = "") -> None:
+        self.hear("log_out", None, (renewal, new))
 
     @override
     async def list(self, caller: User, *, after: str = "", limit: int = 1) -> Sessions:

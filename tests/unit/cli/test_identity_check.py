@@ -142,3 +142,20 @@ def test_a_bad_file_is_a_slip_of_the_pen_with_its_line(
     assert f"{files.provider}:5: map[0].role: unknown word" in capsys.readouterr().err
     assert run(["identity", "check", str(files.provider), "--claims", "/none"]) == 2
     assert run(["identity", "check", "/none.yaml", "--claims", str(files.claims)]) == 2
+
+
+def test_a_missing_secret_is_remarked_and_the_rights_are_still_shown(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = files.provider.with_name("iam.secret")
+    client = f"client: {{id: pilotage, secret_file: {secret}}}\n"
+    files.provider.write_text(files.provider.read_text() + client)
+    code = files.check(told("wlcg", ["/ctao/prod"]))
+    missing = capsys.readouterr()
+    secret.write_text("s\n")
+    secret.chmod(0o600)
+    files.check(told("wlcg", ["/ctao/prod"]))
+
+    assert (code, missing.out.splitlines()[0]) == (0, "community ctao, role user, groups prod")
+    assert f"client.secret_file: {secret}: No such file" in missing.err
+    assert capsys.readouterr().err == ""

@@ -28,6 +28,14 @@ def test_a_code_is_shown_with_its_address() -> None:
     assert found[1] == "and confirm the code ABCD there, with your account at iam"
 
 
+def test_people_see_the_title_of_the_provider_not_its_name() -> None:
+    iam = ProviderView(name="iam", title="CTAO\nlogin", issuer="https://iam.test/", device=True)
+
+    assert device_words(started(), [iam])[1].endswith(
+        "your account at CTAO\N{REPLACEMENT CHARACTER}login"
+    )
+
+
 @pytest.mark.parametrize("name", ["user_code", "verification_uri", "verification_uri_complete"])
 @pytest.mark.parametrize("bad", ["\x1b[2J", "\n", "\r", "\x9b", "\u0430", "\u202e"])
 def test_no_provider_writes_on_the_terminal(name: str, bad: str) -> None:

@@ -1,5 +1,6 @@
 """Issuing tokens: what is told beside them."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,16 @@ from pilotage.proto.claims import Role
 
 from .stub_client import give
 
+BEGAN = datetime(2026, 12, 1, 10, tzinfo=UTC)
+
 
 class Central:
     """Issues any token; its administrator has two groups."""
 
-    def __init__(self, community: str = "ctao") -> None:
-        self._community = community
+    url = "https://central.test"
+
+    def __init__(self, community: str = "ctao", *, session: str = "", life_s: int = 86_400) -> None:
+        self._community, self._session, self._life_s = community, session, life_s
 
     async def whoami(self) -> WhoAmI:
         return WhoAmI(
@@ -27,6 +32,7 @@ class Central:
             groups=("analysis", "simulation") if self._community else (),
             role=Role.ADMIN,
             expires_in_s=60.0,
+            session=self._session,
         )
 
     async def issue_token(self, wanted: TokenIssue) -> TokenIssued:
@@ -36,8 +42,8 @@ class Central:
             community=wanted.community or self._community,
             groups=list(wanted.groups) or ["analysis"],
             role=wanted.role,
-            issued_at="",
-            expires_at="",
+            issued_at="2026-12-01T10:00:00.000Z",
+            expires_at=(BEGAN + timedelta(seconds=min(wanted.valid_s, self._life_s))).isoformat(),
             revoked=False,
         )
         return TokenIssued(token="t", view=view)
@@ -72,13 +78,41 @@ def test_a_group_that_the_issuer_does_not_have_is_told(
     ]
 
 
-def test_a_refused_token_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("session", "life_s", "told"),
+    [
+        ("", 86_400, ""),
+        ("", 60, "this token ends with your own one"),
+        ("s1", 1_800, "tokens that live longer need `pilotage login --role admin`"),
+    ],
+)
+def test_a_token_that_lives_shorter_than_asked_for_says_why(
+    session: str,
+    life_s: int,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    give(Central(session=session, life_s=life_s), monkeypatch)
+
+    assert run(["token", "issue", "robot-2"]) == 0
+    said = capsys.readouterr().err
+    assert told in said
+    assert ("this token ends" in said) is bool(told)
+
+
+def test_a_refused_token_leaves_no_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Refusing(Central):
         async def issue_token(self, wanted: TokenIssue) -> TokenIssued:
-            raise Forbidden("forbidden", "not for you", "")
+            raise Forbidden("forbidden", "your role may not")
 
-    save = tmp_path / "carl.json"
+    file = tmp_path / "robot.json"
+    words = ["token", "issue", "robot-1", "--save", str(file)]
     give(Refusing(), monkeypatch)
-
-    assert run(["token", "issue", "carl", "--save", str(save)]) == 3
-    assert not save.exists()
+    assert run(words) != 0
+    assert not file.exists()
+    give(Central(), monkeypatch)
+    assert run(words) == 0
+    assert (file.stat().st_mode & 0o777, b'"token":"t"' in file.read_bytes()) == (0o600, True)

@@ -195,7 +195,7 @@ def test_an_admin_token_that_others_can_read_is_refused(home: Home) -> None:
 def test_a_central_whose_process_is_gone_does_not_get_the_token(home: Home) -> None:
     home.run_central(pid=2**22 + 1)
 
-    with pytest.raises(NoCentral, match="pilotage serve"):
+    with pytest.raises(NoCentral, match="pilotage serve.*`pilotage login URL`"):
         found(home)
 
 

@@ -18,7 +18,7 @@ from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, Banned, ExpiredToken
 from pilotage.central.identity.record_types import Owner
 from pilotage.central.identity.scope import Owners
-from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions import listing, rows as session_rows
 from pilotage.proto.api.bans import BanMade, BanRequest, BanView
 from pilotage.proto.api.tokens import TokenIssue
 from pilotage.proto.claims import Role
@@ -236,6 +236,7 @@ async def office(*communities: str) -> Office:
         clock=issuer.clock,
         log=lambda event, **fields: said.append((event, fields)),
         local_issuer=ISSUER,
+        provider_issuers=lambda: {IAM},
         communities=communities or ("ctao",),
     )
     return Office(issuer, owners, bans, said)
@@ -299,6 +300,35 @@ async def test_a_mistyped_name_bans_nobody_and_a_stranger_is_banned_by_subject_a
     assert "give the subject and the issuer" in mistyped.value.message
     assert made.ban.person == f"mallory@{IAM}"
     assert await one.all() == [f"mallory@{IAM}"]
+
+
+async def test_the_subject_of_a_login_alone_is_answered_with_the_whole_name() -> None:
+    one = await office()
+    row = a_session("s1", subject="eve", issuer=IAM, ends_at=one.issuer.clock.wall() + 9_000)
+    await one.issuer.store.write(session_rows.add_session, row)
+    with pytest.raises(Refused, match=f"logins here.*did you mean 'eve@{IAM}'") as refused:
+        await one.ban("eve")
+
+    assert refused.value.code is Code.NOT_FOUND
+    assert (await one.ban(listing.view(row).person)).ban.person == f"eve@{IAM}"
+
+
+@pytest.mark.parametrize(
+    ("subject", "issuer", "why"),
+    [
+        ("eve", IAM.rstrip("/"), f"did you mean '{IAM}'"),
+        ("eve", "https://other.test/", "is not an issuer of this central"),
+        ("eve ", IAM, "begins or ends with a blank"),
+    ],
+)
+async def test_a_ban_that_could_meet_nobody_is_refused(subject: str, issuer: str, why: str) -> None:
+    one = await office()
+    with pytest.raises(Refused, match=why) as refused:
+        await one.ban(subject, issuer=issuer)
+    await one.knows(subject, issuer=issuer)  # by a provider that was removed
+    await one.ban(subject, issuer=issuer)
+
+    assert refused.value.code is Code.INVALID
 
 
 async def test_a_name_with_two_meanings_needs_the_issuer() -> None:

@@ -319,6 +319,10 @@ async def test_who_has_no_group_here_is_told_which_groups_were_seen() -> None:
     started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
     why = await refused(world.service.poll(LoginClaim(login=started.login)))
     assert why.code is Code.FORBIDDEN and "/atlas" in why.message
+    await refused(world.service.poll(LoginClaim(login=started.login)))
+    assert world.events("login_refused") == [
+        {"person": "alice", "provider": "iam", "why": why.message}
+    ], "once"
 
 
 async def test_who_is_in_two_communities_chooses_and_loses_nothing() -> None:

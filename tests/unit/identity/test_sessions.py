@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
@@ -261,6 +262,20 @@ async def test_logging_out_ends_the_grant_and_the_tokens() -> None:
         await world.sessions.renew(tokens.renewal, "a" * 16)
 
 
+async def test_a_new_login_replaces_the_one_before_it_and_keeps_a_shared_grant() -> None:
+    world = await login_world()
+    old, new = await logged_in(world), await logged_in(world)
+    await world.sessions.log_out(old.renewal, new.renewal)
+
+    assert not world.provider.ended, "the provider may have one grant for both"
+    with pytest.raises(LoginEnded, match="a new login replaced it"):
+        await world.sessions.renew(old.renewal, "a" * 16)
+    assert (await world.sessions.renew(new.renewal, "a" * 16)).session == new.session
+    for wrong in (new.renewal[:-1], new.renewal):
+        with pytest.raises(BadToken):
+            await world.sessions.log_out(new.renewal, wrong)
+
+
 async def test_another_process_learns_that_a_session_has_ended() -> None:
     world = await login_world()
     tokens = await logged_in(world)
@@ -291,6 +306,7 @@ async def test_people_see_and_end_their_own_sessions_only() -> None:
     world = await login_world()
     tokens = await logged_in(world)
     alice, bob = user(world, tokens.token), person(subject="bob")
+    alice = msgspec.structs.replace(alice, community="lst")  # her login in another community
     assert [one.session for one in (await world.sessions.list(alice)).sessions] == [tokens.session]
     assert not (await world.sessions.list(bob)).sessions
     with pytest.raises(Refused) as refused:

@@ -465,6 +465,23 @@ async def test_a_token_never_outlives_the_one_it_was_made_with() -> None:
     assert verdict(issuer, made.token) == EXPIRED
 
 
+async def test_a_person_of_a_provider_hears_what_a_script_uses() -> None:
+    issuer = await make_issuer()
+    alice = msgspec.structs.replace(
+        person(subject="alice"), issuer="https://iam.test/", session="s"
+    )
+    with pytest.raises(Refused, match="scripts on this machine use your login"):
+        await issuer.tokens.issue(alice, TokenIssue(subject="alice"))
+    with pytest.raises(Refused, match="for 'ada' only, not for 'bob'"):
+        await issuer.tokens.issue(person(), TokenIssue(subject="bob"))
+
+
+async def test_a_missing_community_is_named_with_its_option() -> None:
+    issuer = await make_issuer()
+    with pytest.raises(Refused, match="needs a community: name it with --community"):
+        await issuer.tokens.issue(person(Role.ADMIN, community=""), TokenIssue(subject="bob"))
+
+
 async def test_a_manager_of_groups_hands_out_these_groups_and_never_none() -> None:
     issuer = await make_issuer()
     wanted = TokenIssue(subject="bob", role=Role.MANAGER)

@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.jobs.definition.checks import SITES_MAX, TAGS_MAX, check
+from pilotage.central.jobs.definition.checks import SITES_MAX, TAGS_MAX, check, group_of
 from pilotage.proto.amounts import AMOUNTS_MAX
+from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import Job, JobLimits, Need, Preference
+from tests.unit.identity.issuer import person
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"cores_min": 4, "cores_max": 2}, "cores_max: 2 must not be less than cores_min 4"),
@@ -127,3 +129,20 @@ def test_a_program_that_no_node_can_start_is_refused() -> None:
     with pytest.raises(Refused, match="at most 131071: pass") as word:
         check(Job(command=("x", "y" * 131_072)), "job")
     assert (program.value.field, word.value.field) == ("job.command[0]", "job.command[1]")
+
+
+@pytest.mark.parametrize(
+    ("role", "session", "remedy"),
+    [
+        (Role.MANAGER, "s1", "log in with the role user, `pilotage login --role user`"),
+        (Role.USER, "s1", "ask an admin to map one of your groups"),
+        (Role.MANAGER, "", "ask a manager or an admin for a token with a group"),
+    ],
+)
+def test_a_caller_without_groups_hears_how_to_get_one(
+    role: Role, session: str, remedy: str
+) -> None:
+    caller = msgspec.structs.replace(person(role), session=session)
+
+    with pytest.raises(Refused, match=remedy):
+        group_of(caller, Job(command=("run",)), "jobs[0]")
