@@ -213,7 +213,7 @@ async def test_what_cannot_be_is_refused_by_name(
 def test_a_central_without_a_storage_for_an_output_says_what_to_do(book: StorageBook) -> None:
     none, field = StorageBook(), "jobs[0].data.outputs[0].storages"
     for names in ((), ("disk",)):
-        with pytest.raises(Refused, match="this central has no storages: ask its operator to add"):
+        with pytest.raises(Refused, match="this central has no storages: an operator adds one"):
             outputs_to(none, names, field)
 
     with pytest.raises(Refused, match="no storage is the default one: name one of disk, in") as why:
