@@ -67,7 +67,7 @@ def check_scope_of(out: DataOutput, group: str, where: str) -> None:
 
 
 def _may_become_of(scope: str, group: str) -> bool:
-    """Return whether a scope belongs to the group, or may do so once its braces are filled in."""
+    """Return whether a scope belongs to the group, or can after its braces are filled in."""
     if _is_plain(scope):
         return of_group(scope, group)
     begins = re.split("[{}]", scope, maxsplit=1)[0]

@@ -142,7 +142,7 @@ class RealProviderHttp:
 
 
 async def _close_unused(client: _Client | None) -> None:
-    """Close a client that was replaced, after its last request."""
+    """Close a replaced client after its last request."""
     if client is not None and client.is_replaced and not client.used_by:
         await client.http.aclose()
 
