@@ -110,7 +110,7 @@ def _renewal_in(file: Path) -> str:
 
 
 async def _end_replaced(transport: Transport, body: SessionEnd) -> None:
-    """End the session of the login that a new one replaced: nobody has its secret any more."""
+    """End the session of a replaced login, whose secret is no longer on this disk."""
     try:
         await transport.ask(object, "POST", "/v1/login/end", body=body, anonymous=True)
     except NotAuthenticated:

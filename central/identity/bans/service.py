@@ -170,7 +170,7 @@ class BanService:
         )
 
     def _check_stranger(self, person: Person) -> None:
-        """Raise Refused if nobody with this subject and issuer could ever come."""
+        """Raise Refused if this subject and issuer cannot belong to a person of this central."""
         if person.subject != person.subject.strip():
             why = f"the subject {person.subject!r} begins or ends with a blank: remove it"
             raise Refused(Code.INVALID, why, field="person")

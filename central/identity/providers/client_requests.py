@@ -26,8 +26,8 @@ class ClientAccount:
 class ClientRequests:
     """Sends requests to the endpoints of providers.
 
-    An endpoint that does not exist, or at which nobody accepts connections, casts doubt on the
-    metadata that name it.
+    If an endpoint does not exist or accepts no connection, the metadata that name it are read
+    again.
     """
 
     def __init__(self, http: ProviderHttp, metadata: MetadataReader) -> None:

@@ -1,8 +1,8 @@
 """The identity providers that do not answer now, as this process has seen it.
 
 A provider may fail for one person alone, for example while it makes the claims of that person. So
-one failure counts for its person. It counts for everybody if nobody accepts connections, or if the
-provider fails for two persons without a success in between.
+one failure counts for its person. It counts for all persons if the provider accepts no connection,
+or fails for two persons without a success in between.
 """
 
 from typing import Final
@@ -19,7 +19,7 @@ TOLD_MAX: Final = 1_000  # reasons that were logged lately
 
 
 class FileUnusable(ProviderAway):
-    """The file of the provider has an error, or is missing: nobody was asked.
+    """The file of the provider has an error, or is missing: the provider was not asked.
 
     A corrected file is used at once.
     """
