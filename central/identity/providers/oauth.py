@@ -27,6 +27,8 @@ ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"
 INTERVAL_S: Final = 5.0  # between polls, unless the provider says otherwise (RFC 8628, 3.5)
 SLOWER_S: Final = 5.0
 LIFE_MAX_S: Final = 86_400.0  # a token that lives longer is renewed as if it lived so long
+# Errors about the provider or our client (RFC 6749, 5.2 and 4.1.2.1)
+_OF_NO_PERSON: Final = ("invalid_client", "server_error", "temporarily_unavailable")
 _Text = Annotated[str, Meta(max_length=65_536)]
 
 T = TypeVar("T")
@@ -36,6 +38,10 @@ SecretOf = Callable[[str], str]  # takes the path of a file; raises OSError, Val
 
 class GrantEnded(Exception):
     """The provider no longer honours a code or a refresh token. The person must log in again."""
+
+
+class RequestRefused(BadProvider):
+    """The provider refuses a person's request, and does not say that the grant has ended."""
 
 
 class LoginDenied(Exception):
@@ -156,7 +162,7 @@ class OAuth:
         return await self._granted(entry, fields, "the code of a login")
 
     async def refresh(self, entry: ProviderEntry, refresh_token: str) -> TokenAnswer:
-        """Use a refresh token. Raises GrantEnded, ProviderAway, BadProvider."""
+        """Use a refresh token. Raises GrantEnded, RequestRefused, ProviderAway, BadProvider."""
         fields = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         return await self._granted(entry, fields, "a refresh token")
 
@@ -211,7 +217,8 @@ class OAuth:
             return _tokens(answer)
         if answer.get("error") in ("invalid_grant", "invalid_scope", "invalid_target"):
             raise GrantEnded(error_in(answer))
-        raise BadProvider(f"{entry.issuer} refused {what}: {error_in(answer)}")
+        why = f"{entry.issuer} refused {what}: {error_in(answer)}"
+        raise (BadProvider if answer.get("error") in _OF_NO_PERSON else RequestRefused)(why)
 
     async def _token(
         self, entry: ProviderEntry, fields: dict[str, str]

@@ -1,7 +1,8 @@
 """Providers confirm that the people with sessions still have their groups and role.
 
 A provider is asked at least every CHECK_S seconds while a session is in use. If it refuses, the
-session ends. If it is away, the session stays valid for AWAY_MAX_S with the groups last seen.
+session ends. If it is away, the session stays valid for AWAY_MAX_S with the groups last seen. If
+it answers, but neither confirms nor ends the grant, the session stays valid for UNCHECKED_S.
 """
 
 from typing import Final
@@ -16,6 +17,7 @@ from ...ports import Clock
 from ...store.engine import Store
 from ..errors import LoginEnded
 from ..providers.mapping import choose, memberships, seen_groups
+from ..providers.oauth import RequestRefused
 from ..providers.people import People, ProvidedPerson
 from ..providers.provider_files import ALL, ProviderEntry
 from ..providers.provider_http import BadProvider, ProviderAway
@@ -27,6 +29,7 @@ from .rows import LoginSession
 
 CHECK_S: Final = 3_600.0  # between two confirmations of the groups by the provider
 AWAY_MAX_S: Final = 28 * 3_600.0
+UNCHECKED_S: Final = 4 * 3_600.0  # life of a session that the provider does not confirm
 
 
 class Confirmations:
@@ -56,14 +59,15 @@ class Confirmations:
         try:
             entry = self._grants.provider_of(row)
             if self._outages.is_away(row, RETRY_S):
-                return await self._unconfirmed(row)
+                return await self._unconfirmed(row, AWAY_MAX_S)
             row, answer = await self._grants.refresh(row, entry)
             person = await self._people.described(entry, answer, subject=row.subject)
         except GrantLost as why:
             raise await self._endings.end(row, str(why)) from None
         except (ProviderAway, BadProvider) as why:
             self._outages.note(row, why)
-            return await self._unconfirmed(row)
+            most_s = UNCHECKED_S if isinstance(why, RequestRefused) else AWAY_MAX_S
+            return await self._unconfirmed(row, most_s)
         return await self._stored(row, entry, person)
 
     async def _stored(
@@ -91,10 +95,9 @@ class Confirmations:
             raise LoginEnded("another request ended it")
         return found
 
-    async def _unconfirmed(self, row: LoginSession) -> LoginSession:
-        """Return a session that its provider cannot confirm now. Raises LoginEnded after long."""
-        if self._clock.wall() - row.checked_at >= AWAY_MAX_S:
-            hours = AWAY_MAX_S / 3_600
-            why = f"{row.provider} has not answered for {hours:.0f} hours"
+    async def _unconfirmed(self, row: LoginSession, most_s: float) -> LoginSession:
+        """Return a session that is not confirmed now. Raises LoginEnded after `most_s`."""
+        if self._clock.wall() - row.checked_at >= most_s:
+            why = f"{row.provider} has not confirmed it for {most_s / 3_600:.0f} hours"
             raise await self._endings.end(row, why)
         return row

@@ -35,13 +35,12 @@ from ..providers.mapping import Membership
 from ..providers.people import ProvidedPerson
 from ..secret_hashes import hashed
 from . import listing, rows as session_rows
-from .confirmations import Confirmations
+from .confirmations import UNCHECKED_S, Confirmations
 from .endings import EndedSessions, SessionEndings
 from .grants import Grants
 from .rows import LoginSession, SessionKind
 from .session_work import NoWorkNow, SessionWork
 
-UNCHECKED_S: Final = 4 * 3_600.0  # life of a session that the provider cannot confirm again
 COMMAND_S: Final = 30 * 86_400.0
 BROWSER_S: Final = 86_400.0
 BROWSER_IDLE_S: Final = 8 * 3_600.0

@@ -16,9 +16,9 @@ from pilotage.central.identity.errors import BadToken, Banned, LoginEnded
 from pilotage.central.identity.providers.provider_files import GroupClaims, MapRow
 from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.identity.sessions.cipher import TokenCipher
-from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S
+from pilotage.central.identity.sessions.confirmations import AWAY_MAX_S, CHECK_S, UNCHECKED_S
 from pilotage.central.identity.sessions.grants import MISSING_S
-from pilotage.central.identity.sessions.life import SHARED_MAX, TOLERATED_S, UNCHECKED_S
+from pilotage.central.identity.sessions.life import SHARED_MAX, TOLERATED_S
 from pilotage.central.identity.sessions.outages import RETRY_S
 from pilotage.central.identity.sessions.rows import LoginSession
 from pilotage.central.identity.sessions.session_work import STOP_S
@@ -194,7 +194,30 @@ async def test_an_outage_is_borne_for_28_hours_with_the_groups_last_seen() -> No
         tokens = await world.sessions.renew(tokens.renewal, f"nonce {hour:12}")
         assert tokens.groups == ("prod",)
     world.clock.move(HOUR_S)
-    with pytest.raises(LoginEnded, match="has not answered for 28 hours"):
+    with pytest.raises(LoginEnded, match="has not confirmed it for 28 hours"):
+        await world.sessions.renew(tokens.renewal, "z" * 16)
+
+
+@pytest.mark.parametrize(
+    ("said", "hours"),
+    [
+        ("access_denied", 4),  # about this person
+        ("unauthorized_client", 4),
+        ("invalid_client", 28),  # about our client
+        ("temporarily_unavailable", 28),
+    ],
+)
+async def test_a_provider_that_confirms_nobody_ends_a_session_in_time(
+    said: str, hours: int
+) -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.provider.says = {"error": said}
+    for hour in range(1, hours):
+        world.clock.move(HOUR_S)
+        tokens = await world.sessions.renew(tokens.renewal, f"nonce {hour:12}")
+    world.clock.move(HOUR_S)
+    with pytest.raises(LoginEnded, match=f"has not confirmed it for {hours} hours"):
         await world.sessions.renew(tokens.renewal, "z" * 16)
 
 
