@@ -35,6 +35,7 @@ class AboutPeople:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.drivers.follow(self.clock))
             tasks.create_task(self.services.sessions.run())
+            tasks.create_task(self.services.logins.run())
             tasks.create_task(self.services.payload_tokens.run())
             tasks.create_task(self.banned.run())
 

@@ -140,6 +140,8 @@ def identity_services(
         oauth=oauth,
         people=people,
         sessions=sessions.logins,
+        unused=sessions.unused,
+        work=sessions.work,
         url=lambda: drivers.address.url,
         clock=clock,
         randomness=randomness,

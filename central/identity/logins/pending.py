@@ -4,9 +4,9 @@ After a restart of the leader, people begin them again. Their number is bounded,
 one needs no token. The two flows have bounds of their own, so that one cannot block the other.
 """
 
-import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from pilotage.proto.api.logins import LoginTokens
@@ -42,8 +42,8 @@ class PendingLogin:
     host: str
     is_device: bool = False  # of the device flow; else of the browser flow
     ends_at: float  # monotonic
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     person: ProvidedPerson | None = None  # as soon as the provider has confirmed the login
+    refresh: str = ""  # a refresh token that no session keeps yet
     failed: Refused | None = None
     refused: str = ""  # why the person gets no access; already logged
     tokens: LoginTokens | None = None  # for a repeated claim, which gets the same answer
@@ -95,8 +95,11 @@ class _Flow:
 class PendingLogins:
     """Finds pending logins by their handle, or by the state of a browser login."""
 
-    def __init__(self, clock: Clock, randomness: Randomness) -> None:
-        self._clock, self._randomness = clock, randomness
+    def __init__(
+        self, clock: Clock, randomness: Randomness, unused: Callable[[PendingLogin], None]
+    ) -> None:
+        """`unused` takes a dropped login whose refresh token no session keeps."""
+        self._clock, self._randomness, self._unused = clock, randomness, unused
         self._handles: dict[str, PendingLogin] = {}
         self._states: dict[str, PendingLogin] = {}
         self._sessions: dict[str, PendingLogin] = {}  # of claimed logins
@@ -178,6 +181,14 @@ class PendingLogins:
         if login.tokens is not None:
             self._sessions.pop(login.tokens.session, None)
         (self._device_flow if login.is_device else self._browser_flow).drop(login)
+        if login.refresh:
+            self._unused(login)
+            login.refresh = ""
+
+    def sweep(self) -> None:
+        """Drop the logins that have ended."""
+        self._sweep(self._device_flow)
+        self._sweep(self._browser_flow)
 
     def _sweep(self, flow: _Flow) -> None:
         """Drop the oldest logins of a flow that have ended. All last equally long or less."""

@@ -9,6 +9,7 @@ to the loopback address of the command that waits, with a code that only this co
 import hmac
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Final, NamedTuple, NoReturn
 from urllib.parse import urlencode, urlsplit
 
@@ -52,11 +53,14 @@ from ..providers.provider_http import BadProvider, ProviderAway, TooManyRequests
 from ..secret_hashes import hashed
 from ..sessions.life import LoginSessions, SessionHolder
 from ..sessions.rows import LoginSession, SessionKind
+from ..sessions.session_work import SessionWork
+from ..sessions.unused_grants import UnusedGrant, UnusedGrants
 from .pending import NoSuchLogin, PendingLogin, PendingLogins
 from .start_limits import Simultaneous, StartLimits
 
 CALLBACK: Final = "/auth/callback"
 WAIT_MIN_S: Final = 0.5  # between two polls of a command
+SWEEP_S: Final = 60.0
 _LOOPBACK: Final = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[0-9]{1,5}/[A-Za-z0-9/_-]{0,64}")
 _PORTAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]{0,512}")  # a path of this central, no other host
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -111,17 +115,28 @@ class LoginService:
         oauth: OAuth,
         people: People,
         sessions: LoginSessions,
+        unused: UnusedGrants,
+        work: SessionWork,
         url: Callable[[], str],
         clock: Clock,
         randomness: Randomness,
         log: Log,
     ) -> None:
-        """`url` returns the URL of this central, at which providers send browsers back."""
+        """Take `work`, in which a login goes on even if its client leaves.
+
+        `url` returns the URL of this central, at which providers send browsers back.
+        """
         self._providers, self._oauth, self._people = providers, oauth, people
-        self.sessions, self._url = sessions, url
+        self.sessions, self._unused, self._work, self._url = sessions, unused, work, url
         self._clock, self._randomness, self._log = clock, randomness, log
-        self._pending = PendingLogins(clock, randomness)
+        self._pending = PendingLogins(clock, randomness, self._give_back)
         self._limits, self._starts, self._polls = StartLimits(clock), Simultaneous(), Simultaneous()
+
+    async def run(self) -> None:
+        """Drop logins whose time is over. Ends by cancellation."""
+        while True:
+            await self._clock.sleep(SWEEP_S)
+            self._pending.sweep()
 
     @property
     def is_secure(self) -> bool:
@@ -186,15 +201,17 @@ class LoginService:
         login = self._pending.find(body.login)
         if not login.is_device:  # the code of a browser login needs its verifier
             raise NoSuchLogin
-        if login.lock.locked():  # anybody may repeat a poll: nobody waits for an earlier one
+        if self._work.is_busy(login.handle):  # anybody may repeat a poll: nobody waits for one
             return self._still_pending(login)
-        async with login.lock:
-            if login.failed is not None:
-                raise login.failed
-            if login.person is None and not await self._is_confirmed(login):
-                return self._still_pending(login)
-            tokens = await self._claimed(login, body.community, body.role)
-            return LoginPoll(state=LoginState.DONE, tokens=tokens)
+        return await self._work.alone(login.handle, partial(self._poll, login, body))
+
+    async def _poll(self, login: PendingLogin, body: LoginClaim) -> LoginPoll:
+        if login.failed is not None:
+            raise login.failed
+        if login.person is None and not await self._is_confirmed(login):
+            return self._still_pending(login)
+        tokens = await self._claimed(login, body.community, body.role)
+        return LoginPoll(state=LoginState.DONE, tokens=tokens)
 
     def _still_pending(self, login: PendingLogin) -> LoginPoll:
         wait_s = max(login.poll_at - self._clock.monotonic(), WAIT_MIN_S)
@@ -295,7 +312,7 @@ class LoginService:
             why = "this login was begun in another browser: begin again in this one"
             raise Refused(Code.FORBIDDEN, why, field="state")
         try:
-            await self._answered(login, answer)
+            await self._work.alone(login.handle, partial(self._answered, login, answer))
             if login.kind is SessionKind.BROWSER:
                 return await self._portal(login, held)
         except Refused as why:
@@ -313,15 +330,17 @@ class LoginService:
         A repeated claim gets the same tokens until they are renewed.
         """
         login = self._pending.find(body.code)
-        async with login.lock:
-            known = login.person is not None and login.challenge and not login.is_device
-            if not known or not hmac.compare_digest(challenge(body.verifier), login.challenge):
-                self._pending.drop(login)  # a code is guessed once
-                why = "this code belongs to another login: begin again"
-                raise Refused(Code.FORBIDDEN, why, field="verifier")
-            login.host = body.host
-            role = body.role or (Role(login.role) if login.role else None)
-            return await self._claimed(login, body.community or login.community, role)
+        return await self._work.alone(login.handle, partial(self._claim, login, body))
+
+    async def _claim(self, login: PendingLogin, body: CodeClaim) -> LoginTokens:
+        known = login.person is not None and login.challenge and not login.is_device
+        if not known or not hmac.compare_digest(challenge(body.verifier), login.challenge):
+            self._pending.drop(login)  # a code is guessed once
+            why = "this code belongs to another login: begin again"
+            raise Refused(Code.FORBIDDEN, why, field="verifier")
+        login.host = body.host
+        role = body.role or (Role(login.role) if login.role else None)
+        return await self._claimed(login, body.community or login.community, role)
 
     async def _answered(self, login: PendingLogin, answer: BrowserAnswer) -> None:
         """Exchange the provider's code for the person. Raises Refused."""
@@ -365,6 +384,7 @@ class LoginService:
         self, login: PendingLogin, entry: ProviderEntry, answer: TokenAnswer
     ) -> None:
         """Note the person that the provider's tokens describe. Raises Refused."""
+        login.refresh = answer.refresh_token
         try:
             login.person = await self._people.described(entry, answer, nonce=login.nonce)
         except (ProviderAway, BadProvider) as why:
@@ -400,7 +420,21 @@ class LoginService:
         holder = SessionHolder(
             kind=login.kind, host=login.host, address=login.address, cookie=cookie
         )
-        return await self.sessions.open(login.provider, login.person, rights, holder)
+        row = await self.sessions.open(login.provider, login.person, rights, holder)
+        login.refresh = ""  # the session keeps it
+        return row
+
+    def _give_back(self, login: PendingLogin) -> None:
+        """Give the refresh token of a login back that opened no session."""
+        entry = self._providers.book.providers.get(login.provider)
+        self._unused.add(
+            UnusedGrant(
+                provider=login.provider,
+                issuer=entry.issuer if entry is not None else "",
+                subject=login.person.subject if login.person is not None else "",
+                refresh=login.refresh,
+            )
+        )
 
     def _provider(self, name: str) -> tuple[str, ProviderEntry]:
         """Return the provider of this name, or the only one. Raises Refused."""

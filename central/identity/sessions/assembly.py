@@ -20,6 +20,7 @@ from .life import LoginSessions, SessionTokens
 from .outages import Outages
 from .rows import UsedByJobs
 from .session_work import SessionWork
+from .unused_grants import UnusedGrants
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,15 @@ class SessionServices:
     logins: LoginSessions
     job_grants: JobGrants
     browsers: BrowserChecks
+    unused: UnusedGrants
     work: SessionWork
 
     async def run(self) -> None:
-        """Carry work to its end, and check the sessions of browsers. Ends by cancellation."""
+        """Carry work to its end, check browsers, and give tokens back. Ends by cancellation."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.work.run())
             tasks.create_task(self.browsers.run())
+            tasks.create_task(self.unused.run())
 
 
 def session_services(
@@ -104,4 +107,5 @@ def session_services(
         randomness=randomness,
         log=log,
     )
-    return SessionServices(logins, job_grants, browsers, work)
+    unused = UnusedGrants(store=store, providers=providers, oauth=oauth, clock=clock, log=log)
+    return SessionServices(logins, job_grants, browsers, unused, work)

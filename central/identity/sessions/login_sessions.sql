@@ -52,6 +52,10 @@ SELECT {login_session} FROM login_session
 SELECT count(*) FROM login_session
  WHERE issuer = :issuer AND subject = :subject AND ended_at IS NULL AND ends_at > :now;
 
+-- name: login_grant_of_person
+SELECT 1 FROM login_session
+ WHERE issuer = :issuer AND subject = :subject AND refresh <> '' LIMIT 1;
+
 -- name: renew_login_session
 UPDATE login_session
    SET renewals = :renewals, nonce = :nonce, renewed_at = :renewed_at, used_at = :used_at

@@ -133,6 +133,12 @@ def open_sessions(session: Session, issuer: str, subject: str, now: float) -> in
     return count
 
 
+def has_grant(session: Session, issuer: str, subject: str) -> bool:
+    """Return whether a person has a session, open or not, with a refresh token."""
+    named = {"issuer": issuer, "subject": subject}
+    return session.one("login_grant_of_person", named) is not None
+
+
 def renew(session: Session, name: str, renewals: int, nonce: str, at: float) -> bool:
     """Store that secret `renewals - 1` was used. Return False if it was not the valid one."""
     fields = {

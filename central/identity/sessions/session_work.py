@@ -77,6 +77,11 @@ class SessionWork:
             raise outcome
         return outcome
 
+    def is_busy(self, session: str) -> bool:
+        """Return whether work on a session is under way, or waits."""
+        lock = self._locks.get(session)
+        return self._of_session[session] > 0 or (lock is not None and lock.locked())
+
     async def _outcome(self, session: str, work: Callable[[], Awaitable[T]]) -> T | _Expected:
         """Return the result of `work`, or its refusal: an exception would end the task group."""
         try:

@@ -270,6 +270,8 @@ async def login_world(*, two: bool = False, url: str = URL) -> LoginWorld:
         oauth=oauth,
         people=people,
         sessions=sessions.logins,
+        unused=sessions.unused,
+        work=sessions.work,
         url=lambda: url,
         clock=issuer.clock,
         randomness=randomness,

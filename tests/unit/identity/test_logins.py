@@ -17,6 +17,7 @@ from pilotage.central.identity.logins.start_limits import (
     OF_ONE_ADDRESS_MAX,
 )
 from pilotage.central.identity.providers.provider_http import TooManyRequests
+from pilotage.central.identity.sessions.unused_grants import TRIES_MAX
 from pilotage.proto.api.logins import CodeClaim, DeviceStart, LoginClaim, LoginState, Renewal
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
@@ -503,3 +504,102 @@ async def test_an_answer_at_the_address_of_another_provider_is_refused() -> None
     why = await refused(world.service.arrive("other", back(query, iss=""), cookie))
     assert why.code is Code.FORBIDDEN
     assert world.provider.tokens_given == world.other.tokens_given == 0, "the code went nowhere"
+
+
+async def test_a_client_that_leaves_during_the_exchange_loses_no_login() -> None:
+    world = await login_world()
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    world.provider.slow, world.provider.is_confirmed = asyncio.Event(), True
+    claim = LoginClaim(login=started.login)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(world.all_sessions.work.run())
+        await settle()
+        leaving = tasks.create_task(world.service.poll(claim))
+        await settle()
+        leaving.cancel()
+        await settle()
+        world.provider.slow.set()
+        await asyncio.sleep(0.05)  # the session is stored in a thread
+        done = await world.service.poll(claim)
+        running.cancel()
+
+    assert done.state is LoginState.DONE and done.tokens is not None
+    assert world.provider.tokens_given == 1
+
+
+async def refused_for_its_groups(world: LoginWorld) -> None:
+    world.provider.is_confirmed = True
+    world.provider.claims["wlcg.groups"] = ["/atlas"]
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    assert (await refused(world.service.poll(LoginClaim(login=started.login)))).code is (
+        Code.FORBIDDEN
+    )
+
+
+async def swept(world: LoginWorld, rounds: int = 1) -> None:
+    """Let the loops of logins drop what is over, and give unused tokens back."""
+    async with asyncio.TaskGroup() as tasks:
+        loop = tasks.create_task(world.service.run())
+        await settle()
+        await world.clock.advance(LOGIN_S)
+        loop.cancel()
+    for _ in range(rounds):
+        await world.all_sessions.unused.give_back()
+
+
+def revocations(world: LoginWorld) -> int:
+    return sum(one.endswith("/revoke") for one in world.http.requests)
+
+
+async def test_the_provider_gets_the_token_of_a_refused_login_back() -> None:
+    world = await login_world()
+    await refused_for_its_groups(world)
+    assert revocations(world) == 0, "the person may still choose another community"
+
+    await swept(world, rounds=2)
+
+    assert world.provider.ended and revocations(world) == 1, "once"
+
+
+async def test_an_unused_token_waits_for_a_provider_that_is_away() -> None:
+    world = await login_world()
+    await refused_for_its_groups(world)
+    world.provider.away = True
+    await swept(world, rounds=3)
+    world.provider.away = False
+    await world.all_sessions.unused.give_back()
+
+    assert world.provider.ended and world.events("grant_not_revoked") == []
+
+
+async def test_an_unused_token_is_forgotten_after_some_tries() -> None:
+    world = await login_world()
+    await refused_for_its_groups(world)
+    world.provider.away = True
+    await swept(world, rounds=TRIES_MAX + 3)
+
+    assert len(world.events("grant_not_revoked")) == 1
+
+
+async def test_a_refused_login_ends_no_grant_that_a_session_needs() -> None:
+    """A provider may have one grant for all logins of a person."""
+    world = await login_world()
+    world.provider.is_confirmed = True
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    assert (await world.service.poll(LoginClaim(login=started.login))).tokens is not None
+    await refused_for_its_groups(world)
+
+    await swept(world)
+
+    assert not world.provider.ended and revocations(world) == 0
+
+
+async def test_the_token_of_an_open_session_is_not_given_back() -> None:
+    world = await login_world()
+    query, cookie = await begun(world)
+    code = query_of((await world.service.arrive("iam", back(query), cookie)).url)["code"]
+    await world.service.claim(CodeClaim(code=code, verifier=VERIFIER))
+
+    await swept(world)
+
+    assert not world.provider.ended

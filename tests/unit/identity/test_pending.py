@@ -21,7 +21,7 @@ from tests.fake_central import FakeClock, FakeRandomness
 class World:
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.pending = PendingLogins(self.clock, FakeRandomness())
+        self.pending = PendingLogins(self.clock, FakeRandomness(), lambda _: None)
 
     def add(self, address: str = "192.0.2.7", *, is_device: bool = False) -> PendingLogin:
         return self.pending.add("iam", SessionKind.COMMAND, address=address, is_device=is_device)
