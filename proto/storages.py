@@ -6,6 +6,7 @@ protocols. A copy has a relative path below that URL.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final, Optional
 
 # The tag of pilots that fetch and store files of jobs. An older pilot would start the payload
@@ -20,12 +21,23 @@ NAME_MAX: Final = 512  # characters of a file's name inside its scope
 
 
 @dataclass(frozen=True)
+class StorageOptions:
+    """What requests to a storage need, besides its URL."""
+
+    needs_credential: bool = False  # requests carry one, which the attempt fetches when needed
+    checksum: str = ""  # adler32: ask the server for it after an upload
+    nodes: tuple[str, ...] = ()  # hosts, or *.domain, that get the credential after a redirect
+    redirects: int = 0  # followed at most
+
+
+@dataclass(frozen=True)
 class StorageAccess:
     """The way to reach a storage."""
 
     storage: str  # name
-    type: str  # file, http
-    url: str  # file:///folder, http://host:port/folder
+    type: str  # file, http, davs, root, s3
+    url: str  # file:///folder, https://host:port/folder
+    options: StorageOptions = StorageOptions()
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class Copy:
     type: str
     url: str  # of the storage
     path: str  # relative to the URL
+    options: StorageOptions = StorageOptions()
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,51 @@ class DataBody:
     outputs: tuple[DataRule, ...] = ()
     removals: tuple[Removal, ...] = ()  # after a successful end
     sweeps: Optional[StorageAccess] = None  # storage of the removals
+
+
+class StorageOperation(str, Enum):
+    """What an attempt wants to do on a storage."""
+
+    READ = "read"  # its input files
+    CREATE = "create"  # an output file, in the folder of the attempt
+
+
+@dataclass(frozen=True)
+class StorageTokenRequest:
+    """Asks for a credential of a running attempt for one storage."""
+
+    job: int
+    epoch: int
+    storage: str
+    operation: StorageOperation
+    paths: tuple[str, ...]  # below the storage's URL
+    sha256: str = ""  # of the file to create; object stores sign it
+
+
+@dataclass(frozen=True)
+class SignedUrl:
+    """A URL that allows one request without any other credential."""
+
+    path: str
+    method: str  # GET, HEAD, PUT
+    url: str
+
+
+@dataclass(frozen=True)
+class StorageTokenReply:
+    """A credential: a bearer token, or signed URLs for each of the paths. Both are secret."""
+
+    expires_in_s: float
+    token: str = ""
+    urls: tuple[SignedUrl, ...] = ()
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A path where an upload that failed may have left bytes."""
+
+    storage: str
+    path: str
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The views of storages, and the loop that reads their files."""
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -10,7 +10,7 @@ from pilotage.proto.problems import Code
 
 from ..errors import Refused
 from ..ports import Clock
-from .storages import StorageBook, Storages
+from .storages import StorageBook, StorageEntry, Storages
 
 LOOK_S: Final = 5.0
 
@@ -49,8 +49,14 @@ def listed(book: StorageBook) -> StorageList:
         StorageView(
             name=name,
             trouble=book.troubles.get(name, ""),
-            **(msgspec.structs.asdict(book.storages[name]) if name in book.storages else {}),
+            **(_fields(book.storages[name]) if name in book.storages else {}),
         )
         for name in names
     ]
     return StorageList(storages=views, trouble=book.unlisted)
+
+
+def _fields(entry: StorageEntry) -> dict[str, Any]:
+    """Return the fields to show: of a credential, only the source."""
+    credential = entry.credential.source if entry.credential is not None else ""
+    return {**msgspec.structs.asdict(entry), "credential": credential}

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from pilotage.proto.decoding.patterns import whole
 from pilotage.proto.documents.job import Word
-from pilotage.proto.storages import StorageAccess
+from pilotage.proto.storages import StorageAccess, StorageOptions
 
 from ..entry_files import WatchedFolder, read_folder, read_yaml, unlisted
 from .storage_overlaps import Location, overlaps
@@ -26,6 +26,16 @@ FILES_MAX: Final = 10_000
 FILE_MAX_BYTES: Final = 100_000
 _Type = Annotated[str, Meta(pattern=whole("[a-z][a-z0-9._-]*"), max_length=64)]
 _Sites = Annotated[tuple[Word, ...], Meta(max_length=1_000)]
+_Prefix = Annotated[str, Meta(pattern=whole("/[!-~]*"), max_length=512)]
+_Host = Annotated[str, Meta(pattern=whole(r"(\*\.)?[A-Za-z0-9.-]+"), max_length=253)]
+_Hosts = Annotated[tuple[_Host, ...], Meta(max_length=100)]
+
+
+class StorageCredential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The source of a storage's credentials, with the options of that source."""
+
+    source: Word
+    options: dict[str, Any] = {}
 
 
 class StorageEntry(
@@ -33,8 +43,16 @@ class StorageEntry(
 ):
     """A storage as its file defines it. The file's name is the storage's name."""
 
-    type: _Type  # file, http
+    type: _Type  # file, http, davs, root, s3
     url: Annotated[str, Meta(min_length=1, max_length=1024)]  # file:///folder, http://host/folder
+    prefix: _Prefix = "/"  # what stands before a path in the scopes of tokens
+    credential: StorageCredential | None = None  # of requests; none: anonymous
+    checksum: Literal["", "adler32"] = ""  # asked of the server after an upload
+    nodes: _Hosts = ()  # hosts, or *.domain, that get the credential after a redirect
+    redirects: Annotated[int, Meta(ge=0, le=10)] = 0  # followed at most
+    tpc: bool = False  # true: it copies to and from other such storages by itself (HTTP COPY)
+    ca_file: Annotated[str, Meta(max_length=1024)] = ""  # authorities that the system does not know
+    region: Annotated[str, Meta(max_length=64)] = ""  # of an object store
     sites: _Sites = ()  # sites whose pilots reach it; empty: all
     near: _Sites = ()  # sites where it is local: jobs that read its files prefer them
     #: order among storages that are not near; higher first
@@ -63,7 +81,13 @@ class StorageBook:
     def access(self, name: str) -> StorageAccess:
         """Return how to access a storage in force."""
         entry = self.storages[name]
-        return StorageAccess(name, entry.type, entry.url)
+        options = StorageOptions(
+            needs_credential=entry.credential is not None,
+            checksum=entry.checksum,
+            nodes=entry.nodes,
+            redirects=entry.redirects,
+        )
+        return StorageAccess(name, entry.type, entry.url, options)
 
     @cached_property
     def overlaps(self) -> Mapping[str, str]:

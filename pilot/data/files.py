@@ -209,7 +209,7 @@ class DataFiles:
 
     async def _put(self, file: Path, access: StorageAccess, path: str) -> CopyChecksums:
         storage = stage_in.driver(self._drivers, access.type)
-        place = CopyLocation(access.url, path)
+        place = CopyLocation(access.url, path, access.options)
         size_bytes = os.stat(file).st_size
         return await self._in_thread(
             lambda go_on: storage.put(file, place, go_on=go_on), size_bytes
@@ -221,7 +221,10 @@ class DataFiles:
 
         def removal(one: Published) -> Callable[[GoOn], None]:
             access = reached[one.storage]
-            storage, place = self._drivers[access.type], CopyLocation(access.url, one.path)
+            storage, place = (
+                self._drivers[access.type],
+                CopyLocation(access.url, one.path, access.options),
+            )
             return lambda _: storage.remove(place)
 
         for one in kept:
@@ -239,7 +242,7 @@ class DataFiles:
 
         async def remove(one: Removal) -> None:
             storage = stage_in.driver(self._drivers, access.type)
-            place = CopyLocation(access.url, one.path)
+            place = CopyLocation(access.url, one.path, access.options)
 
             def act(go_on: GoOn) -> None:
                 storage.sweep(place, is_folder=one.is_folder, go_on=go_on, size=one.size_bytes)

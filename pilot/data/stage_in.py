@@ -120,7 +120,7 @@ def difference(file: DataFile, found: CopyChecksums) -> str:
 
 def place_of(copy: Copy) -> CopyLocation:
     """Return the place of a copy."""
-    return CopyLocation(copy.url, copy.path)
+    return CopyLocation(copy.url, copy.path, copy.options)
 
 
 def driver(drivers: Mapping[str, Storage], kind: str) -> Storage:

@@ -6,10 +6,12 @@ Drivers block, in a thread that nobody waits for (`files`), and call `go_on` at 
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Optional, Protocol
+
+from pilotage.proto.storages import StorageOptions
 
 # COMMUNITY/GENERATION/JOB/EPOCH: no folder above is ever removed as a whole.
 FOLDER_PARTS: Final = 4
@@ -20,11 +22,23 @@ BLOCK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
+class Credential:
+    """What a request to a storage carries. Its values are secret: they must appear in no text."""
+
+    token: str = field(default="", repr=False)
+    urls: Mapping[tuple[str, str], str] = field(  # signed ones, by method and path
+        default_factory=dict[tuple[str, str], str], repr=False
+    )
+
+
+@dataclass(frozen=True)
 class CopyLocation:
     """The place of one copy: a path below the URL of a storage."""
 
     url: str
     path: str
+    options: StorageOptions = StorageOptions()
+    credential: Optional[Credential] = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,10 @@ class StorageError(ValueError):
 
 class StorageUnavailable(StorageError):
     """The storage does not answer now: the same request may succeed later."""
+
+
+class CredentialRejected(StorageUnavailable):
+    """The storage does not accept the credential. A new one may help."""
 
 
 class StorageRefused(StorageError):

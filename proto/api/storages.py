@@ -25,6 +25,14 @@ class StorageView(_Out, frozen=True):
     transfers_max: int = 0
     deletes: bool = False
     sweeps_max: int = 0
+    prefix: str = "/"  # what stands before a path in the scopes of tokens
+    credential: str = ""  # source of its credentials; empty: requests are anonymous
+    checksum: str = ""  # asked of the server after an upload
+    nodes: tuple[str, ...] = ()  # hosts that get the credential after a redirect
+    redirects: int = 0
+    tpc: bool = False  # copies to and from other such storages without a pilot
+    ca_file: str = ""
+    region: str = ""
     trouble: str = ""  # mistake in its file; the last good version stays in force
 
 

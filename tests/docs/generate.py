@@ -12,7 +12,7 @@ from textwrap import fill
 from types import ModuleType
 from typing import Final, get_type_hints
 
-from pilotage.central.catalogue.storages import StorageEntry
+from pilotage.central.catalogue.storages import StorageCredential, StorageEntry
 from pilotage.central.observe import events
 from pilotage.central.observe.metrics import METRICS, VALUES_MAX, Metric
 from pilotage.central.settings import KeptDays, MailSettings, Settings
@@ -238,8 +238,8 @@ def storage_files_page() -> str:
 
         {structs.KEY}
     """
-    section = _struct("##", StorageEntry)
-    return _page("Storage files", "central/catalogue/storages.py", text, section)
+    sections = [_struct("##", one) for one in (StorageEntry, StorageCredential)]
+    return _page("Storage files", "central/catalogue/storages.py", text, *sections)
 
 
 def pilot_messages_page() -> str:

@@ -107,13 +107,14 @@ def file_of(
         size_bytes=row.bytes,
         adler32=row.adler32,
         sha256=row.sha256,
-        copies=tuple(
-            Copy(name, book.storages[name].type, book.storages[name].url, there[name].path)
-            for name in names
-        ),
+        copies=tuple(_copy(book.access(name), there[name].path) for name in names),
         metadata=msgspec.json.encode(row.metadata).decode() if row.metadata else "",
         gone=f"it is {row.state.value}" if row.state in _GONE else "",
     )
+
+
+def _copy(access: StorageAccess, path: str) -> Copy:
+    return Copy(access.storage, access.type, access.url, path, access.options)
 
 
 def _rule(book: StorageBook, site: str, data: JobData, number: int) -> DataRule:
