@@ -1,0 +1,58 @@
+"""The port through which the central speaks to storages. No bytes of files pass it.
+
+The central removes what no file needs, orders copies between storages, and checks storages.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+SILENT_S = 60.0  # without a byte of an answer
+
+
+class StorageAway(Exception):
+    """The storage did not answer, or cannot do it now. A later request may succeed."""
+
+
+class StorageRefuses(Exception):
+    """The storage refuses. The same request will not succeed."""
+
+
+class StorageAnswer(msgspec.Struct, frozen=True):
+    """An answer. The names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class StorageHttp(Protocol):
+    """Requests to storages. Redirects are not followed."""
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        ca_file: str = "",
+        body: bytes = b"",
+        silent_s: float = SILENT_S,
+    ) -> StorageAnswer:
+        """Return the answer with its whole body, however long the storage works on it.
+
+        It must send a byte at least every `silent_s`. Raises StorageAway, StorageRefuses.
+        """
+        ...
+
+
+class StorageTokens(Protocol):
+    """Gets tokens for the central's own requests to storages."""
+
+    async def token(self, storage: str, scopes: tuple[str, ...]) -> str:
+        """Return a bearer token with these scopes, or an empty text for an anonymous storage.
+
+        Raises StorageAway, StorageRefuses.
+        """
+        ...

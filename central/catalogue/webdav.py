@@ -1,0 +1,202 @@
+"""WebDAV requests of the central: sizes, removals and third-party copies (RFC 4918).
+
+Third-party copies follow the HTTP-TPC convention of the WLCG: the header `Source` or `Destination`
+names the other end, and `TransferHeader…` is passed on to it. The status 201 comes before anything
+is moved: the last line of the body says whether the copy succeeded.
+"""
+
+import re
+import urllib.parse
+from typing import Final
+from xml.etree import ElementTree
+
+import msgspec
+
+from .storage_http import StorageAnswer, StorageAway, StorageHttp, StorageRefuses
+
+GONE: Final = (404, 410)
+DEPTH_MAX: Final = 32  # of folders in the folder of an attempt
+ENTRIES_MAX: Final = 100_000  # removed in one call
+MARKERS_S: Final = 120.0  # between two lines of progress of a copy
+_DAV: Final = "{DAV:}"
+SAID_MAX: Final = 512  # bytes of the server's words
+_LATER: Final = (408, 423, 425, 429)
+_NOT_HERE: Final = (400, 405, 501)  # answers of a server without COPY
+
+
+class DavPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """A file or a folder on a storage, with the token for it."""
+
+    url: str
+    token: str = ""
+    ca_file: str = ""
+
+
+class CopyFailed(Exception):
+    """The storages could not copy the file between them."""
+
+
+class StoredSize(msgspec.Struct, frozen=True):
+    """Size in bytes and Adler-32 (8 hexadecimal digits; empty: unknown) of a stored file."""
+
+    size: int
+    adler32: str = ""
+
+
+def place_at(url: str, path: str, *, token: str = "", ca_file: str = "") -> DavPlace:
+    """Return the place of a path below the URL of a storage."""
+    return DavPlace(
+        url=f"{url.rstrip('/')}/{urllib.parse.quote(path)}", token=token, ca_file=ca_file
+    )
+
+
+class WebDav:
+    """Sends requests to servers of the type `davs`."""
+
+    def __init__(self, http: StorageHttp) -> None:
+        self._http = http
+
+    async def size(self, place: DavPlace) -> StoredSize | None:
+        """Return the size of a file, and its checksum if the server tells it; None: not there.
+
+        Raises StorageAway, StorageRefuses.
+        """
+        answer = await self._ask("HEAD", place, {"want-digest": "adler32"})
+        if answer.status in GONE:
+            return None
+        _expect(answer, 200, tokens=(place.token,))
+        length = answer.headers.get("content-length", "")
+        if not length.isdecimal():
+            raise StorageRefuses("it does not report the size of the file")
+        found = re.search(r"(?i)adler32=([0-9a-f]{1,8})", answer.headers.get("digest", ""))
+        return StoredSize(int(length), found[1].lower().zfill(8) if found else "")
+
+    async def remove(self, place: DavPlace, size: int | None = None) -> None:
+        """Remove a file. A missing one counts as removed. `size` is in bytes, None if unknown.
+
+        A file of another size stays. Raises StorageAway, StorageRefuses.
+        """
+        if size is not None:
+            found = await self.size(place)
+            if found is None:
+                return
+            if found.size != size:
+                why = f"{found.size} bytes are stored, but {size} were expected"
+                raise StorageRefuses(f"{why}: it is another file")
+        await self._delete(place)
+
+    async def remove_folder(self, place: DavPlace) -> None:
+        """Remove a folder and its contents; a missing one counts as removed.
+
+        Some servers remove no folder that is not empty, so everything is removed one by one.
+        Raises StorageAway, StorageRefuses.
+        """
+        left = ENTRIES_MAX
+        folders = [(place, 0)]
+        emptied: list[DavPlace] = []
+        while folders:
+            folder, depth = folders.pop()
+            emptied.append(folder)
+            for entry, is_folder in await self._entries(folder):
+                left -= 1
+                if left < 0 or depth >= DEPTH_MAX:
+                    raise StorageRefuses("the folder has too many or too deep entries")
+                if is_folder:
+                    folders.append((entry, depth + 1))
+                else:
+                    await self._delete(entry)
+        for folder in reversed(emptied):
+            await self._delete(folder)
+
+    async def copy(self, source: DavPlace, target: DavPlace, *, is_push: bool = False) -> None:
+        """Copy a file between two storages; none of its bytes passes the central.
+
+        The target fetches it, or the source sends it (`is_push`). Raises CopyFailed, StorageAway,
+        StorageRefuses.
+        """
+        asked, other = (source, target) if is_push else (target, source)
+        headers = {
+            "destination" if is_push else "source": other.url,
+            "credential": "none",
+            "overwrite": "F",
+        }
+        if other.token:
+            headers["transferheaderauthorization"] = f"Bearer {other.token}"
+        answer = await self._ask("COPY", asked, headers, silent_s=MARKERS_S)
+        if answer.status in _NOT_HERE:
+            raise CopyFailed(f"HTTP {answer.status}: it does not copy between storages")
+        _expect(answer, 200, 201, 202, tokens=(source.token, target.token))
+        lines = answer.body.decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        if not last.lower().startswith("success"):
+            said = last or "the answer ended without a result"
+            raise CopyFailed(_safe(said, source.token, target.token))
+
+    async def _entries(self, folder: DavPlace) -> list[tuple[DavPlace, bool]]:
+        """Return the entries of a folder, and whether each is a folder."""
+        answer = await self._ask("PROPFIND", folder, {"depth": "1"})
+        if answer.status in GONE:
+            return []
+        _expect(answer, 207, tokens=(folder.token,))
+        base = urllib.parse.urlsplit(folder.url)
+        above = urllib.parse.unquote(base.path).rstrip("/") + "/"
+        found: list[tuple[DavPlace, bool]] = []
+        for href, is_folder in _listed(answer.body):
+            path = urllib.parse.unquote(urllib.parse.urlsplit(href).path).rstrip("/")
+            name = path.removeprefix(above)
+            if path + "/" == above:
+                continue
+            if not path.startswith(above) or "/" in name or name in ("", ".", ".."):
+                raise StorageRefuses(f"it lists {path[:200]!r}, which is not in the folder")
+            url = f"{folder.url.rstrip('/')}/{urllib.parse.quote(name)}"
+            found.append((msgspec.structs.replace(folder, url=url), is_folder))
+        return found
+
+    async def _delete(self, place: DavPlace) -> None:
+        answer = await self._ask("DELETE", place, {})
+        if answer.status == 202:
+            raise StorageAway("the removal was accepted, but is not done yet")
+        if answer.status not in GONE:
+            _expect(answer, 200, 204, tokens=(place.token,))
+
+    async def _ask(
+        self, method: str, place: DavPlace, headers: dict[str, str], *, silent_s: float = 60.0
+    ) -> StorageAnswer:
+        sent = dict(headers)
+        if place.token:
+            sent["authorization"] = f"Bearer {place.token}"
+        return await self._http.ask(
+            method, place.url, headers=sent, ca_file=place.ca_file, silent_s=silent_s
+        )
+
+
+def _expect(answer: StorageAnswer, *good: int, tokens: tuple[str, ...] = ()) -> None:
+    """Raise StorageAway or StorageRefuses for other statuses, with the server's words.
+
+    They never contain `tokens`, which the request carried.
+    """
+    if answer.status in good:
+        return
+    said = _safe(answer.body[:SAID_MAX].decode(errors="replace"), *tokens)
+    if answer.status >= 500 or answer.status in _LATER:
+        raise StorageAway(f"HTTP {answer.status} {said}".strip())
+    raise StorageRefuses(f"HTTP {answer.status} {said}".strip())
+
+
+def _listed(body: bytes) -> list[tuple[str, bool]]:
+    """Return the names in an answer to PROPFIND, and whether each is a folder."""
+    try:
+        root = ElementTree.fromstring(body)
+    except ElementTree.ParseError as why:
+        raise StorageRefuses(f"its list of the folder is no XML: {why}") from None
+    return [
+        (one.findtext(f"{_DAV}href", ""), one.find(f".//{_DAV}collection") is not None)
+        for one in root.iter(f"{_DAV}response")
+    ]
+
+
+def _safe(text: str, *tokens: str) -> str:
+    """Return a text of a server without our tokens and odd characters."""
+    for token in filter(None, tokens):
+        text = text.replace(token, "…")
+    return "".join(char for char in text if char.isprintable())[:300]
