@@ -90,6 +90,7 @@ from ..transformations.record import TransformationRow
 from .people import AboutPeople, about_people
 from .process_parts import World, ban_service, parts_of
 from .route_assembly import Services
+from .storage_work import StorageWork, storage_work
 
 STOP_S = 5.0  # for the last writes
 
@@ -106,6 +107,7 @@ class Central:
     others: ArrivalPoller
     used: UsedShares
     carrier: CopyRuleLoop
+    storage_work: StorageWork
     sweeper: Sweeper
     counts: CountsLoop
     probe: StoreProbe
@@ -169,6 +171,7 @@ class Central:
             tasks.create_task(self.people.run())
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
+                tasks.create_task(self.storage_work.work.run())
                 tasks.create_task(self.sweeper.run())
                 tasks.create_task(self.retention.run())
                 tasks.create_task(self.engine.run())
@@ -204,7 +207,16 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
     flows = _productions(world, memory, made, control, explainer)
-    carrier = CopyRuleLoop(store, world.storages, submits, tokens.bans, clock=clock, log=log)
+    own = storage_work(world, settings)
+    carrier = CopyRuleLoop(
+        store,
+        world.storages,
+        submits,
+        tokens.bans,
+        clock=clock,
+        log=log,
+        third_party=own.copies,
+    )
     people = about_people(world, memory, tokens, control)
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
@@ -249,7 +261,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         others=others,
         used=used,
         carrier=carrier,
-        sweeper=_sweeper(world, submits, wall, settings),
+        storage_work=own,
+        sweeper=_sweeper(world, submits, wall, settings, own),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
         retention=_retention(world, memory, follow_up, wall, probe, settings.retention, people),
@@ -320,7 +333,11 @@ def _rules(world: World, memory: Memory, control: JobControl, carrier: CopyRuleL
 
 
 def _sweeper(
-    world: World, submissions: Submissions, wall: WallClockWatch, settings: Settings
+    world: World,
+    submissions: Submissions,
+    wall: WallClockWatch,
+    settings: Settings,
+    own: StorageWork,
 ) -> Sweeper:
     """Return the sweeper, which removes files without a catalogue entry from storages."""
     return Sweeper(
@@ -331,6 +348,7 @@ def _sweeper(
         log=world.log,
         is_trusted=wall.is_trusted,
         after_s=settings.data.sweep_after_s,
+        here=own.sweeps,
     )
 
 

@@ -9,6 +9,7 @@ from ..accounts.disk_room import NoDisk
 from ..accounts.series import SeriesService
 from ..accounts.tally import Tally
 from ..bus.downlink import Downlink
+from ..catalogue.remote.storage_http import RemoteStorages
 from ..catalogue.service import CatalogueService
 from ..catalogue.storage_service import StorageService
 from ..catalogue.storages import Storages
@@ -49,6 +50,7 @@ class World:
     log: Log
     readings: Readings = no_readings  # of the machine, for the metrics
     storages: Storages = field(default_factory=Storages)  # of the jobs' data
+    remote: RemoteStorages | None = None  # storages for the central itself; None: only for pilots
     mailer: Mailer | None = None  # mails reports of failover; None: none are mailed
     leadership: Leadership = ALONE  # whether it may answer pilots
     space: Space = NoDisk()  # the disk of store and blobs

@@ -127,8 +127,11 @@ def remnants_of_job(session: Session, job_id: int) -> list[RemnantRow]:
     """
     found = session.one("key_of_job", {"job_id": job_id})
     sweep_id = sweep_of_key(found[0]) if found is not None else None
-    if sweep_id is None:
-        return []
+    return [] if sweep_id is None else remnants_of_open_sweep(session, sweep_id)
+
+
+def remnants_of_open_sweep(session: Session, sweep_id: int) -> list[RemnantRow]:
+    """Return the remnants that a sweep has to remove; those with the fewest failures first."""
     rows = session.rows("remnants_of_sweep", {"sweep_id": sweep_id})
     return [_remnant(row) for row in rows]
 
@@ -301,6 +304,32 @@ def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
     counting.write(session)
     session.run("forget_storing", given)
     return len(rows)
+
+
+def add_folder(
+    session: Session,
+    storage: str,
+    path: str,
+    *,
+    community: str,
+    owner_id: int,
+    group: str,
+    at: float,
+) -> None:
+    """Note a folder that no entry of the catalogue needs, and that nobody stores in any more."""
+    counting = CountChanges()
+    row: dict[str, object] = {
+        "storage": storage,
+        "path": path,
+        "community": community,
+        "owner_id": owner_id,
+        "group": group,
+        "file_id": None,
+        "bytes": 0,
+        "since": at,
+    }
+    _insert(session, [row], counting)
+    counting.write(session)
 
 
 def _insert(session: Session, rows: Sequence[dict[str, object]], counting: CountChanges) -> None:

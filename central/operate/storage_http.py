@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from ..catalogue.storage_http import SILENT_S, StorageAnswer, StorageAway, StorageRefuses
+from ..catalogue.remote.storage_http import SILENT_S, StorageAnswer, StorageAway, StorageRefuses
 from .http_clients import HttpClients, words_of
 
 if TYPE_CHECKING:  # importing it takes a tenth of a second

@@ -9,6 +9,9 @@ from pilotage.proto.catalogue import RuleState
 from pilotage.proto.problems import Code
 
 from ..catalogue.record_interned import encode
+from ..catalogue.record_registration import publish
+from ..catalogue.record_remnants import add_folder
+from ..catalogue.record_types import NewFile
 from ..errors import Refused
 from ..identity.record_types import Owner
 from ..store.errors import StoreError
@@ -78,6 +81,16 @@ class TransferRow(_Record, frozen=True):
     job_id: int | None = None
     failures: int = 0
     not_before: float = 0.0  # wall clock
+    why: str = ""
+
+
+class TransferEnd(_Record, frozen=True):
+    """The end of a transfer that storages made by themselves."""
+
+    transfer: TransferRow
+    rule: NewRule
+    folder: str  # on the storage
+    copy: NewFile | None = None  # the file with its new copy; None: it failed
     why: str = ""
 
 
@@ -189,6 +202,30 @@ def end_transfers(session: Session, ends: Sequence[tuple[int, str, float]]) -> N
     for transfer_id, why, not_before in ends:
         given = {"transfer_id": transfer_id, "why": why, "not_before": not_before}
         session.run("fail_transfer" if why else "remove_transfer", given)
+
+
+def end_third_party(session: Session, end: TransferEnd, *, at: float) -> str:
+    """End a transfer that needed no job; return why it failed.
+
+    A whole copy is registered. The folder of a failed one is removed later.
+    """
+    why = end.why
+    if end.copy is not None:
+        (outcome,) = publish(session, end.rule.community, [end.copy], at=at)
+        why = str(outcome.clash or "")
+    if why:
+        owner = end.rule.owner
+        add_folder(
+            session,
+            end.transfer.storage,
+            end.folder,
+            community=end.rule.community,
+            owner_id=owner.owner_id,
+            group=end.rule.group,
+            at=at,
+        )
+    end_transfers(session, [(end.transfer.transfer_id, why, at)])
+    return why
 
 
 def _rule(row: Any) -> RuleRow:

@@ -1,4 +1,4 @@
-"""Carries out rules: it submits jobs of type Transfer for wanted copies, within storage limits.
+"""Carries out rules: jobs of type Transfer, or the storages themselves, make wanted copies.
 
 A transfer is stored before its job is submitted, and the job's key is derived from the transfer.
 So the job is submitted exactly once, even after a crash. The time between two checks of a rule
@@ -28,6 +28,7 @@ from . import record as rule_records
 from .own_jobs import JobSubmitter, course, submit_one
 from .record import RuleRow, TransferRow
 from .rules import RuleCount, judge
+from .third_party_copies import ThirdPartyCopies
 
 EVERY_S: Final = 1.0
 REFUSED_S: Final = 60.0  # pause of a rule after the store refused one of its writes
@@ -50,9 +51,11 @@ class CopyRuleLoop:
         *,
         clock: Clock,
         log: Log,
+        third_party: ThirdPartyCopies | None = None,
     ) -> None:
+        """`third_party` makes copies between storages without a pilot; None: jobs make all."""
         self._store, self._storages, self._submits = store, storages, submits
-        self._bans = bans
+        self._bans, self._third_party = bans, third_party
         self._clock, self._log = clock, log
         self._due: dict[int, float] = {}  # monotonic; by rule
         self._seen: dict[int, int] = {}  # by rule: the last catalogue change that a check saw
@@ -259,10 +262,14 @@ class CopyRuleLoop:
     # -- jobs -----------------------------------------------------------------------------------
 
     async def _submit(self, row: RuleRow, transfer: TransferRow) -> None:
-        """Submit the job of a transfer. Its key makes this idempotent."""
+        """Make a copy without a pilot, or submit its job, whose key makes this idempotent."""
         file = (await self._store.read(catalogue_read.files_by_id, [transfer.file_id]))[
             transfer.file_id
         ]
+        if self._third_party is not None:
+            copies = await self._store.read(catalogue_read.replicas_of, [file.file_id])
+            if self._third_party.starts(row, transfer, file, copies.get(file.file_id, [])):
+                return
         job = transfer_job(file.did, transfer.storage, row.rule.group)
         rule, key, name = row.rule, _key(transfer), f"rule {row.rule_id}"
         try:

@@ -1,4 +1,4 @@
-"""Removes bytes that no catalogue entry needs: jobs sweep due remnants, a few for each storage.
+"""Removes bytes that no catalogue entry needs: sweeps remove due remnants, a few at a time.
 
 Like a transfer, a sweep is stored before its job is submitted, and the job's key is derived from
 the sweep. So the job is submitted exactly once, even after a crash. The result of the job reports
@@ -19,6 +19,7 @@ from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OF_ALL, StoreBroken, StoreError
+from .central_sweeps import CentralSweeps
 from .own_jobs import JobSubmitter, course, submit_one
 
 EVERY_S: Final = 1.0
@@ -41,8 +42,13 @@ class Sweeper:
         log: Log,
         is_trusted: Callable[[], bool],
         after_s: float,
+        here: CentralSweeps | None = None,
     ) -> None:
-        """`is_trusted` returns whether removals by age are allowed now."""
+        """`is_trusted` returns whether removals by age are allowed now.
+
+        `here` sweeps storages with tokens; None: jobs sweep all storages.
+        """
+        self._here = here
         self._store, self._storages, self._submits = store, storages, submits
         self._clock, self._log, self._is_trusted = clock, log, is_trusted
         self._after_s = after_s
@@ -209,6 +215,8 @@ class Sweeper:
         entry = self._storages.book.storages.get(sweep.storage)
         if entry is None:
             await self._fail([(sweep, "no storage file defines this storage any more")])
+            return
+        if self._here is not None and self._here.starts(sweep, entry):
             return
         job = sweep_job(sweep.storage, entry, sweep.group)
         key, name = sweep_key(sweep.sweep_id), f"sweep {sweep.storage}"

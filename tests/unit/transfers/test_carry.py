@@ -170,7 +170,7 @@ class World:
                 bytes=n,
                 adler32=f"{n:08x}",
                 metadata={"run": n},
-                replicas=(NewReplica(storage="pic", path="p"),),
+                replicas=(NewReplica(storage="pic", path=f"p{n}"),),
             )
             for n in range(FILES)
         ]

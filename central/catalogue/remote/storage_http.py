@@ -4,6 +4,7 @@ The central removes what no file needs, orders copies between storages, and chec
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -56,3 +57,11 @@ class StorageTokens(Protocol):
         Raises StorageAway, StorageRefuses.
         """
         ...
+
+
+@dataclass(frozen=True)
+class RemoteStorages:
+    """The drivers with which the central itself works on storages."""
+
+    http: StorageHttp
+    tokens: StorageTokens

@@ -1,0 +1,1 @@
+"""Work of the central itself on storages: requests, removals, copies between storages."""
