@@ -23,6 +23,7 @@ class FakeStorageServer:
     pulls: bool = True  # it can fetch from others
     pushes: bool = True
     says: str = "success: Created"
+    lies: bool = False  # about checksums
     cuts: bool = False  # a copy stores the first half only
     slow: asyncio.Event | None = None  # a copy waits for it
 
@@ -57,6 +58,9 @@ class FakeStorageNetwork:
             return await self._copied(server, path, headers)
         if method == "PROPFIND":
             return self._listed(server, path)
+        if method == "PUT":
+            server.files[path] = body
+            return StorageAnswer(201, {})
         if path not in server.files:
             return self._no_file(server, method, path)
         if method == "DELETE":
@@ -64,8 +68,8 @@ class FakeStorageNetwork:
             return StorageAnswer(204, {})
         content = server.files[path]
         told = {"content-length": str(len(content))}
-        told["digest"] = f"adler32={zlib.adler32(content):08x}"
-        return StorageAnswer(200, told)
+        told["digest"] = f"adler32={zlib.adler32(content) + server.lies:08x}"
+        return StorageAnswer(200, told, content if method == "GET" else b"")
 
     def _at(self, url: str) -> tuple[FakeStorageServer, str]:
         parts = urllib.parse.urlsplit(url)

@@ -9,6 +9,7 @@ from ..accounts.disk_room import NoDisk
 from ..accounts.series import SeriesService
 from ..accounts.tally import Tally
 from ..bus.downlink import Downlink
+from ..catalogue.remote.storage_checks import StorageChecks
 from ..catalogue.remote.storage_http import RemoteStorages
 from ..catalogue.service import CatalogueService
 from ..catalogue.storage_service import StorageService
@@ -92,7 +93,9 @@ def parts_of(world: World, settings: Settings) -> Parts:
         queries=queries,
         data=data,
         series=SeriesService(store, memory.owners, clock),
-        storages=StorageService(world.storages, clock),
+        storages=StorageService(
+            world.storages, StorageChecks(world.storages, world.remote, world.randomness), clock
+        ),
     )
 
 

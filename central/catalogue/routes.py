@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.api import data as api_data
-from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.storages import StorageCheck, StorageList, StorageView
 from pilotage.proto.ids import ID_MAX
 
 from ..http.call import Call
@@ -165,3 +165,9 @@ async def storages(storages: StorageService, call: Call) -> StorageList:
 async def storage(storages: StorageService, call: Call) -> StorageView:
     """Show one storage."""
     return await storages.show(user(call), call.path("storage"))
+
+
+@STORAGE_ROUTES.add("POST", "/v1/storages/{storage}/check", Permission.SITE_CONTROL)
+async def check(storages: StorageService, call: Call) -> StorageCheck:
+    """Store, read and remove a small file, and try what tokens of jobs must not allow."""
+    return await storages.check(user(call), call.path("storage"))

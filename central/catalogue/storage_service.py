@@ -5,11 +5,13 @@ from typing import Any, Final
 
 import msgspec
 
-from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.storages import StorageCheck, StorageList, StorageView
 from pilotage.proto.problems import Code
 
 from ..errors import Refused
+from ..identity.callers import User
 from ..ports import Clock
+from .remote.storage_checks import StorageChecks
 from .storages import StorageBook, StorageEntry, Storages
 
 LOOK_S: Final = 5.0
@@ -18,8 +20,8 @@ LOOK_S: Final = 5.0
 class StorageService:
     """Shows storages to permitted users."""
 
-    def __init__(self, storages: Storages, clock: Clock) -> None:
-        self._storages, self._clock = storages, clock
+    def __init__(self, storages: Storages, checks: StorageChecks, clock: Clock) -> None:
+        self._storages, self._checks, self._clock = storages, checks, clock
 
     async def all(self, caller: object) -> StorageList:
         """Return all storages in order of name."""
@@ -34,6 +36,10 @@ class StorageService:
         raise Refused(
             Code.NOT_FOUND, f"unknown storage {name!r}; known storages: {known}", field="storage"
         )
+
+    async def check(self, caller: User, name: str) -> StorageCheck:
+        """Try a storage with the tokens of jobs. Raises Refused."""
+        return await self._checks.check(caller, name)
 
     async def run(self) -> None:
         """Read changed files, until it is cancelled. A hanging disk blocks this loop only."""

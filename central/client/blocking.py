@@ -65,7 +65,7 @@ from pilotage.proto.api.productions import (
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.api.remnants import RemnantView, SweepView
 from pilotage.proto.api.sites import Elements, SiteActionName, SiteCheck, SiteDetail, Sites
-from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.storages import StorageCheck, StorageList, StorageView
 from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, WhoAmI
 from pilotage.proto.api.transformations import (
     InputView,
@@ -733,6 +733,10 @@ class Client:
     def storages(self) -> StorageList:
         """Return all storages."""
         return self.loop.run(self.core.storages())
+
+    def check_storage(self, storage: str) -> StorageCheck:
+        """Try a storage with tokens as jobs get them. This may take minutes."""
+        return self.loop.run(self.core.check_storage(storage))
 
     def storage(self, name: str) -> StorageView:
         """Return one storage."""

@@ -26,7 +26,7 @@ from pilotage.proto.api.sites import (
     SiteDetail,
     Sites,
 )
-from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.storages import StorageCheck, StorageList, StorageView
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
 
@@ -123,6 +123,11 @@ class OperatorCalls:
     async def storages(self) -> StorageList:
         """Return all storages."""
         return await self._transport.ask(StorageList, "GET", "/v1/storages")
+
+    async def check_storage(self, storage: str) -> StorageCheck:
+        """Try a storage with tokens as jobs get them. This may take minutes."""
+        path = f"/v1/storages/{quote(storage, safe='')}/check"
+        return await self._transport.ask(StorageCheck, "POST", path)
 
     async def storage(self, name: str) -> StorageView:
         """Return one storage."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..catalogue import record_remnants as remnant_records
 from ..catalogue.remnants import RemnantRow, SweepResult, SweepRow
-from ..catalogue.remote.storage_http import StorageAway, StorageRefuses, StorageTokens
+from ..catalogue.remote.storage_http import StorageAway, StorageRefuses, StorageTokens, scope_for
 from ..catalogue.remote.webdav import WebDav, place_at
 from ..catalogue.storages import StorageEntry
 from ..observe.events import Log
@@ -92,8 +92,7 @@ class CentralSweeps:
 
     async def _removed(self, storage: str, entry: StorageEntry, row: RemnantRow) -> None:
         """Remove the bytes of one remnant. Raises StorageAway, StorageRefuses."""
-        at = f"{entry.prefix.rstrip('/')}/{row.path}"
-        scopes = (f"storage.modify:{at}", f"storage.read:{at}")
+        scopes = tuple(scope_for(may, entry.prefix, row.path) for may in ("modify", "read"))
         token = await self._tokens.token(storage, scopes)
         place = place_at(entry.url, row.path, token=token, ca_file=entry.ca_file)
         if row.is_folder:

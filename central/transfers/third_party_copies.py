@@ -13,7 +13,12 @@ from pilotage.proto.catalogue import ReplicaState
 
 from ..catalogue.publications import GENERATION_SHOWN
 from ..catalogue.record_types import FileRow, NewFile, NewReplica, ReplicaRow
-from ..catalogue.remote.storage_http import StorageAway, StorageRefuses, StorageTokens
+from ..catalogue.remote.storage_http import (
+    StorageAway,
+    StorageRefuses,
+    StorageTokens,
+    scope_for,
+)
 from ..catalogue.remote.webdav import CopyFailed, DavPlace, StoredSize, WebDav, place_at
 from ..catalogue.storages import StorageEntry, Storages
 from ..observe.events import Log
@@ -77,7 +82,7 @@ class ThirdPartyCopies:
         folder = folder_of_transfer(row.rule.community, self._store.generation, transfer)
         path = f"{folder}/{file.did.name.rpartition('/')[2]}"
         try:
-            scope = _scope("create", target, folder)
+            scope = scope_for("create", target.prefix, folder)
             to = await self._place(transfer.storage, target, path, scope)
             await self._copy(file, copy, source, to)
         except (StorageAway, StorageRefuses, CopyFailed) as why:
@@ -101,7 +106,7 @@ class ThirdPartyCopies:
         """Make a copy that is whole, or find it. Raises CopyFailed, StorageAway, StorageRefuses."""
         stored = await self._dav.size(to)
         if stored is None:
-            scope = _scope("read", source, copy.path)
+            scope = scope_for("read", source.prefix, copy.path)
             at = await self._place(copy.storage, source, copy.path, scope)
             whys: list[str] = []
             for is_push in (False, True):
@@ -132,11 +137,6 @@ class ThirdPartyCopies:
             return
         if why:
             self._log("transfer_failed", job=0, storage=end.transfer.storage, why=why)
-
-
-def _scope(operation: str, entry: StorageEntry, path: str) -> str:
-    """Return a scope of the WLCG profile 1.3 for a path below a storage's URL."""
-    return f"storage.{operation}:{entry.prefix.rstrip('/')}/{path}"
 
 
 def _difference(file: FileRow, stored: StoredSize | None) -> str:

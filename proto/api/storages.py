@@ -41,3 +41,19 @@ class StorageList(_Out, frozen=True):
 
     storages: list[StorageView]
     trouble: str = ""  # why the files could not be listed
+
+
+class StorageCheckStep(_Out, frozen=True):
+    """One thing that a check tried on a storage."""
+
+    what: str
+    ok: bool
+    said: str = ""  # words of the storage, or what is wrong
+
+
+class StorageCheck(_Out, frozen=True):
+    """The steps of a check of one storage."""
+
+    storage: str
+    ok: bool
+    steps: list[StorageCheckStep]

@@ -59,6 +59,11 @@ class StorageTokens(Protocol):
         ...
 
 
+def scope_for(operation: str, prefix: str, path: str) -> str:
+    """Return a scope of the WLCG profile 1.3: read, create or modify below a storage's URL."""
+    return f"storage.{operation}:{prefix.rstrip('/')}/{path}"
+
+
 @dataclass(frozen=True)
 class RemoteStorages:
     """The drivers with which the central itself works on storages."""

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from .storage_http import StorageAnswer, StorageAway, StorageHttp, StorageRefuses
+from .storage_http import SILENT_S, StorageAnswer, StorageAway, StorageHttp, StorageRefuses
 
 GONE: Final = (404, 410)
 DEPTH_MAX: Final = 32  # of folders in the folder of an attempt
@@ -70,6 +70,17 @@ class WebDav:
             raise StorageRefuses("it does not report the size of the file")
         found = re.search(r"(?i)adler32=([0-9a-f]{1,8})", answer.headers.get("digest", ""))
         return StoredSize(int(length), found[1].lower().zfill(8) if found else "")
+
+    async def put(self, place: DavPlace, content: bytes) -> None:
+        """Store a small file. Raises StorageAway, StorageRefuses."""
+        answer = await self._ask("PUT", place, {}, body=content)
+        _expect(answer, 200, 201, 204, tokens=(place.token,))
+
+    async def get(self, place: DavPlace) -> bytes:
+        """Return a small file. Raises StorageAway, StorageRefuses."""
+        answer = await self._ask("GET", place, {})
+        _expect(answer, 200, tokens=(place.token,))
+        return answer.body
 
     async def remove(self, place: DavPlace, size: int | None = None) -> None:
         """Remove a file. A missing one counts as removed. `size` is in bytes, None if unknown.
@@ -160,13 +171,19 @@ class WebDav:
             _expect(answer, 200, 204, tokens=(place.token,))
 
     async def _ask(
-        self, method: str, place: DavPlace, headers: dict[str, str], *, silent_s: float = 60.0
+        self,
+        method: str,
+        place: DavPlace,
+        headers: dict[str, str],
+        *,
+        body: bytes = b"",
+        silent_s: float = SILENT_S,
     ) -> StorageAnswer:
         sent = dict(headers)
         if place.token:
             sent["authorization"] = f"Bearer {place.token}"
         return await self._http.ask(
-            method, place.url, headers=sent, ca_file=place.ca_file, silent_s=silent_s
+            method, place.url, headers=sent, ca_file=place.ca_file, body=body, silent_s=silent_s
         )
 
 

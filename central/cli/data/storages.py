@@ -7,19 +7,23 @@ from cyclopts import App, Parameter
 
 from pilotage.proto.api.storages import NO_STORAGES
 
-from ..command_frame import Client, CommandResult, reads
+from ..command_frame import CentralConnection, Client, CommandResult, changes, reads
 from ..exit_codes import ExitCode
 from ..options import data_folder
 from ..presentation import aligned, note, print_line, print_table
 
 if TYPE_CHECKING:
-    from pilotage.proto.api.storages import StorageList, StorageView
+    from pilotage.proto.api.storages import StorageCheck, StorageList, StorageView
 
 
 app = App(name="storage", help="Show storages, and check their files.")
 
-FolderArgument = Annotated[
-    Path | None, Parameter(help="Folder with storage files (default: that of the data directory).")
+WhatArgument = Annotated[
+    str,
+    Parameter(
+        name="STORAGE|FOLDER",
+        help="A storage, or a folder with storage files (default: that of the data directory).",
+    ),
 ]
 _COLUMNS = ("name", "type", "url", "sites", "near", "priority", "may")
 
@@ -39,23 +43,46 @@ async def show(client: Client, storage: str, /) -> CommandResult:
 
 
 @app.command
-def check(folder: FolderArgument = None, /) -> int:
-    """Check storage files as a central would read them, and report the mistakes.
+@changes
+async def check(central: CentralConnection, what: WhatArgument = "", /) -> CommandResult:
+    """Check storage files as a central would read them, or try one storage.
 
-    This command needs no central and no storage.
+    With the name of a storage, the central stores, reads and removes a small file there, and tries
+    what the token of a job must not allow. With a folder, this command reads the files in it, and
+    needs no central and no storage.
     """
+    if _is_name(what):
+        client = await central.client()
+        found = await client.check_storage(what)
+        return CommandResult(found, _print_check, ExitCode.OK if found.ok else ExitCode.FAILED)
+    return _checked(Path(what) if what else data_folder(None) / "storages")
+
+
+def _is_name(what: str) -> bool:
+    """Return whether an argument names a storage, not a folder."""
+    return bool(what) and "/" not in what and not Path(what).is_dir()
+
+
+def _checked(folder: Path) -> CommandResult:
+    """Read the storage files in a folder, and report the mistakes."""
     from ...catalogue.storages import StorageBook, read_storages
 
-    folder = folder or data_folder(None) / "storages"
     if not folder.is_dir():
         note(f"{folder} is not a folder")
-        return ExitCode.USAGE
+        return CommandResult(None, code=ExitCode.USAGE)
     book = read_storages(folder, StorageBook())
-    for name, entry in book.storages.items():
-        print_line(f"{name}: {entry.type} {entry.url}")
     for why in (*book.troubles.values(), *filter(None, [book.unlisted])):
         note(why)
-    return ExitCode.FAILED if book.troubles or book.unlisted else ExitCode.OK
+    words = "\n".join(f"{name}: {one.type} {one.url}" for name, one in book.storages.items())
+    good = {name: {"type": one.type, "url": one.url} for name, one in book.storages.items()}
+    is_bad = bool(book.troubles or book.unlisted)
+    return CommandResult(good, words, ExitCode.FAILED if is_bad else ExitCode.OK)
+
+
+def _print_check(found: "StorageCheck") -> None:
+    for step in found.steps:
+        said = f": {step.said}" if step.said else ""
+        print_line(f"{'ok   ' if step.ok else 'FAULT'} {step.what}{said}")
 
 
 def _row(one: "StorageView") -> tuple[object, ...]:

@@ -121,6 +121,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("POST", "/v1/limits/read"): ("", b""),
     ("GET", "/v1/storages"): ("", b""),
     ("GET", "/v1/storages/{storage}"): ("/v1/storages/pic-disk", b""),
+    ("POST", "/v1/storages/{storage}/check"): ("/v1/storages/pic-disk/check", b""),
     ("POST", "/v1/sites/{site}/actions"): ("/v1/sites/PIC/actions", _json(SITE_ACTION)),
     **{("POST", f"/v1/data/{part}"): ("", body) for part, body in DATA.items()},
     ("GET", "/v1/data/files"): ("/v1/data/files?did=ctao:a/b.h5", b""),

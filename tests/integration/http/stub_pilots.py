@@ -29,7 +29,7 @@ from pilotage.proto.api.sites import (
     Sites,
     SiteView,
 )
-from pilotage.proto.api.storages import StorageList, StorageView
+from pilotage.proto.api.storages import StorageCheck, StorageList, StorageView
 from pilotage.proto.pilot_states import PilotState
 from pilotage.proto.problems import Code
 
@@ -188,3 +188,8 @@ class StubStorages(Hearing, StorageService):
     async def show(self, caller: object, name: str) -> StorageView:
         self.hear("storage", caller, name)
         return StorageView(name=name)
+
+    @override
+    async def check(self, caller: User, name: str) -> StorageCheck:
+        self.hear("storage check", caller, name)
+        return StorageCheck(storage=name, ok=True, steps=[])
