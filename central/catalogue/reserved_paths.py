@@ -46,6 +46,11 @@ async def no_jobs(_: int) -> None:
     """Return None for every job id."""
 
 
+def _is_transfer(part: str) -> bool:
+    """Return whether a copy between storages stores below a folder of this name (t7)."""
+    return part[:1] == "t" and part[1:].isdecimal()
+
+
 class ReservedPaths:
     """Checks whether a user may register copies at given paths."""
 
@@ -99,7 +104,7 @@ class ReservedPaths:
             raise BadCatalogueField(FIELD, path, right)
         if parts[1] != self._store.generation[:GENERATION_SHOWN]:
             return
-        if len(parts) <= _ATTEMPT_PARTS:
+        if len(parts) <= _ATTEMPT_PARTS or _is_transfer(parts[2]):
             raise BadCatalogueField(FIELD, path, "a path outside the folders in which jobs store")
         job_id = self._job_of(path)
         why = self._whys.get(job_id, "") if job_id is not None else ""

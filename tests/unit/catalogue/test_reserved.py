@@ -126,6 +126,15 @@ async def test_what_is_there_is_registered_again_whoever_made_it() -> None:
     assert (first, again, back) == ("new", "same", "changed")
 
 
+async def test_nobody_registers_where_storages_copy_among_themselves() -> None:
+    world = Reserved()
+    done = await world.job(ended=True)
+    folder = world.folder(done).replace(f"/{done}/", "/t12/")
+
+    assert await world.says("top", f"{folder}/run7.h5") == "refused"
+    assert await world.says("top", f"{folder}/run7.h5".replace("/t12/", "/t12x/")) == "new"
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [
