@@ -109,6 +109,8 @@ class HttpRequests:
                 early = why  # the server may have refused before all was sent
             if response is None:
                 response = connection.getresponse()
+                if connection.sock is not None:  # the server would keep the connection
+                    connection.sock.close()  # with the response, which still reads from it
         except LocalFault as why:
             raise why.why from None
         except (http.client.HTTPException, OSError) as why:
@@ -330,8 +332,8 @@ def answer(response: http.client.HTTPResponse, secrets: Sequence[str] = ()) -> A
         body = ""
     reason = response.reason or ""
     headers = {name.lower(): value for name, value in response.getheaders()}
-    if body[:1] == "<" and "xml" not in headers.get("content-type", ""):
-        body = ""  # a web page
+    if "<html" in body.lower():
+        body = ""  # a web page for people
     words = f"{reason}: {body}" if body and not 200 <= response.status < 300 else reason
     return Answer(response.status, headers, cleared(words, secrets))
 

@@ -105,10 +105,17 @@ def hangs_up(request: BaseHTTPRequestHandler) -> None:
     request.connection.close()
 
 
-def read_all(request: BaseHTTPRequestHandler) -> None:
+def read_all(request: BaseHTTPRequestHandler) -> bytes:
+    """Read a body, for which the client may wait to be asked."""
     left = int(request.headers.get("Content-Length") or 0)
+    if left and request.headers.get("Expect"):
+        request.send_response_only(100)
+        request.end_headers()
+    found = b""
     while left > 0:
         block = request.rfile.read(min(left, 1 << 16))
         if not block:
-            return
+            break
         left -= len(block)
+        found += block
+    return found
