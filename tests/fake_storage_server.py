@@ -10,7 +10,9 @@ from pilotage.central.catalogue.remote.storage_http import (
     StorageAnswer,
     StorageAway,
     StorageRefuses,
+    StorageToken,
 )
+from pilotage.central.catalogue.types.s3 import S3Keys
 
 
 @dataclass
@@ -120,8 +122,15 @@ class FakeStorageTokens:
 
     def __init__(self) -> None:
         self.refuses = False
+        self.wide = ""
 
-    async def token(self, storage: str, scopes: tuple[str, ...]) -> str:
+    async def token(self, storage: str, scopes: tuple[str, ...]) -> StorageToken:
         if self.refuses:
             raise StorageRefuses("its issuer gives no such token")
-        return f"{storage}|{' '.join(scopes)}"
+        return StorageToken(text=f"{storage}|{' '.join(scopes)}")
+
+    async def keys(self, storage: str) -> S3Keys:
+        return S3Keys("key", "secret")
+
+    def width(self, storage: str) -> str:
+        return self.wide

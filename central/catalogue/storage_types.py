@@ -16,6 +16,9 @@ GROUP: Final = "pilotage.storages"
 class StorageType(Protocol):
     """A type of storage, as the central sees it."""
 
+    tag: str  # that a pilot needs; empty: none
+    credential: str  # what requests may carry: token, keys; empty: nothing
+
     def wrong(self, url: str) -> str:
         """Return the right form if a URL is not valid for this type, or an empty text."""
         ...

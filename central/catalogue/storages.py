@@ -20,9 +20,10 @@ from pilotage.proto.storages import StorageAccess, StorageOptions
 
 from ..entry_files import WatchedFolder, read_folder, read_yaml, unlisted
 from .storage_overlaps import Location, overlaps
-from .storage_types import wrong_url
+from .storage_types import storage_type, wrong_url
 
 FILES_MAX: Final = 10_000
+TOKEN_SOURCES: Final = ("client", "file", "issuer", "renewed")
 FILE_MAX_BYTES: Final = 100_000
 _Type = Annotated[str, Meta(pattern=whole("[a-z][a-z0-9._-]*"), max_length=64)]
 _Sites = Annotated[tuple[Word, ...], Meta(max_length=1_000)]
@@ -116,10 +117,35 @@ def _contradictions(entry: StorageEntry) -> list[tuple[str, str]]:
     strange = sorted(set(entry.near) - set(entry.sites)) if entry.sites else []
     if strange:
         return [("near", f"{', '.join(strange)} must also be listed in sites")]
+    wrong = _wrong_credential(entry)
+    if wrong:
+        return wrong
     if entry.default and not entry.writable:
         return [("default", "it is not writable: remove `default: true` or `writable: false`")]
     if entry.deletes and not entry.writable:
         return [("deletes", "it is not writable: remove `deletes: true` or `writable: false`")]
+    return []
+
+
+def _wrong_credential(entry: StorageEntry) -> list[tuple[str, str]]:
+    """Return the field, and why it does not fit the storage's type or its other fields."""
+    kind = storage_type(entry.type)
+    takes = "" if isinstance(kind, str) else kind.credential
+    source = entry.credential.source if entry.credential is not None else ""
+    if source and not takes:
+        return [("credential", f"the type {entry.type} takes none: remove it, or use davs")]
+    if takes == "keys" and source != "keys":
+        right = "expected {source: keys, options: {file: /PATH}}, a file with access key and secret"
+        return [("credential", f"found {source or 'none'}, {right}")]
+    if takes == "token" and source and source not in TOKEN_SOURCES:
+        right = f"expected a source among {', '.join(TOKEN_SOURCES)}"
+        return [("credential.source", f"found {source!r}, {right}")]
+    if entry.tpc and entry.type != "davs":
+        return [("tpc", f"the type {entry.type} does not copy by itself: remove it, or use davs")]
+    if entry.checksum and takes != "token":
+        return [("checksum", f"the type {entry.type} tells none: remove it")]
+    if entry.nodes and not entry.redirects:
+        return [("nodes", "they matter only with redirects: 1 or more")]
     return []
 
 

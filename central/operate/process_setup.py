@@ -35,7 +35,7 @@ from .last_port import API_PORT, on_last_port
 from .machine_readings import MachineReadings
 from .providers.setup import identity_of
 from .smtp import mailer_of
-from .storage_setup import storages_of
+from .storage_setup import remote_storages, storages_of
 from .store_identity import check_token
 from .unknown_names import NEW_TOKEN, unused
 
@@ -101,6 +101,7 @@ async def open_ground(
     bus = bus_of(data, settings.bus, clock, randomness, log) if leads else SilentBus()
     storages = storages_of(settings.data.storages, data, log)
     await asyncio.to_thread(storages.look)
+    remote = remote_storages(data, storages, identity, clock=clock, randomness=randomness)
     await asyncio.to_thread(identity.providers.look)
     world = World(
         store=store,
@@ -113,6 +114,7 @@ async def open_ground(
         log=log,
         readings=MachineReadings(data, settings.http.tls_certificate),
         storages=storages,
+        remote=remote,
         identity=identity,
         space=RealSpace(data, data / f"{STORE_FILE}-wal"),
         mailer=mailer_of(settings.failover.mail) if leads else None,

@@ -2,8 +2,17 @@
 
 from pathlib import Path
 
+from ..catalogue.remote.storage_http import RemoteStorages
 from ..catalogue.storages import StorageBook, Storages
+from ..identity.assembly import IdentityDrivers
+from ..identity.element_issuer import ElementIssuer
+from ..identity.providers.client_requests import ClientRequests
+from ..identity.providers.metadata import MetadataReader
 from ..observe.events import Log
+from ..ports import Clock, Randomness
+from .files import RealDisk
+from .storage_http import RealStorageHttp
+from .storage_tokens import TokensOfStorages
 
 FOLDER = "storages"  # in the data directory
 
@@ -25,3 +34,26 @@ def storages_of(said: str, data: Path, log: Log) -> Storages:
         told = found
 
     return Storages(Path(said) if said else data / FOLDER, changed)
+
+
+def remote_storages(
+    data: Path,
+    storages: Storages,
+    identity: IdentityDrivers,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+) -> RemoteStorages:
+    """Return the drivers with which the central itself works on storages."""
+    signer = ElementIssuer(
+        data, lambda: identity.address.url, disk=RealDisk(), clock=clock, randomness=randomness
+    )
+    metadata = identity.metadata or MetadataReader(identity.http, clock)
+    tokens = TokensOfStorages(
+        storages,
+        signer=signer,
+        requests=ClientRequests(identity.http, metadata),
+        clock=clock,
+        randomness=randomness,
+    )
+    return RemoteStorages(RealStorageHttp(), tokens)

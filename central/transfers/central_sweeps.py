@@ -94,7 +94,7 @@ class CentralSweeps:
         """Remove the bytes of one remnant. Raises StorageAway, StorageRefuses."""
         scopes = tuple(scope_for(may, entry.prefix, row.path) for may in ("modify", "read"))
         token = await self._tokens.token(storage, scopes)
-        place = place_at(entry.url, row.path, token=token, ca_file=entry.ca_file)
+        place = place_at(entry.url, row.path, token=token.text, ca_file=entry.ca_file)
         if row.is_folder:
             await self._dav.remove_folder(place)
         else:

@@ -124,7 +124,7 @@ class ThirdPartyCopies:
 
     async def _place(self, storage: str, entry: StorageEntry, path: str, scope: str) -> DavPlace:
         token = await self._tokens.token(storage, (scope,))
-        return place_at(entry.url, path, token=token, ca_file=entry.ca_file)
+        return place_at(entry.url, path, token=token.text, ca_file=entry.ca_file)
 
     async def _end(self, end: TransferEnd) -> None:
         """End a transfer; what a failed one has left will be swept."""

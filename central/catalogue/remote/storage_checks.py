@@ -11,7 +11,13 @@ from ...errors import Refused
 from ...identity.callers import User
 from ...ports import Randomness
 from ..storages import StorageEntry, Storages
-from .storage_http import RemoteStorages, StorageAway, StorageRefuses, scope_for
+from .storage_http import (
+    RemoteStorages,
+    StorageAway,
+    StorageRefuses,
+    StorageToken,
+    scope_for,
+)
 from .webdav import DavPlace, WebDav, place_at
 
 TYPES: Final = ("davs",)
@@ -70,6 +76,9 @@ class _Attempt:
             await self._never("read it with a token for another file", another)
             await self._never("read it without a token", self._get(None))
         await self._works("remove it", self._remove("modify"))
+        wide = self._tokens.width(self._name)
+        if wide:
+            self.steps.append(StorageCheckStep(what="give narrow tokens", ok=False, said=wide))
 
     async def _works(self, what: str, doing: Awaitable[None]) -> bool:
         """Note whether a step works."""
@@ -95,11 +104,11 @@ class _Attempt:
 
     async def _place(self, path: str, scope: tuple[str, str] | None) -> DavPlace:
         """Return the place of a path, with a token for (operation, path)."""
-        token = ""
+        token = StorageToken()
         if scope is not None:
             scopes = (scope_for(scope[0], self._entry.prefix, scope[1]),)
             token = await self._tokens.token(self._name, scopes)
-        return place_at(self._entry.url, path, token=token, ca_file=self._entry.ca_file)
+        return place_at(self._entry.url, path, token=token.text, ca_file=self._entry.ca_file)
 
     async def _put(self, path: str, folder: str) -> None:
         await self._dav.put(await self._place(path, ("create", folder)), CONTENT)

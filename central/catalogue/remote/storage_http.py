@@ -9,6 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from ..types.s3 import S3Keys
+
 SILENT_S = 60.0  # without a byte of an answer
 
 
@@ -48,14 +50,29 @@ class StorageHttp(Protocol):
         ...
 
 
+class StorageToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A bearer token. Its text is secret, and empty for an anonymous storage."""
+
+    text: str = ""
+    expires_at: float | None = None  # wall clock; None: unknown
+
+    def __repr__(self) -> str:
+        return "StorageToken(…)"
+
+
 class StorageTokens(Protocol):
-    """Gets tokens for the central's own requests to storages."""
+    """Gives tokens for storages: to attempts, to people, and for requests of the central."""
 
-    async def token(self, storage: str, scopes: tuple[str, ...]) -> str:
-        """Return a bearer token with these scopes, or an empty text for an anonymous storage.
+    async def token(self, storage: str, scopes: tuple[str, ...]) -> StorageToken:
+        """Return a token with these scopes. Raises StorageAway, StorageRefuses."""
+        ...
 
-        Raises StorageAway, StorageRefuses.
-        """
+    async def keys(self, storage: str) -> S3Keys:
+        """Return the keys of an object store. Raises StorageAway, StorageRefuses."""
+        ...
+
+    def width(self, storage: str) -> str:
+        """Return how wide the tokens are, if they are wider than asked for; else nothing."""
         ...
 
 

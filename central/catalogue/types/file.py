@@ -8,6 +8,9 @@ from ..storage_types import has_extra, split
 class FolderType:
     """A StorageType whose URLs are absolute folders."""
 
+    tag = ""
+    credential = ""
+
     def wrong(self, url: str) -> str:
         parts = split(url)
         good = parts is not None and parts.scheme == "file" and parts.netloc == ""

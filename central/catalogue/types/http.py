@@ -6,6 +6,9 @@ from ..storage_types import has_extra, split
 class HttpType:
     """A StorageType whose URLs are folders of a web server."""
 
+    tag = ""
+    credential = ""
+
     def wrong(self, url: str) -> str:
         parts = split(url)
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
