@@ -17,6 +17,7 @@ from pilotage.proto.messages import Assignment, Down, LogChunk, Node, Registered
 from pilotage.proto.tasks import Tasks, time_limit
 from pilotage.proto.wire import BadMessage, decode, encode
 
+from .data.credentials import StorageCredentials
 from .data.files import OUTPUT_PATIENCE_S, DataFiles, with_data
 from .data.storages import Storage
 from .errands import Errands
@@ -43,7 +44,7 @@ from .ports import (
     UntoldLog,
     Workspace,
 )
-from .talk.conversation import CentralChannel, RequestRefused
+from .talk.conversation import CentralChannel, RequestRefused, may_pass
 from .talk.logship import LogShip
 from .talk.payload_tokens import TokenKeeper
 from .talk.registration import PilotRegistration
@@ -128,6 +129,7 @@ class Agent:
         )
         self._boot_id, self._pid_namespace = ports.probe.boot_id(), ports.probe.pid_namespace()
         self._keeper: Optional[TokenKeeper] = None
+        self._storage_credentials: Optional[StorageCredentials] = None
         self._ship: Optional[LogShip] = None
         if ports.untold is not None:
             self._ship = LogShip(ports.untold, self._line, self._clock, self._log, self._secrets)
@@ -282,6 +284,9 @@ class Agent:
         ports = self._ports
         if ports.storages is None:
             return None
+        self._storage_credentials = StorageCredentials(
+            self._line.storage_token, ports.clock, may_pass
+        )
         return DataFiles(
             ports.storages,
             ports.clock,
@@ -289,6 +294,7 @@ class Agent:
             ports.log,
             upload_s=self._upload_s,
             failed=self._undelivered,
+            credentials=self._storage_credentials,
         )
 
     def _token_keeper(self, tasks: Tasks) -> TokenKeeper:
@@ -569,6 +575,8 @@ class Agent:
             yield assignment.token
         if self._keeper is not None:
             yield from self._keeper.secrets()
+        if self._storage_credentials is not None:
+            yield from self._storage_credentials.secrets()
 
     # -- names ----------------------------------------------------------------------------------
 

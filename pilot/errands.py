@@ -200,6 +200,7 @@ class Errands:
                 bytes_out=taken.bytes_out + stored.bytes_out,
                 published=stored.published,
                 removed=stored.removed,
+                leftovers=stored.leftovers,
                 failed_as=taken.how if taken.failure else stored.how,
             )
         )

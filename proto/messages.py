@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Optional
 
 from .attempts import How as How, Stream as Stream, Why as Why
-from .storages import BadCopy, DataBody, Published, Removed
+from .storages import BadCopy, DataBody, Leftover, Published, Removed
 
 PROTOCOL = "1.1"  # major.minor; the central serves the last two minor versions
 # The version of a pilot that sends none. It never changes, because a message leaves out the fields
@@ -333,6 +333,7 @@ class Report:
     published: tuple[Published, ...] = ()  # with `ended`; valid only if the result is
     bad_copies: tuple[BadCopy, ...] = ()  # with `ended`: inputs that were read and are bad
     removed: tuple[Removed, ...] = ()  # with `ended`: results of its removals
+    leftovers: tuple[Leftover, ...] = ()  # with `ended`: what failed uploads may have left
 
 
 @dataclass(frozen=True)

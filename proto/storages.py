@@ -18,6 +18,8 @@ INPUTS_WORD: Final = "{inputs}"  # word of a command that becomes one argument f
 META_SUFFIX: Final = ".meta.json"  # suffix of a file beside an output: metadata from the payload
 META_BYTES_MAX: Final = 65_536  # of such a file
 NAME_MAX: Final = 512  # characters of a file's name inside its scope
+TOKEN_PATHS_MAX: Final = 100  # for which one credential is asked
+TRIES_MAX: Final = 99  # of one file on one storage
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class StorageOptions:
     checksum: str = ""  # adler32: ask the server for it after an upload
     nodes: tuple[str, ...] = ()  # hosts, or *.domain, that get the credential after a redirect
     redirects: int = 0  # followed at most
+    signed_urls: bool = False  # the credential is a URL for each path, not a token
 
 
 @dataclass(frozen=True)
@@ -115,13 +118,13 @@ class StorageOperation(str, Enum):
 
 @dataclass(frozen=True)
 class StorageTokenRequest:
-    """Asks for a credential of a running attempt for one storage."""
+    """Asks for a credential of a running attempt, or of a user, for one storage."""
 
-    job: int
+    job: int  # 0, with epoch 0: of a user
     epoch: int
     storage: str
     operation: StorageOperation
-    paths: tuple[str, ...]  # below the storage's URL
+    paths: tuple[str, ...]  # below the storage's URL, at most TOKEN_PATHS_MAX
     sha256: str = ""  # of the file to create; object stores sign it
 
 
@@ -179,3 +182,19 @@ def is_good_path(path: str) -> bool:
     """Return whether a path is valid below a storage and as the name of a file in the catalogue."""
     good = 0 < len(path) <= NAME_MAX and path.isprintable() and " " not in path
     return good and not ({"", ".", ".."} & set(path.split("/")))
+
+
+def try_path(folder: str, name: str, number: int = 1) -> str:
+    """Return the path for the try `number` (from 1) of an upload of the file `name`.
+
+    A first try that fails may leave bytes at its path, so each further one has a path of its own.
+    No two pairs of name and number share a path.
+    """
+    if number == 1 and not name.startswith("~"):
+        return f"{folder}/{name}"
+    return f"{folder}/~{number}/{name}"
+
+
+def is_try(path: str, folder: str, name: str) -> bool:
+    """Return whether a path is that of a try of an upload of this file."""
+    return any(path == try_path(folder, name, number) for number in range(1, TRIES_MAX + 1))

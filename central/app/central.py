@@ -66,6 +66,7 @@ from ..jobs.blobs.sandbox import Sandbox
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
+from ..jobs.storage_credentials import StorageCredentials
 from ..observe.counting_log import CountingLog, counting
 from ..observe.wall_clock import WallClockWatch
 from ..pilots.logs import LogRoom
@@ -222,6 +223,13 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     services = Services(
         logins=people.services.logins,
         payload_tokens=people.services.payload_tokens,
+        storage_credentials=StorageCredentials(
+            store=store,
+            memory=memory,
+            storages=world.storages,
+            remote=world.remote,
+            clock=clock,
+        ),
         browsers=people.browsers,
         submissions=submits,
         queries=queries,

@@ -51,6 +51,7 @@ from ..jobs.feed import Feed
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
+from ..jobs.storage_credentials import StorageCredentials
 from ..observe.events import Log, no_log
 from ..pilots import file_routes, routes as pilots
 from ..pilots.logs import PilotLogService
@@ -93,6 +94,7 @@ class Services(ApiServices):
 
     logins: LoginService
     payload_tokens: PayloadTokens
+    storage_credentials: StorageCredentials
     looking: JobInspector
     control: JobControl
     pilots: PilotService
@@ -214,6 +216,7 @@ def _offered(
         *logins.ROUTES.offered(leads.logins if leads else None),
         *bans.ROUTES.offered(mine.bans if mine else None),
         *payload_tokens.ROUTES.offered(leads.payload_tokens if leads else None),
+        *jobs.STORAGE_TOKEN_ROUTES.offered(leads.storage_credentials if leads else None),
         *identity.ISSUER_ROUTES.offered(handouts.element_issuer),
         *own.METRICS_ROUTES.offered(mine.metrics if mine else None),
         *own.HEALTH_ROUTES.offered(mine.health if mine else None),

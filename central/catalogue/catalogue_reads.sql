@@ -5,6 +5,14 @@ SELECT k.key_id, k.key, k.type, k.is_own
   FROM json_each(:keys) AS i
  CROSS JOIN meta_key AS k ON k.community_id = :community_id AND k.key = i.value;
 
+-- name: paths_of_community
+SELECT DISTINCT r.path
+  FROM json_each(:paths) AS i
+ CROSS JOIN replica AS r ON r.storage = :storage AND r.path = i.value
+ CROSS JOIN file AS f ON f.file_id = r.file_id
+ CROSS JOIN data_community AS c ON c.community_id = f.community_id
+ WHERE c.community = :community AND r.state = 'Available';
+
 -- name: meta_sets_after
 SELECT set_id, metadata FROM meta_set
  WHERE community_id = :community_id AND set_id > :after

@@ -16,7 +16,7 @@ from pilotage.proto.catalogue import (
 )
 from pilotage.proto.decoding.nesting import loads
 from pilotage.proto.documents.job import DataOutput, JobData
-from pilotage.proto.storages import Published
+from pilotage.proto.storages import Published, is_try
 
 from .placeholders import finished, later
 from .record_types import NewFile, NewReplica
@@ -70,8 +70,8 @@ def _file(
 ) -> NewFile:
     if not 0 <= one.rule < len(data.outputs):
         raise NotPublished(f"the job has no output {one.rule}")
-    if one.path != f"{folder}/{one.name}":
-        raise NotPublished(f"its path is not below {folder}")
+    if not is_try(one.path, folder, one.name):
+        raise NotPublished(f"its path is not one of its tries below {folder}")
     if one.sha256 == EMPTY and one.size_bytes:
         why = f"its sha256 is that of an empty file, but its size_bytes is {one.size_bytes}"
         raise NotPublished(why)

@@ -353,6 +353,14 @@ def keys(session: Session, community: str) -> list[KeyRow]:
     return found
 
 
+def paths_of_community(
+    session: Session, community: str, storage: str, paths: Sequence[str]
+) -> set[str]:
+    """Return which of these paths on a storage hold copies of files of a community."""
+    given = {"community": community, "storage": storage, "paths": json_list(paths)}
+    return {row[0] for row in session.rows("paths_of_community", given)}
+
+
 def inputs_of_job(session: Session, job_id: int) -> list[JobInput]:
     """Return the input files of a job in order, each with the number of its input."""
     rows = session.rows("inputs_of_job", {"job_id": job_id})

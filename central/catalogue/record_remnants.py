@@ -20,9 +20,11 @@ from .remnants import (
     HELD_S,
     LOOKED_MAX,
     NAMES_MAX,
+    NO_FILE,
     STORING_MAX,
     SWEEP_MAX,
     RemnantCount,
+    RemnantPlace,
     RemnantRow,
     SweepResult,
     SweepRow,
@@ -306,29 +308,23 @@ def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
     return len(rows)
 
 
-def add_folder(
-    session: Session,
-    storage: str,
-    path: str,
-    *,
-    community: str,
-    owner_id: int,
-    group: str,
-    at: float,
-) -> None:
+def add_folder(session: Session, place: RemnantPlace, *, at: float) -> None:
     """Note a folder that no entry of the catalogue needs, and that nobody stores in any more."""
+    _add(session, [place], None, at)
+
+
+def add_leftovers(session: Session, places: Sequence[RemnantPlace], *, at: float) -> None:
+    """Note files that failed uploads may have left. Their sizes are unknown."""
+    _add(session, places, NO_FILE, at)
+
+
+def _add(session: Session, places: Sequence[RemnantPlace], file_id: int | None, at: float) -> None:
     counting = CountChanges()
-    row: dict[str, object] = {
-        "storage": storage,
-        "path": path,
-        "community": community,
-        "owner_id": owner_id,
-        "group": group,
-        "file_id": None,
-        "bytes": 0,
-        "since": at,
-    }
-    _insert(session, [row], counting)
+    rows: list[dict[str, object]] = [
+        {**msgspec.structs.asdict(one), "file_id": file_id, "bytes": 0, "since": at}
+        for one in places
+    ]
+    _insert(session, rows, counting)
     counting.write(session)
 
 

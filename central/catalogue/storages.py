@@ -23,6 +23,7 @@ from .storage_overlaps import Location, overlaps
 from .storage_types import storage_type, wrong_url
 
 FILES_MAX: Final = 10_000
+KEYS: Final = "keys"  # source of credentials: a file with an access key and its secret
 TOKEN_SOURCES: Final = ("client", "file", "issuer", "renewed")
 FILE_MAX_BYTES: Final = 100_000
 _Type = Annotated[str, Meta(pattern=whole("[a-z][a-z0-9._-]*"), max_length=64)]
@@ -87,6 +88,7 @@ class StorageBook:
             checksum=entry.checksum,
             nodes=entry.nodes,
             redirects=entry.redirects,
+            signed_urls=entry.credential is not None and entry.credential.source == KEYS,
         )
         return StorageAccess(name, entry.type, entry.url, options)
 
@@ -134,7 +136,7 @@ def _wrong_credential(entry: StorageEntry) -> list[tuple[str, str]]:
     source = entry.credential.source if entry.credential is not None else ""
     if source and not takes:
         return [("credential", f"the type {entry.type} takes none: remove it, or use davs")]
-    if takes == "keys" and source != "keys":
+    if takes == "keys" and source != KEYS:
         right = "expected {source: keys, options: {file: /PATH}}, a file with access key and secret"
         return [("credential", f"found {source or 'none'}, {right}")]
     if takes == "token" and source and source not in TOKEN_SOURCES:

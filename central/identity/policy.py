@@ -32,6 +32,7 @@ class Permission(str, enum.Enum):
     PILOT_WORK = "pilot_work"  # turn, ask, report, beat
     LOG_WRITE = "log_write"
     PAYLOAD_TOKEN = "payload_token"  # tokens of the job's owner, for its payload
+    STORAGE_TOKEN = "storage_token"  # credentials for the files of attempts and people
     BLOB_READ = "blob_read"
     BLOB_WRITE = "blob_write"
     JOB_SUBMIT = "job_submit"
@@ -68,6 +69,7 @@ PHRASES: Final = {
     Permission.PILOT_WORK: "ask for work",
     Permission.LOG_WRITE: "write logs",
     Permission.PAYLOAD_TOKEN: "fetch tokens for payloads",
+    Permission.STORAGE_TOKEN: "fetch credentials for storages",
     Permission.BLOB_READ: "download contents",
     Permission.BLOB_WRITE: "upload contents",
     Permission.JOB_SUBMIT: "submit jobs",
@@ -119,6 +121,7 @@ pilot_join      own        own        own        own        own        own      
 pilot_work      -          -          -          -          -          -          own        -
 log_write       -          -          -          -          -          -          own        own
 payload_token   -          -          -          -          -          -          -          own
+storage_token   -          community  own        own        own        own        -          own
 blob_read       -          -          own        own        own        own        -          own
 blob_write      -          -          own        own        own        own        -          own
 job_submit      -          -          own        own        own        own        -          -

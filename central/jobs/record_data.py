@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..catalogue.record_registration import publish
-from ..catalogue.record_remnants import end_marked
+from ..catalogue.record_remnants import add_leftovers, end_marked
 from ..catalogue.record_types import INPUT_FILES_MAX
 from ..catalogue.remnants import sweep_of_key
 from ..store.session import Session, json_list
@@ -46,6 +46,8 @@ def end_with_files(
     if not won:
         session.run("undo_publication")
         session.forget()  # the names that it cached were rolled back
+    elif publication.leftovers and not publication.clash:
+        add_leftovers(session, publication.leftovers, at=end.at)
     session.run("end_publication")
     return end, won
 

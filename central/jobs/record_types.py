@@ -13,7 +13,7 @@ from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 
 from ..catalogue.record_types import JobInput, NewFile
-from ..catalogue.remnants import SweepResult
+from ..catalogue.remnants import RemnantPlace, SweepResult
 from ..store.records import Record
 
 # -- classes ------------------------------------------------------------------------------------
@@ -358,6 +358,7 @@ class Publication(msgspec.Struct, kw_only=True):
     community: str
     files: tuple[NewFile, ...]
     refused: "AttemptResult"
+    leftovers: tuple[RemnantPlace, ...] = ()  # what failed uploads may have left
     clash: str = ""
 
     def as_refused(self) -> "AttemptResult":

@@ -14,18 +14,20 @@ from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import LogChunk, Stream
 from pilotage.proto.pieces import MEDIA as PIECES
 from pilotage.proto.problems import Code
+from pilotage.proto.storages import StorageTokenReply, StorageTokenRequest
 
 from ..errors import Refused
 from ..http.answers import BYTES, TEXT, StreamedAnswer
 from ..http.call import Call, parse_query
 from ..http.route import Routes
-from ..identity.calls import attempt_or_pilot, user
+from ..identity.calls import attempt_or_pilot, user, user_or_attempt
 from ..identity.policy import Permission
 from .blobs.sandbox import Sandbox
 from .feed import Feed
 from .output.curve_view import JobInspector
 from .output.followed_output import FollowService
 from .queries import Queries
+from .storage_credentials import StorageCredentials
 
 IDLE_S: Final = 15.0  # interval of comments, so that proxies do not close a quiet stream
 
@@ -41,6 +43,7 @@ class OutputServices:
 ROUTES: Final = Routes[Queries]()
 LOOK_ROUTES: Final = Routes[JobInspector]()
 OUTPUT_ROUTES: Final = Routes[OutputServices]()
+STORAGE_TOKEN_ROUTES: Final = Routes[StorageCredentials]()
 CHUNK_ROUTES: Final = Routes[FollowService]()
 EVENT_ROUTES: Final = Routes[Feed]()
 _encoder = msgspec.json.Encoder()
@@ -245,3 +248,11 @@ async def _lines(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield b": here\n\n"  # some clients receive the headers only with the first bytes
     async for part in events:
         yield part
+
+
+@STORAGE_TOKEN_ROUTES.add("POST", "/v1/data/tokens", Permission.STORAGE_TOKEN)
+async def storage_token(
+    credentials: StorageCredentials, call: Call, body: StorageTokenRequest
+) -> StorageTokenReply:
+    """Fetch a credential for files on a storage: of a running attempt, or of a user (job 0)."""
+    return await credentials.give(user_or_attempt(call), body)

@@ -98,4 +98,4 @@ class CentralSweeps:
         if row.is_folder:
             await self._dav.remove_folder(place)
         else:
-            await self._dav.remove(place, row.bytes)
+            await self._dav.remove(place, row.size_bytes)

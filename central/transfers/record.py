@@ -12,6 +12,7 @@ from ..catalogue.record_interned import encode
 from ..catalogue.record_registration import publish
 from ..catalogue.record_remnants import add_folder
 from ..catalogue.record_types import NewFile
+from ..catalogue.remnants import RemnantPlace
 from ..errors import Refused
 from ..identity.record_types import Owner
 from ..store.errors import StoreError
@@ -214,16 +215,14 @@ def end_third_party(session: Session, end: TransferEnd, *, at: float) -> str:
         (outcome,) = publish(session, end.rule.community, [end.copy], at=at)
         why = str(outcome.clash or "")
     if why:
-        owner = end.rule.owner
-        add_folder(
-            session,
-            end.transfer.storage,
-            end.folder,
+        place = RemnantPlace(
+            storage=end.transfer.storage,
+            path=end.folder,
             community=end.rule.community,
-            owner_id=owner.owner_id,
+            owner_id=end.rule.owner.owner_id,
             group=end.rule.group,
-            at=at,
         )
+        add_folder(session, place, at=at)
     end_transfers(session, [(end.transfer.transfer_id, why, at)])
     return why
 

@@ -1,11 +1,13 @@
 """The data files of attempts: the work of errands with the drivers of storages."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Optional, Protocol, TypeVar
 
 from pilotage.proto.messages import Assignment, How, Output
 from pilotage.proto.storages import (
@@ -15,6 +17,7 @@ from pilotage.proto.storages import (
     Copy,
     DataBody,
     DataFile,
+    Leftover,
     Published,
     Removal,
     Removed,
@@ -29,7 +32,17 @@ from ..files.workspace import RESERVE_BYTES, RESERVE_SHARE
 from ..mind.pace import back_off_s
 from ..ports import Clock, Failed, Randomness, UnsafePath, nobody_hears
 from . import stage_in, stage_out, sweep
-from .storages import CopyChecksums, CopyLocation, Storage, StorageError, StorageUnavailable
+from .credentials import StorageCredentials
+from .storages import (
+    BLOCK_BYTES,
+    CopyChecksums,
+    CopyLocation,
+    CredentialRejected,
+    Storage,
+    StorageError,
+    StorageRefused,
+    StorageUnavailable,
+)
 
 INPUT_PATIENCE_S: Final = 600.0  # how long storages may be unavailable before a payload starts,
 OUTPUT_PATIENCE_S: Final = 1_800.0  # … and after it has ended, when its work would be lost
@@ -60,6 +73,13 @@ class StoredOutputs:
     how: How = How.OUTPUT
     bytes_out: int = 0
     removed: tuple[Removed, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
+
+
+class LocationOf(Protocol):
+    """Returns the place of a file, with a new credential if the last one was rejected."""
+
+    async def __call__(self, *, is_again: bool) -> CopyLocation: ...
 
 
 class DataFiles:
@@ -74,8 +94,13 @@ class DataFiles:
         *,
         upload_s: float = OUTPUT_PATIENCE_S,
         failed: Failed = nobody_hears,
+        credentials: Optional[StorageCredentials] = None,
     ) -> None:
-        """Take `upload_s`: how long storages may be unavailable after a payload has ended."""
+        """Take `upload_s`: how long storages may be unavailable after a payload has ended.
+
+        `credentials` are for storages that need them; None: no such storage can be used.
+        """
+        self._credentials = credentials
         self._drivers, self._clock, self._random, self._log = drivers, clock, random, log
         self._upload_s, self._failed = upload_s, failed
         self._bad: dict[int, list[BadCopy]] = {}
@@ -90,6 +115,8 @@ class DataFiles:
 
     def forget(self, attempt_id: int) -> None:
         self._bad.pop(attempt_id, None)
+        if self._credentials is not None:
+            self._credentials.forget(attempt_id)
         self._bytes_in.pop(attempt_id, None)
 
     # -- before the start -----------------------------------------------------------------------
@@ -126,7 +153,7 @@ class DataFiles:
         fetch = stage_in.FetchResult(file)
         wait = self._patience(assignment.attempt_id, INPUT_PATIENCE_S)
         try:
-            sums = await fetch.run(to, self._get, wait)
+            sums = await fetch.run(to, partial(self._get, assignment), wait)
         except stage_in.CopiesUnusable as why:
             how = How.NO_START if why.for_good else How.INPUT
             raise StageInFailed(str(why), how) from None
@@ -139,12 +166,26 @@ class DataFiles:
         came = self.bytes_in(assignment.attempt_id) + sums.size_bytes
         self._bytes_in[assignment.attempt_id] = came
 
-    async def _get(self, copy: Copy, to: Path, bytes_max: int) -> CopyChecksums:
+    async def _get(
+        self, assignment: Assignment, copy: Copy, to: Path, bytes_max: int
+    ) -> CopyChecksums:
         storage = stage_in.driver(self._drivers, copy.type)
-        place = stage_in.place_of(copy)
-        return await self._in_thread(
-            lambda go_on: storage.get(place, to, bytes_max=bytes_max, go_on=go_on), bytes_max
-        )
+
+        async def place(*, is_again: bool) -> CopyLocation:
+            found = stage_in.place_of(copy)
+            if not copy.options.needs_credential:
+                return found
+            return replace(
+                found,
+                credential=await self._needed().reading(
+                    assignment, copy.storage, copy.path, is_again=is_again
+                ),
+            )
+
+        def get(place: CopyLocation, go_on: GoOn) -> CopyChecksums:
+            return storage.get(place, to, bytes_max=bytes_max, go_on=go_on)
+
+        return await self._with_credential(place, get, bytes_max)
 
     def _write_list(self, data: DataBody, folder: Path) -> None:
         listed: list[dict[str, object]] = [
@@ -200,23 +241,47 @@ class DataFiles:
         try:
             for one in chosen:
                 wait = self._patience(assignment.attempt_id, self._upload_s)
-                kept.append(await store.run(one, self._put, wait))
+                kept.append(await store.run(one, partial(self._put, assignment), wait))
         except (stage_out.OutputNotStored, OSError) as why:
             await self._remove(data, kept)
             how = How.STORAGE if isinstance(why, stage_out.OutputNotStored) else How.OUTPUT
             return StoredOutputs(failure=str(why), how=how)
-        return StoredOutputs(tuple(kept), bytes_out=sum(one.size_bytes for one in kept))
-
-    async def _put(self, file: Path, access: StorageAccess, path: str) -> CopyChecksums:
-        storage = stage_in.driver(self._drivers, access.type)
-        place = CopyLocation(access.url, path, access.options)
-        size_bytes = os.stat(file).st_size
-        return await self._in_thread(
-            lambda go_on: storage.put(file, place, go_on=go_on), size_bytes
+        return StoredOutputs(
+            tuple(kept),
+            bytes_out=sum(one.size_bytes for one in kept),
+            leftovers=tuple(store.leftovers),
         )
 
+    async def _put(
+        self, assignment: Assignment, file: Path, access: StorageAccess, path: str
+    ) -> CopyChecksums:
+        storage = stage_in.driver(self._drivers, access.type)
+        size_bytes = os.stat(file).st_size
+        sha256 = ""
+        if access.options.signed_urls:
+            sha256 = await self._in_thread(lambda go_on: sha256_of(file, go_on), size_bytes)
+
+        async def place(*, is_again: bool) -> CopyLocation:
+            found = CopyLocation(access.url, path, access.options)
+            if not access.options.needs_credential:
+                return found
+            return replace(
+                found,
+                credential=await self._needed().creating(
+                    assignment, access.storage, path, sha256, is_again=is_again
+                ),
+            )
+
+        def put(place: CopyLocation, go_on: GoOn) -> CopyChecksums:
+            return storage.put(file, place, go_on=go_on)
+
+        return await self._with_credential(place, put, size_bytes)
+
     async def _remove(self, data: DataBody, kept: "list[Published]") -> None:
-        """Remove outputs that were stored in vain, if that is quick."""
+        """Remove outputs that were stored in vain, if that is quick.
+
+        On storages with credentials the central does it, because no attempt may remove files.
+        """
         reached = {one.storage: one for rule in data.outputs for one in rule.storages}
 
         def removal(one: Published) -> Callable[[GoOn], None]:
@@ -228,6 +293,8 @@ class DataFiles:
             return lambda _: storage.remove(place)
 
         for one in kept:
+            if reached[one.storage].options.needs_credential:
+                continue
             try:
                 await BackgroundWork(removal(one)).result(REMOVAL_S)
             # Also TimeoutError: the file stays, without an entry in the catalogue.
@@ -251,6 +318,25 @@ class DataFiles:
 
         until = self._clock.now() + SWEEPING_SHARE * wall_s
         return await sweep.run(data.removals, remove, is_late=lambda: self._clock.now() >= until)
+
+    def _needed(self) -> StorageCredentials:
+        if self._credentials is None:
+            raise stage_in.NotSent("this pilot fetches no credentials for storages")
+        return self._credentials
+
+    async def _with_credential(
+        self, place: LocationOf, act: Callable[[CopyLocation, GoOn], T], size_bytes: int
+    ) -> T:
+        """Run `act` in a thread; if the credential is rejected, once more with a new one."""
+        try:
+            there = await place(is_again=False)
+            return await self._in_thread(lambda go_on: act(there, go_on), size_bytes)
+        except CredentialRejected:
+            anew = await place(is_again=True)
+        try:
+            return await self._in_thread(lambda go_on: act(anew, go_on), size_bytes)
+        except CredentialRejected as why:
+            raise StorageRefused(f"{why}, also with a new credential") from None
 
     # -- helpers ----------------------------------------------------------------------------------
 
@@ -277,6 +363,16 @@ class DataFiles:
             return True
 
         return wait
+
+
+def sha256_of(file: Path, go_on: GoOn) -> str:
+    """Return the SHA-256 of a local file as hexadecimal digits."""
+    summing = hashlib.sha256()
+    with open(file, "rb") as opened:
+        while block := opened.read(BLOCK_BYTES):
+            go_on()
+            summing.update(block)
+    return summing.hexdigest()
 
 
 def _room(folder: Path) -> int:

@@ -123,12 +123,16 @@ def place_of(copy: Copy) -> CopyLocation:
     return CopyLocation(copy.url, copy.path, copy.options)
 
 
+class NotSent(StorageRefused):
+    """Nothing was sent to the storage, so an upload has left nothing there."""
+
+    is_sent = False
+
+
 def driver(drivers: Mapping[str, Storage], kind: str) -> Storage:
     """Return the driver of a type of storage. Raises StorageRefused."""
     found = drivers.get(kind)
     if found is None:
         known = ", ".join(sorted(drivers))
-        raise StorageRefused(
-            f"this pilot does not support storages of the type {kind!r}, only {known}"
-        )
+        raise NotSent(f"this pilot does not support storages of the type {kind!r}, only {known}")
     return found

@@ -4,6 +4,7 @@ Order and choice are decided here; the given functions copy the files.
 """
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from pilotage.proto.messages import KEPT_FOLDER
 from pilotage.proto.storages import (
     META_BYTES_MAX,
     META_SUFFIX,
+    TRIES_MAX,
     DataRule,
+    Leftover,
     Published,
     StorageAccess,
     is_good_path,
+    try_path,
 )
 from pilotage.proto.wire import encode
 
@@ -24,9 +28,16 @@ from ..files.globs import compile_glob
 from ..files.worker_thread import GoOn, always
 from ..files.workspace import LISTED_BYTES_MAX, OUTPUT_FILES_MAX, walk
 from ..ports import TooLarge, UnsafePath
-from .storages import CopyChecksums, CopyMissing, StorageRefused, StorageUnavailable
+from .storages import (
+    CopyChecksums,
+    CopyMissing,
+    StorageError,
+    StorageRefused,
+    StorageUnavailable,
+)
 
 OURS: Final = KEPT_FOLDER + "/"  # files that the pilot has put there
+LEFTOVERS_MAX: Final = 1_000  # in a report
 _NUMBER_MAX: Final = 2**53  # the largest integer that all JSON readers keep exact
 _NOWHERE: Final = StorageAccess("", "", "")
 
@@ -113,7 +124,10 @@ def _check_report(
     """
     longest = [max(one.storages, key=lambda to: len(to.storage), default=_NOWHERE) for one in rules]
     sums = CopyChecksums(_NUMBER_MAX, "0" * 8, "0" * 64)
-    entries = [published(one, longest[one.rule], f"{folder}/{one.name}", sums) for one in chosen]
+    entries = [
+        published(one, longest[one.rule], try_path(folder, one.name, TRIES_MAX), sums)
+        for one in chosen
+    ]
     size = len(encode(entries))
     if size > bytes_max:
         metadata = len(encode([one.metadata for one in chosen]))
@@ -194,24 +208,28 @@ class StageOut:
 
     def __init__(self, folder: str, job: int, rules: Sequence[DataRule]) -> None:
         self._folder = folder
+        self._tries = Counter[tuple[str, str]]()  # by file and storage
+        self.leftovers: list[Leftover] = []
         self._orders = [list(order(rule, job)) for rule in rules]
         self._out: dict[str, str] = {}  # storages that take no more files, and why
 
     async def run(self, chosen: ChosenFile, put: Put, wait: Wait) -> Published:
         """Store one file. Raises OutputNotStored, and OSError for the local file."""
-        path = f"{self._folder}/{chosen.name}"
         storages, whys = self._orders[chosen.rule], dict[str, str]()
         rounds = 0
         while True:
             for access in [one for one in storages if one.storage not in self._out]:
+                path = self._next_path(chosen.name, access.storage)
                 try:
                     sums = await put(chosen.path, access, path)
                 except StorageUnavailable as why:
+                    self._left(access.storage, path, why)
                     whys[access.storage] = str(why)
                     storages.remove(access)  # from now on, the others are asked first
                     storages.append(access)
                     continue
                 except (StorageRefused, CopyMissing) as why:
+                    self._left(access.storage, path, why)
                     self._out[access.storage] = str(why)
                     continue
                 return published(chosen, access, path, sums)
@@ -224,6 +242,19 @@ class StageOut:
         raise OutputNotStored(
             f"{chosen.name}: {_reasons_text({**refused, **whys}) or 'no storage accepts it'}"
         )
+
+    def _next_path(self, name: str, storage: str) -> str:
+        """Return the path for the next try; after TRIES_MAX, the last one comes again."""
+        number = min(self._tries[name, storage] + 1, TRIES_MAX)
+        self._tries[name, storage] = number
+        return try_path(self._folder, name, number)
+
+    def _left(self, storage: str, path: str, why: StorageError) -> None:
+        """Note that a failed upload may have left bytes."""
+        left = Leftover(storage, path)
+        room = len(self.leftovers) < LEFTOVERS_MAX
+        if why.is_sent and room and left not in self.leftovers:
+            self.leftovers.append(left)
 
 
 def published(

@@ -100,6 +100,8 @@ class Storage(Protocol):
 class StorageError(ValueError):
     """A storage, or a copy there, is at fault."""
 
+    is_sent = True  # false: nothing was sent to the storage
+
 
 class StorageUnavailable(StorageError):
     """The storage does not answer now: the same request may succeed later."""

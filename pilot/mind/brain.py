@@ -25,7 +25,7 @@ from pilotage.proto.messages import (
     Wake,
 )
 from pilotage.proto.problems import Code
-from pilotage.proto.storages import BadCopy, Published, Removed
+from pilotage.proto.storages import BadCopy, Leftover, Published, Removed
 
 from ..ports import Ended
 from .asks import AskState
@@ -250,6 +250,7 @@ class Brain:
         bytes_out: int = 0,
         published: tuple[Published, ...] = (),
         removed: tuple[Removed, ...] = (),
+        leftovers: tuple[Leftover, ...] = (),
         failed_as: How = How.OUTPUT,
     ) -> list[Command]:
         """Handle the outputs of a payload: uploaded and stored, or failed."""
@@ -264,6 +265,7 @@ class Brain:
             bytes_out=bytes_out,
             published=published,
             removed=removed,
+            leftovers=leftovers,
             failed_as=failed_as,
         )
         return self._commands(now)

@@ -20,7 +20,7 @@ from pilotage.proto.messages import (
     What,
     Why,
 )
-from pilotage.proto.storages import BadCopy, Published, Removed
+from pilotage.proto.storages import BadCopy, Leftover, Published, Removed
 
 from ..ports import Ended
 from .commands import (
@@ -264,12 +264,13 @@ class Payloads:
         bytes_out: int = 0,
         published: tuple[Published, ...] = (),
         removed: tuple[Removed, ...] = (),
+        leftovers: tuple[Leftover, ...] = (),
         failed_as: How = How.OUTPUT,
     ) -> None:
         """End an attempt after its outputs were uploaded.
 
-        `absent` are required patterns without a match, `note` is a further message, and `published`
-        and `removed` are the results on storages.
+        `absent` are required patterns without a match, and `note` is a further message.
+        `published`, `removed` and `leftovers` are the results on storages.
         """
         holding = self._holdings.by_id(attempt_id)
         if holding is None or holding.phase is not AttemptPhase.COLLECTING or holding.gone is None:
@@ -291,7 +292,7 @@ class Payloads:
             detail = f"was warned, left its checkpoint, ended with exit code {gone.exit_code}"
         detail = "; ".join(one for one in (detail, note) if one)
         if how is not How.EXITED:
-            published = removed = ()
+            published = removed = leftovers = ()
         self._end(
             holding,
             how,
@@ -300,6 +301,7 @@ class Payloads:
             outputs=outputs,
             published=published,
             removed=removed,
+            leftovers=leftovers,
         )
 
     def undelivered(self, attempt_id: int, why: str) -> bool:
@@ -348,6 +350,7 @@ class Payloads:
         outputs: tuple[Output, ...] = (),
         published: tuple[Published, ...] = (),
         removed: tuple[Removed, ...] = (),
+        leftovers: tuple[Leftover, ...] = (),
     ) -> None:
         """Record the end of an attempt in the journal, then report it to the central."""
         self._slots.release(holding.attempt_id)
@@ -373,6 +376,7 @@ class Payloads:
             published=published,
             bad_copies=holding.bad_copies,
             removed=removed,
+            leftovers=leftovers,
         )
         report = self._reports.put(report, at=now, due=now)
         self._out.append(KeepEnded(report, now))

@@ -100,6 +100,7 @@ class ReportOutbox:
                 published=(),
                 bad_copies=(),
                 removed=(),
+                leftovers=(),
                 how=How.UNREADABLE_REPORT,
                 n=self.number(attempt_id),
                 detail=UNREADABLE,

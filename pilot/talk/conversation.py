@@ -23,6 +23,7 @@ from pilotage.proto.messages import (
     TurnReply,
 )
 from pilotage.proto.problems import Code
+from pilotage.proto.storages import StorageTokenReply, StorageTokenRequest
 from pilotage.proto.wire import BadMessage, decode, encode
 
 from ..events import WriteEvent
@@ -130,6 +131,15 @@ class CentralChannel:
         path = "/v1/attempts/token"
         return await self._post(
             path, request, PayloadTokenReply, TIMEOUT_S, aside=True, token=token
+        )
+
+    async def storage_token(
+        self, request: StorageTokenRequest, token: str
+    ) -> Union[StorageTokenReply, FailedRequest]:
+        """Fetch a credential for a storage, with the attempt's own token."""
+        path = "/v1/data/tokens"
+        return await self._post(
+            path, request, StorageTokenReply, TIMEOUT_S, aside=True, token=token
         )
 
     async def log_chunk(self, chunk: LogChunk, token: str) -> None:

@@ -72,7 +72,7 @@ class DataOrders:
             return {}
         any_path = known[rows[0].storage].any_path
         removals = tuple(
-            Removal(row.remnant_id, row.path, row.is_folder, None if row.is_folder else row.bytes)
+            Removal(row.remnant_id, row.path, row.is_folder, row.size_bytes)
             for row in rows
             if not not_its_own(row, any_path=any_path)
         )

@@ -7,13 +7,15 @@ import msgspec
 from pilotage.proto.catalogue import BadCatalogueField, Did, ReplicaState
 from pilotage.proto.job_states import JobEvent, next_state
 from pilotage.proto.messages import Report
+from pilotage.proto.storages import is_good_path
 
 from ...catalogue import record_files as file_records, record_read as catalogue_read
 from ...catalogue.input_resolution import runs_nothing
 from ...catalogue.publications import NotPublished, files_of, folder_of
 from ...catalogue.record_types import ReplicaChange
-from ...catalogue.remnants import SweepResult
+from ...catalogue.remnants import RemnantPlace, SweepResult
 from ...catalogue.storage_sweeps import SWEEP_TYPE
+from ...identity.scope import CountKey
 from ...jobs import record as job_records
 from ...jobs.definition.rendering import NotReadable, readable
 from ...jobs.leases import Lease
@@ -23,6 +25,7 @@ from ...observe.events import Log
 from ...store.engine import Store
 from ..queue import JobQueue
 
+LEFTOVERS_MAX = 1_000  # of one result
 REFUSED = "its data are not published: "
 
 
@@ -56,10 +59,11 @@ class DataReports:
             data = job.data
             if data is None:
                 raise NotPublished("the job has no data")
+            folder = folder_of(kind.community, self.store.generation, lease.job, lease.epoch)
             files = files_of(
                 data,
                 report.published,
-                folder=folder_of(kind.community, self.store.generation, lease.job, lease.epoch),
+                folder=folder,
                 group=kind.group,
                 owner_id=owner_id,
                 job=lease.job,
@@ -68,7 +72,10 @@ class DataReports:
             )
         except (NotPublished, NotReadable) as why:
             return msgspec.structs.replace(refused, reason=f"{refused.reason}{why}"[:4_096])
-        publication = Publication(community=kind.community, files=files, refused=refused)
+        left = _leftovers(report, folder, kind, owner_id)
+        publication = Publication(
+            community=kind.community, files=files, refused=refused, leftovers=left
+        )
         return msgspec.structs.replace(change, publication=publication)
 
     def _with_removed(self, lease: Lease, report: Report, change: AttemptResult) -> AttemptResult:
@@ -106,6 +113,26 @@ class DataReports:
             await self.store.write(
                 file_records.change_replicas, lease.kind.community, changes[:1_000], at=at
             )
+
+
+def _leftovers(
+    report: Report, folder: str, kind: CountKey, owner_id: int
+) -> tuple[RemnantPlace, ...]:
+    """Return the places below the attempt's folder where failed uploads may have left bytes."""
+    named = {(one.storage, one.path) for one in report.published}
+    return tuple(
+        RemnantPlace(
+            storage=one.storage,
+            path=one.path,
+            community=kind.community,
+            owner_id=owner_id,
+            group=kind.group,
+        )
+        for one in report.leftovers[:LEFTOVERS_MAX]
+        if one.path.startswith(f"{folder}/")
+        and is_good_path(one.path)
+        and (one.storage, one.path) not in named
+    )
 
 
 def _as_failed(lease: Lease, change: AttemptResult) -> AttemptResult:

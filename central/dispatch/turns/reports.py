@@ -70,7 +70,8 @@ def _short(report: Report) -> bytes:
     if len(whole) <= EVIDENCE_BYTES_MAX:
         return whole
     detail = report.detail[: EVIDENCE_BYTES_MAX // 16]
-    short = altered(report, detail=detail, outputs=(), published=(), removed=(), status="")
+    lists = dict.fromkeys(("outputs", "published", "removed", "leftovers"), ())
+    short = altered(report, detail=detail, status="", **lists)
     return msgspec.json.encode(short)
 
 

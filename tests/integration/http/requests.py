@@ -189,6 +189,10 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
         "",
         _json(messages.PayloadTokenRequest(job=7, epoch=1, name="default")),
     ),
+    ("POST", "/v1/data/tokens"): (
+        "",
+        b'{"job":7,"epoch":1,"storage":"pic","operation":"read","paths":["ctao/a"]}',
+    ),
     ("GET", "/.well-known/jwks.json"): ("", b""),
     ("GET", "/elements/.well-known/openid-configuration"): ("", b""),
     ("GET", "/elements/jwks.json"): ("", b""),

@@ -15,6 +15,7 @@ from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.identity.sessions.life import LoginSessions
 from pilotage.central.identity.sessions.rows import LoginSession, SessionKind
+from pilotage.central.jobs.storage_credentials import StorageCredentials
 from pilotage.proto.api.logins import (
     CodeClaim,
     DeviceStart,
@@ -29,6 +30,7 @@ from pilotage.proto.api.logins import (
 )
 from pilotage.proto.claims import Role
 from pilotage.proto.messages import PayloadTokenReply, PayloadTokenRequest
+from pilotage.proto.storages import StorageTokenReply, StorageTokenRequest
 from tests.memory_store import MemoryStore
 
 from .stub_calls import Calls, Hearing, override
@@ -133,6 +135,17 @@ class StubPayloadTokens(Hearing, PayloadTokens):
     async def give(self, caller: AttemptCaller, request: PayloadTokenRequest) -> PayloadTokenReply:
         self.hear("give", caller, request)
         return PayloadTokenReply("t", 3_600.0)
+
+
+class StubStorageCredentials(Hearing, StorageCredentials):
+    """Gives every caller a token for a storage."""
+
+    @override
+    async def give(
+        self, caller: User | AttemptCaller, request: StorageTokenRequest
+    ) -> StorageTokenReply:
+        self.hear("storage token", caller, request)
+        return StorageTokenReply(3_600.0, token="t")
 
 
 async def add_browser(

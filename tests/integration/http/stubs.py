@@ -40,7 +40,7 @@ from .stub_jobs import (
     StubSandbox,
     StubSubmissions,
 )
-from .stub_logins import StubLogins, StubPayloadTokens
+from .stub_logins import StubLogins, StubPayloadTokens, StubStorageCredentials
 from .stub_pilots import (
     StubElements,
     StubLimits,
@@ -114,6 +114,7 @@ def build() -> World:
     services = Services(
         logins=StubLogins(calls),
         payload_tokens=StubPayloadTokens(calls),
+        storage_credentials=StubStorageCredentials(calls),
         browsers=BrowserSessions(
             store,
             clock,

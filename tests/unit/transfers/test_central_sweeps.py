@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from pilotage.central.catalogue import record_remnants as remnant_records
+from pilotage.central.catalogue.remnants import RemnantPlace
 from pilotage.central.catalogue.remote.webdav import WebDav
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry
 from pilotage.central.transfers.central_sweeps import AWAY_MAX, CentralSweeps
@@ -98,11 +99,7 @@ async def test_the_folder_of_an_attempt_goes_with_its_contents() -> None:
     await world.removed("another")  # which stores the owner
     await world.store.write(
         remnant_records.add_folder,
-        "pic",
-        "ctao/g/7/1",
-        community="ctao",
-        owner_id=1,
-        group="users",
+        RemnantPlace(storage="pic", path="ctao/g/7/1", community="ctao", owner_id=1, group="users"),
         at=world.clock.wall(),
     )
     async with running(world):

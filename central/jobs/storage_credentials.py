@@ -1,0 +1,239 @@
+"""Credentials for storages: of running attempts for their files, and of people for theirs."""
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+from pilotage.proto.catalogue import PUT_FOLDER, ReplicaState
+from pilotage.proto.problems import Code
+from pilotage.proto.storages import (
+    TOKEN_PATHS_MAX,
+    SignedUrl,
+    StorageOperation,
+    StorageTokenReply,
+    StorageTokenRequest,
+    is_good_path,
+)
+
+from ..catalogue import record_read as catalogue_read
+from ..catalogue.locality import writable
+from ..catalogue.publications import folder_of
+from ..catalogue.remote.storage_http import (
+    RemoteStorages,
+    StorageAway,
+    StorageRefuses,
+    scope_for,
+)
+from ..catalogue.rights import community_of, writing
+from ..catalogue.storages import KEYS, StorageEntry, Storages
+from ..catalogue.types.s3 import signed_url
+from ..errors import Refused
+from ..identity.callers import AttemptCaller, User
+from ..identity.policy import Permission, require
+from ..ports import Clock
+from ..store.engine import Store
+from . import record as job_records
+from .blobs.sandbox import SandboxMemory, over
+from .definition.rendering import job_of
+from .leases import LeasePhase
+
+LIFE_S: Final = 3_600  # of signed URLs
+UNKNOWN_S: Final = 300.0  # after which a token without a known end is asked for again
+SCOPES_MAX: Final = 2_500  # characters: many servers take headers of 4 kB
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+_PUT_PARTS: Final = 4  # COMMUNITY/put/ANYTHING/NAME
+
+
+class _Allowed(NamedTuple):
+    """What a caller may do: the operation, the paths asked for, and the folder to create in."""
+
+    operation: StorageOperation
+    paths: tuple[str, ...]
+    folder: str = ""
+
+
+class StorageCredentials:
+    """Gives credentials that are no wider than the files of the caller's request."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memory: SandboxMemory,
+        storages: Storages,
+        remote: RemoteStorages | None,
+        clock: Clock,
+    ) -> None:
+        self._store, self._memory, self._storages = store, memory, storages
+        self._remote, self._clock = remote, clock
+
+    async def give(
+        self, caller: User | AttemptCaller, request: StorageTokenRequest
+    ) -> StorageTokenReply:
+        """Return a credential for one storage.
+
+        Raises Refused: NOT_FOUND (the storage), FORBIDDEN (the attempt is over, or a path is not
+        the caller's), INVALID, UNAVAILABLE.
+        """
+        entry = self._storages.book.storages.get(request.storage)
+        if entry is None:
+            why = f"storage: found {request.storage[:80]!r}, which is not in force"
+            raise Refused(Code.NOT_FOUND, why, field="storage")
+        wrong = [one for one in request.paths if not is_good_path(one)]
+        if wrong or not 0 < len(request.paths) <= TOKEN_PATHS_MAX:
+            found = repr(wrong[0][:200]) if wrong else f"{len(request.paths)} paths"
+            why = f"paths: found {found}, expected 1 to {TOKEN_PATHS_MAX} paths below the storage"
+            raise Refused(Code.INVALID, why, field="paths")
+        if isinstance(caller, User):
+            allowed = await self._of_user(caller, request)
+        else:
+            allowed = await self._of_attempt(caller, request)
+        try:
+            return await self._given(request, entry, allowed)
+        except StorageAway as why:
+            raise Refused(Code.UNAVAILABLE, str(why)) from None
+        except StorageRefuses as why:
+            raise Refused(Code.ILLEGAL_STATE, str(why), field="storage") from None
+
+    # -- who may do what ------------------------------------------------------------------------
+
+    async def _of_attempt(self, caller: AttemptCaller, request: StorageTokenRequest) -> _Allowed:
+        lease = self._memory.leases.find(caller.job, caller.epoch)
+        # After a restore of the store, another attempt can have the same job and epoch.
+        if lease is None or lease.attempt_id != caller.attempt_id:
+            raise over(caller)
+        is_its_own = (request.job, request.epoch) == (caller.job, caller.epoch)
+        if lease.phase is not LeasePhase.LIVE or not is_its_own:
+            raise over(caller)
+        if request.operation is StorageOperation.READ:
+            inputs = await self._store.read(catalogue_read.inputs_of_job, lease.job)
+            ids = list({one.file_id for one in inputs})
+            await self._check_copies(request, ids)
+            return _Allowed(request.operation, request.paths)
+        folder = folder_of(lease.kind.community, self._store.generation, lease.job, lease.epoch)
+        _check_below(request.paths, folder)
+        bodies = await self._store.read(job_records.bodies, [lease.job])
+        body = bodies.get(lease.job)
+        data = job_of(body.template, body.body).data if body is not None else None
+        outputs = data.outputs if data is not None else ()
+        book = self._storages.book
+        if not any(request.storage in writable(book, one.storages) for one in outputs):
+            why = f"storage: no output of job {lease.job} may be stored on {request.storage}"
+            raise Refused(Code.FORBIDDEN, why, field="storage")
+        return _Allowed(request.operation, request.paths, folder)
+
+    async def _check_copies(self, request: StorageTokenRequest, file_ids: list[int]) -> None:
+        """Raise Refused unless all paths are copies of these files on the storage."""
+        copies = await self._store.read(catalogue_read.replicas_of, file_ids) if file_ids else {}
+        known = {
+            one.path
+            for some in copies.values()
+            for one in some
+            if one.storage == request.storage and one.state is ReplicaState.AVAILABLE
+        }
+        strange = sorted(set(request.paths) - known)
+        if strange:
+            why = f"paths: {strange[0]!r} is no copy of an input of this job on {request.storage}"
+            raise Refused(Code.FORBIDDEN, why, field="paths")
+
+    async def _of_user(self, caller: User, request: StorageTokenRequest) -> _Allowed:
+        community = community_of(caller)
+        if request.operation is StorageOperation.READ:
+            require(caller, Permission.DATA_READ)
+            known = await self._store.read(
+                catalogue_read.paths_of_community, community, request.storage, request.paths
+            )
+            strange = sorted(set(request.paths) - known)
+            if strange:
+                why = f"paths: {strange[0]!r} is no copy of a file on {request.storage}"
+                raise Refused(Code.FORBIDDEN, why, field="paths")
+            return _Allowed(request.operation, request.paths)
+        writing(caller)
+        parts = request.paths[0].split("/")
+        folder = "/".join(parts[: _PUT_PARTS - 1])
+        if len(parts) < _PUT_PARTS or parts[:2] != [community, PUT_FOLDER]:
+            right = f"expected a path such as {community}/{PUT_FOLDER}/FOLDER/NAME"
+            why = f"paths: found {request.paths[0]!r}, {right}"
+            raise Refused(Code.FORBIDDEN, why, field="paths")
+        _check_below(request.paths, folder)
+        return _Allowed(request.operation, request.paths, folder)
+
+    # -- credentials ----------------------------------------------------------------------------
+
+    async def _given(
+        self, request: StorageTokenRequest, entry: StorageEntry, allowed: _Allowed
+    ) -> StorageTokenReply:
+        """Return the credential. Raises StorageAway, StorageRefuses; Refused, INVALID."""
+        if self._remote is None or entry.credential is None:
+            return StorageTokenReply(float(LIFE_S))
+        if entry.credential.source == KEYS:
+            return await self._signed(request, entry, allowed)
+        found = await self._remote.tokens.token(request.storage, scopes_for(entry, allowed))
+        left_s = UNKNOWN_S
+        if found.expires_at is not None:
+            left_s = max(0.0, found.expires_at - self._clock.wall())
+        return StorageTokenReply(left_s, token=found.text)
+
+    async def _signed(
+        self, request: StorageTokenRequest, entry: StorageEntry, allowed: _Allowed
+    ) -> StorageTokenReply:
+        """Return signed URLs for each path."""
+        assert self._remote is not None, "the caller has it"
+        creates = allowed.operation is StorageOperation.CREATE
+        if creates and not _SHA256.fullmatch(request.sha256):
+            right = "expected the 64 hexadecimal digits of the file to create"
+            why = f"sha256: found {request.sha256[:80]!r}, {right}"
+            raise Refused(Code.INVALID, why, field="sha256")
+        keys, now = await self._remote.tokens.keys(request.storage), self._clock.wall()
+
+        def url(method: str, path: str) -> SignedUrl:
+            made = signed_url(
+                method,
+                entry.url,
+                path,
+                keys=keys,
+                region=entry.region,
+                now=now,
+                life_s=LIFE_S,
+                sha256=request.sha256 if method == "PUT" else "",
+            )
+            return SignedUrl(path, method, made)
+
+        methods = ("PUT", "HEAD") if creates else ("GET", "HEAD")
+        urls = tuple(url(method, path) for path in allowed.paths for method in methods)
+        return StorageTokenReply(float(LIFE_S), urls=urls)
+
+
+class ScopedEntry(Protocol):
+    """A storage whose tokens have scopes."""
+
+    @property
+    def prefix(self) -> str: ...
+
+
+def scopes_for(entry: ScopedEntry, allowed: _Allowed) -> tuple[str, ...]:
+    """Return scopes of at most SCOPES_MAX characters: the files, or the longest folders that fit.
+
+    The source of their form is the WLCG profile 1.3.
+    """
+    if allowed.operation is StorageOperation.CREATE:
+        return (scope_for("create", entry.prefix, allowed.folder),)
+    paths = sorted(set(allowed.paths))
+    while True:
+        scopes = tuple(scope_for("read", entry.prefix, path) for path in paths)
+        if len(" ".join(scopes)) <= SCOPES_MAX or len(paths) == 1:
+            return scopes
+        depth = max(path.count("/") for path in paths)
+        paths = sorted({_above(path, depth) for path in paths})
+
+
+def _above(path: str, depth: int) -> str:
+    """Return the folder of a path of this depth, or another path as it is."""
+    return path.rpartition("/")[0] if path.count("/") == depth else path
+
+
+def _check_below(paths: Sequence[str], folder: str) -> None:
+    for path in paths:
+        if not path.startswith(f"{folder}/"):
+            why = f"paths: found {path!r}, expected a path below {folder}"
+            raise Refused(Code.FORBIDDEN, why, field="paths")
