@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Optional
@@ -160,7 +160,7 @@ class RootStorage:
     @contextmanager
     def _running(
         self, words: Sequence[str], place: CopyLocation, go_on: GoOn
-    ) -> "Iterator[_Program]":
+    ) -> "Generator[_Program, None, None]":
         """Run a program in a session of its own; what is left of it is killed on leaving."""
         token, found = bearer_token(place), shutil.which(words[0])
         if found is None:
