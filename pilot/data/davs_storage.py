@@ -191,7 +191,7 @@ def _followed(url: str, location: str) -> str:
         parts = urllib.parse.urlsplit(urllib.parse.urljoin(url, location))
         is_good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_good = False
+        parts, is_good = urllib.parse.urlsplit(""), False
     if not is_good or not location.isascii() or not location.isprintable() or " " in location:
         raise StorageRefused("it redirects to a place that is not a URL of https")
     return urllib.parse.urlunsplit(parts._replace(fragment=""))

@@ -118,6 +118,7 @@ class HttpRequests:
         finally:
             if response is None:
                 connection.close()
+        assert response is not None
         return response
 
     def _connection(self, url: str, timeout_s: float) -> tuple[http.client.HTTPConnection, str]:

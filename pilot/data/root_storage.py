@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Optional
@@ -41,13 +41,16 @@ from .storages import (
 )
 
 _LOOK_S: Final = 0.2  # between two calls of go_on while a program is silent
-_FLUSH_S: Final = 300.0  # for what xrdcp has read ahead, after the last block
+_CHUNK_BYTES: Final = 2 << 20  # and so many of them: what xrdcp reads ahead
+_CHUNKS: Final = 8
+_BYTES_A_SECOND_MIN: Final = 200_000  # for what it has read ahead, after the last block
 _SIZE: Final = re.compile(r"^Size:\s+(\d+)$", re.MULTILINE)
 _ADLER: Final = re.compile(r"^adler32 ([0-9a-fA-F]{1,8})$", re.MULTILINE)
 _NUMBER: Final = re.compile(r"\[(3\d{3})\]")
 _NO_PERMISSION: Final = 3010
 _NOT_THERE: Final = 3011
 _EXISTS: Final = 3018
+_EXISTS_WORDS: Final = "a file of that name exists there"
 _FULL: Final = (3009, 3021)  # no space, over the quota
 # Wrong or unsupported requests, a folder or another kind of file, a read-only file system, no TLS.
 _REFUSED: Final = (3000, 3001, 3002, 3006, 3013, 3015, 3016, 3025, 3028, 3031)
@@ -76,6 +79,17 @@ class RootStorage:
             return sums
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
+        try:
+            sums = self._put(source, place, go_on)
+        except StorageRefused as why:
+            if _EXISTS_WORDS in str(why) or not self._is_there(place, go_on):
+                raise
+            # After a cut, xrdcp creates the file once more, and finds its own.
+            raise StorageUnavailable(f"the upload was cut: {why}") from None
+        self._check_stored(place, sums, go_on)
+        return sums
+
+    def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> CopyChecksums:
         server, path = _address(place)
         words = ["xrdcp", "--nopbar", "-", f"{server}/{path}"]  # without -f it replaces no file
         summing = BlockChecksums()
@@ -87,9 +101,15 @@ class RootStorage:
             if summing.sums.size_bytes != size:
                 raise StorageUnavailable("the file has changed during the upload")
             program.close_input()
-            program.end(_FLUSH_S)
-        self._check_stored(place, summing.sums, go_on)
+            program.end(min(size, _CHUNKS * _CHUNK_BYTES) / _BYTES_A_SECOND_MIN)
         return summing.sums
+
+    def _is_there(self, place: CopyLocation, go_on: GoOn) -> bool:
+        try:
+            self._size(place, go_on)
+        except StorageError:
+            return False
+        return True
 
     def size(self, place: CopyLocation) -> int:
         return self._size(place, _never)
@@ -140,7 +160,7 @@ class RootStorage:
     @contextmanager
     def _running(
         self, words: Sequence[str], place: CopyLocation, go_on: GoOn
-    ) -> "Iterator[_Program]":
+    ) -> "Generator[_Program, None, None]":
         """Run a program in a session of its own; what is left of it is killed on leaving."""
         token, found = bearer_token(place), shutil.which(words[0])
         if found is None:
@@ -268,6 +288,11 @@ def _environ(token: str, folder: Path, timeout_s: float) -> Mapping[str, str]:
         "XRD_CONNECTIONWINDOW": seconds,
         "XRD_REQUESTTIMEOUT": seconds,
         "XRD_STREAMTIMEOUT": seconds,
+        "XRD_TIMEOUTRESOLUTION": "1",
+        # After a cut it would open its own file again, which a token that creates only forbids.
+        "XRD_WRITERECOVERY": "0",
+        "XRD_CPCHUNKSIZE": str(_CHUNK_BYTES),
+        "XRD_CPPARALLELCHUNKS": str(_CHUNKS),
         "XRD_METALINKPROCESSING": "0",  # a name may end with .meta4
     }
 
@@ -296,11 +321,13 @@ def _trouble(code: int, said: str, token: str) -> StorageError:
     kind = int(number[1]) if number is not None else 0
     text = cleared(said.replace("Run: ", "").replace(" (source)", ""), (token,))
     text = text or f"it ended with code {code}"
+    if "Operation expired" in said:
+        return StorageUnavailable(f"it did not answer in time: {text}")
     is_login = code == 52 and "Auth failed" in said
     if token and (is_login or (kind == _NO_PERMISSION and has_expired(token))):
         return CredentialRejected(text)
     if kind == _EXISTS or "file exists" in said:
-        return StorageRefused(f"a file of that name exists there: {text}")
+        return StorageRefused(f"{_EXISTS_WORDS}: {text}")
     if kind == _NOT_THERE:
         return CopyMissing(text)
     if kind in _FULL:

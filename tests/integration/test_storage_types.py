@@ -124,7 +124,7 @@ def test_the_pilot_that_a_central_hands_out_stores_there(site: Path, tmp_path: P
         assert done.returncode == 0, done.stderr
         known, told, stored, has_metadata = json.loads(done.stdout)
         why = repr(ModuleNotFoundError("No module named 'a_module_that_no_node_has'"))
-        assert known == ["file", "http", "shelf"]
+        assert known == ["davs", "file", "http", "root", "s3", "shelf"]
         assert told == [["storage_type_left_out", "alone", why]]
         assert stored == pyz.stat().st_size
         assert not has_metadata, "a start reads no metadata of packages"

@@ -38,6 +38,11 @@ DRIVERS: Final = (
     "central/operate/",
     "pilot/__main__.py",
     "pilot/clock.py",
+    # Drivers of storages block in threads: they read when tokens end, and when a server is silent.
+    "pilot/data/http_requests.py",
+    "pilot/data/root_storage.py",
+    "pilot/data/s3_storage.py",
+    "pilot/data/storages.py",
     "pilot/guard/guard.py",  # a process of its own, beside the payloads
     "pilot/guard_link.py",
 )

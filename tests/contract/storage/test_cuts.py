@@ -1,0 +1,271 @@
+"""Connections that break: a stored file is whole, and a fetched one is right or says why not."""
+
+import hashlib
+import random
+import time
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from pilotage.pilot.data import http_requests
+from pilotage.pilot.data.davs_storage import DavsStorage
+from pilotage.pilot.data.root_storage import RootStorage
+from pilotage.pilot.data.storages import (
+    CopyLocation,
+    Credential,
+    CredentialRejected,
+    Storage,
+    StorageError,
+    StorageUnavailable,
+)
+from pilotage.pilot.files.worker_thread import WorkAbandoned
+from pilotage.proto.storages import StorageOptions
+from tests.services.xrootd import ROOT, Xrootd
+
+from . import servers
+from .cuts import CuttingProxy, cutting
+
+SEED: Final = 23
+FILES: Final = 100  # and as many downloads
+BY_ROOT: Final = 10
+TRIES: Final = 4
+SIZE: Final = 300_000
+OVERHEAD: Final = 8_000  # of a connection, at least: handshake and headers
+OPTIONS: Final = StorageOptions(needs_credential=True, checksum="adler32")
+CONTENT: Final = random.Random(SEED).randbytes(SIZE)
+LARGE: Final = CONTENT * 8  # many blocks, of which a cut loses one
+
+
+def _go_on() -> None:
+    return
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait hardly between two tries to resume."""
+    monkeypatch.setattr(http_requests, "_PAUSE_S", 0.001)
+
+
+def _limits(chance: random.Random, share: float, size: int = SIZE) -> int | None:
+    """Return how far a connection gets: often into the file, at times not past its beginning."""
+    if chance.random() >= share:
+        return None
+    return chance.choice([chance.randrange(OVERHEAD), chance.randrange(size + OVERHEAD)])
+
+
+def _driver(kind: str, proxy: CuttingProxy, timeout_s: float) -> tuple[Storage, str]:
+    if kind == "davs":
+        return DavsStorage(timeout_s), f"https://localhost:{proxy.port}{ROOT}"
+    return RootStorage(timeout_s), f"roots://localhost:{proxy.port}/{ROOT}"
+
+
+@pytest.mark.parametrize(("kind", "files", "share"), [("davs", FILES, 0.4), ("root", BY_ROOT, 0.3)])
+def test_a_file_that_was_stored_is_whole(
+    xrootd: Xrootd, tmp_path: Path, kind: str, files: int, share: float
+) -> None:
+    chance = random.Random(SEED)
+    credential = Credential(xrootd.token(f"storage.create:/cuts-{kind}/7/1"))
+    source, stored, whys = tmp_path / "source", dict[str, bytes](), list[str]()
+    port = xrootd.https_port if kind == "davs" else xrootd.port
+    with cutting(port, lambda: _limits(chance, share)) as proxy:
+        driver, url = _driver(kind, proxy, 2 if kind == "davs" else 5)
+        for number in range(files):
+            content = CONTENT[chance.randrange(SIZE) :]
+            source.write_bytes(content)
+            for again in range(1, TRIES + 1):
+                path = f"cuts-{kind}/7/1/{f'~{again}/' if again > 1 else ''}f{number}"
+                try:
+                    driver.put(source, CopyLocation(url, path, OPTIONS, credential), go_on=_go_on)
+                except StorageUnavailable as why:
+                    whys.append(str(why))
+                    continue
+                stored[path] = content
+                break
+        cuts = proxy.cuts
+
+    assert cuts >= files / 10 and len(whys) >= files / 20 and all(whys)
+    assert len(stored) >= 0.9 * files
+    for path, content in stored.items():
+        assert (xrootd.files / path).read_bytes() == content, path
+
+
+@pytest.mark.parametrize(("kind", "files", "share"), [("davs", FILES, 0.7), ("root", BY_ROOT, 0.3)])
+def test_a_file_that_was_fetched_is_right(
+    xrootd: Xrootd, tmp_path: Path, kind: str, files: int, share: float
+) -> None:
+    chance = random.Random(SEED)
+    xrootd.lay(f"fetched-{kind}", LARGE)
+    credential = Credential(xrootd.token(f"storage.read:/fetched-{kind}"))
+    whys, good, to = list[str](), 0, tmp_path / "got"
+    port = xrootd.https_port if kind == "davs" else xrootd.port
+    with cutting(port, lambda: _limits(chance, share, len(LARGE))) as proxy:
+        driver, url = _driver(kind, proxy, 2 if kind == "davs" else 5)
+        place = CopyLocation(url, f"fetched-{kind}", OPTIONS, credential)
+        for _ in range(files):
+            try:
+                sums = driver.get(place, to, bytes_max=len(LARGE), go_on=_go_on)
+            except StorageUnavailable as why:
+                whys.append(str(why))
+                continue
+            good += 1
+            assert sums.sha256 == hashlib.sha256(LARGE).hexdigest()
+            assert to.read_bytes() == LARGE
+        cuts = proxy.cuts
+
+    assert cuts >= files / 10 and all(whys)
+    assert good >= files / 3
+    if kind == "davs":
+        assert good + cuts > files, "a download that was cut goes on"
+
+
+@pytest.mark.parametrize("kind", ["davs", "root"])
+def test_a_server_that_stalls_is_away(xrootd: Xrootd, tmp_path: Path, kind: str) -> None:
+    xrootd.lay("stalled", CONTENT * 30)
+    token = xrootd.token("storage.read:/stalled", f"storage.create:/stalls-{kind}")
+    (tmp_path / "source").write_bytes(CONTENT)
+    port = xrootd.https_port if kind == "davs" else xrootd.port
+    began = time.monotonic()
+    with cutting(port, lambda: 100_000, stalls=True) as proxy:
+        driver, url = _driver(kind, proxy, 1)
+
+        def place(path: str) -> CopyLocation:
+            return CopyLocation(url, path, OPTIONS, Credential(token))
+
+        with pytest.raises(StorageUnavailable, match="in time") as stored:
+            driver.put(tmp_path / "source", place(f"stalls-{kind}/x"), go_on=_go_on)
+        if kind == "root":  # the other one goes on until nothing comes any more
+            with pytest.raises(StorageUnavailable, match="in time"):
+                driver.get(place("stalled"), tmp_path / "got", bytes_max=10**8, go_on=_go_on)
+
+    assert time.monotonic() - began < 20
+    assert token not in str(stored.value)
+
+
+@pytest.mark.parametrize("kind", ["davs", "root"])
+def test_work_on_a_server_that_stalls_can_be_given_up(
+    xrootd: Xrootd, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "source").write_bytes(CONTENT)
+    token = xrootd.token(f"storage.create:/given-up-{kind}")
+    port = xrootd.https_port if kind == "davs" else xrootd.port
+    began = time.monotonic()
+
+    def go_on() -> None:
+        if time.monotonic() > began + 0.5:
+            raise WorkAbandoned
+
+    limit = 100_000 if kind == "root" else None  # a socket that is silent waits for its timeout
+    with cutting(port, lambda: limit, stalls=True) as proxy:
+        driver, url = _driver(kind, proxy, 30)
+        place = CopyLocation(url, f"given-up-{kind}/x", OPTIONS, Credential(token))
+        if kind == "davs":
+            time.sleep(0.6)
+        with pytest.raises(WorkAbandoned):
+            driver.put(tmp_path / "source", place, go_on=go_on)
+
+    assert time.monotonic() - began < 10
+
+
+def test_a_server_that_starts_again_is_waited_for_by_the_caller(
+    xrootd: Xrootd, tmp_path: Path
+) -> None:
+    (tmp_path / "source").write_bytes(CONTENT)
+    token = xrootd.token("storage.create:/restarted", "storage.read:/restarted")
+    driver = DavsStorage(5)
+
+    def place(name: str) -> CopyLocation:
+        return CopyLocation(xrootd.url, f"restarted/{name}", OPTIONS, Credential(token))
+
+    driver.put(tmp_path / "source", place("before"), go_on=_go_on)
+    xrootd.stop()
+    try:
+        with pytest.raises(StorageUnavailable):
+            driver.put(tmp_path / "source", place("between"), go_on=_go_on)
+        with pytest.raises(StorageUnavailable):
+            driver.get(place("before"), tmp_path / "got", bytes_max=SIZE, go_on=_go_on)
+    finally:
+        xrootd.start()
+    driver.put(tmp_path / "source", place("after"), go_on=_go_on)
+
+    assert driver.get(place("before"), tmp_path / "got", bytes_max=SIZE, go_on=_go_on)
+    assert (xrootd.files / "restarted/after").read_bytes() == CONTENT
+
+
+# -- resumed downloads --------------------------------------------------------------------------
+
+
+class _Halves:
+    """Sends the file up to a byte, and the rest if it is asked for it in the right way."""
+
+    def __init__(self, *then: servers.Answer) -> None:
+        self.asked: list[str | None] = []
+        self._then = then
+
+    def __call__(self, request: BaseHTTPRequestHandler) -> None:
+        self.asked.append(request.headers["Range"])
+        number = len(self.asked) - 2
+        if number < 0:
+            servers.gives(CONTENT[:100_000], promised=SIZE)(request)
+        else:
+            self._then[min(number, len(self._then) - 1)](request)
+
+
+def _part(
+    begin: int, content: bytes, status: int = 206, length: int | None = None
+) -> servers.Answer:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(content) if length is None else length))
+        if status == 206:
+            request.send_header("Content-Range", f"bytes {begin}-{SIZE - 1}/{SIZE}")
+        request.end_headers()
+        request.wfile.write(content)
+
+    return answer
+
+
+RESUMED: dict[str, tuple[servers.Answer, ...]] = {
+    "the rest": (_part(100_000, CONTENT[100_000:]),),
+    "the rest in two parts": (
+        _part(100_000, CONTENT[100_000:200_000], length=200_000),
+        _part(200_000, CONTENT[200_000:]),
+    ),
+    "all of it again": (_part(0, CONTENT, status=200),),
+    "after 503": (servers.says(503), _part(100_000, CONTENT[100_000:])),
+}
+NOT_RESUMED: dict[str, tuple[servers.Answer, type[StorageError], str]] = {
+    "401": (servers.says(401), CredentialRejected, "401"),
+    "403": (servers.says(403), StorageError, "403"),
+    "other bytes than asked for": (_part(5, CONTENT[5:]), StorageUnavailable, "asked for bytes"),
+    "nothing more": (servers.hangs_up, StorageUnavailable, ""),
+    "503": (servers.says(503), StorageUnavailable, "503"),
+}
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_a_download_goes_on_after_a_cut(trusted: Path, tmp_path: Path, kind: str) -> None:
+    answer = _Halves(*RESUMED[kind])
+    with servers.serving(answer, trusted) as url:
+        sums = _fetched(url, tmp_path)
+
+    assert sums == hashlib.sha256(CONTENT).hexdigest()
+    assert (tmp_path / "got").read_bytes() == CONTENT
+    assert answer.asked[:2] == [None, "bytes=100000-"]
+
+
+@pytest.mark.parametrize("kind", NOT_RESUMED)
+def test_a_download_ends_if_it_cannot_go_on(trusted: Path, tmp_path: Path, kind: str) -> None:
+    then, trouble, words = NOT_RESUMED[kind]
+    answer = _Halves(then)
+    with servers.serving(answer, trusted) as url, pytest.raises(trouble) as raised:
+        _fetched(url, tmp_path)
+
+    assert words in str(raised.value)
+    assert len(answer.asked) <= 2 + http_requests.RESUMES
+
+
+def _fetched(url: str, tmp_path: Path) -> str:
+    place = CopyLocation(url, "x", OPTIONS, Credential("a-token"))
+    return DavsStorage(1).get(place, tmp_path / "got", bytes_max=SIZE, go_on=_go_on).sha256
