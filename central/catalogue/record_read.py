@@ -366,9 +366,7 @@ def usage_of_scopes(session: Session, community: str, scope: str, *, after: str)
 
 
 @takes_long
-def usage_of_dataset(
-    session: Session, scope: str, dataset_id: int, *, after: int
-) -> UsageCounts:
+def usage_of_dataset(session: Session, scope: str, dataset_id: int, *, after: int) -> UsageCounts:
     """Return counts of a page of the files of a dataset. `scope` is that of the dataset."""
     given = {"dataset_id": dataset_id, "after": after, "limit": COUNTED_MAX}
     rows, last = _counts(session.rows("usage_of_dataset", given), scope)

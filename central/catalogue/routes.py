@@ -100,9 +100,7 @@ async def list_copies(
 @ROUTES.add("GET", "/v1/data/usage", Permission.DATA_READ, needs_leader=False)
 async def usage(data: CatalogueService, call: Call, query: UsageQuery) -> api_data.UsagePage:
     """Count files and bytes, also by storage. Each page counts some thousands of files."""
-    return await data.usage(
-        user(call), scope=query.scope, dataset=query.dataset, after=query.after
-    )
+    return await data.usage(user(call), scope=query.scope, dataset=query.dataset, after=query.after)
 
 
 @ROUTES.add("POST", "/v1/data/metadata", Permission.DATA_WRITE, creates=True)

@@ -204,9 +204,7 @@ class CatalogueService:
         ]
         return CopyPage(files=files, after=after)
 
-    async def usage(
-        self, caller: User, /, *, scope: str, dataset: str, after: str
-    ) -> UsagePage:
+    async def usage(self, caller: User, /, *, scope: str, dataset: str, after: str) -> UsagePage:
         """Return the counts of a page of files. Raises Refused, INVALID or NOT_FOUND."""
         community = community_of(caller)
         if dataset:

@@ -25,6 +25,7 @@ from .storages import (
     StorageRefused,
     StorageUnavailable,
     copied,
+    open_again,
     open_here,
     path_parts,
     swept_parts,
@@ -49,6 +50,23 @@ class HttpStorage:
         with closing(self._asked("GET", place)) as response, open_here(to) as out:
             _expect(response, 200)
             return copied(_blocks(response), out, BlockChecksums(bytes_max), go_on)
+
+    def get_rest(
+        self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn
+    ) -> CopyChecksums:
+        summing = BlockChecksums(bytes_max)
+        with open_again(to, summing, go_on) as out:
+            start = summing.sums.size_bytes
+            wanted = {"Range": f"bytes={start}-"} if start else {}
+            with closing(self._asked("GET", place, headers=wanted)) as response:
+                if response.status == 206:
+                    _check_range(response, start)
+                else:  # the server sends the whole file (RFC 9110, 14.2)
+                    _expect(response, 200)
+                    out.seek(0)
+                    out.truncate()
+                    summing = BlockChecksums(bytes_max)
+                return copied(_blocks(response), out, summing, go_on)
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         status, sums = self._put(source, place, go_on)
@@ -230,6 +248,13 @@ class _Sent:
                 return
             self._summing.add(block)
             yield block
+
+
+def _check_range(response: http.client.HTTPResponse, start: int) -> None:
+    """Raise StorageRefused unless an answer 206 begins at this byte."""
+    sent = response.getheader("Content-Range") or "no Content-Range"
+    if not sent.startswith(f"bytes {start}-"):
+        raise StorageRefused(f"it sent {sent[:100]}, but was asked for bytes {start}-")
 
 
 def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -579,7 +579,7 @@ async def test_bytes_are_counted_by_scope_dataset_and_storage(
     bad = (NewReplica(storage="CSCS", path="y", state=ReplicaState.BAD),)
     new = NewDataset(did=Did("prod6", "set"), metadata={}, owner_id=7)
     made = await store.write(dataset_records.make_dataset, CTAO, new, at=NOW)
-    inside = {"datasets": (Did("prod6", "set"),)}
+    inside: dict[str, Any] = {"datasets": (Did("prod6", "set"),)}
     await register(
         store,
         a_file("one", bytes=largest, replicas=both, **inside),
@@ -618,9 +618,7 @@ async def test_bytes_are_counted_by_scope_dataset_and_storage(
     }
     assert await counted(scopes, CTAO, "prod", first="") == {}
     assert await counted(scopes, "other", "", first="") == {}
-    assert await counted(
-        catalogue_read.usage_of_dataset, "prod6", made.dataset_id, first=0
-    ) == {
+    assert await counted(catalogue_read.usage_of_dataset, "prod6", made.dataset_id, first=0) == {
         ("prod6", ""): [3, 2 * largest + 5],
         ("prod6", "PIC"): [2, largest + 5],
         ("prod6", "CSCS"): [1, largest],

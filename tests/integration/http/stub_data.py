@@ -74,9 +74,7 @@ class StubData(Hearing, CatalogueService):
         return CopyPage(files=[])
 
     @override
-    async def usage(
-        self, caller: User, /, *, scope: str, dataset: str, after: str
-    ) -> UsagePage:
+    async def usage(self, caller: User, /, *, scope: str, dataset: str, after: str) -> UsagePage:
         self._note("usage", caller, (scope, dataset, after))
         return UsagePage(rows=[])
 
