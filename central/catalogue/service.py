@@ -29,6 +29,7 @@ from pilotage.proto.api.data import (
     KeyView,
     Lineage,
     LineageLink,
+    ListBy,
     ListRequest,
     MetadataRequest,
     Refusal,
@@ -179,20 +180,20 @@ class CatalogueService:
         Removed files come only by name, unknown names not at all.
         """
         community, after = community_of(caller), None
-        if [bool(asked.names), bool(asked.pattern), bool(asked.dataset)].count(True) != 1:
-            text = "names: give one of names, pattern and dataset"
-            raise Refused(Code.INVALID, text, field="names")
-        if asked.names:
-            dids = [_did(text, f"names[{i}]") for i, text in enumerate(asked.names)]
+        dids = [_did(text, f"which[{i}]") for i, text in enumerate(asked.which)]
+        if asked.by is not ListBy.NAME and len(dids) != 1:
+            text = f"which: found {len(dids)} words, expected one {asked.by.value}"
+            raise Refused(Code.INVALID, text, field="which")
+        if asked.by is ListBy.NAME:
             found = await self._store.read(catalogue_read.files_by_did, community, dids)
             rows = [row for row in found if row is not None]
-        elif asked.pattern:
-            like = _did(asked.pattern, "pattern")
+        elif asked.by is ListBy.PATTERN:
+            (like,) = dids
             rows, after = await self._store.read(
                 catalogue_read.files_like, community, like, after=asked.after, limit=asked.limit
             )
         else:
-            dataset = await self._dataset_id(community, asked.dataset)
+            dataset = await self._dataset_id(community, dids[0])
             rows, after = await self._store.read(
                 catalogue_read.files_in, dataset, after=_number(asked.after), limit=asked.limit
             )
@@ -209,7 +210,7 @@ class CatalogueService:
         community = community_of(caller)
         if dataset:
             did = _did(dataset, "dataset")
-            dataset_id = await self._dataset_id(community, dataset)
+            dataset_id = await self._dataset_id(community, did)
             found = await self._store.read(
                 catalogue_read.usage_of_dataset, did.scope, dataset_id, after=_number(after)
             )
@@ -228,9 +229,8 @@ class CatalogueService:
         ]
         return UsagePage(rows=rows, after=found.next)
 
-    async def _dataset_id(self, community: str, name: str) -> int:
+    async def _dataset_id(self, community: str, did: Did) -> int:
         """Return the id of a dataset. Raises Refused, NOT_FOUND."""
-        did = _did(name, "dataset")
         row = await self._store.read(dataset_records.dataset, community, did)
         if row is None:
             raise Refused(Code.NOT_FOUND, f"there is no dataset {did}", field="dataset")

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pilotage.proto.api.data import FileCopies, FileDetail, UsageRow
+from pilotage.proto.api.data import FileCopies, FileDetail, ListBy, UsageRow
 
 from .arguments import file_at, names_of
 from .errors import Invalid, NotFound
@@ -141,7 +141,7 @@ class DataFileCalls:
         """
         if is_folder(which) or _is_pattern(which):
             pattern = f"{which}*" if is_folder(which) else which
-            async for one in files_listed(self._transport, pattern=pattern):
+            async for one in files_listed(self._transport, pattern, ListBy.PATTERN):
                 yield one
             return
         found = [one async for one in files_named(self._transport, [which])]
@@ -149,7 +149,7 @@ class DataFileCalls:
             yield found[0]
             return
         try:
-            async for one in files_listed(self._transport, dataset=which):
+            async for one in files_listed(self._transport, which, ListBy.DATASET):
                 yield one
         except NotFound:
             text = f"there is no file or dataset {which}"
@@ -192,12 +192,14 @@ class DataFileCalls:
                 raise Invalid("invalid", text, "did")
             if is_folder(name) or _is_pattern(name):
                 pattern = f"{name}*" if is_folder(name) else name
-                found = [one async for one in files_listed(self._transport, pattern=pattern)]
+                found = [
+                    one async for one in files_listed(self._transport, pattern, ListBy.PATTERN)
+                ]
                 if not found:
                     raise NotFound("not_found", f"no file matches {name}", "did")
                 chosen.append((_base(name), found))
         if dataset:
-            found = [one async for one in files_listed(self._transport, dataset=dataset)]
+            found = [one async for one in files_listed(self._transport, dataset, ListBy.DATASET)]
             chosen.append(("", found))
         if query is not None:
             client = cast("AsyncClient", self)

@@ -161,13 +161,19 @@ class Replicas(_Out, frozen=True):
     replicas: dict[str, list[ReplicaView]]
 
 
-class ListRequest(_In, frozen=True):
-    """List files with their copies. Give one of `names`, `pattern` and `dataset`."""
+class ListBy(str, enum.Enum):
+    """What selects the files of a list."""
 
-    names: Annotated[tuple[DidText, ...], Meta(max_length=ITEMS_MAX)] = ()
-    #: SCOPE:PATTERN: `*` is any text, also with `/`, and `?` one character
-    pattern: Annotated[str, Meta(max_length=NAME_MAX + 65)] = ""
-    dataset: Annotated[str, Meta(max_length=NAME_MAX + 65)] = ""
+    NAME = "name"  # any number of names
+    PATTERN = "pattern"  # one SCOPE:PATTERN: `*` is any text, also with `/`, `?` one character
+    DATASET = "dataset"  # one dataset
+
+
+class ListRequest(_In, frozen=True):
+    """List files with their copies."""
+
+    which: Annotated[tuple[DidText, ...], Meta(min_length=1, max_length=ITEMS_MAX)]
+    by: ListBy = ListBy.NAME
     after: Annotated[str, Meta(max_length=NAME_MAX)] = ""
     limit: PageLimit = 100
 

@@ -10,6 +10,8 @@ from cyclopts import Parameter
 
 from pilotage.proto.catalogue import BadCatalogueField, KeyType, query_of_words, value_of_text
 
+from ...client.errors import Invalid
+from ...client.transfers.local_sources import sources_of
 from ...client.transfers.parallel import PARALLEL, PARALLEL_MAX
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes, reads
 from ..exit_codes import UsageError
@@ -24,7 +26,7 @@ _PAIR: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*=")  # begins KEY=VALUE; no D
 @changes
 async def put(
     central: CentralConnection,
-    *words: Annotated[
+    *files: Annotated[
         str, Parameter(help="FILE… SCOPE:NAME [KEY=VALUE…]. Quote patterns such as 'run*.h5'.")
     ],
     recursive: Annotated[
@@ -44,7 +46,11 @@ async def put(
     keeps its bytes: the same file again changes nothing, and another file is refused before any
     byte is sent. Repeat the command to continue after an interrupt.
     """
-    sources, target, pairs = _parts(words)
+    sources, target, pairs = _parts(files)
+    try:
+        sources_of(sources, target, recursive=recursive)
+    except Invalid as why:
+        raise UsageError(str(why)) from None
     client = await central.client()
     metadata = _metadata(pairs, await keys_of(client) if pairs else {})
     with byte_bar("storing") as on_progress:

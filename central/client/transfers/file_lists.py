@@ -6,6 +6,7 @@ from pilotage.proto.api.data import (
     ITEMS_MAX,
     CopyPage,
     FileCopies,
+    ListBy,
     ListRequest,
     UsagePage,
     UsageRow,
@@ -18,19 +19,17 @@ from ..transport import QueryPairs, Transport
 async def files_named(transport: Transport, dids: Sequence[str]) -> AsyncIterator[FileCopies]:
     """Yield the files with these names, also removed ones. Unknown names are omitted."""
     for start in range(0, len(dids), ITEMS_MAX):
-        asked = ListRequest(names=tuple(dids[start : start + ITEMS_MAX]), limit=PAGE_MAX)
+        asked = ListRequest(which=tuple(dids[start : start + ITEMS_MAX]), limit=PAGE_MAX)
         page = await transport.ask(CopyPage, "POST", "/v1/data/list", body=asked)
         for one in page.files:
             yield one
 
 
-async def files_listed(
-    transport: Transport, *, pattern: str = "", dataset: str = ""
-) -> AsyncIterator[FileCopies]:
+async def files_listed(transport: Transport, which: str, by: ListBy) -> AsyncIterator[FileCopies]:
     """Yield the files of a pattern of names, or of a dataset. Removed files are omitted."""
     after: str | None = ""
     while after is not None:
-        asked = ListRequest(pattern=pattern, dataset=dataset, after=after, limit=PAGE_MAX)
+        asked = ListRequest(which=(which,), by=by, after=after, limit=PAGE_MAX)
         page = await transport.ask(CopyPage, "POST", "/v1/data/list", body=asked)
         for one in page.files:
             yield one

@@ -40,7 +40,7 @@ class ByteCount:
 
     async def watch(self, pace: Pace) -> None:
         """Report the progress until cancelled."""
-        while True:
+        while self._on_progress is not None:
             self.show()
             await pace.sleep(_SHOWN_S)
 

@@ -52,7 +52,7 @@ DATA = {
     "find": b'{"query":{"particle":"gamma","run":{">=":20}},"limit":5}',
     "files": b'{"files":[{"did":"ctao:a","bytes":1,"adler32":"00000001"}]}',
     "replicas": b'{"dids":["ctao:a"]}',
-    "list": b'{"names":["ctao:a"]}',
+    "list": b'{"which":["ctao:a"]}',
     "metadata": b'{"changes":[{"did":"ctao:a","set":{"run":1},"remove":["nsb"]}]}',
     "declare": b'{"replicas":[{"did":"ctao:a","storage":"PIC"}]}',
     "remove": b'{"dids":["ctao:a"]}',
