@@ -986,13 +986,15 @@ class Client:
             )
         )
 
-    def get_file(self, did: str, to: Path | str, *, force: bool = False) -> Path:
+    def get_file(
+        self, did: str, to: Path | str, *, force: bool = False, on_progress: OnBytes | None = None
+    ) -> Path:
         """Fetch a file into a folder or to a path, verify its checksums, and return the path.
 
         A local file with the same bytes stays. Raises NoCopy, and FileThere for a local file with
         other bytes, unless `force` is set.
         """
-        return self.loop.run(self.core.get_file(did, to, force=force))
+        return self.loop.run(self.core.get_file(did, to, force=force, on_progress=on_progress))
 
     def get_files(
         self,

@@ -13,7 +13,7 @@ from .files import target_of
 from .pace import Pace
 from .transfers.fetching import Fetching, Wanted, last_part, wanted_at
 from .transfers.file_lists import files_listed, files_named, usage_of
-from .transfers.local_sources import is_folder, sources_of, told
+from .transfers.local_sources import is_folder, is_pattern, sources_of, told
 from .transfers.parallel import PARALLEL, OnBytes
 from .transfers.storage_copies import StorageCopies
 from .transfers.storing import StoredFile, Storing, storages_of
@@ -85,7 +85,14 @@ class DataFileCalls:
             async for one in stored:
                 yield one
 
-    async def get_file(self, did: str, to: Path | str, *, force: bool = False) -> Path:
+    async def get_file(
+        self,
+        did: str,
+        to: Path | str,
+        *,
+        force: bool = False,
+        on_progress: OnBytes | None = None,
+    ) -> Path:
         """Fetch a file into a folder or to a path, verify its checksums, and return the path.
 
         A local file with the same bytes stays. Raises NoCopy, and FileThere for a local file with
@@ -93,7 +100,8 @@ class DataFileCalls:
         """
         found = await self._named([did])
         target = target_of(Path(to), last_part(did))
-        async for path in self._fetched([Wanted(found[0], target)], force=force):
+        wanted = [Wanted(found[0], target)]
+        async for path in self._fetched(wanted, force=force, on_progress=on_progress):
             target = path
         return target
 
@@ -139,7 +147,7 @@ class DataFileCalls:
         `SCOPE:` and `SCOPE:FOLDER/` stand for all files below. Raises NotFound if nothing has this
         name; a pattern may fit no file.
         """
-        if is_folder(which) or _is_pattern(which):
+        if is_folder(which) or is_pattern(which):
             pattern = f"{which}*" if is_folder(which) else which
             async for one in files_listed(self._transport, pattern, ListBy.PATTERN):
                 yield one
@@ -183,14 +191,14 @@ class DataFileCalls:
     ) -> list[tuple[str, list[FileCopies]]]:
         """Return the chosen files, each list with the part of names that its paths leave out."""
         chosen = list[tuple[str, list[FileCopies]]]()
-        plain = [one for one in names if not is_folder(one) and not _is_pattern(one)]
+        plain = [one for one in names if not is_folder(one) and not is_pattern(one)]
         if plain:
             chosen.append(("", await self._named(plain)))
         for name in names:
             if is_folder(name) and not recursive:
                 text = f"{name!r} is a folder: add --recursive (in Python: recursive=True)"
                 raise Invalid("invalid", text, "did")
-            if is_folder(name) or _is_pattern(name):
+            if is_folder(name) or is_pattern(name):
                 pattern = f"{name}*" if is_folder(name) else name
                 found = [
                     one async for one in files_listed(self._transport, pattern, ListBy.PATTERN)
@@ -221,10 +229,6 @@ class DataFileCalls:
         async with aclosing(found):
             async for path in found:
                 yield path
-
-
-def _is_pattern(name: str) -> bool:
-    return "*" in name or "?" in name
 
 
 def _base(name: str) -> str:

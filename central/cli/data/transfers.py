@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from pilotage.proto.catalogue import BadCatalogueField, KeyType, query_of_words, value_of_text
 
 from ...client.errors import Invalid
-from ...client.transfers.local_sources import sources_of
+from ...client.transfers.local_sources import is_folder, is_pattern, sources_of
 from ...client.transfers.parallel import PARALLEL, PARALLEL_MAX
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes, reads
 from ..exit_codes import UsageError
@@ -115,12 +115,11 @@ async def get(
     query = await _query(client, words) if words else None
     count = 0
     try:
-        if len(names) == 1 and not dataset and not recursive and not set("*?") & set(names[0]):
-            if not names[0].endswith((":", "/")) and not to.is_dir():
-                path = await client.get_file(names[0], to, force=force)
+        with byte_bar("fetching") as on_progress:
+            if len(names) == 1 and not (dataset or recursive or to.is_dir()) and _is_one(names[0]):
+                path = await client.get_file(names[0], to, force=force, on_progress=on_progress)
                 yield CommandResult({"path": str(path)}, str(path))
                 return
-        with byte_bar("fetching") as on_progress:
             fetched = client.get_files(
                 names,
                 to,
@@ -151,6 +150,11 @@ async def _query(client: Client, words: Sequence[str]) -> dict[str, Any]:
 def _is_name(word: str) -> bool:
     """Return whether a word is a name or pattern: in a condition no colon is before the sign."""
     return ":" in re.split("[=<>~!]", word, maxsplit=1)[0]
+
+
+def _is_one(name: str) -> bool:
+    """Return whether a name stands for a single file."""
+    return not is_folder(name) and not is_pattern(name)
 
 
 def _parts(words: Sequence[str]) -> tuple[list[str], str, list[str]]:

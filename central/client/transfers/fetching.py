@@ -17,9 +17,8 @@ from ..errors import BadCopy, ClientError, FilesClash, FileThere, NoCopy, Storag
 from ..files import clash_in, inside
 from .local_sources import told
 from .parallel import ByteCount, OnBytes, in_parallel
-from .storage_copies import StorageCopies, difference, in_thread, size_of, sums_of
+from .storage_copies import PATHS_TOGETHER, StorageCopies, difference, in_thread, size_of, sums_of
 
-AHEAD_MAX: Final = 1_000  # paths that one credential may serve too
 _NAME_BYTES: Final = 150  # of a name, in the name of its partial file
 _STATES: Final = {
     FileState.AVAILABLE: "no configured storage has a copy",
@@ -55,7 +54,8 @@ class Fetching:
 
     def __init__(self, copies: StorageCopies, known: Mapping[str, StorageView]) -> None:
         self._copies, self._known = copies, known
-        self._ahead = dict[str, list[str]]()  # by storage: paths that are read soon
+        self._paths = dict[str, list[str]]()  # by storage: what is read there, in order
+        self._places = dict[tuple[str, str], int]()  # of a path in its list
 
     async def run(
         self,
@@ -77,7 +77,9 @@ class Fetching:
         missing = [one for one in files if one not in here]
         for one in missing:
             for copy in ordered(one.copies.replicas, self._known)[:1]:
-                self._ahead.setdefault(copy.storage, []).append(copy.path)
+                paths = self._paths.setdefault(copy.storage, [])
+                self._places[copy.storage, copy.path] = len(paths)
+                paths.append(copy.path)
         failures = list[ClientError]()
 
         async def one_file(one: Wanted) -> Path | ClientError:
@@ -152,15 +154,14 @@ class Fetching:
         Bytes of an earlier command may be wrong: then the copy is fetched again, from its start.
         """
         view, storage = one.view, self._known[copy.storage]
-        ahead, part = self._ahead.get(copy.storage, []), one.part
+        part = one.part
         for is_last in (size_of(part) == 0, True):
             if size_of(part) == view.bytes > 0:
                 sums = await in_thread(lambda go_on: sums_of(part, go_on), view.bytes)
             else:
                 if size_of(part) > view.bytes:
                     os.truncate(part, 0)  # the same file, which this process holds
-                start = ahead.index(copy.path) if copy.path in ahead else 0
-                soon = ahead[start : start + AHEAD_MAX]
+                soon = self._soon(copy)
                 sums = await self._copies.get(storage, copy.path, part, size=view.bytes, ahead=soon)
             unlike = difference(view, sums)
             if unlike is None:
@@ -168,6 +169,12 @@ class Fetching:
             os.truncate(part, 0)
             if is_last:
                 raise BadCopy(copy.storage, _words(copy.path, unlike))
+
+    def _soon(self, copy: ReplicaView) -> list[str]:
+        """Return paths that are read after this one, for which one credential may serve."""
+        paths = self._paths.get(copy.storage, [])
+        start = self._places.get((copy.storage, copy.path), len(paths))
+        return paths[start : start + PATHS_TOGETHER]
 
 
 def wanted_at(

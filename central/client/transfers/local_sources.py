@@ -28,6 +28,11 @@ def is_folder(name: str) -> bool:
     return name.endswith((":", "/"))
 
 
+def is_pattern(name: str) -> bool:
+    """Return whether a name in the catalogue is a pattern."""
+    return "*" in name or "?" in name
+
+
 def sources_of(sources: Iterable[Path | str], target: str, *, recursive: bool) -> list[LocalSource]:
     """Return the files that the sources name, in order. Nothing is read yet.
 

@@ -7,7 +7,6 @@ ones from the central, for the paths of this command only.
 import asyncio
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -35,7 +34,7 @@ from pilotage.proto.storages import (
     StorageTokenRequest,
 )
 
-from ..errors import StorageTrouble
+from ..errors import Refused, StorageTrouble
 from ..pace import Pace
 from ..transport import Transport
 
@@ -66,7 +65,7 @@ class StorageCopies:
 
         `ahead` are paths that are fetched soon: one credential may serve them too.
         """
-        driver = self._driver(storage)
+        driver = self.driver(storage)
 
         def act(place: CopyLocation) -> Callable[[GoOn], Checksums]:
             resumes = isinstance(driver, ResumingStorage) and size_of(to) > 0
@@ -88,7 +87,7 @@ class StorageCopies:
 
     async def put(self, storage: StorageView, source: Path, path: str) -> Checksums:
         """Copy a local file to a storage, completely or not at all."""
-        driver = self._driver(storage)
+        driver = self.driver(storage)
         size, sha256 = size_of(source), ""
         if storage.type == "s3":  # the signature of an upload covers the content
             sha256 = (await in_thread(lambda go_on: sums_of(source, go_on), size)).sha256
@@ -104,16 +103,21 @@ class StorageCopies:
             raise StorageTrouble(storage.name, str(why)) from None
 
     async def drop(self, storage: StorageView, path: str) -> None:
-        """Remove a file that was not registered, and its empty folders. Errors are ignored."""
-        driver, place = self._driver(storage), CopyLocation(storage.url, path)
+        """Remove a file that was not registered, and its empty folders.
+
+        Raises StorageTrouble if bytes may stay there, which no file of the catalogue names.
+        """
+        driver, place = self.driver(storage), CopyLocation(storage.url, path)
 
         def act(go_on: GoOn) -> None:
             driver.sweep(place, is_folder=False, go_on=go_on)
 
-        with suppress(StorageError, OSError):
+        try:
             await in_thread(act, 0)
+        except StorageError as why:
+            raise StorageTrouble(storage.name, f"{path} may stay there: {why}") from None
 
-    def _driver(self, storage: StorageView) -> Storage:
+    def driver(self, storage: StorageView) -> Storage:
         """Return the driver of a storage. Raises StorageTrouble."""
         if not self._drivers:
 
@@ -165,9 +169,13 @@ class StorageCopies:
                 return found
             wanted = tuple(paths[:PATHS_TOGETHER])
             asked = StorageTokenRequest(0, 0, storage, operation, wanted, sha256)
-            reply = await self.transport.ask(
-                StorageTokenReply, "POST", "/v1/data/tokens", body=asked
-            )
+            try:
+                reply = await self.transport.ask(
+                    StorageTokenReply, "POST", "/v1/data/tokens", body=asked
+                )
+            except Refused as why:
+                text = f"the central gives no credential: {why}"
+                raise StorageTrouble(storage, text) from None
             urls = {(one.method, one.path): one.url for one in reply.urls}
             found = Credential(reply.token, urls)
             until = self.pace.monotonic() + FRESH_SHARE * reply.expires_in_s

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +21,7 @@ from pilotage.proto.catalogue import PUT_FOLDER, ReplicaState
 from pilotage.proto.storages import is_good_path
 from pilotage.proto.tasks import time_limit
 
-from ..errors import ClientError, Invalid, NoStorage, NotStored, Refused
+from ..errors import ClientError, Invalid, NoStorage, NotStored, Refused, StorageTrouble
 from .file_lists import files_named
 from .local_sources import LocalSource, told
 from .parallel import ByteCount, OnBytes, in_parallel
@@ -89,7 +89,8 @@ class Storing:
         NotStored at the end.
         """
         self._storage = await storage_for(self._client, self._wanted)
-        planned = await self._plan(sources)
+        self._copies.driver(self._storage)
+        planned = await self._plan(sources, parallel=parallel)
         await self._check(planned)
         count = ByteCount(sum(one.size for one in planned), on_progress)
         failures = list[ClientError]()
@@ -119,7 +120,7 @@ class Storing:
             what = f"of {len(planned)} files were not stored; repeat the command to continue"
             raise NotStored(told(what, [str(one) for one in failures], always=True))
 
-    async def _plan(self, sources: Sequence[LocalSource]) -> list[Planned]:
+    async def _plan(self, sources: Sequence[LocalSource], *, parallel: int) -> list[Planned]:
         """Compare the files with the catalogue. Raises Invalid for names with other bytes."""
         community = (await self._client.whoami()).community
         there = {
@@ -133,18 +134,26 @@ class Storing:
             if not is_good_path(place):
                 wrong.append(f"{one.did!r}: its last part is too long: {len(name)} characters")
                 continue
-            new = Planned(one, size_of(one.path), place)
-            known = there.get(one.did)
-            if known is not None:
-                new, why = await self._compared(new, known)
-                wrong += [why] if why else []
-            planned.append(new)
+            planned.append(Planned(one, size_of(one.path), place))
+
+        async def compared(new: Planned) -> Planned:
+            known = there.get(new.source.did)
+            try:
+                return new if known is None else await self._compared(new, known)
+            except Invalid as why:
+                wrong.append(why.message)
+                return new
+
+        silent, pace = ByteCount(0, None), self._copies.pace
+        work = in_parallel(planned, compared, parallel=parallel, count=silent, pace=pace)
+        async with aclosing(work):
+            planned = [one async for one in work]
         if wrong:
             raise Invalid("invalid", told("files are refused; nothing was sent", wrong), "did")
         return planned
 
-    async def _compared(self, new: Planned, known: FileCopies) -> tuple[Planned, str]:
-        """Return the plan for a name that the catalogue has, and how its bytes differ."""
+    async def _compared(self, new: Planned, known: FileCopies) -> Planned:
+        """Return the plan for a name that the catalogue has. Raises Invalid for other bytes."""
         view, path = known.file, new.source.path
         if view.bytes == new.size:
             sums = await in_thread(lambda go_on: sums_of(path, go_on), new.size)
@@ -154,11 +163,11 @@ class Storing:
         if unlike is not None:
             field, wanted, found = unlike
             why = f"{wanted}: {view.did} is there with other bytes, and files never change"
-            return new, f"{field}: found {found}, expected {why}"
+            raise Invalid("invalid", f"{field}: found {found}, expected {why}", field)
         for copy in known.replicas:
             if copy.storage == self._storage.name and copy.state is ReplicaState.AVAILABLE:
-                return replace(new, sums=sums, is_there=True, place=copy.path), ""
-        return replace(new, sums=sums), ""
+                return replace(new, sums=sums, is_there=True, place=copy.path)
+        return replace(new, sums=sums)
 
     async def _check(self, planned: Sequence[Planned]) -> None:
         """Raise Invalid for files that the catalogue would not register."""
@@ -196,8 +205,12 @@ class Storing:
         if not one.is_there:
             try:
                 sums = await self._copies.put(self._storage, one.source.path, one.place)
-            except BaseException:  # also an interrupt: nothing stays that the catalogue lacks
-                await self._copies.drop(self._storage, one.place)
+            except (StorageTrouble, OSError) as why:
+                await self._take_back(one, why.why if isinstance(why, StorageTrouble) else str(why))
+                raise
+            except asyncio.CancelledError:
+                with suppress(StorageTrouble):
+                    await self._take_back(one, "it was interrupted")
                 raise
         assert sums is not None
         if not one.is_there or self._metadata or self._datasets:
@@ -212,13 +225,13 @@ class Storing:
 
         An interrupt waits for the answer, so that a registered file keeps its copy.
         """
-        ended, reply = asyncio.Event(), list[ItemsReply | Refused]()
+        ended, replies = asyncio.Event(), list[ItemsReply | ClientError]()
 
         async def register() -> None:
             try:
-                reply.append(await self._client.register_files([self._item(one, sums)]))
-            except Refused as why:
-                reply.append(why)
+                replies.append(await self._client.register_files([self._item(one, sums)]))
+            except ClientError as why:
+                replies.append(why)
             finally:
                 ended.set()
 
@@ -227,21 +240,28 @@ class Storing:
         except asyncio.CancelledError:
             async with time_limit(REGISTERED_S):
                 await ended.wait()
-            await self._judge(one, reply)
+            with suppress(ClientError):
+                await self._judge(one, replies[0])
             raise
-        await self._judge(one, reply)
+        await self._judge(one, replies[0])
 
-    async def _judge(self, one: Planned, replies: Sequence[ItemsReply | Refused]) -> None:
-        """Raise the refusal, after its copy is removed."""
-        for reply in replies:
-            why = reply if isinstance(reply, Refused) else None
-            if isinstance(reply, ItemsReply) and reply.refused:
-                first = reply.refused[0]
-                why = Invalid("invalid", f"{first.did}: {first.message}", first.field)
-            if why is not None:
-                if not one.is_there:
-                    await self._copies.drop(self._storage, one.place)
-                raise why
+    async def _judge(self, one: Planned, reply: ItemsReply | ClientError) -> None:
+        """Raise the error of a registration. A refused file is removed; another may be there."""
+        why = reply if isinstance(reply, ClientError) else None
+        if isinstance(reply, ItemsReply) and reply.refused:
+            first = reply.refused[0]
+            why = Invalid("invalid", f"{first.did}: {first.message}", first.field)
+        if isinstance(why, Refused) and not one.is_there:
+            await self._take_back(one, str(why))
+        if why is not None:
+            raise why
+
+    async def _take_back(self, one: Planned, why: str) -> None:
+        """Remove what an upload may have left. Raises StorageTrouble if it may stay."""
+        try:
+            await self._copies.drop(self._storage, one.place)
+        except StorageTrouble as left:
+            raise StorageTrouble(self._storage.name, f"{why}; {left.why}") from None
 
 
 async def storages_of(client: "AsyncClient") -> dict[str, StorageView]:

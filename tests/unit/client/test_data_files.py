@@ -16,11 +16,19 @@ from pilotage.central.client.errors import (
     NoCopy,
     NoStorage,
     NotFound,
+    NotStored,
+    StorageTrouble,
 )
 from pilotage.central.client.transfers.fetching import Wanted
 from pilotage.central.client.transport import Transport
 from pilotage.pilot.data.file_storage import FileStorage
-from pilotage.pilot.data.storages import CopyChecksums, CopyLocation, CredentialRejected
+from pilotage.pilot.data.storages import (
+    CopyChecksums,
+    CopyLocation,
+    CredentialRejected,
+    StorageFull,
+    StorageRefused,
+)
 from pilotage.proto.api.data import (
     CopyPage,
     FileCopies,
@@ -317,3 +325,52 @@ async def test_a_credential_is_for_many_files_and_a_rejected_one_is_renewed(
     (tmp_path / "to" / "4").unlink()
     await client.get_file("users:4", tmp_path / "to")
     assert len(client.tokens) == 3
+
+
+async def test_bytes_that_cannot_be_taken_back_are_named(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> CopyChecksums:
+        raise StorageFull("HTTP 507")
+
+    def not_here(*_: object, **__: object) -> None:
+        raise StorageRefused("the central does it")
+
+    (tmp_path / "a").write_bytes(PHOTONS)
+    (client.folder / "b").touch()  # an empty folder may be one that is not mounted
+    monkeypatch.setattr(FileStorage, "put", full)
+    with pytest.raises(StorageTrouble, match="^storage pic: HTTP 507$"):
+        await client.put_file(tmp_path / "a", "users:a")
+    monkeypatch.setattr(FileStorage, "sweep", not_here)
+    left = "^storage pic: HTTP 507; ctao/put/.*/a may stay there: the central does it$"
+    with pytest.raises(StorageTrouble, match=left):
+        await client.put_file(tmp_path / "a", "users:a")
+
+
+async def test_failures_do_not_stop_other_uploads(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = FileStorage.put
+
+    def some(self: FileStorage, source: Path, place: CopyLocation, **more: Any) -> CopyChecksums:
+        if source.name == "1":
+            raise StorageFull("HTTP 507")
+        return put(self, source, place, **more)
+
+    async def register_files(files: Iterable[FileItem]) -> ItemsReply:
+        client.registered += files
+        return ItemsReply(results=[])
+
+    monkeypatch.setattr(FileStorage, "put", some)
+    monkeypatch.setattr(client, "register_files", register_files)
+    for n in range(4):
+        (tmp_path / f"{n}").write_bytes(PHOTONS)
+    stored: list[str] = []
+
+    with pytest.raises(NotStored, match="1 of 4 files were not stored; .*:\n  storage pic: HTTP"):
+        async for one in client.put_files([tmp_path / f"{n}" for n in range(4)], "users:x/"):
+            stored.append(one.did)
+    assert sorted(stored) == ["users:x/0", "users:x/2", "users:x/3"]
+    assert sorted(one.did for one in client.registered) == sorted(stored)
+    copies = [one for one in (client.folder / "ctao" / "put").rglob("*") if one.is_file()]
+    assert len(copies) == 3
