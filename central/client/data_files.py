@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pilotage.proto.api.data import FileCopies, FileDetail, ListBy, UsageRow
+from pilotage.proto.catalogue import FileState
 
 from .arguments import file_at, names_of
 from .errors import Invalid, NotFound
@@ -153,6 +154,8 @@ class DataFileCalls:
                 yield one
             return
         found = [one async for one in files_named(self._transport, [which])]
+        if found and found[0].file.state is FileState.REMOVED:
+            raise NotFound("not_found", f"{which} is Removed from the catalogue", "did")
         if found:
             yield found[0]
             return

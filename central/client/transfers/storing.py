@@ -238,10 +238,12 @@ class Storing:
         try:
             await asyncio.shield(register())
         except asyncio.CancelledError:
-            async with time_limit(REGISTERED_S):
-                await ended.wait()
+            with suppress(asyncio.TimeoutError):
+                async with time_limit(REGISTERED_S):
+                    await ended.wait()
             with suppress(ClientError):
-                await self._judge(one, replies[0])
+                for reply in replies:
+                    await self._judge(one, reply)
             raise
         await self._judge(one, replies[0])
 

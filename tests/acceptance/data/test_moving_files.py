@@ -202,6 +202,9 @@ def test_a_local_file_in_the_way_is_found_before_any_byte_comes(rig: Rig) -> Non
     rig.central.type("data", "get", "-r", "users:way/*", "--to", str(to / "x"))
     assert contents(to / "x") == {"a": b"a", "b": b"b", "c": b"c", "sub/a": b"a"}
     assert (to / "b").read_text() == "b"
+    rig.central.type("data", "rm", "users:way/sub/a")
+    assert "is Removed" in rig.central.type("data", "ls", "users:way/sub/a", code=3)
+    assert len(rig.central.type("data", "ls", "users:way/").splitlines()) == 3
     missing = rig.central.type("data", "get", "users:way/a", "users:way/z", code=3)
     assert "there is no file users:way/z" in missing
 

@@ -1,5 +1,6 @@
 """Files between this machine and storages: nothing of either is lost on the way."""
 
+import asyncio
 import fcntl
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -374,3 +375,30 @@ async def test_failures_do_not_stop_other_uploads(
     assert sorted(one.did for one in client.registered) == sorted(stored)
     copies = [one for one in (client.folder / "ctao" / "put").rglob("*") if one.is_file()]
     assert len(copies) == 3
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_an_interrupted_registration_keeps_the_copy_unless_it_is_refused(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_refused: bool
+) -> None:
+    begun, answer = asyncio.Event(), asyncio.Event()
+
+    async def register_files(files: Iterable[FileItem]) -> ItemsReply:
+        begun.set()
+        await answer.wait()
+        why = Refusal(item=0, did="users:a", field="did", message="no")
+        return ItemsReply(results=[], refused=[why] if is_refused else [])
+
+    monkeypatch.setattr(client, "register_files", register_files)
+    (tmp_path / "a").write_bytes(PHOTONS)
+    (client.folder / "ctao").mkdir()
+    async with asyncio.TaskGroup() as group:
+        putting = group.create_task(client.put_file(tmp_path / "a", "users:a"))
+        await begun.wait()
+        putting.cancel()
+        await asyncio.sleep(0)
+        answer.set()
+
+    assert putting.cancelled()
+    copies = [one for one in (client.folder / "ctao").rglob("*") if one.is_file()]
+    assert len(copies) == (0 if is_refused else 1)
