@@ -1,6 +1,5 @@
 """`get`: files come from their first good copy, and get their names once they are whole."""
 
-import fcntl
 import hashlib
 import os
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
@@ -261,6 +260,8 @@ def _kept(one: Wanted) -> Generator[None]:
 
     Raises FileThere if another process fetches the same file.
     """
+    import fcntl  # missing on systems that have no folders as storages either
+
     handle = os.open(one.part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -270,10 +271,12 @@ def _kept(one: Wanted) -> Generator[None]:
             raise FileThere(text) from None
         except OSError:  # a file system without locks
             pass
-        yield
+        try:
+            yield
+        finally:
+            if not os.fstat(handle).st_size:
+                one.part.unlink(missing_ok=True)
     finally:
-        if not os.fstat(handle).st_size:
-            one.part.unlink(missing_ok=True)
         os.close(handle)
 
 
