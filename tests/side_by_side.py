@@ -38,9 +38,11 @@ THOROUGH: Final = (
 )
 # Folders whose cases are spread, except those of a file that share something.
 PARTED: Final = ("acceptance", "docs", "faults", "simulation")
-TOGETHER: Final = ("contract/element",)  # one worker for all: their clusters are started once
+# One worker for all of a folder: their clusters and servers are started once.
+TOGETHER: Final = ("contract/element", "contract/storage")
 LONGEST: Final = (
     "contract/element",
+    "contract/storage",
     "acceptance/test_ctapipe_production.py",
     "integration/test_wheel.py",
     "acceptance/test_prod6_graph.py",

@@ -4,16 +4,24 @@ Redirects are not followed, and no credentials are sent. Checksums verify each d
 """
 
 import http.client
-import os
-import socket
-import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NoReturn, Optional
+from typing import Final, NoReturn, Optional
 
-from pilotage.proto.trust import trusting
-
+from .http_requests import (
+    TIMEOUT_S,
+    HttpRequests,
+    SentFile,
+    answer,
+    blocks,
+    cleared,
+    downloaded,
+    trouble,
+    uploaded,
+    url_of,
+)
 from .storages import (
     BlockChecksums,
     CopyChecksums,
@@ -21,59 +29,47 @@ from .storages import (
     CopyMissing,
     GoOn,
     StorageError,
-    StorageFull,
     StorageRefused,
     StorageUnavailable,
     copied,
-    open_again,
     open_here,
     path_parts,
     swept_parts,
 )
 
-TIMEOUT_S: Final = 60.0  # for each read and write, not for the whole file
-_BLOCK: Final = 1 << 18
-_AGENT: Final = "pilotage-pilot"
-_FULL: Final = (413, 507)
-_LATER: Final = (408, 423, 425, 429)
 # Answers to a PUT into a missing folder: 409 by the standard, 500 from nginx.
-_NO_FOLDER: Final = (404, 409, 500)
+NO_FOLDER: Final = (404, 409, 500)
 
 
 class HttpStorage:
     """Driver of storages.Storage for `http://host:port/folder`."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
-        self._timeout_s = timeout_s
+        self._requests = HttpRequests(timeout_s)
 
     def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
         with closing(self._asked("GET", place)) as response, open_here(to) as out:
             _expect(response, 200)
-            return copied(_blocks(response), out, BlockChecksums(bytes_max), go_on)
+            return copied(blocks(response), out, BlockChecksums(bytes_max), go_on)
 
     def get_rest(
         self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn
     ) -> CopyChecksums:
-        summing = BlockChecksums(bytes_max)
-        with open_again(to, summing, go_on) as out:
-            start = summing.sums.size_bytes
-            wanted = {"Range": f"bytes={start}-"} if start else {}
-            with closing(self._asked("GET", place, headers=wanted)) as response:
-                if response.status == 206:
-                    _check_range(response, start)
-                else:  # the server sends the whole file (RFC 9110, 14.2)
-                    _expect(response, 200)
-                    out.seek(0)
-                    out.truncate()
-                    summing = BlockChecksums(bytes_max)
-                return copied(_blocks(response), out, summing, go_on)
+        def fetch(begin: int) -> http.client.HTTPResponse:
+            headers = {"Range": f"bytes={begin}-"} if begin else {}
+            response = self._asked("GET", place, headers=headers)
+            if response.status != 206:
+                _expect(response, 200)
+            return response
+
+        return downloaded(fetch, to, bytes_max, go_on, keeps=True)
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         status, sums = self._put(source, place, go_on)
-        if status in _NO_FOLDER and self._make_folders(place):
+        if status in NO_FOLDER and self._make_folders(place):
             status, sums = self._put(source, place, go_on)
         if not 200 <= status < 300:
-            raise _trouble(status, "")
+            raise trouble(status, "")
         try:
             found = self.size(place)
         except CopyMissing as why:
@@ -101,10 +97,7 @@ class HttpStorage:
     def size(self, place: CopyLocation) -> int:
         with closing(self._asked("HEAD", place)) as response:
             _expect(response, 200)
-            length = response.getheader("Content-Length") or ""
-        if not length.isdecimal():
-            raise StorageUnavailable("it does not report the size of the file")
-        return int(length)
+            return answer(response).size_bytes
 
     def remove(self, place: CopyLocation) -> None:
         path_parts(place.path)
@@ -157,150 +150,38 @@ class HttpStorage:
                 )
 
     def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> tuple[int, CopyChecksums]:
-        summing = BlockChecksums()
-        with open(source, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            body = _Sent(file, summing, go_on)
-            headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-            with closing(self._asked("PUT", place, body, headers)) as response:
-                status, _ = response.status, _rest(response)
-        if 200 <= status < 300 and summing.sums.size_bytes != size:
-            raise StorageUnavailable("the upload is incomplete")
-        return status, summing.sums
+        def send(body: SentFile, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+            return self._asked("PUT", place, body, headers)
+
+        found, sums = uploaded(source, send, go_on)
+        return found.status, sums
 
     def _make_folders(self, place: CopyLocation) -> bool:
-        """Create the missing folders above the file; return whether any was missing."""
-        parts, is_made = place.path.split("/")[:-1], False
-        for count in range(1, len(parts) + 1):
-            folder = CopyLocation(place.url, "/".join(parts[:count]) + "/")
-            with closing(self._asked("MKCOL", folder)) as response:
-                is_made = is_made or 200 <= response.status < 300
-        return is_made
+        return folders_made(place, lambda folder: self._asked("MKCOL", folder))
 
     def _asked(
         self,
         method: str,
         place: CopyLocation,
-        body: Any = None,
-        headers: Optional[dict[str, str]] = None,
+        body: Optional[SentFile] = None,
+        headers: Optional[Mapping[str, str]] = None,
     ) -> http.client.HTTPResponse:
-        """Send a request on its own connection, and return the head of the answer."""
-        connection, path = self._connection(place)
-        early: Optional[OSError] = None
-        response: Optional[http.client.HTTPResponse] = None
-        sent = {"User-Agent": _AGENT, "Connection": "close", **(headers or {})}
-        try:
-            try:
-                connection.request(method, path, body, sent)
-            except (BrokenPipeError, ConnectionResetError) as why:
-                early = why  # the server may have refused before all was sent
-            response = connection.getresponse()
-        except _OfOurs as why:
-            raise why.why from None
-        except (http.client.HTTPException, OSError) as why:
-            raise StorageUnavailable(_reason(early or why)) from None
-        finally:
-            if response is None:
-                connection.close()
-        assert response is not None
-        return response
-
-    def _connection(self, place: CopyLocation) -> tuple[http.client.HTTPConnection, str]:
-        try:
-            parts = urllib.parse.urlsplit(place.url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port, parts = None, None, urllib.parse.urlsplit("")
-        if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-            raise StorageRefused(f"{place.url!r} is not a URL such as http://host:port/folder")
-        if {".", ".."} & set(place.path.split("/")):
-            raise StorageRefused(f"{place.path!r} is not a path below a storage")
-        path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
-        if parts.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=self._timeout_s), path
-        return http.client.HTTPSConnection(
-            host, port, timeout=self._timeout_s, context=trusting()
-        ), path
+        url = url_of(place, ("http", "https"), "http://host:port/folder")
+        return self._requests.asked(method, url, body=body, headers=headers)
 
 
-class _OfOurs(Exception):
-    """The local file cannot be read, which is no fault of the storage."""
-
-    def __init__(self, why: OSError) -> None:
-        super().__init__(str(why))
-        self.why = why
-
-
-class _Sent:
-    """A file in the form that http.client sends: block by block, with checksums."""
-
-    def __init__(self, file: Any, summing: BlockChecksums, go_on: GoOn) -> None:
-        self._file, self._summing, self._go_on = file, summing, go_on
-
-    def __iter__(self) -> Iterator[bytes]:
-        while True:
-            self._go_on()
-            try:
-                block: bytes = self._file.read(_BLOCK)
-            except OSError as why:
-                raise _OfOurs(why) from why
-            if not block:
-                return
-            self._summing.add(block)
-            yield block
-
-
-def _check_range(response: http.client.HTTPResponse, start: int) -> None:
-    """Raise StorageRefused unless an answer 206 begins at this byte."""
-    sent = response.getheader("Content-Range") or "no Content-Range"
-    if not sent.startswith(f"bytes {start}-"):
-        raise StorageRefused(f"it sent {sent[:100]}, but was asked for bytes {start}-")
-
-
-def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield the body to its end. Raises StorageUnavailable if the connection breaks."""
-    while True:
-        left: Optional[int] = response.length
-        try:
-            block = response.read(_BLOCK if left is None else min(left, _BLOCK))
-        except (http.client.HTTPException, OSError) as why:
-            raise StorageUnavailable(_reason(why)) from None
-        if not block:
-            break
-        yield block
-    rest: Optional[int] = response.length
-    if rest:
-        raise StorageUnavailable(f"the connection broke: {rest} bytes are missing")
-
-
-def _rest(response: http.client.HTTPResponse) -> bytes:
-    """Return the first words of an answer, which may be a web page."""
-    try:
-        return response.read(512)
-    except (http.client.HTTPException, OSError):
-        return b""
+def folders_made(
+    place: CopyLocation, make: Callable[[CopyLocation], http.client.HTTPResponse]
+) -> bool:
+    """Create the missing folders above a file; return whether any was missing."""
+    parts, is_made = place.path.split("/")[:-1], False
+    for count in range(1, len(parts) + 1):
+        with closing(make(replace(place, path="/".join(parts[:count]) + "/"))) as response:
+            is_made = is_made or 200 <= response.status < 300
+    return is_made
 
 
 def _expect(response: http.client.HTTPResponse, *good: int) -> None:
     if response.status not in good:
-        where = response.getheader("Location") or ""
-        raise _trouble(response.status, f"redirect to {where[:200]}" if where else response.reason)
-
-
-def _trouble(status: int, said: str) -> StorageError:
-    text = f"HTTP {status} {said}".strip()
-    if status in _FULL:
-        return StorageFull(text)
-    if status in (404, 410):
-        return CopyMissing(text)
-    if status >= 500 or status in _LATER:
-        return StorageUnavailable(text)
-    if 300 <= status < 400:
-        return StorageRefused(f"{text}: redirects are not followed; set the storage's own URL")
-    return StorageRefused(text)
-
-
-def _reason(why: BaseException) -> str:
-    if isinstance(why, socket.timeout):
-        return "it did not answer in time"
-    return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__
+        where = cleared(response.getheader("Location") or "", ())
+        raise trouble(response.status, f"redirect to {where}" if where else response.reason)

@@ -3,9 +3,13 @@
 Drivers block, in a thread that nobody waits for (`files`), and call `go_on` at every block.
 """
 
+import base64
 import contextlib
 import hashlib
+import json
 import os
+import re
+import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +24,9 @@ FOLDER_PARTS: Final = 4
 GoOn = Callable[[], None]  # raises an error if the work should stop
 
 BLOCK_BYTES: Final = 1 << 20
+SWEPT_BY_CENTRAL: Final = "the central sweeps storages of this type"
+EXPIRY_MARGIN_S: Final = 60.0  # a credential that ends so soon counts as expired
+_BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ class Storage(Protocol):
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         """Copy a file to the storage, completely or not at all; its size is read back.
 
-        An existing file of that name is replaced: names belong to one attempt, which may try twice.
+        `file` and `http` replace a file of that name. All others refuse it: an attempt that tries
+        again must choose another name.
         Raises StorageError, and OSError for the local file.
         """
         ...
@@ -152,6 +160,29 @@ def swept_parts(place: CopyLocation, *, is_folder: bool) -> "list[str]":
     if is_folder and len(parts) != FOLDER_PARTS:
         raise StorageRefused(f"{place.path!r} is not the folder of an attempt")
     return parts
+
+
+def bearer_token(place: CopyLocation) -> str:
+    """Return the token for requests to a storage; empty: none. Raises StorageRefused."""
+    token = place.credential.token if place.credential is not None else ""
+    if token and not _BEARER.fullmatch(token):
+        raise StorageRefused("the credential is not a bearer token: it has other characters")
+    if not token and place.options.needs_credential:
+        raise StorageRefused("the storage needs a token, but the central gave none")
+    return token
+
+
+def has_expired(token: str) -> bool:
+    """Return whether a JSON Web Token (RFC 7519) says that it ends within a minute, or has ended.
+
+    False if its end is unknown. The storage checks signatures, not the pilot.
+    """
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"]) < time.time() + EXPIRY_MARGIN_S
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return False
 
 
 class BlockChecksums:

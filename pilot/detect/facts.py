@@ -7,7 +7,19 @@ from typing import Optional
 from pilotage.proto.messages import Benchmark
 
 from ..gpus import Gpus
-from . import containers, cores, cpu, cvmfs, glibc, gpus, memory, namespaces, os_release, scratch
+from . import (
+    containers,
+    cores,
+    cpu,
+    cvmfs,
+    glibc,
+    gpus,
+    memory,
+    namespaces,
+    os_release,
+    scratch,
+    storage_clients,
+)
 from .batch_systems import detection
 from .batch_systems.batch_job import BatchJob
 from .finding import SourcedValue, least
@@ -35,6 +47,7 @@ class DetectedNode:
     user_namespaces: SourcedValue[bool]
     containers: SourcedValue[tuple[str, ...]]
     cvmfs: SourcedValue[tuple[str, ...]]
+    storage_clients: SourcedValue[tuple[str, ...]]
     batch_system: SourcedValue[str]
     batch_id: SourcedValue[str]
     wall_left_s: SourcedValue[float]
@@ -75,6 +88,7 @@ def find(
         user_namespaces=namespaces.user_namespaces(around, namespaces_proof),
         containers=containers.containers(around),
         cvmfs=cvmfs.repositories(around, cvmfs_wanted),
+        storage_clients=storage_clients.storage_clients(around),
         batch_system=detection.batch_system(around, ours),
         batch_id=detection.batch_id(around, ours),
         wall_left_s=detection.wall_left_s(ours, ours_cores.value),

@@ -163,7 +163,9 @@ class LocalNode:
     def tags(self) -> tuple[str, ...]:
         mounted = (f"cvmfs:{name}" for name in self._node.cvmfs)
         images = image_tags(self._image_tools)
-        return tuple(dict.fromkeys((*self._caps.tags, *mounted, *images, DATA, TOKENS_TAG)))
+        clients = self._facts.storage_clients.value
+        every = (*self._caps.tags, *mounted, *images, *clients, DATA, TOKENS_TAG)
+        return tuple(dict.fromkeys(every))
 
     @property
     def image_tools(self) -> Mapping[str, str]:

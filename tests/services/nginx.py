@@ -33,7 +33,7 @@ http {{
     scgi_temp_path {folder}/unused;
     client_max_body_size 0;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
         location / {{
             if ($refused) {{ return 503; }}
             root {root};
@@ -43,26 +43,35 @@ http {{
     }}
 }}
 """
+_TLS: Final = " ssl_certificate {tls}/host.pem; ssl_certificate_key {tls}/host.key;"
 
 
 class Nginx:
     """One server over `folder`/files. `stop` and `start` again keep the port and the files.
 
-    `refuses`: so many of 100 requests get a 503.
+    `refuses`: so many of 100 requests get a 503. With `tls`, a folder with host.pem of localhost
+    and host.key, it speaks HTTPS.
     """
 
-    def __init__(self, folder: Path, *, makes_folders: bool = True, refuses: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        makes_folders: bool = True,
+        refuses: float = 0.0,
+        tls: Path | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         self.folder, self.files = folder, folder / "files"
         self.files.mkdir(exist_ok=True)
         self.port = _free_port()
-        self._makes_folders, self._refuses = makes_folders, refuses
+        self._makes_folders, self._refuses, self._tls = makes_folders, refuses, tls
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https://localhost' if self._tls else 'http://127.0.0.1'}:{self.port}"
 
     def start(self) -> None:
         """Return once it answers; fails with its log."""
@@ -73,6 +82,7 @@ class Nginx:
             root=self.files,
             refuses=f"{self._refuses}% 1; " if self._refuses else "",  # 0% is none for it
             full_put="on" if self._makes_folders else "off",
+            tls=f" ssl;{_TLS.format(tls=self._tls)}".rstrip(";") if self._tls else "",
             user="user root;",  # as who we are; others have no right to change it
         )
         configuration = self.folder / "nginx.conf"
@@ -110,7 +120,7 @@ class Nginx:
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
-            connection.request("HEAD", "/")
+            connection.request("HEAD", "/")  # with TLS, it answers that this is plain HTTP
             return connection.getresponse().status > 0
         except OSError:
             return False
@@ -129,9 +139,11 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, *, makes_folders: bool = True, refuses: float = 0.0) -> Generator[Nginx]:
+def nginx(
+    folder: Path, *, makes_folders: bool = True, refuses: float = 0.0, tls: Path | None = None
+) -> Generator[Nginx]:
     """Run one, and end it."""
-    server = Nginx(folder, makes_folders=makes_folders, refuses=refuses)
+    server = Nginx(folder, makes_folders=makes_folders, refuses=refuses, tls=tls)
     server.start()
     try:
         yield server

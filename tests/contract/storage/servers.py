@@ -1,17 +1,22 @@
 """HTTP servers that do what real ones do on a bad day, one thing each."""
 
 import contextlib
+import ssl
 import threading
 import time
 from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextlib.contextmanager
-def serving(answer: Answer) -> Generator[str]:
-    """Run a server that answers each request so; its URL."""
+def serving(answer: Answer, tls: Path | None = None) -> Generator[str]:
+    """Run a server that answers each request so; its URL.
+
+    With `tls`, a folder with host.pem of localhost and host.key, it speaks HTTPS.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 20
@@ -31,10 +36,17 @@ def serving(answer: Answer) -> Generator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls / "host.pem", tls / "host.key")
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/data"
+        host = "http://127.0.0.1" if tls is None else "https://localhost"
+        yield f"{host}:{server.server_address[1]}/data"
     finally:
         server.shutdown()
         server.server_close()
@@ -93,10 +105,17 @@ def hangs_up(request: BaseHTTPRequestHandler) -> None:
     request.connection.close()
 
 
-def read_all(request: BaseHTTPRequestHandler) -> None:
+def read_all(request: BaseHTTPRequestHandler) -> bytes:
+    """Read a body, for which the client may wait to be asked."""
     left = int(request.headers.get("Content-Length") or 0)
+    if left and request.headers.get("Expect"):
+        request.send_response_only(100)
+        request.end_headers()
+    found = b""
     while left > 0:
         block = request.rfile.read(min(left, 1 << 16))
         if not block:
-            return
+            break
         left -= len(block)
+        found += block
+    return found

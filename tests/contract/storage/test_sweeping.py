@@ -23,6 +23,12 @@ from .conftest import PATH, Rig
 FOLDER = "ctao/0a1b2c3d/7/1"
 
 
+@pytest.fixture
+def rig(replacing: Rig) -> Rig:
+    """Return a storage that pilots sweep."""
+    return replacing
+
+
 def _go_on() -> None:
     return
 

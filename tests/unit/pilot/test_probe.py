@@ -51,6 +51,15 @@ def test_settings_cap_what_is_found_and_add_tags(tmp_path: Path) -> None:
     assert (free.cores(), free.memory_mb(), free.scratch_free_mb()) == (8, 19327, 167772)
 
 
+@pytest.mark.parametrize(
+    ("node", "is_there"), [("el9-htcondor-cgroup2", True), ("debian12-vm", False)]
+)
+def test_a_node_with_the_programs_of_xrootd_offers_its_tag(
+    tmp_path: Path, node: str, is_there: bool
+) -> None:
+    assert ("xrootd" in probe_on(node, tmp_path, HandClock()).tags()) is is_there
+
+
 CAPPED = [
     # node, folder; the cores that are found, who says so
     ("el8-pbs", "", 4, "NCPUS"),

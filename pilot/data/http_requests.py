@@ -1,0 +1,374 @@
+"""Requests of storages by HTTP and HTTPS: connections, blocks with checksums, words for troubles.
+
+Secrets of a request (a token, a signed URL) never come into a text: what servers say is cleared of
+them.
+"""
+
+import http.client
+import io
+import os
+import re
+import socket
+import ssl
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Optional
+
+from pilotage.proto.trust import trusting
+
+from .storages import (
+    BlockChecksums,
+    CopyChecksums,
+    CopyLocation,
+    CopyMissing,
+    GoOn,
+    StorageError,
+    StorageFull,
+    StorageRefused,
+    StorageUnavailable,
+    copied,
+    open_again,
+    open_here,
+)
+
+TIMEOUT_S: Final = 60.0  # for each read and write, not for the whole file
+RESUMES: Final = 3  # of a download, in a row without any progress
+_PAUSE_S: Final = 0.5  # before the first of them; then twice, three times that
+_EXPECT_S: Final = 3.0  # until a server that ignores `Expect: 100-continue` gets the file anyway
+_BLOCK: Final = 1 << 18
+_HEAD_MAX: Final = 1 << 16  # bytes of the head of an answer
+_WORDS_MAX: Final = 200  # characters of a server's text
+_AGENT: Final = "pilotage-pilot"
+_FULL: Final = (413, 507)
+_LATER: Final = (408, 423, 425, 429)
+_AUTHORITIES: Final = "/etc/grid-security/certificates"  # unless X509_CERT_DIR names a folder
+_TOKEN: Final = re.compile(r"eyJ[\w-]+(\.[\w-]*){0,2}")  # any JSON Web Token, or a part
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a request, without a body."""
+
+    status: int
+    headers: Mapping[str, str]  # with names in lower case
+    words: str  # the reason, and what the body says if it is no web page
+
+    @property
+    def is_good(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the file. Raises StorageUnavailable if the answer lacks it."""
+        length = self.headers.get("content-length", "")
+        if not length.isdecimal():
+            raise StorageUnavailable("it does not report the size of the file")
+        return int(length)
+
+
+class HttpRequests:
+    """Sends requests, each on its own connection."""
+
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._context: Optional[ssl.SSLContext] = None
+
+    def asked(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: "Optional[SentFile]" = None,
+        headers: Optional[Mapping[str, str]] = None,
+        secrets: Sequence[str] = (),
+        waits: bool = False,
+        more_s: float = 0.0,
+    ) -> http.client.HTTPResponse:
+        """Send a request and return the head of the answer. Raises StorageUnavailable.
+
+        With `waits` the body is sent once the server agrees, so that it may redirect or refuse the
+        request before. `more_s`: how much longer than usual the server may take.
+        """
+        connection, target = self._connection(url, self._timeout_s + more_s)
+        early: Optional[OSError] = None
+        response: Optional[http.client.HTTPResponse] = None
+        sent = {"User-Agent": _AGENT, "Connection": "close", **(headers or {})}
+        try:
+            try:
+                if waits and sent.get("Content-Length") != "0":  # RFC 9110, 10.1.1
+                    response = _agreed(connection, method, target, sent)
+                    if response is None and body is not None:
+                        for block in body:
+                            connection.send(block)
+                else:
+                    connection.request(method, target, body, sent)
+            except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as why:
+                early = why  # the server may have refused before all was sent
+            if response is None:
+                response = connection.getresponse()
+                if connection.sock is not None:  # the server would keep the connection
+                    connection.sock.close()  # with the response, which still reads from it
+        except LocalFault as why:
+            raise why.why from None
+        except (http.client.HTTPException, OSError) as why:
+            raise StorageUnavailable(cleared(_reason(early or why), secrets)) from None
+        finally:
+            if response is None:
+                connection.close()
+        return response
+
+    def _connection(self, url: str, timeout_s: float) -> tuple[http.client.HTTPConnection, str]:
+        parts = urllib.parse.urlsplit(url)
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        host = parts.hostname or ""
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(host, parts.port, timeout=timeout_s), target
+        if self._context is None:
+            self._context = _trusting_grid()
+        return http.client.HTTPSConnection(
+            host, parts.port, timeout=timeout_s, context=self._context
+        ), target
+
+
+def _trusting_grid() -> ssl.SSLContext:
+    """Return the context of a client that trusts the authorities of the system and of the grid."""
+    context = trusting()
+    folder = os.environ.get("X509_CERT_DIR") or _AUTHORITIES
+    if os.path.isdir(folder):
+        context.load_verify_locations(capath=folder)
+    return context
+
+
+def _agreed(
+    connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str]
+) -> Optional[http.client.HTTPResponse]:
+    """Send the head of a request; return the final answer, or None if the body should follow."""
+    connection.putrequest(method, target)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    sock: Any = connection.sock
+    patience_s = sock.gettimeout()
+    sock.settimeout(min(_EXPECT_S, patience_s))
+    try:
+        begun: bytes = sock.recv(1)
+    except socket.timeout:
+        return None
+    finally:
+        sock.settimeout(patience_s)
+    more = begun
+    while more and not begun.endswith(b"\r\n\r\n") and len(begun) < _HEAD_MAX:
+        more = sock.recv(1)
+        begun += more
+    if begun.split(b" ", 2)[1:2] == [b"100"]:
+        return None
+    response = http.client.HTTPResponse(_ReadBefore(begun, sock), method=method)  # type: ignore[arg-type]
+    response.begin()
+    return response
+
+
+class _ReadBefore(io.RawIOBase):
+    """A socket of which some bytes have been read, for an HTTPResponse."""
+
+    def __init__(self, begun: bytes, sock: Any) -> None:
+        super().__init__()
+        self._begun, self._sock = begun, sock
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._begun:
+            return int(self._sock.recv_into(buffer))
+        count = min(len(buffer), len(self._begun))
+        buffer[:count], self._begun = self._begun[:count], self._begun[count:]
+        return count
+
+    def close(self) -> None:
+        self._sock.close()
+        super().close()
+
+
+def url_of(place: CopyLocation, schemes: Sequence[str], form: str) -> str:
+    """Return the URL of a copy. Raises StorageRefused; `form` is the right form of a storage's URL.
+
+    A path may end with a slash: it is then a folder.
+    """
+    try:
+        parts = urllib.parse.urlsplit(place.url)
+        is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        parts, is_good = urllib.parse.urlsplit(""), False
+    if parts.scheme not in schemes or not is_good or parts.query or parts.fragment:
+        raise StorageRefused(f"{place.url!r} is not a URL such as {form}")
+    if {".", ".."} & set(place.path.split("/")):
+        raise StorageRefused(f"{place.path!r} is not a path below a storage")
+    path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+class LocalFault(Exception):
+    """The local file cannot be read, which is no fault of the storage."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+class SentFile:
+    """A file in the form that http.client sends: block by block, with checksums.
+
+    It is sent from its beginning each time, as a redirect needs.
+    """
+
+    def __init__(self, file: Any, go_on: GoOn) -> None:
+        self._file, self._go_on = file, go_on
+        self._summing = BlockChecksums()
+
+    @property
+    def sums(self) -> CopyChecksums:
+        """Return the checksums of what was sent last."""
+        return self._summing.sums
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._summing = BlockChecksums()
+        self._file.seek(0)
+        while True:
+            self._go_on()
+            try:
+                block: bytes = self._file.read(_BLOCK)
+            except OSError as why:
+                raise LocalFault(why) from why
+            if not block:
+                return
+            self._summing.add(block)
+            yield block
+
+
+# Sends a PUT with a body and these headers.
+Send = Callable[[SentFile, Mapping[str, str]], http.client.HTTPResponse]
+
+
+def uploaded(
+    source: Path, send: Send, go_on: GoOn, secrets: Sequence[str] = ()
+) -> tuple[Answer, CopyChecksums]:
+    """Send a file and return the answer. Raises StorageError, and OSError for the local file."""
+    with open(source, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        body = SentFile(file, go_on)
+        headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+        with closing(send(body, headers)) as response:
+            found = answer(response, secrets)
+    if found.is_good and body.sums.size_bytes != size:
+        raise StorageUnavailable("the upload is incomplete")
+    return found, body.sums
+
+
+def downloaded(
+    fetch: Callable[[int], http.client.HTTPResponse],
+    to: Path,
+    bytes_max: int,
+    go_on: GoOn,
+    *,
+    keeps: bool = False,
+) -> CopyChecksums:
+    """Write a file, and fetch the rest again after a cut. Raises StorageError and OSError.
+
+    With `keeps` it begins after the bytes that are in the file.
+
+    `fetch` asks for the file from a byte on, and returns an answer with 200 or 206.
+    """
+    summing, in_vain = BlockChecksums(bytes_max), 0
+    with open_again(to, summing, go_on) if keeps else open_here(to) as out:
+        while True:
+            begin = summing.sums.size_bytes
+            try:
+                with closing(fetch(begin)) as response:
+                    if begin and not _begins_at(response, begin):  # all of it comes again
+                        summing = BlockChecksums(bytes_max)
+                        out.seek(0)
+                        out.truncate()
+                    return copied(blocks(response), out, summing, go_on)
+            except StorageUnavailable as why:
+                here = summing.sums.size_bytes
+                in_vain = 0 if here > begin else in_vain + 1
+                if type(why) is not StorageUnavailable or not here or in_vain > RESUMES:
+                    raise
+            go_on()
+            time.sleep(_PAUSE_S * in_vain)
+
+
+def _begins_at(response: http.client.HTTPResponse, begin: int) -> bool:
+    """Return whether the answer is the rest of a file. Raises StorageUnavailable."""
+    if response.status == 200:
+        return False
+    found = response.getheader("Content-Range") or ""
+    if not found.startswith(f"bytes {begin}-"):
+        raise StorageUnavailable(f"asked for bytes from {begin} on, it answers {found[:60]!r}")
+    return True
+
+
+def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield the body to its end. Raises StorageUnavailable if the connection breaks."""
+    while True:
+        left: Optional[int] = response.length
+        try:
+            block = response.read(_BLOCK if left is None else min(left, _BLOCK))
+        except (http.client.HTTPException, OSError) as why:
+            raise StorageUnavailable(_reason(why)) from None
+        if not block:
+            break
+        yield block
+    rest: Optional[int] = response.length
+    if rest:
+        raise StorageUnavailable(f"the connection broke: {rest} bytes are missing")
+
+
+def answer(response: http.client.HTTPResponse, secrets: Sequence[str] = ()) -> Answer:
+    """Return an answer, with the first words of its body."""
+    try:
+        body = response.read(4 * _WORDS_MAX).decode("utf-8", "replace").strip()
+    except (http.client.HTTPException, OSError):
+        body = ""
+    reason = response.reason or ""
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    if "<html" in body.lower():
+        body = ""  # a web page for people
+    words = f"{reason}: {body}" if body and not 200 <= response.status < 300 else reason
+    return Answer(response.status, headers, cleared(words, secrets))
+
+
+def cleared(text: str, secrets: Sequence[str]) -> str:
+    """Return the beginning of a server's text in one line, without secrets."""
+    for one in secrets:
+        text = text.replace(one, "***") if one else text
+    text = " ".join(_TOKEN.sub("***", text).split())
+    return "".join(sign if sign.isprintable() else "?" for sign in text)[:_WORDS_MAX]
+
+
+def trouble(status: int, said: str) -> StorageError:
+    """Return the error that an answer without success means."""
+    text = f"HTTP {status} {said}".strip()
+    if status in _FULL:
+        return StorageFull(text)
+    if status in (404, 410):
+        return CopyMissing(text)
+    if status >= 500 or status in _LATER:
+        return StorageUnavailable(text)
+    if 300 <= status < 400:
+        return StorageRefused(f"{text}: redirects are not followed; set the storage's own URL")
+    return StorageRefused(text)
+
+
+def _reason(why: BaseException) -> str:
+    if isinstance(why, socket.timeout):
+        return "it did not answer in time"
+    return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__

@@ -1,0 +1,310 @@
+"""Storages that speak XRootD's own protocol, by the programs xrdcp and xrdfs of the node.
+
+A token goes to them in a file of the pilot's own, which only its user can read. Files pass through
+pipes, so that checksums are computed on the way. Exit codes and numbers of errors are those of
+XRootD 5 (XrdCl/XrdClStatus.hh, XProtocol/XProtocol.hh).
+"""
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Optional
+
+from .http_requests import TIMEOUT_S, cleared
+from .storages import (
+    BLOCK_BYTES,
+    SWEPT_BY_CENTRAL,
+    BlockChecksums,
+    CopyChecksums,
+    CopyLocation,
+    CopyMissing,
+    CredentialRejected,
+    GoOn,
+    StorageError,
+    StorageFull,
+    StorageRefused,
+    StorageUnavailable,
+    bearer_token,
+    copied,
+    has_expired,
+    open_here,
+    path_parts,
+)
+
+_LOOK_S: Final = 0.2  # between two calls of go_on while a program is silent
+_FLUSH_S: Final = 300.0  # for what xrdcp has read ahead, after the last block
+_SIZE: Final = re.compile(r"^Size:\s+(\d+)$", re.MULTILINE)
+_ADLER: Final = re.compile(r"^adler32 ([0-9a-fA-F]{1,8})$", re.MULTILINE)
+_NUMBER: Final = re.compile(r"\[(3\d{3})\]")
+_NO_PERMISSION: Final = 3010
+_NOT_THERE: Final = 3011
+_EXISTS: Final = 3018
+_FULL: Final = (3009, 3021)  # no space, over the quota
+# Wrong or unsupported requests, a folder or another kind of file, a read-only file system, no TLS.
+_REFUSED: Final = (3000, 3001, 3002, 3006, 3013, 3015, 3016, 3025, 3028, 3031)
+# Other credentials of the node, which might allow more than the token; and wishes for logs, which
+# might show the token.
+_DROPPED: Final = (
+    *("BEARER_TOKEN", "BEARER_TOKEN_FILE", "XDG_RUNTIME_DIR", "KRB5CCNAME"),
+    *("X509_USER_PROXY", "X509_USER_CERT", "X509_USER_KEY"),
+    *("XRD_LOGLEVEL", "XRD_LOGFILE", "XRD_LOGMASK"),
+)
+
+
+class RootStorage:
+    """Driver of storages.Storage for `root://host:port//folder`, or `roots`. It creates only."""
+
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+
+    def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
+        server, path = _address(place)
+        words = ["xrdcp", "--nopbar", f"{server}/{path}", "-"]
+        with self._running(words, place, go_on) as program, open_here(to) as out:
+            program.close_input()
+            sums = copied(program.blocks(), out, BlockChecksums(bytes_max), go_on)
+            program.end()
+            return sums
+
+    def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
+        server, path = _address(place)
+        words = ["xrdcp", "--nopbar", "-", f"{server}/{path}"]  # without -f it replaces no file
+        summing = BlockChecksums()
+        with open(source, "rb") as file, self._running(words, place, go_on) as program:
+            size = os.fstat(file.fileno()).st_size
+            while block := file.read(BLOCK_BYTES):
+                summing.add(block)
+                program.write(block)
+            if summing.sums.size_bytes != size:
+                raise StorageUnavailable("the file has changed during the upload")
+            program.close_input()
+            program.end(_FLUSH_S)
+        self._check_stored(place, summing.sums, go_on)
+        return summing.sums
+
+    def size(self, place: CopyLocation) -> int:
+        return self._size(place, _never)
+
+    def remove(self, place: CopyLocation) -> None:
+        raise StorageRefused(SWEPT_BY_CENTRAL)
+
+    def sweep(
+        self, place: CopyLocation, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
+    ) -> None:
+        raise StorageRefused(SWEPT_BY_CENTRAL)
+
+    def _size(self, place: CopyLocation, go_on: GoOn) -> int:
+        found = _SIZE.search(self._said(place, ["stat"], go_on))
+        if found is None:
+            raise StorageUnavailable("it does not report the size of the file")
+        return int(found[1])
+
+    def _check_stored(self, place: CopyLocation, sums: CopyChecksums, go_on: GoOn) -> None:
+        """Compare what the server has with what was sent. Raises StorageError."""
+        try:
+            found = self._size(place, go_on)
+        except CopyMissing as why:
+            text = f"it confirmed the file, but does not have it: {why}"
+            raise StorageUnavailable(text) from None
+        if found != sums.size_bytes:
+            raise StorageUnavailable(f"{found} bytes are stored, but {sums.size_bytes} were sent")
+        if place.options.checksum != "adler32":
+            return
+        try:
+            said = _ADLER.search(self._said(place, ["query", "checksum"], go_on))
+        except StorageRefused:
+            return  # it computes none
+        adler32 = said[1].lower().zfill(8) if said is not None else sums.adler32
+        if adler32 != sums.adler32:
+            text = f"its adler32 of the file is {adler32}, but {sums.adler32} was sent"
+            raise StorageUnavailable(text)
+
+    def _said(self, place: CopyLocation, words: Sequence[str], go_on: GoOn) -> str:
+        """Return what xrdfs prints. Raises StorageError."""
+        server, path = _address(place)
+        with self._running(["xrdfs", server, *words, path], place, go_on) as program:
+            program.close_input()
+            said = b"".join(program.blocks())
+            program.end()
+        return said.decode("utf-8", "replace")
+
+    @contextmanager
+    def _running(
+        self, words: Sequence[str], place: CopyLocation, go_on: GoOn
+    ) -> "Iterator[_Program]":
+        """Run a program in a session of its own; what is left of it is killed on leaving."""
+        token, found = bearer_token(place), shutil.which(words[0])
+        if found is None:
+            raise StorageRefused(f"this node has no {words[0]} on its PATH")
+        with tempfile.TemporaryDirectory(prefix="pilotage-root-") as name:
+            folder = Path(name)
+            environ = _environ(token, folder, self._timeout_s)
+            with open(folder / "said", "w+b") as said:
+                process = subprocess.Popen(
+                    [found, *words[1:]],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    env=environ,
+                    cwd=folder,
+                    start_new_session=True,
+                    bufsize=0,
+                )
+                program = _Program(process, said, token, self._timeout_s, go_on)
+                try:
+                    yield program
+                finally:
+                    program.kill()
+
+
+class _Program:
+    """A running program: its pipes never block for long, and it calls go_on all the time."""
+
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        said: Any,
+        token: str,
+        timeout_s: float,
+        go_on: GoOn,
+    ) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        self._process, self._said, self._token = process, said, token
+        self._timeout_s, self._go_on = timeout_s, go_on
+        self._in, self._out = process.stdin, process.stdout
+        os.set_blocking(self._in.fileno(), False)
+        os.set_blocking(self._out.fileno(), False)
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield what it prints. Raises StorageUnavailable if it is silent for too long."""
+        while True:
+            self._wait(self._out.fileno(), select.POLLIN)
+            block = os.read(self._out.fileno(), BLOCK_BYTES)
+            if not block:
+                return
+            yield block
+
+    def write(self, block: bytes) -> None:
+        """Write a block to its input. Raises StorageError, also if it has ended."""
+        left = memoryview(block)
+        while left:
+            self._wait(self._in.fileno(), select.POLLOUT)
+            try:
+                left = left[os.write(self._in.fileno(), left) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                self.end()
+                raise StorageUnavailable("xrdcp ended before it read the whole file") from None
+
+    def close_input(self) -> None:
+        self._in.close()
+
+    def end(self, patience_s: float = 0.0) -> None:
+        """Wait for its end. Raises StorageError if it failed."""
+        until = time.monotonic() + self._timeout_s + patience_s
+        while self._process.poll() is None:
+            self._go_on()
+            if time.monotonic() >= until:
+                raise StorageUnavailable("it did not answer in time")
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LOOK_S)
+        if self._process.returncode != 0:
+            self._said.seek(0)
+            said = self._said.read().decode("utf-8", "replace")
+            raise _trouble(self._process.returncode, said, self._token)
+
+    def kill(self) -> None:
+        with suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._in, self._out):
+            with suppress(OSError):
+                pipe.close()
+
+    def _wait(self, handle: int, event: int) -> None:
+        """Wait until a pipe is ready. Raises StorageUnavailable after a time without progress."""
+        poll, until = select.poll(), time.monotonic() + self._timeout_s
+        poll.register(handle, event)
+        while True:
+            self._go_on()
+            if poll.poll(_LOOK_S * 1_000):
+                return
+            if time.monotonic() >= until:
+                raise StorageUnavailable("it did not answer in time")
+
+
+def _never() -> None:
+    """Never stop the work."""
+
+
+def _environ(token: str, folder: Path, timeout_s: float) -> Mapping[str, str]:
+    """Return the environment of a program, with the token in a file of the folder."""
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _DROPPED and not name.startswith("XrdSec")
+    }
+    if token:
+        file = folder / "token"
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(token)
+        environ.update(BEARER_TOKEN_FILE=str(file), XrdSecPROTOCOL="ztn")
+    seconds = str(max(1, int(timeout_s)))
+    return {
+        **environ,
+        "LC_ALL": "C",
+        # Without these, it tries for minutes.
+        "XRD_CONNECTIONRETRY": "1",
+        "XRD_CONNECTIONWINDOW": seconds,
+        "XRD_REQUESTTIMEOUT": seconds,
+        "XRD_STREAMTIMEOUT": seconds,
+        "XRD_METALINKPROCESSING": "0",  # a name may end with .meta4
+    }
+
+
+def _address(place: CopyLocation) -> tuple[str, str]:
+    """Return the URL of the server, and the path of a copy there. Raises StorageRefused."""
+    try:
+        parts = urllib.parse.urlsplit(place.url)
+        is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        parts, is_good = urllib.parse.urlsplit(""), False
+    has_extra = bool(parts.query or parts.fragment or parts.username)
+    if parts.scheme not in ("root", "roots") or not is_good or has_extra:
+        raise StorageRefused(f"{place.url!r} is not a URL such as root://host:port//folder")
+    path_parts(place.path)
+    if "?" in place.path:  # it would begin other information
+        raise StorageRefused(f"{place.path!r} has a '?', which storages of this type cut off")
+    folder = urllib.parse.unquote(parts.path).strip("/")
+    path = f"/{folder}/{place.path}" if folder else f"/{place.path}"
+    return f"{parts.scheme}://{parts.netloc}", path
+
+
+def _trouble(code: int, said: str, token: str) -> StorageError:
+    """Return the error that an exit code and the printed words mean."""
+    number = _NUMBER.search(said)
+    kind = int(number[1]) if number is not None else 0
+    text = cleared(said.replace("Run: ", "").replace(" (source)", ""), (token,))
+    text = text or f"it ended with code {code}"
+    is_login = code == 52 and "Auth failed" in said
+    if token and (is_login or (kind == _NO_PERMISSION and has_expired(token))):
+        return CredentialRejected(text)
+    if kind == _EXISTS or "file exists" in said:
+        return StorageRefused(f"a file of that name exists there: {text}")
+    if kind == _NOT_THERE:
+        return CopyMissing(text)
+    if kind in _FULL:
+        return StorageFull(text)
+    if is_login or kind == _NO_PERMISSION or kind in _REFUSED:
+        return StorageRefused(text)
+    return StorageUnavailable(text)
