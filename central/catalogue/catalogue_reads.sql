@@ -62,6 +62,60 @@ SELECT f.file_id, s.scope, f.name, f.bytes, f.adler32, f.sha256, f.state, f.set_
  WHERE d.dataset_id = :dataset_id AND d.file_id > :after
  ORDER BY d.file_id LIMIT :limit;
 
+-- name: files_of_names
+SELECT f.file_id, s.scope, f.name, f.bytes, f.adler32, f.sha256, f.state, f.set_id, f.own,
+       f.owner_id, f.job_id, f.epoch, f.created_at, f.seq
+  FROM data_scope AS s
+ CROSS JOIN file AS f ON f.scope_id = s.scope_id
+ WHERE s.community_id = :community_id AND s.scope = :scope
+   AND f.name >= :low AND f.name <= :high
+ ORDER BY f.name LIMIT :limit;
+
+-- name: scope_from
+-- The first scope from this name on.
+SELECT scope_id, scope FROM data_scope
+ WHERE community_id = :community_id AND scope >= :scope
+ ORDER BY scope LIMIT 1;
+
+-- name: usage_of_scope
+-- The first row counts the files of the page, the others those with a readable copy on a storage.
+-- Two sums, of MiB and of the rest, stay below 2^63, whatever sizes files claim.
+WITH page AS (
+    SELECT file_id, name, state, bytes FROM file
+     WHERE scope_id = :scope_id AND name > :after ORDER BY name LIMIT :limit
+), present AS (
+    SELECT file_id, bytes / 1048576 AS mib, bytes % 1048576 AS rest FROM page
+     WHERE state <> 'Removed'
+)
+SELECT '' AS storage, count(*), sum(mib), sum(rest), (SELECT count(*) FROM page),
+       (SELECT max(name) FROM page)
+  FROM present
+UNION ALL
+SELECT r.storage, count(*), sum(p.mib), sum(p.rest), 0, ''
+  FROM present AS p
+ CROSS JOIN replica AS r ON r.file_id = p.file_id AND r.state = 'Available'
+ GROUP BY r.storage;
+
+-- name: usage_of_dataset
+-- As usage_of_scope.
+WITH page AS (
+    SELECT file_id FROM dataset_file
+     WHERE dataset_id = :dataset_id AND file_id > :after ORDER BY file_id LIMIT :limit
+), present AS (
+    SELECT f.file_id, f.bytes / 1048576 AS mib, f.bytes % 1048576 AS rest
+      FROM page AS p
+     CROSS JOIN file AS f ON f.file_id = p.file_id
+     WHERE f.state <> 'Removed'
+)
+SELECT '' AS storage, count(*), sum(mib), sum(rest), (SELECT count(*) FROM page),
+       (SELECT max(file_id) FROM page)
+  FROM present
+UNION ALL
+SELECT r.storage, count(*), sum(p.mib), sum(p.rest), 0, 0
+  FROM present AS p
+ CROSS JOIN replica AS r ON r.file_id = p.file_id AND r.state = 'Available'
+ GROUP BY r.storage;
+
 -- name: files_given
 SELECT f.file_id, s.scope, f.name, f.bytes, f.adler32, f.sha256, f.state, f.set_id, f.own,
        f.owner_id, f.job_id, f.epoch, f.created_at, f.seq

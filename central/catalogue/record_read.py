@@ -10,20 +10,23 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pilotage.proto.catalogue import (
+    Condition,
     Did,
     FileState,
     KeyType,
     Metadata,
+    Op,
     Query,
     ReplicaState,
     Value,
+    test_of,
 )
 
 from ..store.engine import takes_long
 from ..store.session import Session, json_list
 from .record_datasets import dataset, dataset_of
 from .record_interned import decode, value_of
-from .record_sets import CandidateSet, MetaSets, OwnCondition
+from .record_sets import TEXT_END, CandidateSet, MetaSets, OwnCondition
 from .record_types import (
     AVAILABLE,
     INPUT_FILES_MAX,
@@ -34,6 +37,8 @@ from .record_types import (
     JobInput,
     KeyRow,
     ReplicaRow,
+    UsageCount,
+    UsageCounts,
 )
 
 OWN_IDS_FEW: Final = 200  # limit of the first lookup of an own value
@@ -43,6 +48,7 @@ SETS_LOOKED_MAX: Final = 5_000
 SOUGHT_MAX: Final = 100_000  # lookups of values in sets for a page; then the page ends early
 SETS_TOGETHER: Final = 100  # sets in which one statement looks up own values
 PAGE_READ: Final = 1_000  # files tested at a time
+COUNTED_MAX: Final = 20_000  # files in a page of counts
 
 
 class FileSearch:
@@ -286,6 +292,95 @@ def files_by_id(session: Session, file_ids: Sequence[int]) -> dict[int, FileRow]
     """Return files by their ids. Unknown ids are omitted."""
     rows = session.rows("files_given", {"ids": json_list(file_ids)})
     return {one.file_id: one for one in files_of(session, session.shared(MetaSets), rows)}
+
+
+@takes_long
+def files_like(
+    session: Session, community: str, like: Did, *, after: str, limit: int
+) -> tuple[list[FileRow], str | None]:
+    """Return a page of files in order of name, and the name that begins the next page.
+
+    The name in `like` is a pattern with `*` and `?`. Removed files are omitted.
+    """
+    fits = test_of(Condition("name", Op.LIKE, like.name))
+    prefix = like.name.replace("?", "*").partition("*")[0]
+    low, rows, following = max(after, prefix), list[Any](), None
+    for _ in range(ROWS_LOOKED_MAX // PAGE_READ):
+        found = session.rows(
+            "files_of_names",
+            {
+                "community_id": community_id_of(session, community),
+                "scope": like.scope,
+                "low": low,
+                "high": prefix + TEXT_END,
+                "limit": PAGE_READ + 1,
+            },
+        )
+        following = found[PAGE_READ][2] if len(found) > PAGE_READ else None
+        for row in found[:PAGE_READ]:
+            if row[6] == FileState.REMOVED.value or not fits(row[2]):
+                continue
+            if len(rows) == limit:
+                return files_of(session, session.shared(MetaSets), rows), row[2]
+            rows.append(row)
+        if following is None:
+            break
+        low = following
+    return files_of(session, session.shared(MetaSets), rows), following
+
+
+@takes_long
+def files_in(
+    session: Session, dataset_id: int, *, after: int, limit: int
+) -> tuple[list[FileRow], str | None]:
+    """Return a page of the files of a dataset, and where the next page begins.
+
+    Removed files are omitted, so that a page may be short.
+    """
+    given = {"dataset_id": dataset_id, "after": after, "limit": limit}
+    rows = session.rows("files_of_dataset", given)
+    present = [row for row in rows if row[6] != FileState.REMOVED.value]
+    following = str(rows[-1][0]) if len(rows) == limit else None
+    return files_of(session, session.shared(MetaSets), present), following
+
+
+@takes_long
+def usage_of_scopes(session: Session, community: str, scope: str, *, after: str) -> UsageCounts:
+    """Return counts of a page of files: of one scope, or of all scopes if it is empty.
+
+    `after` is empty, or the `next` of the page before.
+    """
+    community_id = community_id_of(session, community)
+    begin, _, name = after.partition(":")
+    asked = {"community_id": community_id, "scope": begin or scope}
+    row = session.one("scope_from", asked)
+    if row is None or scope and row[1] != scope:
+        return UsageCounts([], None)
+    scope_id, found = row
+    given = {"scope_id": scope_id, "after": name if found == begin else "", "limit": COUNTED_MAX}
+    rows, last = _counts(session.rows("usage_of_scope", given), found)
+    if last:
+        return UsageCounts(rows, f"{found}:{last}")
+    # Scopes contain no blank: this one sorts before all that follow.
+    return UsageCounts(rows, None if scope else f"{found} :")
+
+
+@takes_long
+def usage_of_dataset(session: Session, scope: str, dataset_id: int, *, after: int) -> UsageCounts:
+    """Return counts of a page of the files of a dataset. `scope` is that of the dataset."""
+    given = {"dataset_id": dataset_id, "after": after, "limit": COUNTED_MAX}
+    rows, last = _counts(session.rows("usage_of_dataset", given), scope)
+    return UsageCounts(rows, str(last) if last else None)
+
+
+def _counts(rows: Sequence[Any], scope: str) -> tuple[list[UsageCount], Any]:
+    """Return the counts of a page, and its last file if there may be more."""
+    counts = [
+        UsageCount(scope, storage, files, (int(mib or 0) << 20) + int(rest or 0))
+        for storage, files, mib, rest, _, _ in rows
+    ]
+    _, _, _, _, looked, last = next(row for row in rows if not row[0])
+    return counts, last if looked == COUNTED_MAX else None
 
 
 @takes_long

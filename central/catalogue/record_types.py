@@ -154,6 +154,22 @@ class FileRowPage(NamedTuple):
     next: FileCursor | None
 
 
+class UsageCount(NamedTuple):
+    """Files of a scope and their bytes: those with a copy on a storage, or all if it is empty."""
+
+    scope: str
+    storage: str
+    files: int
+    bytes: int
+
+
+class UsageCounts(NamedTuple):
+    """The counts of a page of files, and where the next page begins; None: nowhere."""
+
+    rows: list[UsageCount]
+    next: str | None
+
+
 AVAILABLE: Final = frozenset({FileState.AVAILABLE})
 PRESENT: Final = frozenset(FileState) - {FileState.REMOVED}
 

@@ -52,6 +52,14 @@ class DatasetsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     limit: api_data.PageLimit = 100
 
 
+class UsageQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Selects the files to count: of a scope, of a dataset, or all."""
+
+    scope: Annotated[str, Meta(max_length=64)] = ""
+    dataset: Annotated[str, Meta(max_length=600)] = ""
+    after: Annotated[str, Meta(max_length=600)] = ""
+
+
 @ROUTES.add("POST", "/v1/data/find", Permission.DATA_READ, needs_leader=False)
 async def find(data: CatalogueService, call: Call, body: api_data.FindRequest) -> api_data.FilePage:
     """Find files by a query over their metadata."""
@@ -79,6 +87,20 @@ async def replicas(
 ) -> api_data.Replicas:
     """List copies of files."""
     return await data.replicas(user(call), body)
+
+
+@ROUTES.add("POST", "/v1/data/list", Permission.DATA_READ, needs_leader=False)
+async def list_copies(
+    data: CatalogueService, call: Call, body: api_data.ListRequest
+) -> api_data.CopyPage:
+    """List files with their copies: by name, by a pattern of names, or of a dataset."""
+    return await data.list_copies(user(call), body)
+
+
+@ROUTES.add("GET", "/v1/data/usage", Permission.DATA_READ, needs_leader=False)
+async def usage(data: CatalogueService, call: Call, query: UsageQuery) -> api_data.UsagePage:
+    """Count files and bytes, also by storage. Each page counts some thousands of files."""
+    return await data.usage(user(call), scope=query.scope, dataset=query.dataset, after=query.after)
 
 
 @ROUTES.add("POST", "/v1/data/metadata", Permission.DATA_WRITE, creates=True)

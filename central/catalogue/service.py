@@ -7,6 +7,7 @@ from pilotage.proto.api.data import (
     ITEMS_MAX,
     LINKS_MAX,
     ChangePage,
+    CopyPage,
     DatasetAction,
     DatasetActionName,
     DatasetPage,
@@ -15,6 +16,7 @@ from pilotage.proto.api.data import (
     DeclareRequest,
     DidsRequest,
     Direction,
+    FileCopies,
     FileDetail,
     FileItem,
     FilePage,
@@ -27,12 +29,16 @@ from pilotage.proto.api.data import (
     KeyView,
     Lineage,
     LineageLink,
+    ListBy,
+    ListRequest,
     MetadataRequest,
     Refusal,
     RegisterRequest,
     ReplicaItem,
     Replicas,
     ReplicaView,
+    UsagePage,
+    UsageRow,
 )
 from pilotage.proto.catalogue import (
     BadCatalogueField,
@@ -41,6 +47,7 @@ from pilotage.proto.catalogue import (
     Query,
     check_key,
     check_path,
+    check_scope,
     checked_metadata,
     parse_query,
 )
@@ -167,6 +174,68 @@ class CatalogueService:
             replicas={str(did): [_replica(copy) for copy in found[did]] for did in found}
         )
 
+    async def list_copies(self, caller: User, asked: ListRequest, /) -> CopyPage:
+        """Return a page of files with their copies. Raises Refused, INVALID or NOT_FOUND.
+
+        Removed files come only by name, unknown names not at all.
+        """
+        community, after = community_of(caller), None
+        dids = [_did(text, f"which[{i}]") for i, text in enumerate(asked.which)]
+        if asked.by is not ListBy.NAME and len(dids) != 1:
+            text = f"which: found {len(dids)} words, expected one {asked.by.value}"
+            raise Refused(Code.INVALID, text, field="which")
+        if asked.by is ListBy.NAME:
+            found = await self._store.read(catalogue_read.files_by_did, community, dids)
+            rows = [row for row in found if row is not None]
+        elif asked.by is ListBy.PATTERN:
+            (like,) = dids
+            rows, after = await self._store.read(
+                catalogue_read.files_like, community, like, after=asked.after, limit=asked.limit
+            )
+        else:
+            dataset = await self._dataset_id(community, dids[0])
+            rows, after = await self._store.read(
+                catalogue_read.files_in, dataset, after=_number(asked.after), limit=asked.limit
+            )
+        copies = await self._store.read(catalogue_read.replicas_of, [row.file_id for row in rows])
+        views = await self._views(rows)
+        files = [
+            FileCopies(file=view, replicas=[_replica(one) for one in copies.get(row.file_id, ())])
+            for row, view in zip(rows, views, strict=True)
+        ]
+        return CopyPage(files=files, after=after)
+
+    async def usage(self, caller: User, /, *, scope: str, dataset: str, after: str) -> UsagePage:
+        """Return the counts of a page of files. Raises Refused, INVALID or NOT_FOUND."""
+        community = community_of(caller)
+        if dataset:
+            did = _did(dataset, "dataset")
+            dataset_id = await self._dataset_id(community, did)
+            found = await self._store.read(
+                catalogue_read.usage_of_dataset, did.scope, dataset_id, after=_number(after)
+            )
+        else:
+            try:
+                if scope:
+                    check_scope(scope)
+            except BadCatalogueField as why:
+                raise refused(why) from None
+            found = await self._store.read(
+                catalogue_read.usage_of_scopes, community, scope, after=after
+            )
+        rows = [
+            UsageRow(scope=one.scope, storage=one.storage, files=one.files, bytes=one.bytes)
+            for one in found.rows
+        ]
+        return UsagePage(rows=rows, after=found.next)
+
+    async def _dataset_id(self, community: str, did: Did) -> int:
+        """Return the id of a dataset. Raises Refused, NOT_FOUND."""
+        row = await self._store.read(dataset_records.dataset, community, did)
+        if row is None:
+            raise Refused(Code.NOT_FOUND, f"there is no dataset {did}", field="dataset")
+        return row.dataset_id
+
     async def changes(self, caller: User, /, *, since: int, limit: int) -> ChangePage:
         community = community_of(caller)
         rows = await self._store.read(catalogue_read.files_changed, community, since, limit=limit)
@@ -226,6 +295,9 @@ class CatalogueService:
             for name in one.datasets:
                 if name not in own:
                     raise BadCatalogueField("datasets", name, "a dataset that you own")
+                row = own[name]
+                if asked.dry_run and not (row and row.is_open):
+                    raise BadCatalogueField("datasets", name, "an open dataset")
             copies = tuple(self._copy(community, copy, did) for copy in one.replicas)
             for copy in copies:
                 reserved.check(did, copy.storage, copy.path)
@@ -233,6 +305,8 @@ class CatalogueService:
 
         files = judged.each(made)
         outcomes: list[ItemOutcome] = []
+        if asked.dry_run:
+            return judged.reply([ItemOutcome()] * len(files))
         for start in range(0, len(files), TOGETHER):
             some = files[start : start + TOGETHER]
             outcomes += await self._store.write(
@@ -242,21 +316,21 @@ class CatalogueService:
 
     async def _own_datasets(
         self, community: str, right: WriteScope, owner_id: int, files: Sequence[FileItem]
-    ) -> set[str]:
+    ) -> dict[str, DatasetRow | None]:
         """Return the datasets, of those that the files name, to which the caller may add files.
 
-        Unknown datasets are included; the catalogue reports them.
+        Unknown datasets are None; the catalogue reports them.
         """
         names = {name for one in files for name in one.datasets}
         if len(names) > ITEMS_MAX:
             text = f"datasets: found {len(names)}, expected at most {ITEMS_MAX} in a request"
             raise Refused(Code.INVALID, text, field="datasets")
-        own: set[str] = set()
+        own: dict[str, DatasetRow | None] = {}
         for name in names:
             try:
                 did = Did.parse(name, "datasets")
             except BadCatalogueField:
-                own.add(name)  # the check of the file reports the error
+                own[name] = None  # the check of the file reports the error
                 continue
             row = await self._store.read(dataset_records.dataset, community, did)
             if (
@@ -264,7 +338,7 @@ class CatalogueService:
                 or right.takes(did.scope)
                 and (not right.own or row.owner_id == owner_id)
             ):
-                own.add(name)
+                own[name] = row
         return own
 
     def _copy(self, community: str, copy: ReplicaItem, did: Did) -> NewReplica:
@@ -573,6 +647,14 @@ def _place(text: str) -> FileCursor | None:
     if len(numbers) != 2 or not all(_is_number(one) for one in numbers):
         raise BadCatalogueField("after", text, "the value of `after` from the page before")
     return FileCursor(int(numbers[0]), int(numbers[1]))
+
+
+def _number(text: str) -> int:
+    """Return the cursor of a page of a dataset. Raises Refused."""
+    if text and not _is_number(text):
+        right = "the value of `after` from the page before"
+        raise refused(BadCatalogueField("after", text, right))
+    return int(text or 0)
 
 
 def _is_number(text: str) -> bool:

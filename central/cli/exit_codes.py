@@ -10,6 +10,7 @@ from ..client.errors import (
     LoginRefused,
     NoCentral,
     NoCopy,
+    NotStored,
     Refused,
     StorageTrouble,
     TimedOut,
@@ -50,6 +51,7 @@ _CODES: tuple[tuple[type[ClientError], ExitCode], ...] = (
     (BadDownload, ExitCode.NO_CONNECTION),
     (StorageTrouble, ExitCode.NO_CONNECTION),
     (NoCopy, ExitCode.NO_CONNECTION),
+    (NotStored, ExitCode.NO_CONNECTION),
 )
 
 

@@ -38,3 +38,37 @@ def bar(
             progress.update(task, completed=done)
 
         yield move
+
+
+@contextmanager
+def byte_bar(what: str) -> Generator[Callable[[int, int], None] | None, None, None]:
+    """Show a bar of bytes while the block runs, with speed and remaining time.
+
+    Give a function that sets the bytes that are done, and all bytes; None without a terminal.
+    """
+    if not watched():
+        yield None
+        return
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+
+        def move(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield move

@@ -12,6 +12,7 @@ from pilotage.proto.api.data import (
     DatasetActionName,
     DatasetView,
     Direction,
+    FileCopies,
     FileDetail,
     FileItem,
     FileView,
@@ -20,6 +21,7 @@ from pilotage.proto.api.data import (
     Lineage,
     ReplicaView,
     RuleView,
+    UsageRow,
 )
 from pilotage.proto.api.explanations import Explanation, OfferExplanation
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportView
@@ -91,6 +93,8 @@ from .job_shapes import JobLike, ParameterSet
 from .loop_thread import LoopThread
 from .pace import Pace
 from .submission_bodies import OnProgress
+from .transfers.parallel import PARALLEL, OnBytes
+from .transfers.storing import StoredFile
 from .transport import OnRetry
 from .waiting.job_output import OnPart
 from .workflow_sources import SubmittableWorkflow
@@ -953,23 +957,103 @@ class Client:
             self.core.put_file(path, did, storage=storage, metadata=metadata, datasets=datasets)
         )
 
-    def get_file(self, did: str, to: Path | str, *, force: bool = False) -> Path:
+    def put_files(
+        self,
+        sources: Iterable[Path | str],
+        target: str,
+        *,
+        recursive: bool = False,
+        storage: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        datasets: Iterable[str] = (),
+        parallel: int = PARALLEL,
+        on_progress: OnBytes | None = None,
+    ) -> Iterator[StoredFile]:
+        """Store local files, register each once it is whole, and yield it.
+
+        Sources are files, patterns, and folders if `recursive`. The target is the name of a single
+        file, or ends with `/` or `:` and stands before the names. Repeating skips stored files.
+
+        Raises Invalid, FilesClash or NoStorage before the first byte is sent. Other failures do not
+        stop the rest; they are raised at the end as NotStored.
+        """
+        return self.loop.iterate(
+            self.core.put_files(
+                sources,
+                target,
+                recursive=recursive,
+                storage=storage,
+                metadata=metadata,
+                datasets=datasets,
+                parallel=parallel,
+                on_progress=on_progress,
+            )
+        )
+
+    def get_file(
+        self, did: str, to: Path | str, *, force: bool = False, on_progress: OnBytes | None = None
+    ) -> Path:
         """Fetch a file into a folder or to a path, verify its checksums, and return the path.
 
         A local file with the same bytes stays. Raises NoCopy, and FileThere for a local file with
         other bytes, unless `force` is set.
         """
-        return self.loop.run(self.core.get_file(did, to, force=force))
+        return self.loop.run(self.core.get_file(did, to, force=force, on_progress=on_progress))
+
+    def get_files(
+        self,
+        names: Iterable[str],
+        to: Path | str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        dataset: str = "",
+        recursive: bool = False,
+        force: bool = False,
+        parallel: int = PARALLEL,
+        on_progress: OnBytes | None = None,
+    ) -> Iterator[Path]:
+        """Fetch files into a folder, verify their checksums, and yield their paths.
+
+        They are the files with these names or patterns of names, of the dataset, and those that
+        meet the query. With `recursive` they keep the folders of their names; `SCOPE:FOLDER/` then
+        means all files below. Repeating skips whole files, and continues partial ones.
+
+        Raises FilesClash, FileThere and NotFound before the first byte. Failures of copies do not
+        stop the others; they are raised at the end as NoCopy.
+        """
+        return self.loop.iterate(
+            self.core.get_files(
+                names,
+                to,
+                query=query,
+                dataset=dataset,
+                recursive=recursive,
+                force=force,
+                parallel=parallel,
+                on_progress=on_progress,
+            )
+        )
 
     def get_found(
         self, query: Mapping[str, Any], to: Path | str, *, force: bool = False
     ) -> Iterator[Path]:
-        """Fetch all files that meet a query into a folder, and yield their paths.
-
-        Failures do not stop the others; they are raised at the end as NoCopy or FileThere. Raises
-        FilesClash, before it fetches any file, if two files have the same place.
-        """
+        """Fetch all files that meet a query into a folder, as `get_files` does."""
         return self.loop.iterate(self.core.get_found(query, to, force=force))
+
+    def list_files(self, which: str) -> Iterator[FileCopies]:
+        """Yield files with their copies: those of a dataset, or with a name or pattern of names.
+
+        `SCOPE:` and `SCOPE:FOLDER/` stand for all files below. Raises NotFound if nothing has this
+        name; a pattern may fit no file.
+        """
+        return self.loop.iterate(self.core.list_files(which))
+
+    def data_usage(self, of: str = "") -> list[UsageRow]:
+        """Return the files and bytes of a scope or a dataset (default: of each scope).
+
+        A row without a storage counts each file once; the others count readable copies.
+        """
+        return self.loop.run(self.core.data_usage(of))
 
     def add_transformation(
         self,

@@ -1,46 +1,34 @@
 """Transfers of catalogue files: `put` stores and registers them, `get` fetches them."""
 
-import asyncio
-import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pilotage.proto.api.data import FileDetail, FileItem, FileView, ReplicaItem, ReplicaView
-from pilotage.proto.api.storages import NO_STORAGES, StorageView
-from pilotage.proto.catalogue import PUT_FOLDER, BadCatalogueField, Did, FileState, ReplicaState
-from pilotage.proto.storages import is_good_path
+from pilotage.proto.api.data import FileCopies, FileDetail, ListBy, UsageRow
+from pilotage.proto.catalogue import FileState
 
 from .arguments import file_at, names_of
-from .errors import (
-    ClientError,
-    FilesClash,
-    FileThere,
-    Invalid,
-    NoCopy,
-    NoStorage,
-    NotFound,
-    Refused,
-    StorageTrouble,
-)
-from .files import clash_in
-from .storage_copies import StreamChecksums, fetch, remove, remove_folder, stored, sums_of
+from .errors import Invalid, NotFound
+from .files import target_of
+from .pace import Pace
+from .transfers.fetching import Fetching, Wanted, last_part, wanted_at
+from .transfers.file_lists import files_listed, files_named, usage_of
+from .transfers.local_sources import is_folder, is_pattern, sources_of, told
+from .transfers.parallel import PARALLEL, OnBytes
+from .transfers.storage_copies import StorageCopies
+from .transfers.storing import StoredFile, Storing, storages_of
+from .transport import Transport
 
 if TYPE_CHECKING:
     from .client import AsyncClient
 
-TOLD_MAX: Final = 20  # failures that one error describes
-_STATES: Final = {
-    FileState.AVAILABLE: "no configured storage has a copy",
-    FileState.MISSING: "it is Missing: no copy can be read now",
-    FileState.LOST: "it is Lost: all copies are corrupt",
-    FileState.REMOVED: "it is Removed from the catalogue",
-}
-
 
 class DataFileCalls:
-    """The methods of the client that transfer files of the catalogue."""
+    """The methods of the client that transfer, list and count files of the catalogue."""
+
+    _transport: Transport
+    _pace: Pace
 
     async def put_file(
         self,
@@ -56,235 +44,201 @@ class DataFileCalls:
         Without `storage` it uses a default storage. Repeating changes nothing: a name with the same
         bytes stays as it is.
         """
-        client = cast("AsyncClient", self)
-        file, lists = file_at(path), names_of(datasets)
-        return await _put_file(
-            client, file, did, storage=storage, metadata=metadata, datasets=lists
-        )
+        if is_folder(did):
+            did += last_part(f"{file_at(path)}")
+        async for _ in self.put_files(
+            [file_at(path)], did, storage=storage, metadata=metadata, datasets=datasets
+        ):
+            pass
+        return await cast("AsyncClient", self).file(did)
 
-    async def get_file(self, did: str, to: Path | str, *, force: bool = False) -> Path:
+    async def put_files(
+        self,
+        sources: Iterable[Path | str],
+        target: str,
+        *,
+        recursive: bool = False,
+        storage: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        datasets: Iterable[str] = (),
+        parallel: int = PARALLEL,
+        on_progress: OnBytes | None = None,
+    ) -> AsyncIterator[StoredFile]:
+        """Store local files, register each once it is whole, and yield it.
+
+        Sources are files, patterns, and folders if `recursive`. The target is the name of a single
+        file, or ends with `/` or `:` and stands before the names. Repeating skips stored files.
+
+        Raises Invalid, FilesClash or NoStorage before the first byte is sent. Other failures do not
+        stop the rest; they are raised at the end as NotStored.
+        """
+        paths = [sources] if isinstance(sources, (str, Path)) else list(sources)
+        found = sources_of(paths, target, recursive=recursive)
+        storing = Storing(
+            cast("AsyncClient", self),
+            StorageCopies(self._transport, self._pace),
+            storage=storage,
+            metadata=metadata,
+            datasets=names_of(datasets),
+        )
+        stored = storing.run(found, parallel=parallel, on_progress=on_progress)
+        async with aclosing(stored):
+            async for one in stored:
+                yield one
+
+    async def get_file(
+        self,
+        did: str,
+        to: Path | str,
+        *,
+        force: bool = False,
+        on_progress: OnBytes | None = None,
+    ) -> Path:
         """Fetch a file into a folder or to a path, verify its checksums, and return the path.
 
         A local file with the same bytes stays. Raises NoCopy, and FileThere for a local file with
         other bytes, unless `force` is set.
         """
-        return await _get_file(cast("AsyncClient", self), did, Path(to), force)
+        found = await self._named([did])
+        target = target_of(Path(to), last_part(did))
+        wanted = [Wanted(found[0], target)]
+        async for path in self._fetched(wanted, force=force, on_progress=on_progress):
+            target = path
+        return target
+
+    async def get_files(
+        self,
+        names: Iterable[str],
+        to: Path | str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        dataset: str = "",
+        recursive: bool = False,
+        force: bool = False,
+        parallel: int = PARALLEL,
+        on_progress: OnBytes | None = None,
+    ) -> AsyncIterator[Path]:
+        """Fetch files into a folder, verify their checksums, and yield their paths.
+
+        They are the files with these names or patterns of names, of the dataset, and those that
+        meet the query. With `recursive` they keep the folders of their names; `SCOPE:FOLDER/` then
+        means all files below. Repeating skips whole files, and continues partial ones.
+
+        Raises FilesClash, FileThere and NotFound before the first byte. Failures of copies do not
+        stop the others; they are raised at the end as NoCopy.
+        """
+        chosen = await self._chosen(names_of(names), query, dataset, recursive=recursive)
+        each = {one.file.did: (one, base) for base, some in chosen for one in some}
+        wanted = wanted_at(list(each.values()), Path(to), recursive=recursive)
+        found = self._fetched(wanted, force=force, parallel=parallel, on_progress=on_progress)
+        async with aclosing(found):
+            async for path in found:
+                yield path
 
     async def get_found(
         self, query: Mapping[str, Any], to: Path | str, *, force: bool = False
     ) -> AsyncIterator[Path]:
-        """Fetch all files that meet a query into a folder, and yield their paths.
-
-        Failures do not stop the others; they are raised at the end as NoCopy or FileThere. Raises
-        FilesClash, before it fetches any file, if two files have the same place.
-        """
-        async for path in _get_found(cast("AsyncClient", self), query, Path(to), force):
+        """Fetch all files that meet a query into a folder, as `get_files` does."""
+        async for path in self.get_files((), to, query=query, force=force):
             yield path
 
+    async def list_files(self, which: str) -> AsyncIterator[FileCopies]:
+        """Yield files with their copies: those of a dataset, or with a name or pattern of names.
 
-async def _put_file(
-    client: "AsyncClient",
-    path: Path,
-    did: str,
-    *,
-    storage: str = "",
-    metadata: Mapping[str, Any] | None = None,
-    datasets: Iterable[str] = (),
-) -> FileDetail:
-    try:
-        Did.parse(did)
-    except BadCatalogueField as why:
-        raise Invalid("invalid", str(why), why.field) from None
-    target = await _storage_for(client, storage)
-    sums = await asyncio.to_thread(sums_of, path)
-    community = (await client.whoami()).community
-    name = _name(did)
-    place = f"{community}/{PUT_FOLDER}/{uuid.uuid4().hex}/{name}"
-    if not is_good_path(place):
-        raise Invalid(
-            "invalid", f"{did!r} is not the name of a file: expected SCOPE:NAME without blanks"
-        )
-    has_copy = await _has_copy(client, did, sums, target.name)
-    if not has_copy:
+        `SCOPE:` and `SCOPE:FOLDER/` stand for all files below. Raises NotFound if nothing has this
+        name; a pattern may fit no file.
+        """
+        if is_folder(which) or is_pattern(which):
+            pattern = f"{which}*" if is_folder(which) else which
+            async for one in files_listed(self._transport, pattern, ListBy.PATTERN):
+                yield one
+            return
+        found = [one async for one in files_named(self._transport, [which])]
+        if found and found[0].file.state is FileState.REMOVED:
+            raise NotFound("not_found", f"{which} is Removed from the catalogue", "did")
+        if found:
+            yield found[0]
+            return
         try:
-            sums = await asyncio.to_thread(stored, path, target, place)
-        except StorageTrouble:
-            await _drop(target, place)
-            raise
-    item = FileItem(
-        did=did,
-        bytes=sums.size,
-        adler32=sums.adler32,
-        sha256=sums.sha256,
-        metadata=dict(metadata or {}),
-        replicas=() if has_copy else (ReplicaItem(storage=target.name, path=place),),
-        datasets=tuple(datasets),
-    )
-    try:
-        reply = await client.register_files([item])
-        for one in reply.refused:
-            raise Invalid("invalid", one.message, one.field)
-    except Refused:
-        if not has_copy:
-            await _drop(target, place)
-        raise
-    return await client.file(did)
+            async for one in files_listed(self._transport, which, ListBy.DATASET):
+                yield one
+        except NotFound:
+            text = f"there is no file or dataset {which}"
+            raise NotFound("not_found", text, "did") from None
+
+    async def data_usage(self, of: str = "") -> list[UsageRow]:
+        """Return the files and bytes of a scope or a dataset (default: of each scope).
+
+        A row without a storage counts each file once; the others count readable copies.
+        """
+        which = {"scope": "", "dataset": of} if ":" in of else {"scope": of, "dataset": ""}
+        return await usage_of(self._transport, **which)
+
+    # -- parts of the methods --------------------------------------------------------------------
+
+    async def _named(self, dids: Sequence[str]) -> list[FileCopies]:
+        """Return the files with these names. Raises NotFound."""
+        found = {one.file.did: one async for one in files_named(self._transport, dids)}
+        missing = [f"there is no file {one}" for one in dids if one not in found]
+        if missing:
+            raise NotFound("not_found", told("files are unknown", missing), "did")
+        return list(found.values())
+
+    async def _chosen(
+        self,
+        names: Sequence[str],
+        query: Mapping[str, Any] | None,
+        dataset: str,
+        *,
+        recursive: bool,
+    ) -> list[tuple[str, list[FileCopies]]]:
+        """Return the chosen files, each list with the part of names that its paths leave out."""
+        chosen = list[tuple[str, list[FileCopies]]]()
+        plain = [one for one in names if not is_folder(one) and not is_pattern(one)]
+        if plain:
+            chosen.append(("", await self._named(plain)))
+        for name in names:
+            if is_folder(name) and not recursive:
+                text = f"{name!r} is a folder: add --recursive (in Python: recursive=True)"
+                raise Invalid("invalid", text, "did")
+            if is_folder(name) or is_pattern(name):
+                pattern = f"{name}*" if is_folder(name) else name
+                found = [
+                    one async for one in files_listed(self._transport, pattern, ListBy.PATTERN)
+                ]
+                if not found:
+                    raise NotFound("not_found", f"no file matches {name}", "did")
+                chosen.append((_base(name), found))
+        if dataset:
+            found = [one async for one in files_listed(self._transport, dataset, ListBy.DATASET)]
+            chosen.append(("", found))
+        if query is not None:
+            client = cast("AsyncClient", self)
+            dids = [view.did async for view in client.find_files(query)]
+            chosen.append(("", [one async for one in files_named(self._transport, dids)]))
+        return chosen
+
+    async def _fetched(
+        self,
+        wanted: Sequence[Wanted],
+        *,
+        force: bool,
+        parallel: int = PARALLEL,
+        on_progress: OnBytes | None = None,
+    ) -> AsyncGenerator[Path]:
+        known = await storages_of(cast("AsyncClient", self))
+        fetching = Fetching(StorageCopies(self._transport, self._pace), known)
+        found = fetching.run(wanted, force=force, parallel=parallel, on_progress=on_progress)
+        async with aclosing(found):
+            async for path in found:
+                yield path
 
 
-async def _has_copy(client: "AsyncClient", did: str, sums: StreamChecksums, storage: str) -> bool:
-    """Return whether a storage has a copy of these bytes under this name.
+def _base(name: str) -> str:
+    """Return the folders of a name that the paths of its files leave out, as `cp` does.
 
-    Raises Invalid if the name has other bytes.
+    These are the folders above `FOLDER/`, and those before the first `*` or `?` of a pattern.
     """
-    try:
-        found = await client.file(did)
-    except NotFound:
-        return False
-    view = found.file
-    for field, there, new in (
-        ("bytes", view.bytes, sums.size),
-        ("adler32", view.adler32, sums.adler32),
-        ("sha256", view.sha256, sums.sha256),
-    ):
-        if there != "" and there != new:
-            why = f"{there}: {did} is there with other bytes, and files never change"
-            raise Invalid("invalid", f"{field}: found {new}, expected {why}", field)
-    return any(
-        one.storage == storage and one.state is ReplicaState.AVAILABLE for one in found.replicas
-    )
-
-
-async def _get_file(client: "AsyncClient", did: str, to: Path, force: bool) -> Path:
-    detail = await client.file(did)
-    known = await _known(client)
-    return await _fetched(detail, known, _target(to, did), force)
-
-
-async def _get_found(
-    client: "AsyncClient", query: Mapping[str, Any], to: Path, force: bool
-) -> AsyncIterator[Path]:
-    known = await _known(client)
-    failures: list[ClientError] = []
-    dids = [view.did async for view in client.find_files(query)]
-    clash = clash_in((did, _name(did)) for did in dids)
-    if clash is not None:
-        why = (
-            f"{clash[0]} and {clash[1]} clash in {to}; nothing was fetched: narrow the "
-            "conditions, or fetch them one by one into different folders (--to)"
-        )
-        raise FilesClash(why)
-    await asyncio.to_thread(to.mkdir, parents=True, exist_ok=True)
-    for did in dids:
-        try:
-            path = await _fetched(await client.file(did), known, to / _name(did), force)
-        except (NoCopy, FileThere) as why:
-            failures.append(why)
-            continue
-        yield path
-    if failures:
-        raise _all(failures, len(dids))
-
-
-def _all(failures: Sequence[ClientError], count: int) -> ClientError:
-    """Return one error with the reasons for all files that were not fetched."""
-    if len(failures) == count == 1:
-        return failures[0]
-    lines = [f"{len(failures)} of {count} files were not fetched:"]
-    lines += [f"  {one}" for one in failures[:TOLD_MAX]]
-    if len(failures) > TOLD_MAX:
-        lines.append(f"  … and {len(failures) - TOLD_MAX} more")
-    kind = NoCopy if any(isinstance(one, NoCopy) for one in failures) else FileThere
-    return kind("\n".join(lines))
-
-
-def _target(to: Path, did: str) -> Path:
-    return to / _name(did) if to.is_dir() else to
-
-
-def _name(did: str) -> str:
-    return did.rpartition(":")[2].rpartition("/")[2]
-
-
-async def _fetched(
-    detail: FileDetail, known: Mapping[str, StorageView], target: Path, force: bool
-) -> Path:
-    """Fetch a file from its first good copy, unless it is here already."""
-    whys: list[str] = []
-    view = detail.file
-    if await asyncio.to_thread(_is_here, view, target, force):
-        return target
-    for copy in _ordered(detail.replicas, known):
-        try:
-            await asyncio.to_thread(
-                fetch,
-                known[copy.storage],
-                copy.path,
-                target,
-                size=view.bytes,
-                sums=(view.adler32, view.sha256),
-            )
-        except StorageTrouble as why:
-            whys.append(str(why))
-            continue
-        return target
-    raise NoCopy(f"{view.did}: {'; '.join(whys) or _STATES[view.state]}")
-
-
-def _is_here(view: FileView, target: Path, force: bool) -> bool:
-    """Return whether the target has these bytes. Raises FileThere for others, unless `force`."""
-    if not target.exists():
-        return False
-    if not target.is_file():
-        raise FileThere(f"{view.did}: {target} exists, and is not a file")
-    if target.stat().st_size == view.bytes:
-        sums = sums_of(target)
-        pairs = ((view.adler32, sums.adler32), (view.sha256, sums.sha256))
-        if all(wanted in ("", is_) for wanted, is_ in pairs):
-            return True
-    if not force:
-        raise FileThere(f"{view.did}: {target} exists with other bytes; --force replaces it")
-    return False
-
-
-def _ordered(copies: Sequence[ReplicaView], known: Mapping[str, StorageView]) -> list[ReplicaView]:
-    """Return the usable copies: those in local folders first, then by priority of the storage."""
-    usable = [
-        one
-        for one in copies
-        if one.state is ReplicaState.AVAILABLE
-        and one.storage in known
-        and known[one.storage].readable
-    ]
-    return sorted(
-        usable,
-        key=lambda one: (known[one.storage].type != "file", -known[one.storage].priority),
-    )
-
-
-async def _known(client: "AsyncClient") -> dict[str, StorageView]:
-    return {one.name: one for one in (await client.storages()).storages if one.type}
-
-
-async def _storage_for(client: "AsyncClient", name: str) -> StorageView:
-    known = await _known(client)
-    if not known:
-        raise NoStorage(NO_STORAGES)
-    shown = ", ".join(sorted(known))
-    if name:
-        if name not in known:
-            raise NoStorage(f"there is no storage {name!r}: choose one of {shown}")
-        if not known[name].writable:
-            raise NoStorage(f"the storage {name!r} is not writable")
-        return known[name]
-    defaults = [one for one in known.values() if one.default and one.writable]
-    if not defaults:
-        raise NoStorage(f"there is no default storage: choose one of {shown}")
-    return max(defaults, key=lambda one: (one.priority, one.name))
-
-
-async def _drop(storage: StorageView, path: str) -> None:
-    """Remove a copy that was not registered. Errors are ignored."""
-    with suppress(StorageTrouble):
-        await asyncio.to_thread(remove, storage, path)
-        if path.count("/") == 3:  # its folder has only this file
-            await asyncio.to_thread(remove_folder, storage, path.rpartition("/")[0])
+    path = name.partition(":")[2]
+    before = path.rstrip("/") if is_folder(name) else path.replace("?", "*").partition("*")[0]
+    return before.rpartition("/")[0] + "/" if "/" in before else ""

@@ -135,6 +135,10 @@ class NoStorage(ClientError):
     """No storage fits the request. The message names the storages."""
 
 
+class NotStored(ClientError):
+    """Some files were not stored. The message has the reasons. The others are registered."""
+
+
 class NoCopy(ClientError):
     """No copy of a file could be fetched. The message has the reason for each copy."""
 

@@ -10,7 +10,7 @@ import fnmatch
 import http.client
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final, Optional
@@ -56,6 +56,16 @@ class DavsStorage:
         self._requests = HttpRequests(timeout_s)
 
     def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
+        return downloaded(self._fetch(place), to, bytes_max, go_on)
+
+    def get_rest(
+        self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn
+    ) -> CopyChecksums:
+        return downloaded(self._fetch(place), to, bytes_max, go_on, keeps=True)
+
+    def _fetch(self, place: CopyLocation) -> Callable[[int], http.client.HTTPResponse]:
+        """Return a function that asks for a file from a byte on."""
+
         def fetch(begin: int) -> http.client.HTTPResponse:
             headers = {"Range": f"bytes={begin}-"} if begin else {}
             response = self._asked("GET", place, headers=headers)
@@ -64,7 +74,7 @@ class DavsStorage:
                     raise self._trouble(place, answer(response, (bearer_token(place),)))
             return response
 
-        return downloaded(fetch, to, bytes_max, go_on)
+        return fetch
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         path_parts(place.path)

@@ -22,6 +22,7 @@ from .storages import (
     StorageRefused,
     StorageUnavailable,
     copied,
+    open_again,
     open_here,
     path_parts,
     swept_parts,
@@ -44,6 +45,15 @@ class FileStorage:
     def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
         with _opened(place) as handle, open_here(to) as out:
             return copied(_blocks(handle), out, BlockChecksums(bytes_max), go_on)
+
+    def get_rest(
+        self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn
+    ) -> CopyChecksums:
+        summing = BlockChecksums(bytes_max)
+        with _opened(place) as handle, open_again(to, summing, go_on) as out:
+            with _troubles():
+                os.lseek(handle, summing.sums.size_bytes, os.SEEK_SET)
+            return copied(_blocks(handle), out, summing, go_on)
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         last = ""

@@ -31,6 +31,7 @@ from .storages import (
     StorageRefused,
     StorageUnavailable,
     copied,
+    open_again,
     open_here,
 )
 
@@ -273,14 +274,21 @@ def uploaded(
 
 
 def downloaded(
-    fetch: Callable[[int], http.client.HTTPResponse], to: Path, bytes_max: int, go_on: GoOn
+    fetch: Callable[[int], http.client.HTTPResponse],
+    to: Path,
+    bytes_max: int,
+    go_on: GoOn,
+    *,
+    keeps: bool = False,
 ) -> CopyChecksums:
     """Write a file, and fetch the rest again after a cut. Raises StorageError and OSError.
+
+    With `keeps` it begins after the bytes that are in the file.
 
     `fetch` asks for the file from a byte on, and returns an answer with 200 or 206.
     """
     summing, in_vain = BlockChecksums(bytes_max), 0
-    with open_here(to) as out:
+    with open_again(to, summing, go_on) if keeps else open_here(to) as out:
         while True:
             begin = summing.sums.size_bytes
             try:

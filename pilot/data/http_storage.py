@@ -17,6 +17,7 @@ from .http_requests import (
     answer,
     blocks,
     cleared,
+    downloaded,
     trouble,
     uploaded,
     url_of,
@@ -50,6 +51,18 @@ class HttpStorage:
         with closing(self._asked("GET", place)) as response, open_here(to) as out:
             _expect(response, 200)
             return copied(blocks(response), out, BlockChecksums(bytes_max), go_on)
+
+    def get_rest(
+        self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn
+    ) -> CopyChecksums:
+        def fetch(begin: int) -> http.client.HTTPResponse:
+            headers = {"Range": f"bytes={begin}-"} if begin else {}
+            response = self._asked("GET", place, headers=headers)
+            if response.status != 206:
+                _expect(response, 200)
+            return response
+
+        return downloaded(fetch, to, bytes_max, go_on, keeps=True)
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         status, sums = self._put(source, place, go_on)

@@ -11,7 +11,7 @@ import http.client
 import re
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final, Optional
@@ -54,6 +54,16 @@ class S3Storage:
         self._requests = HttpRequests(timeout_s)
 
     def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
+        return downloaded(self._fetch(place), to, bytes_max, go_on)
+
+    def get_rest(
+        self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn
+    ) -> CopyChecksums:
+        return downloaded(self._fetch(place), to, bytes_max, go_on, keeps=True)
+
+    def _fetch(self, place: CopyLocation) -> Callable[[int], http.client.HTTPResponse]:
+        """Return a function that asks for a file from a byte on."""
+
         url = _signed("GET", place)
 
         def fetch(begin: int) -> http.client.HTTPResponse:
@@ -64,7 +74,7 @@ class S3Storage:
                     raise _trouble(url, answer(response, _secrets(url)))
             return response
 
-        return downloaded(fetch, to, bytes_max, go_on)
+        return fetch
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         path_parts(place.path)

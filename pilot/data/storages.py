@@ -4,16 +4,17 @@ Drivers block, in a thread that nobody waits for (`files`), and call `go_on` at 
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Optional, Protocol
+from typing import Any, Final, Optional, Protocol, runtime_checkable
 
 from pilotage.proto.storages import StorageOptions
 
@@ -93,6 +94,20 @@ class Storage(Protocol):
 
         Nothing else is removed, and links are not followed. `size` is the size of the file in
         bytes, None if unknown. Raises StorageError.
+        """
+        ...
+
+
+@runtime_checkable
+class ResumingStorage(Protocol):
+    """A driver that can also continue a download which another process began."""
+
+    def get_rest(
+        self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn
+    ) -> CopyChecksums:
+        """Copy a file as `get` does, but keep the bytes of `to`, and fetch those that follow.
+
+        The checksums are those of the whole file. Raises what `get` raises.
         """
         ...
 
@@ -207,3 +222,17 @@ def open_here(to: Path) -> Any:
     """Open a local file for writing, without following a link at its place."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     return open(os.open(to, flags, 0o600), "wb")
+
+
+@contextlib.contextmanager
+def open_again(to: Path, summing: BlockChecksums, go_on: GoOn) -> Generator[Any, None, None]:
+    """Open a local file to continue it, and add its bytes to the checksums."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(to, flags), "r+b") as out:
+        while True:
+            go_on()
+            block = out.read(BLOCK_BYTES)
+            if not block:
+                break
+            summing.add(block)
+        yield out

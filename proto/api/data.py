@@ -61,6 +61,7 @@ class RegisterRequest(_In, frozen=True):
     """Register files in any order, each on its own."""
 
     files: Annotated[tuple[FileItem, ...], Meta(min_length=1, max_length=ITEMS_MAX)]
+    dry_run: bool = False  # check names, rights and paths, and store nothing
 
 
 class ItemResult(str, enum.Enum):
@@ -158,6 +159,53 @@ class Replicas(_Out, frozen=True):
     """Copies of files, by name, without unknown names."""
 
     replicas: dict[str, list[ReplicaView]]
+
+
+class ListBy(str, enum.Enum):
+    """What selects the files of a list."""
+
+    NAME = "name"  # any number of names
+    PATTERN = "pattern"  # one SCOPE:PATTERN: `*` is any text, also with `/`, `?` one character
+    DATASET = "dataset"  # one dataset
+
+
+class ListRequest(_In, frozen=True):
+    """List files with their copies."""
+
+    which: Annotated[tuple[DidText, ...], Meta(min_length=1, max_length=ITEMS_MAX)]
+    by: ListBy = ListBy.NAME
+    after: Annotated[str, Meta(max_length=NAME_MAX)] = ""
+    limit: PageLimit = 100
+
+
+class FileCopies(_Out, frozen=True):
+    """A file and its copies."""
+
+    file: FileView
+    replicas: list[ReplicaView] = []
+
+
+class CopyPage(_Out, frozen=True):
+    """Files in a fixed order. A short page may have an `after`."""
+
+    files: list[FileCopies]
+    after: str | None = None
+
+
+class UsageRow(_Out, frozen=True):
+    """Files of a scope and their bytes. Removed files do not count."""
+
+    scope: str
+    storage: str  # files with a readable copy there; empty: all files, each once
+    files: int
+    bytes: int
+
+
+class UsagePage(_Out, frozen=True):
+    """Counts of the files of one page. The sum of all pages is the answer."""
+
+    rows: list[UsageRow]
+    after: str | None = None
 
 
 class MetadataItem(_In, frozen=True):

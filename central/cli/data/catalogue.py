@@ -29,6 +29,7 @@ from ..command_frame import Answers, CentralConnection, Client, CommandResult, c
 from ..exit_codes import ExitCode, UsageError
 from ..presentation import aligned, note, print_line, query_in_words, table
 from ..whole_numbers import whole
+from .listings import dataset_table, du, ls, pairs_of, shown
 from .sweeps import sweep
 from .transfers import get, keys_of, put, query_of
 
@@ -40,6 +41,8 @@ app = App(name="data", help="Find, register and remove files of the catalogue.")
 
 app.command(put)
 app.command(get)
+app.command(ls)
+app.command(du)
 app.command(sweep)
 
 EXAMPLES = "run=7 thetaP>=20 nsb=1,5 particle~gam* key !key dataset=SCOPE:NAME"
@@ -75,24 +78,6 @@ async def find(
     return _files(client, query, state or (FileState.AVAILABLE,), long=long, limit=limit)
 
 
-@app.command(name="ls")
-@reads
-async def list_files(
-    client: Client,
-    dataset: Annotated[
-        str, Parameter(help="A dataset, as SCOPE:NAME (default: list all datasets).")
-    ] = "",
-    /,
-    *,
-    long: Annotated[bool, Parameter(help="Also show size, state and metadata.")] = False,
-) -> CommandResult | Answers:
-    """List the files of a dataset in any state, or list all datasets."""
-    if not dataset:
-        return await _datasets(client)
-    states = tuple(one for one in FileState if one is not FileState.REMOVED)
-    return _files(client, {"dataset": dataset}, states, long=long)
-
-
 async def _files(
     client: Client,
     query: dict[str, Any],
@@ -112,8 +97,7 @@ async def _files(
 
 
 def _in_a_line(view: FileView) -> None:
-    meta = " ".join(f"{key}={_shown(view.metadata[key])}" for key in sorted(view.metadata))
-    print_line(f"{view.did}  {view.bytes}  {view.state.value}  {meta}")
+    print_line(f"{view.did}  {view.bytes}  {view.state.value}  {pairs_of(view.metadata)}")
 
 
 @app.command
@@ -163,22 +147,7 @@ async def lineage(
 @reads
 async def datasets(client: Client) -> CommandResult:
     """List datasets."""
-    return await _datasets(client)
-
-
-async def _datasets(client: Client) -> CommandResult:
-    found = [one async for one in client.datasets()]
-    rows = [
-        (
-            one.did,
-            "open" if one.is_open else "closed",
-            one.owner,
-            " ".join(f"{key}={_shown(value)}" for key, value in one.metadata.items()),
-        )
-        for one in found
-    ]
-    columns = ("dataset", "state", "owner", "metadata")
-    return CommandResult(found, table(columns, rows, empty="there are no datasets"))
+    return await dataset_table(client)
 
 
 # -- changing ------------------------------------------------------------------------------------
@@ -248,7 +217,7 @@ async def meta(
     found = (await client.file(did)).file.metadata
     if not found:
         return CommandResult(found, lambda _: note(f"{did} has no metadata"))
-    return CommandResult(found, aligned([(key, _shown(found[key])) for key in sorted(found)], 24))
+    return CommandResult(found, aligned([(key, shown(found[key])) for key in sorted(found)], 24))
 
 
 @app.command
@@ -517,7 +486,7 @@ def _print_file(found: "FileDetail") -> None:
         ("registered", file.at),
         ("datasets", ", ".join(found.datasets) or "-"),
     ]
-    facts += [(f"  {key}", _shown(file.metadata[key])) for key in sorted(file.metadata)]
+    facts += [(f"  {key}", shown(file.metadata[key])) for key in sorted(file.metadata)]
     print_line(aligned(facts, 24))
     for copy in found.replicas:
         print_line(f"{'copy':<24} {copy.storage}  {copy.state.value}  {copy.path}")
@@ -542,10 +511,6 @@ def _print_lineage(found: "Lineage", direction: Direction) -> None:
         note("there are more jobs: a greater --limit shows them")
 
 
-def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _few(values: Sequence[object]) -> str:
-    some = ", ".join(_shown(one) for one in values[:8])
+    some = ", ".join(shown(one) for one in values[:8])
     return some + (" …" if len(values) > 8 else "")

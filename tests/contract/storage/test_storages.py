@@ -20,6 +20,7 @@ from pilotage.pilot.data.storages import (
     CopyMissing,
     CopyTooLong,
     GoOn,
+    ResumingStorage,
     Storage,
     StorageError,
     StorageFull,
@@ -65,6 +66,54 @@ def test_what_was_put_comes_back_with_its_sums(rig: Rig, tmp_path: Path, path: s
     assert (tmp_path / "got").read_bytes() == CONTENT
     assert rig.content(path) == CONTENT
     assert rig.driver.size(rig.place(path)) == len(CONTENT)
+
+
+@pytest.mark.parametrize("there", [0, 1, 1_000_000, len(CONTENT) - 1])
+def test_a_download_continues_after_the_bytes_of_another_process(
+    rig: Rig, tmp_path: Path, there: int
+) -> None:
+    rig.lay(PATH, b"x" * there + CONTENT[there:])
+    (tmp_path / "got").write_bytes(CONTENT[:there])
+    if not isinstance(rig.driver, ResumingStorage):
+        pytest.skip("this driver fetches whole files only")
+    rest = rig.driver.get_rest
+    got = rest(rig.place(), tmp_path / "got", bytes_max=len(CONTENT), go_on=_go_on)
+
+    assert got == SUMS
+    assert (tmp_path / "got").read_bytes() == CONTENT
+    (tmp_path / "got").write_bytes(CONTENT[: there + 1])
+    with pytest.raises(CopyTooLong):
+        rest(rig.place(), tmp_path / "got", bytes_max=len(CONTENT) - 1, go_on=_go_on)
+    with pytest.raises(CopyMissing):
+        rest(rig.place("nothing"), tmp_path / "got", bytes_max=1 << 30, go_on=_go_on)
+
+
+def test_a_server_without_ranges_sends_all_again(tmp_path: Path) -> None:
+    (tmp_path / "got").write_bytes(b"other" * 1_000_000)
+    with servers.serving(servers.gives(CONTENT)) as url:
+        got = HttpStorage().get_rest(
+            CopyLocation(url, PATH), tmp_path / "got", bytes_max=-1, go_on=_go_on
+        )
+
+    assert got == SUMS
+    assert (tmp_path / "got").read_bytes() == CONTENT
+
+
+def test_another_range_than_the_asked_one_is_refused(tmp_path: Path) -> None:
+    def other(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(206)
+        request.send_header("Content-Range", "bytes 0-4/5")
+        request.send_header("Content-Length", "5")
+        request.end_headers()
+        request.wfile.write(b"bytes")
+
+    (tmp_path / "got").write_bytes(b"by")
+    with (
+        servers.serving(other) as url,
+        pytest.raises(StorageUnavailable, match="it answers 'bytes 0-4/5'"),
+    ):
+        HttpStorage().get_rest(CopyLocation(url, PATH), tmp_path / "got", bytes_max=5, go_on=_go_on)
+    assert (tmp_path / "got").read_bytes() == b"by"
 
 
 def test_an_empty_file_is_a_file(rig: Rig, tmp_path: Path) -> None:

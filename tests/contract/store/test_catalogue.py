@@ -540,3 +540,86 @@ async def test_a_file_has_so_many_keys_and_no_more(
     assert full.clash is not None and full.clash.field == "metadata"
     assert clashes(beyond) == ["metadata.new", ""]
     assert clashes(changed) == ["metadata.new"]
+
+
+async def test_files_are_listed_by_a_pattern_of_their_names(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue_read, "PAGE_READ", 2)
+    names = ["a", "run", "run/1.h5", "run/2.h5", "run/2.log", "run/é[1].h5", "rune", "z"]
+    await register(store, *(a_file(name) for name in names))
+    await register(store, a_file("run/3.h5", did=Did("other", "run/3.h5")))
+    await store.write(file_records.remove_files, CTAO, [Did("prod6", "run/1.h5")], at=NOW)
+
+    async def like(pattern: str) -> list[str]:
+        listed, after = list[str](), ""
+        while True:
+            rows, following = await store.read(
+                catalogue_read.files_like, CTAO, Did("prod6", pattern), after=after, limit=2
+            )
+            listed += [row.did.name for row in rows]
+            if following is None:
+                return listed
+            after = following
+
+    assert await like("run*.h5") == ["run/2.h5", "run/é[1].h5"]
+    assert await like("run/?.*") == ["run/2.h5", "run/2.log"]
+    assert await like("run/é[1]*") == ["run/é[1].h5"]
+    assert await like("*") == [name for name in names if name != "run/1.h5"]
+    assert await like("run") == ["run"]
+    assert await like("nothing*") == []
+
+
+async def test_bytes_are_counted_by_scope_dataset_and_storage(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue_read, "COUNTED_MAX", 2)
+    largest = 2**53 - 1
+    both = (NewReplica(storage="PIC", path="x"), NewReplica(storage="CSCS", path="x"))
+    bad = (NewReplica(storage="CSCS", path="y", state=ReplicaState.BAD),)
+    new = NewDataset(did=Did("prod6", "set"), metadata={}, owner_id=7)
+    made = await store.write(dataset_records.make_dataset, CTAO, new, at=NOW)
+    inside: dict[str, Any] = {"datasets": (Did("prod6", "set"),)}
+    await register(
+        store,
+        a_file("one", bytes=largest, replicas=both, **inside),
+        a_file("two", bytes=largest, replicas=bad, **inside),
+        a_file("three", bytes=5, **inside),
+        a_file("four", bytes=7),
+        a_file("gone", bytes=9, **inside),
+        a_file("b", bytes=3, did=Did("prod6.b", "b")),
+        a_file("a", bytes=1, did=Did("a", "a")),
+    )
+    await store.write(file_records.remove_files, CTAO, [Did("prod6", "gone")], at=NOW)
+
+    async def counted(count: Any, *given: Any, first: Any) -> dict[tuple[str, str], list[int]]:
+        found, after = dict[tuple[str, str], list[int]](), first
+        while True:
+            rows, following = await store.read(count, *given, after=after)
+            for scope, storage, files, size in rows:
+                sums = found.setdefault((scope, storage), [0, 0])
+                sums[0], sums[1] = sums[0] + files, sums[1] + size
+            if following is None:
+                return found
+            after = type(first)(following)
+
+    of_prod6 = {
+        ("prod6", ""): [4, 2 * largest + 12],
+        ("prod6", "PIC"): [3, largest + 12],
+        ("prod6", "CSCS"): [1, largest],
+    }
+    scopes = catalogue_read.usage_of_scopes
+    assert await counted(scopes, CTAO, "prod6", first="") == of_prod6
+    others = {("a", ""): [1, 1], ("a", "PIC"): [1, 1], ("prod6.b", ""): [1, 3]}
+    assert await counted(scopes, CTAO, "", first="") == {
+        **of_prod6,
+        **others,
+        ("prod6.b", "PIC"): [1, 3],
+    }
+    assert await counted(scopes, CTAO, "prod", first="") == {}
+    assert await counted(scopes, "other", "", first="") == {}
+    assert await counted(catalogue_read.usage_of_dataset, "prod6", made.dataset_id, first=0) == {
+        ("prod6", ""): [3, 2 * largest + 5],
+        ("prod6", "PIC"): [2, largest + 5],
+        ("prod6", "CSCS"): [1, largest],
+    }

@@ -6,6 +6,7 @@ from pilotage.central.transfers.service import RuleService
 from pilotage.central.transfers.sweep_service import SweepService
 from pilotage.proto.api.data import (
     ChangePage,
+    CopyPage,
     DatasetAction,
     DatasetPage,
     DatasetRequest,
@@ -22,12 +23,14 @@ from pilotage.proto.api.data import (
     KeyList,
     KeysRequest,
     Lineage,
+    ListRequest,
     MetadataRequest,
     RegisterRequest,
     Replicas,
     RuleList,
     RuleRequest,
     RuleView,
+    UsagePage,
 )
 from pilotage.proto.api.remnants import RemnantPage, SweepView
 from pilotage.proto.catalogue import FileState, RuleState
@@ -64,6 +67,16 @@ class StubData(Hearing, CatalogueService):
     async def replicas(self, caller: User, r: DidsRequest, /) -> Replicas:
         self._note("replicas", caller, r)
         return Replicas(replicas={})
+
+    @override
+    async def list_copies(self, caller: User, r: ListRequest, /) -> CopyPage:
+        self._note("list_copies", caller, r)
+        return CopyPage(files=[])
+
+    @override
+    async def usage(self, caller: User, /, *, scope: str, dataset: str, after: str) -> UsagePage:
+        self._note("usage", caller, (scope, dataset, after))
+        return UsagePage(rows=[])
 
     @override
     async def set_metadata(self, caller: User, r: MetadataRequest, /) -> ItemsReply:

@@ -24,6 +24,8 @@ from pilotage.proto.api.data import (
     FindRequest,
     ItemsReply,
     KeysRequest,
+    ListBy,
+    ListRequest,
     MetadataItem,
     MetadataRequest,
     RegisterRequest,
@@ -92,6 +94,77 @@ async def test_scopes_belong_to_the_groups_of_their_names() -> None:
     assert words(await world.register(ALIEN, *dids)) == "new new refused refused refused"
     with pytest.raises(Refused, match="may not change the file catalogue .data_write."):
         await world.register(READER, "users:a")
+
+
+async def test_a_dry_run_refuses_the_same_and_stores_nothing() -> None:
+    world = World()
+    for did in ("users:open", "users:shut"):
+        await world.service.make_dataset(ADA, DatasetRequest(did=did))
+    shut = DatasetAction(dataset="users:shut", action=DatasetActionName.CLOSE)
+    await world.service.act_on_dataset(ADA, shut)
+    given: list[tuple[str, str]] = [
+        ("users:a", "users:open"),
+        ("others:a", "users:open"),
+        ("users:b", "users:shut"),
+        ("users:c", "users:none"),
+    ]
+    files = tuple(
+        FileItem(did=did, bytes=1, adler32="00000001", datasets=(dataset,))
+        for did, dataset in given
+    )
+    reply = await world.service.register(ADA, RegisterRequest(files=files, dry_run=True))
+
+    assert words(reply) == "same refused refused refused"
+    assert [one.field for one in reply.refused] == ["did", "datasets", "datasets"]
+    listed = await world.service.list_copies(
+        ADA, ListRequest(which=("users:*",), by=ListBy.PATTERN)
+    )
+    assert listed.files == []
+
+
+async def test_files_are_listed_with_their_copies_in_pages() -> None:
+    world = World()
+    await world.service.make_dataset(ADA, DatasetRequest(did="users:set"))
+    copy = (ReplicaItem(storage="pic"),)
+    dids = [f"users:run/{n}" for n in range(5)]
+    await world.register(ADA, *dids, replicas=copy, datasets=("users:set",))
+    await world.service.remove(ADA, DidsRequest(dids=("users:run/3",)))
+
+    async def listed(which: str, by: ListBy) -> list[str]:
+        found, after = list[str](), ""
+        while True:
+            asked = ListRequest(which=(which,), by=by, after=after, limit=2)
+            page = await world.service.list_copies(ADA, asked)
+            assert all(one.replicas[0].storage == "pic" for one in page.files)
+            found += [one.file.did for one in page.files]
+            if page.after is None:
+                return found
+            after = page.after
+
+    present = [did for did in dids if did != "users:run/3"]
+    assert await listed("users:run/*", ListBy.PATTERN) == present
+    assert await listed("users:set", ListBy.DATASET) == present
+    by_name = ListRequest(which=("users:run/3", "users:none", "users:run/0"))
+    page = await world.service.list_copies(ADA, by_name)
+    assert [one.file.did for one in page.files] == ["users:run/3", "users:run/0"]
+    usage = await world.service.usage(ADA, scope="", dataset="users:set", after="")
+    assert [(one.storage, one.files, one.bytes) for one in usage.rows] == [
+        ("", 4, 4),
+        ("pic", 4, 4),
+    ]
+    assert (await world.service.usage(ALIEN, scope="users", dataset="", after="")).rows == []
+
+    for which, by, field in [
+        (("users:a", "users:b"), ListBy.DATASET, "which"),
+        (("users:none",), ListBy.DATASET, "dataset"),
+        (("us*rs:a",), ListBy.PATTERN, "which[0]"),
+    ]:
+        with pytest.raises(Refused) as raised:
+            await world.service.list_copies(ADA, ListRequest(which=which, by=by))
+        assert raised.value.field == field
+    bad = ListRequest(which=("users:set",), by=ListBy.DATASET, after="x")
+    with pytest.raises(Refused, match="after: found 'x'"):
+        await world.service.list_copies(ADA, bad)
 
 
 @pytest.mark.parametrize(

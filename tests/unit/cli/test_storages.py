@@ -53,7 +53,7 @@ def test_a_file_to_be_stored_needs_a_name(
     (tmp_path / "run7.h5").touch()
 
     assert run(["data", "put", str(tmp_path / "run7.h5")]) == 2
-    assert "parameter DID requires an argument" in capsys.readouterr().err
+    assert "expected FILE… SCOPE:NAME [KEY=VALUE…]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["put", "no-file", "a:b"], ["get"]])
