@@ -29,7 +29,15 @@ from .messages import (
     Undelivered,
     Usage,
 )
-from .storages import META_BYTES_MAX, BadCopy, Published, Removed
+from .storages import (
+    META_BYTES_MAX,
+    TOKEN_PATHS_MAX,
+    BadCopy,
+    Leftover,
+    Published,
+    Removed,
+    StorageTokenRequest,
+)
 
 NAME_MAX: Final = 128  # ids, sites, hosts, tags
 SECRET_MAX: Final = 512
@@ -295,6 +303,14 @@ _OWN: Final[dict[Any, dict[str, FieldRule]]] = {
         "why": _FREE,
     },
     Removed: {"remnant": _ID, "why": _FREE},
+    Leftover: {"storage": _GIVEN_NAME, "path": RelativePath()},
+    StorageTokenRequest: {
+        "job": Whole(0, ID_MAX),
+        "epoch": Whole(0, ID_MAX),
+        "storage": _GIVEN_NAME,
+        "paths": ListRule(TOKEN_PATHS_MAX, RelativePath()),
+        "sha256": Text(64),
+    },
     Report: {
         "job": _ID,
         "epoch": _ID,
@@ -309,6 +325,7 @@ _OWN: Final[dict[Any, dict[str, FieldRule]]] = {
         "published": ListRule(OUTPUTS_MAX, FIELDS),
         "bad_copies": ListRule(OUTPUTS_MAX, FIELDS),
         "removed": ListRule(OUTPUTS_MAX, FIELDS),
+        "leftovers": ListRule(OUTPUTS_MAX, FIELDS),
     },
     Turn: {
         **_SESSION,

@@ -223,13 +223,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     services = Services(
         logins=people.services.logins,
         payload_tokens=people.services.payload_tokens,
-        storage_credentials=StorageCredentials(
-            store=store,
-            memory=memory,
-            storages=world.storages,
-            remote=world.remote,
-            clock=clock,
-        ),
+        storage_credentials=_storage_credentials(world, memory),
         browsers=people.browsers,
         submissions=submits,
         queries=queries,
@@ -337,6 +331,17 @@ def _rules(world: World, memory: Memory, control: JobControl, carrier: CopyRuleL
         world.clock,
         act=control.act,
         added=carrier.added,
+    )
+
+
+def _storage_credentials(world: World, memory: Memory) -> StorageCredentials:
+    """Return the service that gives credentials for storages."""
+    return StorageCredentials(
+        store=world.store,
+        memory=memory,
+        storages=world.storages,
+        remote=world.remote,
+        clock=world.clock,
     )
 
 

@@ -121,7 +121,7 @@ pilot_join      own        own        own        own        own        own      
 pilot_work      -          -          -          -          -          -          own        -
 log_write       -          -          -          -          -          -          own        own
 payload_token   -          -          -          -          -          -          -          own
-storage_token   -          community  own        own        own        own        -          own
+storage_token   -          own        own        own        own        own        -          own
 blob_read       -          -          own        own        own        own        -          own
 blob_write      -          -          own        own        own        own        -          own
 job_submit      -          -          own        own        own        own        -          -

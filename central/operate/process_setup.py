@@ -35,7 +35,7 @@ from .last_port import API_PORT, on_last_port
 from .machine_readings import MachineReadings
 from .providers.setup import identity_of
 from .smtp import mailer_of
-from .storage_setup import remote_storages, storages_of
+from .storages.setup import remote_storages, storages_of
 from .store_identity import check_token
 from .unknown_names import NEW_TOKEN, unused
 

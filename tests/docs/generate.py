@@ -23,6 +23,7 @@ from pilotage.proto import (
     messages,
     pilot_states,
     production_states,
+    storages,
     transformation_states,
 )
 from pilotage.proto.documents import job, transformation, workflow
@@ -45,6 +46,7 @@ DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 _WIDTH: Final = 100
 _PAGE_OF: Final = {
     messages: "pilot-messages.md",
+    storages: "pilot-messages.md",
     workflow: "workflow-files.md",
     transformation: "transformation-files.md",
     job: "job-description.md",

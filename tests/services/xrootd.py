@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -51,10 +51,8 @@ http.selfhttps2http no
 ofs.authorize
 ofs.authlib libXrdAccSciTokens.so config={folder}/scitokens.cfg
 """
-_ISSUERS: Final = """\
-[Global]
-audience = {audience}, https://wlcg.cern.ch/jwt/v1/any
-[Issuer tests]
+_ISSUER: Final = """\
+[Issuer i{number}]
 issuer = {issuer}
 base_path = {root}
 """
@@ -80,9 +78,12 @@ def missing() -> str:
 
 
 class Xrootd:
-    """One server over `folder`/data/ctao. `stop` and `start` again keep ports and files."""
+    """One server over `folder`/data/ctao. `stop` and `start` again keep ports and files.
 
-    def __init__(self, folder: Path) -> None:
+    It trusts the issuer of the tests, and `others`: sets of public keys by the name of the issuer.
+    """
+
+    def __init__(self, folder: Path, others: Mapping[str, str] | None = None) -> None:
         self.folder, self.files = folder, folder / "data" / ROOT.lstrip("/")
         self.port, self.https_port = free_ports(2)
         self.audience = f"https://localhost:{self.https_port}"
@@ -95,10 +96,12 @@ class Xrootd:
             (folder / name).mkdir()
         self.files.mkdir(parents=True)
         make_authority(folder / "ca")
-        self._trust()
-        (folder / "scitokens.cfg").write_text(
-            _ISSUERS.format(audience=self.audience, issuer=ISSUER, root=ROOT)
-        )
+        own = json.dumps({"keys": [self._key.as_dict(private=False)]})
+        text = f"[Global]\naudience = {self.audience}, https://wlcg.cern.ch/jwt/v1/any\n"
+        for number, (issuer, keys) in enumerate({ISSUER: own, **(others or {})}.items()):
+            self._trust(issuer, keys)
+            text += _ISSUER.format(number=number, issuer=issuer, root=ROOT)
+        (folder / "scitokens.cfg").write_text(text)
         (folder / "xrootd.cfg").write_text(
             _CONFIGURATION.format(
                 folder=folder, port=self.port, https_port=self.https_port, root=ROOT
@@ -106,10 +109,9 @@ class Xrootd:
         )
         self.own(folder)
 
-    def _trust(self) -> None:
-        keys = json.dumps({"keys": [self._key.as_dict(private=False)]})
+    def _trust(self, issuer: str, keys: str) -> None:
         subprocess.run(
-            [sys.executable, "-I", "-c", _TRUST, ISSUER, keys],
+            [sys.executable, "-I", "-c", _TRUST, issuer, keys],
             env={**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")},
             check=True,
         )
@@ -175,10 +177,10 @@ class Xrootd:
 
 
 @contextmanager
-def xrootd() -> Generator[Xrootd]:
-    """Run one, and end it."""
+def xrootd(others: Mapping[str, str] | None = None) -> Generator[Xrootd]:
+    """Run one that also trusts `others`, and end it."""
     with open_folder("xrootd") as folder:
-        server = Xrootd(folder)
+        server = Xrootd(folder, others)
         server.start()
         try:
             yield server

@@ -10,7 +10,7 @@ from ...observe.times import span
 from ...settings import Settings
 from ...store.errors import StoreError
 from ..datadir import running_on
-from ..storage_setup import FOLDER
+from ..storages.setup import FOLDER
 from .findings import Finding, fault, ok, warning
 from .store_checks import Reading
 

@@ -21,7 +21,7 @@ from .stubs import World, build
 
 DECODED = [route for route in ROUTES if route.takes is not None and route.takes is not bytes]
 HOT = [route for route in DECODED if route.hot is not None]
-FROM_PILOTS = {"pilot_join", "pilot_work", "log_write", "payload_token"}
+FROM_PILOTS = {"pilot_join", "pilot_work", "log_write", "payload_token", "storage_token"}
 
 
 class Scene:
@@ -34,7 +34,7 @@ class Scene:
     def holder(self, route: Route) -> Holder:
         if route.action == "payload_token":
             return self.holders["attempt"]
-        return self.holders["pilot" if route.action in FROM_PILOTS else "admin"]
+        return self.holders["pilot" if route.action in FROM_PILOTS - {"storage_token"} else "admin"]
 
     async def send(self, route: Route, body: bytes | list[bytes], media: str = JSON) -> Reply:
         self.world.calls.asked.clear()

@@ -41,6 +41,7 @@ from pilotage.proto.messages import (
     TurnReply,
     What,
 )
+from pilotage.proto.storages import StorageOperation, StorageTokenReply, StorageTokenRequest
 from pilotage.proto.wire import encode
 from tests.certificates import self_signed
 from tests.fake_pilot import FakeJournal, FakeRandomness, FakeWorkspace
@@ -62,6 +63,7 @@ ANSWERS = {
     "POST /v1/beat": encode(BeatAnswer(n=1, term=1)),
     "POST /v1/pilots/log": encode(PilotLogKept(1)),
     "POST /v1/attempts/token": encode(PayloadTokenReply("token", 60.0)),
+    "POST /v1/data/tokens": encode(StorageTokenReply(60.0, token="token")),
 }
 ASK = Ask(1, Offer(1, 1, 1_000, 1_000, 60.0))
 REPORT = Report(job=7, epoch=1, attempt_id=1, n=1, what=What.ENDED)
@@ -174,6 +176,9 @@ KINDS: dict[tuple[str, str], Say] = {
     ("POST", "/v1/beat"): lambda _, line: line.beat(BEAT, 5.0),
     ("POST", "/v1/log"): lambda _, line: line.log_chunk(LogChunk(7, 1, Stream.OUT, 0, "x"), "t"),
     ("POST", "/v1/pilots/log"): lambda _, line: line.pilot_log(PilotLog("g", 1, ())),
+    ("POST", "/v1/data/tokens"): lambda _, line: line.storage_token(
+        StorageTokenRequest(7, 1, "pic", StorageOperation.READ, ("a",)), "t"
+    ),
     ("POST", "/v1/attempts/token"): lambda _, line: line.payload_token(
         PayloadTokenRequest(7, 1, "default"), "t"
     ),

@@ -32,6 +32,7 @@ from pilotage.proto.messages import (
     Usage,
     What,
 )
+from pilotage.proto.storages import Leftover, StorageOperation, StorageTokenRequest
 
 NODE = Node(host="wn1.site", cpu_model="Some CPU @ 2 GHz", cvmfs=("ctao.example.org",))
 OFFER = Offer(
@@ -50,6 +51,7 @@ REPORT = Report(
     detail="two\nlines",
     usage=Usage(wall_s=1.5),
     outputs=(OUTPUT,),
+    leftovers=(Leftover("pic", "ctao/g/1/1/~2/a"),),
 )
 TURN = Turn(gen="g", session=1, reports=(REPORT,), ask=ASK)
 LATE = Undelivered(1, 1, 40.0, "503 unavailable")
@@ -61,7 +63,9 @@ REQUEST = TokenRequest(pilot="p1", renewal_secret="r")
 FOR_PAYLOAD = PayloadTokenRequest(job=1, epoch=1, name="default")
 LINE = PilotLine(n=1, ago_s=0.5, event="work_failed", text="two\nlines", attempt_id=1, warning=True)
 LOG = PilotLog(gen="g", session=1, lines=(LINE,))
-HONEST: list[Any] = [TURN, ASK, REPORT, BEAT, HELLO, CHUNK, REGISTER, REQUEST, FOR_PAYLOAD, LOG]
+FOR_STORAGE = StorageTokenRequest(7, 1, "pic", StorageOperation.READ, ("a/b",), "0" * 64)
+HONEST: list[Any] = [TURN, ASK, REPORT, BEAT, HELLO, CHUNK, REGISTER, REQUEST, FOR_PAYLOAD]
+HONEST += [FOR_STORAGE, LOG]
 
 #     message                                              field that is named
 WRONG: list[tuple[Any, str]] = [
@@ -162,6 +166,6 @@ def test_every_field_that_could_be_out_of_range_has_a_rule() -> None:
 
 def _is_word(annotation: Any) -> bool:
     return any(
-        isinstance(arm, type) and issubclass(arm, (Stream, What, How))
+        isinstance(arm, type) and issubclass(arm, (Stream, What, How, StorageOperation))
         for arm in (annotation, *typing.get_args(annotation))
     )

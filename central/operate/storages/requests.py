@@ -5,8 +5,8 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from ..catalogue.remote.storage_http import SILENT_S, StorageAnswer, StorageAway, StorageRefuses
-from .http_clients import HttpClients, words_of
+from ...catalogue.remote.storage_http import SILENT_S, StorageAnswer, StorageAway, StorageRefuses
+from ..http_clients import HttpClients, words_of
 
 if TYPE_CHECKING:  # importing it takes a tenth of a second
     import httpx

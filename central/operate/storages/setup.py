@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from ..catalogue.remote.storage_http import RemoteStorages
-from ..catalogue.storages import StorageBook, Storages
-from ..identity.assembly import IdentityDrivers
-from ..identity.element_issuer import ElementIssuer
-from ..identity.providers.client_requests import ClientRequests
-from ..identity.providers.metadata import MetadataReader
-from ..observe.events import Log
-from ..ports import Clock, Randomness
-from .files import RealDisk
-from .storage_http import RealStorageHttp
-from .storage_tokens import TokensOfStorages
+from ...catalogue.remote.storage_http import RemoteStorages
+from ...catalogue.storages import StorageBook, Storages
+from ...identity.assembly import IdentityDrivers
+from ...identity.element_issuer import ElementIssuer
+from ...identity.providers.client_requests import ClientRequests
+from ...identity.providers.metadata import MetadataReader
+from ...observe.events import Log
+from ...ports import Clock, Randomness
+from ..files import RealDisk
+from .requests import RealStorageHttp
+from .tokens import TokensOfStorages
 
 FOLDER = "storages"  # in the data directory
 

@@ -9,17 +9,17 @@ from typing import Final
 
 import msgspec
 
-from ..bounded_cache import BoundedCache
-from ..catalogue.remote.storage_http import StorageAway, StorageRefuses, StorageToken
-from ..catalogue.storages import StorageEntry, Storages
-from ..catalogue.types.s3 import S3Keys
-from ..factory.credential import CredentialSource
-from ..factory.credentials.files import read_private
-from ..factory.credentials.issued_tokens import Signer
-from ..factory.credentials.sources import source
-from ..factory.errors import BadOptions, CredentialExpired
-from ..identity.providers.client_requests import ClientRequests
-from ..ports import Clock, Randomness
+from ...bounded_cache import BoundedCache
+from ...catalogue.remote.storage_http import StorageAway, StorageRefuses, StorageToken
+from ...catalogue.storages import StorageEntry, Storages
+from ...catalogue.types.s3 import S3Keys
+from ...factory.credential import CredentialSource
+from ...factory.credentials.files import read_private
+from ...factory.credentials.issued_tokens import Signer
+from ...factory.credentials.sources import source
+from ...factory.errors import BadOptions, CredentialExpired
+from ...identity.providers.client_requests import ClientRequests
+from ...ports import Clock, Randomness
 
 SOURCES_MAX: Final = 10_000  # tokens in memory, each for other scopes
 _MODIFY: Final = "storage.modify"

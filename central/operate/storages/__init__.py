@@ -1,0 +1,1 @@
+"""Storages of a central: their files, requests to them, and their tokens."""

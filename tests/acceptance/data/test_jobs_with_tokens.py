@@ -1,0 +1,193 @@
+"""Jobs on real storages with tokens: XRootD over HTTPS and `roots`, and an object store.
+
+The central signs the tokens itself; the XRootD servers trust the keys of its element issuer.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.identity.element_issuer import ElementIssuer
+from pilotage.central.operate.clocks import SystemClock, SystemRandomness
+from pilotage.central.operate.files import RealDisk
+from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData, Need
+from pilotage.proto.job_states import JobState
+from pilotage.proto.trust import trusting
+from tests.acceptance.catalogue_rows import files_in
+from tests.acceptance.running import RunningCentral, eventually, running_central
+from tests.services import s3
+from tests.services.xrootd import Xrootd, missing, xrootd
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "XRootD is there")
+
+ISSUER = "https://central.test/elements"
+NEED = (Need(wall_s=300),)
+MAKE = "seq $1 > run$1.txt"
+
+
+class Rig:
+    """A central and its storages: two XRootD servers, one of them also by `roots`, and S3."""
+
+    def __init__(self, folder: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+        data = folder / "central" / "central"
+        (data / "storages").mkdir(parents=True)
+        data.chmod(0o700)
+        issuer = ElementIssuer(
+            data,
+            lambda: ISSUER.removesuffix("/elements"),
+            disk=RealDisk(),
+            clock=SystemClock(),
+            randomness=SystemRandomness(),
+        )
+        issuer.make()
+        keys = {ISSUER: json.dumps(issuer.published().jwks)}
+        self.first: Xrootd = stack.enter_context(xrootd(keys))
+        self.second: Xrootd = stack.enter_context(xrootd(keys))
+        authorities = folder / "authorities"
+        authorities.mkdir()
+        for server in (self.first, self.second):
+            ca = (server.folder / "ca" / "ca.pem").read_text()
+            (authorities / f"{server.https_port}.pem").write_text(ca)
+            for one in server.authorities.iterdir():
+                target = authorities / one.name
+                number = 0
+                while target.exists():  # both authorities have the same name, so the same hash
+                    number += 1
+                    target = authorities / f"{one.name.partition('.')[0]}.{number}"
+                target.write_bytes(one.read_bytes())
+        monkeypatch.setenv("X509_CERT_DIR", str(authorities))
+        self._describe(data / "storages")
+        self.central: RunningCentral = stack.enter_context(running_central(folder / "central"))
+        self.client = self.central.client
+
+    def _describe(self, folder: Path) -> None:
+        for name, server in (("first", self.first), ("second", self.second)):
+            credential = {"source": "issuer", "options": {"issuer": ISSUER}}
+            entry = {
+                "type": "davs",
+                "url": server.url,
+                "credential": credential,
+                "checksum": "adler32",
+                "tpc": True,
+                "deletes": True,
+                "ca_file": str(server.folder / "ca" / "ca.pem"),
+                "default": name == "first",
+            }
+            (folder / f"{name}.yaml").write_text(json.dumps(entry))
+        audience = {"issuer": ISSUER, "audience": self.first.audience}
+        roots = {
+            "type": "root",
+            "url": self.first.root_url,
+            "credential": {"source": "issuer", "options": audience},
+        }
+        (folder / "roots.yaml").write_text(json.dumps(roots))
+
+    def run(self, job: Job) -> tuple[int, JobState, str]:
+        (handle,) = self.client.submit([job]).handles()
+        view = handle.wait(timeout_s=90)
+        return view.id, view.state, view.reason
+
+    def text(self, job: int) -> str:
+        return b"".join(self.client.job(job).log()).decode()
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Rig]:
+    with ExitStack() as stack:
+        yield Rig(tmp_path, stack, monkeypatch)
+
+
+def maker(run: int, *storages: str) -> Job:
+    out = DataOutput(pattern="*.txt", name="made/{file}", storages=storages)
+    command = ("sh", "-c", MAKE, "make", str(run))
+    return Job(command=command, data=JobData(outputs=(out,)), needs=NEED)
+
+
+def reader(did: str) -> Job:
+    data = JobData(inputs=(DataInput(did=did),))
+    return Job(command=("sh", "-c", 'tail -n1 "$@"', "read", "{inputs}"), data=data, needs=NEED)
+
+
+def test_jobs_store_and_read_with_tokens_of_their_own(rig: Rig) -> None:
+    rig.central.pilot("PIC")
+    made, state, reason = rig.run(maker(7, "first"))
+    assert (state, reason) == (JobState.DONE, "")
+    read, state, reason = rig.run(reader("users:made/run7.txt"))
+    assert (state, reason, rig.text(read)) == (JobState.DONE, "", "7\n")
+
+    by_roots, state, reason = rig.run(maker(8, "roots"))
+    assert (state, reason) == (JobState.DONE, "")
+    read, state, reason = rig.run(reader("users:made/run8.txt"))
+    assert (state, reason, rig.text(read)) == (JobState.DONE, "", "8\n")
+
+    (stored,) = rig.first.files.rglob("run7.txt")
+    assert stored.parts[-3:] == (str(made), "1", "run7.txt")
+    assert by_roots != made
+    said = rig.central.log + "".join(one.log for one in rig.central.pilots)
+    assert "eyJ" not in said, "no token is in a log"
+    with pytest.raises(urllib.error.HTTPError):  # the storage itself gives nothing without one
+        urllib.request.urlopen(
+            f"{rig.first.url}/{stored.relative_to(rig.first.files)}",
+            context=trusting(str(rig.first.folder / "ca" / "ca.pem")),
+        )
+
+
+def test_a_dead_storage_costs_no_output(rig: Rig) -> None:
+    rig.first.stop()
+    rig.central.pilot("PIC")
+    _, state, reason = rig.run(maker(9, "first", "second"))
+    assert (state, reason) == (JobState.DONE, "")
+    (one,) = files_in(rig.central.data).values()
+    assert list(one.copies) == ["second"]
+
+
+def test_rules_copy_between_storages_and_leave_pilots_alone(rig: Rig) -> None:
+    pilot = rig.central.pilot("PIC")
+    _, state, reason = rig.run(maker(5, "first"))
+    assert (state, reason) == (JobState.DONE, "")
+    rig.central.type(
+        "data", "rule", "add", "users:made/run5.txt", "--copies", "2", "first", "second"
+    )
+
+    def copied() -> bool:
+        (one,) = files_in(rig.central.data).values()
+        return set(one.copies) == {"first", "second"}
+
+    eventually(copied, what="a copy on the second storage", within_s=30)
+    (there,) = rig.second.files.rglob("run5.txt")
+    assert there.read_text().splitlines()[-1] == "5"
+    assert pilot.events("attempt_started") == [] or len(pilot.events("attempt_started")) == 1
+
+
+def test_the_check_of_a_storage_says_what_it_honours(rig: Rig) -> None:
+    said = rig.central.type("storage", "check", "first")
+    assert "FAULT" not in said and said.count("ok ") >= 8, said
+    assert list(rig.first.files.rglob("file")) == [], "it leaves nothing"
+
+
+def test_an_object_store_takes_files_by_signed_urls(rig: Rig, tmp_path: Path) -> None:
+    if s3.missing():
+        pytest.skip(s3.missing())
+    with s3.object_store() as store:
+        secret = tmp_path / "keys"
+        secret.touch(mode=0o600)
+        secret.write_text(f"{s3.KEY} {s3.SECRET}\n")
+        entry = {
+            "type": "s3",
+            "url": store.url,
+            "credential": {"source": "keys", "options": {"file": str(secret)}},
+        }
+        (rig.central.data / "storages" / "bucket.yaml").write_text(json.dumps(entry))
+        eventually(lambda: "bucket" in rig.central.type("storage", "list"), what="the storage")
+        rig.central.pilot("PIC")
+        _, state, reason = rig.run(maker(6, "bucket"))
+        assert (state, reason) == (JobState.DONE, "")
+        read, state, reason = rig.run(reader("users:made/run6.txt"))
+        assert (state, reason, rig.text(read)) == (JobState.DONE, "", "6\n")
+        said = rig.central.log + "".join(one.log for one in rig.central.pilots)
+        assert "X-Amz-Signature" not in said
