@@ -81,9 +81,12 @@ class Xrootd:
     """One server over `folder`/data/ctao. `stop` and `start` again keep ports and files.
 
     It trusts the issuer of the tests, and `others`: sets of public keys by the name of the issuer.
+    Its certificate is of `authority`, a folder of `make_authority`, or of one of its own.
     """
 
-    def __init__(self, folder: Path, others: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, others: Mapping[str, str] | None = None, authority: Path | None = None
+    ) -> None:
         self.folder, self.files = folder, folder / "data" / ROOT.lstrip("/")
         self.port, self.https_port = free_ports(2)
         self.audience = f"https://localhost:{self.https_port}"
@@ -95,7 +98,10 @@ class Xrootd:
         for name in ("ca", "run", "cache"):
             (folder / name).mkdir()
         self.files.mkdir(parents=True)
-        make_authority(folder / "ca")
+        if authority is None:
+            make_authority(folder / "ca")
+        else:
+            shutil.copytree(authority, folder / "ca", symlinks=True, dirs_exist_ok=True)
         own = json.dumps({"keys": [self._key.as_dict(private=False)]})
         text = f"[Global]\naudience = {self.audience}, https://wlcg.cern.ch/jwt/v1/any\n"
         for number, (issuer, keys) in enumerate({ISSUER: own, **(others or {})}.items()):
@@ -177,10 +183,12 @@ class Xrootd:
 
 
 @contextmanager
-def xrootd(others: Mapping[str, str] | None = None) -> Generator[Xrootd]:
+def xrootd(
+    others: Mapping[str, str] | None = None, authority: Path | None = None
+) -> Generator[Xrootd]:
     """Run one that also trusts `others`, and end it."""
     with open_folder("xrootd") as folder:
-        server = Xrootd(folder, others)
+        server = Xrootd(folder, others, authority)
         server.start()
         try:
             yield server

@@ -21,6 +21,7 @@ from pilotage.proto.trust import trusting
 from tests.acceptance.catalogue_rows import files_in
 from tests.acceptance.running import RunningCentral, eventually, running_central
 from tests.services import s3
+from tests.services.authority import make_authority
 from tests.services.xrootd import Xrootd, missing, xrootd
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "XRootD is there")
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "XRootD is 
 ISSUER = "https://central.test/elements"
 NEED = (Need(wall_s=300),)
 MAKE = "seq $1 > run$1.txt"
+TO = ("--storage", "first", "--storage", "second")
 
 
 class Rig:
@@ -46,21 +48,12 @@ class Rig:
         )
         issuer.make()
         keys = {ISSUER: json.dumps(issuer.published().jwks)}
-        self.first: Xrootd = stack.enter_context(xrootd(keys))
-        self.second: Xrootd = stack.enter_context(xrootd(keys))
-        authorities = folder / "authorities"
-        authorities.mkdir()
-        for server in (self.first, self.second):
-            ca = (server.folder / "ca" / "ca.pem").read_text()
-            (authorities / f"{server.https_port}.pem").write_text(ca)
-            for one in server.authorities.iterdir():
-                target = authorities / one.name
-                number = 0
-                while target.exists():  # both authorities have the same name, so the same hash
-                    number += 1
-                    target = authorities / f"{one.name.partition('.')[0]}.{number}"
-                target.write_bytes(one.read_bytes())
-        monkeypatch.setenv("X509_CERT_DIR", str(authorities))
+        authority = folder / "ca"
+        authority.mkdir()
+        make_authority(authority)
+        self.first: Xrootd = stack.enter_context(xrootd(keys, authority))
+        self.second: Xrootd = stack.enter_context(xrootd(keys, authority))
+        monkeypatch.setenv("X509_CERT_DIR", str(authority / "trusted"))
         self._describe(data / "storages")
         self.central: RunningCentral = stack.enter_context(running_central(folder / "central"))
         self.client = self.central.client
@@ -89,7 +82,7 @@ class Rig:
 
     def run(self, job: Job) -> tuple[int, JobState, str]:
         (handle,) = self.client.submit([job]).handles()
-        view = handle.wait(timeout_s=90)
+        view = handle.wait(timeout_s=60)
         return view.id, view.state, view.reason
 
     def text(self, job: int) -> str:
@@ -150,9 +143,7 @@ def test_rules_copy_between_storages_and_leave_pilots_alone(rig: Rig) -> None:
     pilot = rig.central.pilot("PIC")
     _, state, reason = rig.run(maker(5, "first"))
     assert (state, reason) == (JobState.DONE, "")
-    rig.central.type(
-        "data", "rule", "add", "users:made/run5.txt", "--copies", "2", "first", "second"
-    )
+    rig.central.type("data", "rule", "add", "--did", "users:made/run5.txt", "--copies", "2", *TO)
 
     def copied() -> bool:
         (one,) = files_in(rig.central.data).values()
