@@ -218,6 +218,7 @@ class InputResolver:
         preference = job.preference
         if preference is None and steering.preferred and job.data.prefer_local_s:
             preference = Preference(sites=steering.preferred, for_s=job.data.prefer_local_s)
+        job = msgspec.structs.replace(job, needs=_tagged(job.needs, steering.tags))
         if steering.sites is None:
             return msgspec.structs.replace(job, preference=preference)
         needs = [need for one in job.needs if (need := _at(one, steering.sites)) is not None]
@@ -236,6 +237,17 @@ class InputResolver:
                 some = ", ".join(sites[:SITES_SHOWN_MAX])
                 return f"no site reaches all of its data: {row.did} can be read only at {some}"
         return "no site reaches all storages of its outputs"
+
+
+def _tagged(needs: tuple[Need, ...], tags: frozenset[str]) -> tuple[Need, ...]:
+    """Return needs that also name the tags of pilots that reach the storages."""
+    if not tags:
+        return needs
+    words = " & ".join(sorted(tags))
+    return tuple(
+        msgspec.structs.replace(one, tags=f"({one.tags}) & {words}" if one.tags.strip() else words)
+        for one in needs
+    )
 
 
 def _at(need: Need, sites: frozenset[str]) -> Need | None:

@@ -1,8 +1,9 @@
-"""Finds the storages that a site reaches, and the sites that reach the data of a job. Pure."""
+"""Finds the storages that a site reaches, and the sites and tags that a job's data need. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from .storage_types import tag_of
 from .storages import StorageBook, StorageEntry
 
 SITES_PREFERRED_MAX = 16
@@ -39,6 +40,7 @@ class SiteChoice:
 
     sites: frozenset[str] | None
     preferred: tuple[str, ...]  # best first
+    tags: frozenset[str] = frozenset()  # that a pilot needs to reach the storages
 
 
 def steer(
@@ -53,6 +55,7 @@ def steer(
     """
     sites: frozenset[str] | None = None
     near: dict[str, int] = {}
+    tags: set[str] = set()
     for size, names in inputs:
         readable = [
             book.storages[one]
@@ -60,13 +63,22 @@ def steer(
             if one in book.storages and book.storages[one].readable
         ]
         sites = _both(sites, _seeing(readable))
+        tags |= _tags(readable)
         for site in {site for entry in readable for site in entry.near}:
             near[site] = near.get(site, 0) + size
     for names in outputs:
-        sites = _both(sites, _seeing([book.storages[one] for one in names]))
+        there = [book.storages[one] for one in names]
+        sites = _both(sites, _seeing(there))
+        tags |= _tags(there)
     best = sorted(near, key=lambda site: (-near[site], site))
     allowed = [site for site in best if sites is None or site in sites]
-    return SiteChoice(sites, tuple(allowed[:SITES_PREFERRED_MAX]))
+    return SiteChoice(sites, tuple(allowed[:SITES_PREFERRED_MAX]), frozenset(tags))
+
+
+def _tags(entries: Sequence[StorageEntry]) -> set[str]:
+    """Return the tag that a pilot needs for each of these storages, if there is one."""
+    tags = {tag_of(one.type) for one in entries}
+    return tags if len(tags) == 1 and "" not in tags else set()
 
 
 def _seeing(entries: Sequence[StorageEntry]) -> frozenset[str] | None:

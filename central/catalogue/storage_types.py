@@ -18,6 +18,7 @@ class StorageType(Protocol):
 
     tag: str  # that a pilot needs; empty: none
     credential: str  # what requests may carry: token, keys; empty: nothing
+    swept_by: str  # who removes files: pilots, central; empty: nobody
 
     def wrong(self, url: str) -> str:
         """Return the right form if a URL is not valid for this type, or an empty text."""
@@ -44,6 +45,12 @@ def storage_type(kind: str) -> StorageType | str:
     except Exception as why:  # third-party code may raise anything
         return f"{found[0].value} of the type {kind!r} cannot be loaded: {why!r}"
     return loaded
+
+
+def tag_of(kind: str) -> str:
+    """Return the tag that pilots need for storages of a type; empty: none."""
+    known = storage_type(kind)
+    return "" if isinstance(known, str) else known.tag
 
 
 def wrong_url(kind: str, url: str) -> tuple[str, str]:

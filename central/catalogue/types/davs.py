@@ -8,6 +8,7 @@ class DavsType:
 
     tag = ""
     credential = "token"
+    swept_by = "central"
 
     def wrong(self, url: str) -> str:
         parts = split(url)

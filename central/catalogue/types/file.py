@@ -10,6 +10,7 @@ class FolderType:
 
     tag = ""
     credential = ""
+    swept_by = "pilots"
 
     def wrong(self, url: str) -> str:
         parts = split(url)

@@ -8,6 +8,7 @@ class HttpType:
 
     tag = ""
     credential = ""
+    swept_by = "pilots"
 
     def wrong(self, url: str) -> str:
         parts = split(url)

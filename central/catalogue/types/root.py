@@ -8,6 +8,7 @@ class RootType:
 
     tag = "xrootd"  # of pilots whose node has the programs
     credential = "token"
+    swept_by = ""
 
     def wrong(self, url: str) -> str:
         parts = split(url)

@@ -31,6 +31,7 @@ class S3Type:
 
     tag = ""
     credential = "keys"
+    swept_by = ""
 
     def wrong(self, url: str) -> str:
         parts = split(url)
