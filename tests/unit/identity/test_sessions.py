@@ -201,18 +201,25 @@ async def test_an_outage_is_borne_for_28_hours_with_the_groups_last_seen() -> No
 @pytest.mark.parametrize(
     ("said", "hours"),
     [
-        ("access_denied", 4),  # about this person
-        ("unauthorized_client", 4),
-        ("invalid_client", 28),  # about our client
-        ("temporarily_unavailable", 28),
+        ({"error": "access_denied"}, 4),  # about this person
+        ({"error": "invalid_request"}, 4),
+        ({"error": "invalid_client"}, 28),  # about our client
+        ({"error": "unauthorized_client"}, 28),
+        ({"error": "unsupported_grant_type"}, 28),
+        ({"error": "temporarily_unavailable"}, 28),
+        ({"error": ""}, 28),  # about nobody
+        ({"error": 400}, 28),
+        ({"error": ["access_denied"]}, 28),
+        ({"message": "blocked by the proxy"}, 28),
     ],
+    ids=str,
 )
 async def test_a_provider_that_confirms_nobody_ends_a_session_in_time(
-    said: str, hours: int
+    said: dict[str, Any], hours: int
 ) -> None:
     world = await login_world()
     tokens = await logged_in(world)
-    world.provider.says = {"error": said}
+    world.provider.says = said
     for hour in range(1, hours):
         world.clock.move(HOUR_S)
         tokens = await world.sessions.renew(tokens.renewal, f"nonce {hour:12}")
