@@ -27,7 +27,7 @@ class UnusedGrant(msgspec.Struct, frozen=True, kw_only=True):
 
     provider: str
     issuer: str
-    subject: str  # empty: the provider did not say
+    subject: str
     refresh: str
     tries: int = 0
 

@@ -594,6 +594,22 @@ async def test_a_refused_login_ends_no_grant_that_a_session_needs() -> None:
     assert not world.provider.ended and revocations(world) == 0
 
 
+async def test_a_login_of_an_unknown_person_ends_no_grant_that_a_session_needs() -> None:
+    """The provider gave a refresh token, but not who the person is."""
+    world = await login_world()
+    world.provider.is_confirmed = True
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    assert (await world.service.poll(LoginClaim(login=started.login))).tokens is not None
+    world.provider.gives_id_token = False
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    await refused(world.service.poll(LoginClaim(login=started.login)))
+
+    await swept(world)
+
+    assert world.provider.tokens_given == 2
+    assert not world.provider.ended and revocations(world) == 0
+
+
 async def test_the_token_of_an_open_session_is_not_given_back() -> None:
     world = await login_world()
     query, cookie = await begun(world)
