@@ -514,7 +514,7 @@ async def test_a_ban_ends_sessions_and_keeps_the_person_out() -> None:
     ban = NewBan(
         issuer="https://iam.test/", subject="alice", who="oscar", reason="", at=world.clock.wall()
     )
-    row, _ = await world.issuer.tokens.bans.ban(ban)
+    row, *_ = await world.issuer.tokens.bans.ban(ban)
     with pytest.raises(Banned):
         await world.sessions.renew(tokens.renewal, "a" * 16)
     with pytest.raises(Banned):
@@ -532,7 +532,7 @@ async def test_a_session_that_a_ban_ended_says_the_ban_first() -> None:
     person = ("https://iam.test/", "alice")
     await world.issuer.store.write(session_rows.end_all_of, *person, at, "alice was banned")
     ban = NewBan(issuer=person[0], subject=person[1], who="oscar", reason="stolen laptop", at=at)
-    row, _ = await world.issuer.tokens.bans.ban(ban)
+    row, *_ = await world.issuer.tokens.bans.ban(ban)
 
     with pytest.raises(Banned, match=r"\(stolen laptop\): ask 'oscar'"):
         await world.sessions.renew(tokens.renewal, "a" * 16)
