@@ -106,14 +106,25 @@ async def test_a_bad_token_of_a_banned_person_gets_the_words_of_bad_tokens() -> 
     one = await make_issuer()
     now = int(one.clock.wall())
     await one.tokens.bans.ban(a_ban())
-    mine = await one.tokens.issue(one.admin, TokenIssue(subject="ada", community="ctao"))
-    await one.tokens.revoke(one.admin, mine.view.jti)
+    head, payload, _ = one.signed(one.claims()).split(".")
+    _, _, other = one.signed(one.claims(sub="bob")).split(".")
     with pytest.raises(BadToken):
-        one.tokens.caller(mine.token)
+        one.tokens.caller(f"{head}.{payload}.{other}")
     with pytest.raises(BadToken):
         one.tokens.caller(one.signed(one.claims(aud="other")))
     with pytest.raises(ExpiredToken):
         one.tokens.caller(one.signed(one.claims(exp=now - 1)))
+
+
+async def test_a_revoked_token_says_the_ban_of_its_person() -> None:
+    one = await make_issuer()
+    mine = await one.tokens.issue(one.admin, TokenIssue(subject="ada", community="ctao"))
+    await one.tokens.revoke(one.admin, mine.view.jti)
+    with pytest.raises(BadToken):
+        one.tokens.caller(mine.token)
+    await one.tokens.bans.ban(a_ban())
+    with pytest.raises(Banned):
+        one.tokens.caller(mine.token)
 
 
 async def test_after_the_ban_the_same_token_is_good_again() -> None:
@@ -284,6 +295,28 @@ async def test_a_crash_leaves_no_ban_whose_sessions_go_on(monkeypatch: pytest.Mo
 
     assert ban is not None and stored is not None
     assert stored.ended_why == "eve was banned"
+
+
+async def test_a_session_that_a_ban_has_ended_says_the_reason_on_all_processes() -> None:
+    one = await office()
+    issuer = one.issuer
+    row = a_session("s1", subject="eve", issuer=IAM, ends_at=issuer.clock.wall() + 9_000)
+    await issuer.store.write(session_rows.add_session, row)
+    token, _ = issuer.tokens.session_token(row)
+    other = await make_issuer(clock=issuer.clock, disk=issuer.disk, store=issuer.store, seed=2)
+    for process in (issuer, other):
+        process.tokens.caller(token)
+    made = await one.ban(f"eve@{IAM}", reason="misuse")
+    await other.tokens.load_revoked()
+    for process in (issuer, other):
+        for _ in range(2):
+            with pytest.raises(Banned, match="misuse"):
+                process.tokens.caller(token)
+    await one.bans.lift(oscar(), str(made.ban.ban))
+    await other.tokens.load_revoked()
+    for process in (issuer, other):
+        with pytest.raises(BadToken):
+            process.tokens.caller(token)
 
 
 async def test_a_ban_is_logged_and_says_who_when_and_why() -> None:
