@@ -129,6 +129,11 @@ class HttpApp:
             await self._refused(route, why)(scope, receive, sent)
         except DependencyUnavailable:
             await _away()(scope, receive, sent)
+        except asyncio.CancelledError:
+            if not self.face.stopping.is_set():
+                raise
+            if not status:  # else the server closes the connection
+                await _ending()(scope, receive, sent)
         finally:
             if not status:
                 await _erred(number)(scope, receive, sent)
@@ -147,6 +152,10 @@ class HttpApp:
             refused = self._refused(path, why)
         except DependencyUnavailable:
             refused = _away()
+        except asyncio.CancelledError:
+            if not self.face.stopping.is_set():
+                raise
+            refused = _ending()
         finally:
             await exchange.taken()
             if body is not None:
@@ -243,6 +252,12 @@ def _erred(number: str) -> HttpAnswer:
     """Return the answer after a bug in a handler. The server logs the traceback."""
     why = f"internal error of the central; its log describes request {number}"
     return problem(Refused(Code.INTERNAL, why))
+
+
+def _ending() -> HttpAnswer:
+    """Return the answer to a request that the server cancels because it stops."""
+    why = "this central is stopping: try again in a minute"
+    return problem(Refused(Code.UNAVAILABLE, why))
 
 
 def _away() -> HttpAnswer:

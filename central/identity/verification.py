@@ -133,8 +133,12 @@ class Verifier:
             del outside[key]
 
     def _check_ban(self, verified: _Verified) -> None:
-        """Raise Banned if the token is a banned person's, unless it is refused anyway."""
-        if isinstance(verified.caller, User) and verified.name not in self._revoked:
+        """Raise Banned if the token is a banned person's, also if it is revoked.
+
+        A ban ends the person's sessions, and the person should learn the reason. The signature was
+        checked before.
+        """
+        if isinstance(verified.caller, User):
             self._bans.check(verified.caller.issuer, verified.caller.subject)
 
     def subscribe(self, revoked: Callable[[frozenset[str]], None]) -> None:

@@ -35,7 +35,7 @@ FOUND = {
     "one_last_ack": 14,
     "monotonic": 260,
     "grace_30": 18,
-    "bind_at_wake": 137,
+    "bind_at_wake": 143,
     "files_stay": 31,
     "late_moment": 6,
 }

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...store.engine import Store
+from ...store.session import Session
 from ..callers import User
 from ..errors import Banned
 from ..record_types import shown
 from . import record as ban_records
-from .record import BanRow, NewBan
+from .record import BanRow, EndSessions, NewBan
 
 
 class Person(NamedTuple):
@@ -22,6 +23,11 @@ class Person(NamedTuple):
 def is_of(person: Person, caller: object) -> bool:
     """Return whether a caller is this person."""
     return isinstance(caller, User) and (caller.issuer, caller.subject) == person
+
+
+def no_sessions(session: Session, issuer: str, subject: str, at: float, why: str) -> list[str]:
+    """End nothing: the person has no sessions."""
+    return []
 
 
 class BanList:
@@ -75,13 +81,20 @@ class BanList:
 
     # -- change ---------------------------------------------------------------------------------
 
-    async def ban(self, new: NewBan) -> tuple[BanRow, bool]:
-        """Ban a person. Return the ban in force, and whether it is new. Raises Refused."""
+    async def ban(
+        self, new: NewBan, end_sessions: EndSessions = no_sessions
+    ) -> tuple[BanRow, bool, list[str]]:
+        """Ban a person, and end the person's sessions in the same transaction. Raises Refused.
+
+        Return the ban in force, whether it is new, and the sessions that were open.
+        """
         async with self._changing:
-            row, is_new = await self._store.write(ban_records.put_ban, new)
+            row, is_new, ended = await self._store.write(
+                ban_records.put_ban_and_end, new, end_sessions
+            )
             self._rows[_person(row)] = row
             self._publish(_person(row))
-        return row, is_new
+        return row, is_new, ended
 
     async def lift(self, ban_id: int, who: str, at: float) -> tuple[BanRow | None, bool]:
         """Lift a ban. Return it, or None if it does not exist, and whether it was in force."""

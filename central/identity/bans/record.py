@@ -1,6 +1,6 @@
 """The stored bans of persons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pilotage.proto.problems import Code
@@ -9,6 +9,9 @@ from ...errors import Refused
 from ...store.errors import StoreError
 from ...store.records import Record
 from ...store.session import Session
+
+# Ends all sessions of an issuer's subject at a time for a reason; returns those that were open.
+EndSessions = Callable[[Session, str, str, float, str], list[str]]
 
 BANS_MAX: Final = 10_000  # in force at once: each process keeps them in memory
 
@@ -70,6 +73,18 @@ def put_ban(session: Session, new: NewBan) -> tuple[BanRow, bool]:
         raise TooManyBans(BANS_MAX)
     is_new = session.run("put_ban", {**person, "who": new.who, "reason": new.reason, "at": new.at})
     return _ban_of(session.one("ban_of_person", person)), is_new.rowcount == 1
+
+
+def put_ban_and_end(
+    session: Session, new: NewBan, end_sessions: EndSessions
+) -> tuple[BanRow, bool, list[str]]:
+    """Ban a person as `put_ban` does, and end the person's sessions.
+
+    Return the ban in force, whether it is new, and the sessions that were open.
+    """
+    row, is_new = put_ban(session, new)
+    why = f"{new.subject} was banned"
+    return row, is_new, end_sessions(session, new.issuer, new.subject, new.at, why)
 
 
 def lift_ban(session: Session, ban_id: int, who: str, at: float) -> tuple[BanRow | None, bool]:

@@ -12,7 +12,6 @@ from ...observe.events import Log
 from ...observe.times import shown
 from ...ports import Clock
 from ...store.engine import Store
-from ...store.session import Session
 from ..callers import User
 from ..errors import BanNotFound, Forbidden
 from ..policy import Permission, require_for_all
@@ -20,15 +19,11 @@ from ..scope import Owners
 from . import record as ban_records
 from .ban_list import BanList, Person
 from .persons import did_you_mean, near, persons_named
-from .record import BanRow, NewBan
+from .record import BanRow, EndSessions, NewBan
 
 ISSUED_MAX: Final = 1_000  # tokens that an answer names
 NAMESAKES_MAX: Final = 5  # persons that a refusal suggests
 LOCAL_ADMIN: Final = "admin"  # the subject of `admin.token`
-
-
-# Ends all sessions of an issuer's subject at a time for a reason; returns those that were open.
-EndSessions = Callable[[Session, str, str, float, str], list[str]]
 
 
 class BanService:
@@ -80,9 +75,8 @@ class BanService:
             reason=asked.reason,
             at=now,
         )
-        row, is_new = await self._bans.ban(new)
-        why = f"{person.subject} was banned"
-        for session in await self._store.write(self._end_sessions, *person, now, why):
+        row, is_new, ended = await self._bans.ban(new, self._end_sessions)
+        for session in ended:
             self._session_ended(session)  # else its tokens would be good again after `unban`
         name = self._word(person)
         if is_new:

@@ -425,16 +425,19 @@ class LoginService:
         return row
 
     def _give_back(self, login: PendingLogin) -> None:
-        """Give the refresh token of a login back that opened no session."""
-        entry = self._providers.book.providers.get(login.provider)
-        self._unused.add(
-            UnusedGrant(
-                provider=login.provider,
-                issuer=entry.issuer if entry is not None else "",
-                subject=login.person.subject if login.person is not None else "",
-                refresh=login.refresh,
+        """Give the refresh token of a login back that opened no session.
+
+        If its person is unknown, it may belong to the grant of an open session: it stays valid.
+        """
+        if login.person is not None:
+            self._unused.add(
+                UnusedGrant(
+                    provider=login.provider,
+                    issuer=login.person.issuer,
+                    subject=login.person.subject,
+                    refresh=login.refresh,
+                )
             )
-        )
 
     def _provider(self, name: str) -> tuple[str, ProviderEntry]:
         """Return the provider of this name, or the only one. Raises Refused."""

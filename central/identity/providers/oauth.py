@@ -28,7 +28,13 @@ INTERVAL_S: Final = 5.0  # between polls, unless the provider says otherwise (RF
 SLOWER_S: Final = 5.0
 LIFE_MAX_S: Final = 86_400.0  # a token that lives longer is renewed as if it lived so long
 # Errors about the provider or our client (RFC 6749, 5.2 and 4.1.2.1)
-_OF_NO_PERSON: Final = ("invalid_client", "server_error", "temporarily_unavailable")
+_OF_NO_PERSON: Final = (
+    "invalid_client",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "server_error",
+    "temporarily_unavailable",
+)
 _Text = Annotated[str, Meta(max_length=65_536)]
 
 T = TypeVar("T")
@@ -218,7 +224,7 @@ class OAuth:
         if answer.get("error") in ("invalid_grant", "invalid_scope", "invalid_target"):
             raise GrantEnded(error_in(answer))
         why = f"{entry.issuer} refused {what}: {error_in(answer)}"
-        raise (BadProvider if answer.get("error") in _OF_NO_PERSON else RequestRefused)(why)
+        raise (RequestRefused if _is_of_person(answer) else BadProvider)(why)
 
     async def _token(
         self, entry: ProviderEntry, fields: dict[str, str]
@@ -257,6 +263,12 @@ def error_in(answer: dict[str, Any]) -> str:
     words = (answer.get("error"), answer.get("error_description"))
     text = ": ".join(one for one in words if isinstance(one, str) and one) or "no reason given"
     return "".join(char if char.isprintable() else " " for char in text)[:300]
+
+
+def _is_of_person(answer: dict[str, Any]) -> bool:
+    """Return whether an error concerns a person. One without a word may come from a proxy."""
+    word = answer.get("error")
+    return isinstance(word, str) and bool(word) and word not in _OF_NO_PERSON
 
 
 def _tokens(answer: dict[str, Any]) -> TokenAnswer:

@@ -17,7 +17,6 @@ from ...ports import Clock
 from ...store.engine import Store
 from ..errors import LoginEnded
 from ..providers.mapping import choose, memberships, seen_groups
-from ..providers.oauth import RequestRefused
 from ..providers.people import People, ProvidedPerson
 from ..providers.provider_files import ALL, ProviderEntry
 from ..providers.provider_http import BadProvider, ProviderAway
@@ -59,15 +58,14 @@ class Confirmations:
         try:
             entry = self._grants.provider_of(row)
             if self._outages.is_away(row, RETRY_S):
-                return await self._unconfirmed(row, AWAY_MAX_S)
+                return await self._unconfirmed(row)
             row, answer = await self._grants.refresh(row, entry)
             person = await self._people.described(entry, answer, subject=row.subject)
         except GrantLost as why:
             raise await self._endings.end(row, str(why)) from None
         except (ProviderAway, BadProvider) as why:
             self._outages.note(row, why)
-            most_s = UNCHECKED_S if isinstance(why, RequestRefused) else AWAY_MAX_S
-            return await self._unconfirmed(row, most_s)
+            return await self._unconfirmed(row)
         return await self._stored(row, entry, person)
 
     async def _stored(
@@ -95,8 +93,12 @@ class Confirmations:
             raise LoginEnded("another request ended it")
         return found
 
-    async def _unconfirmed(self, row: LoginSession, most_s: float) -> LoginSession:
-        """Return a session that is not confirmed now. Raises LoginEnded after `most_s`."""
+    async def _unconfirmed(self, row: LoginSession) -> LoginSession:
+        """Return a session that is not confirmed now. Raises LoginEnded if it is so for too long.
+
+        The sessions of a person share their last failure, also those that are not asked about now.
+        """
+        most_s = UNCHECKED_S if self._outages.is_refused(row) else AWAY_MAX_S
         if self._clock.wall() - row.checked_at >= most_s:
             why = f"{row.provider} has not confirmed it for {most_s / 3_600:.0f} hours"
             raise await self._endings.end(row, why)

@@ -231,7 +231,8 @@ class LoginSessions:
         with contextlib.suppress(NoWorkNow, StoreFull):
             old = await self._store.read(session_rows.session_of_cookie, cookie)
             if old is not None and old.session != new.session:
-                await self._work.alone(old.session, partial(self._replace, old.session, new))
+                work = partial(self._replace, old.session, new)
+                await self._work.alone(old.session, work, is_ending=True)
 
     async def _replace(self, name: str, new: LoginSession) -> None:
         row = await self._store.read(session_rows.session_of, name)
@@ -250,12 +251,12 @@ class LoginSessions:
         """
         name, _ = self._read(renewal)
         if not new:
-            await self._work.alone(name, partial(self._log_out, name))
+            await self._work.alone(name, partial(self._log_out, name), is_ending=True)
             return
         row = await self._store.read(session_rows.session_of, self._read(new)[0])
         if row is None or row.session == name:
             raise BadToken
-        await self._work.alone(name, partial(self._replace, name, row))
+        await self._work.alone(name, partial(self._replace, name, row), is_ending=True)
 
     async def _log_out(self, name: str) -> None:
         row = await self._store.read(session_rows.session_of, name)
@@ -268,7 +269,7 @@ class LoginSessions:
         row = await self._store.read(session_rows.session_of, name)
         if row is None or not listing.is_visible(row, caller, reach):
             raise Refused(Code.NOT_FOUND, f"there is no session {name!r}", field="session")
-        await self._work.alone(name, partial(self._end, name, caller))
+        await self._work.alone(name, partial(self._end, name, caller), is_ending=True)
 
     async def _end(self, name: str, caller: User) -> None:
         row = await self._store.read(session_rows.session_of, name)

@@ -7,9 +7,12 @@ or fails for two persons without a success in between.
 
 from typing import Final
 
+import msgspec
+
 from ...bounded_cache import BoundedCache
 from ...observe.events import Log
 from ...ports import Clock
+from ..providers.oauth import RequestRefused
 from ..providers.provider_http import BadProvider, NoConnection, ProviderAway, TooManyRequests
 from .rows import LoginSession
 
@@ -25,6 +28,13 @@ class FileUnusable(ProviderAway):
     """
 
 
+class _Failure(msgspec.Struct, frozen=True):
+    """The last failure for a person."""
+
+    at: float  # monotonic
+    is_refusal: bool
+
+
 class Outages:
     """Remembers the last failures of each provider, until it answers again."""
 
@@ -32,7 +42,7 @@ class Outages:
         self._clock, self._log = clock, log
         self._away_at: dict[str, float] = {}  # monotonic, by provider
         self._last_failed: dict[str, str] = {}  # subject, by provider, since its last success
-        self._failed_at = BoundedCache[tuple[str, str], float](FAILED_MAX)  # monotonic, by person
+        self._failed = BoundedCache[tuple[str, str], _Failure](FAILED_MAX)  # by person
         self._told_at = BoundedCache[tuple[str, str], float](TOLD_MAX)  # monotonic
 
     def note(self, row: LoginSession, why: ProviderAway | BadProvider) -> None:
@@ -48,7 +58,7 @@ class Outages:
         if isinstance(why, FileUnusable):
             return
         now = self._clock.monotonic()
-        self._failed_at[row.provider, row.subject] = now
+        self._failed[row.provider, row.subject] = _Failure(now, isinstance(why, RequestRefused))
         if isinstance(why, BadProvider):
             return
         last = self._last_failed.get(row.provider, row.subject)
@@ -58,7 +68,7 @@ class Outages:
 
     def answered(self, row: LoginSession) -> None:
         """Note that a provider has given new tokens for a session."""
-        self._failed_at.pop((row.provider, row.subject), None)
+        self._failed.pop((row.provider, row.subject), None)
         self._last_failed.pop(row.provider, None)
         self._away_at.pop(row.provider, None)
 
@@ -67,12 +77,15 @@ class Outages:
 
         That is, for the session's person or for everybody, and without an answer since then.
         """
-        moments = (
-            self._away_at.get(row.provider),
-            self._failed_at.get((row.provider, row.subject)),
-        )
+        failure = self._failed.get((row.provider, row.subject))
+        moments = (self._away_at.get(row.provider), failure.at if failure is not None else None)
         now = self._clock.monotonic()
         return any(at is not None and now < at + within_s for at in moments)
+
+    def is_refused(self, row: LoginSession) -> bool:
+        """Return whether the last failure for the person of a session was a refusal."""
+        failure = self._failed.get((row.provider, row.subject))
+        return failure is not None and failure.is_refusal
 
     def _tell(self, provider: str, why: str) -> None:
         """Log a reason, unless it came less than RETRY_S ago as well."""

@@ -18,7 +18,7 @@ from ...store.errors import StoreError
 from ..providers.provider_http import BadProvider, ProviderAway
 
 STOP_S: Final = 12.0  # for running work at a stop: more than one request to a provider takes
-RUNNING_MAX: Final = 2_000  # pieces of work, also those that wait for their session
+RUNNING_MAX: Final = 2_000  # counted pieces of work, also those that wait for their session
 OF_SESSION_MAX: Final = 64  # the same for one session: commands that start at once share a login
 
 T = TypeVar("T")
@@ -38,7 +38,8 @@ class SessionWork:
         self._clock = clock
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: asyncio.TaskGroup | None = None
-        self._running: dict[asyncio.Task[object], str] = {}  # to the session
+        self._running = set[asyncio.Task[object]]()
+        self._counted: dict[asyncio.Task[object], str] = {}  # running, to the session
         self._of_session = Counter[str]()
         self._is_stopping = False
 
@@ -55,22 +56,27 @@ class SessionWork:
                 self._is_stopping = True
                 await self._finish()
 
-    async def alone(self, session: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def alone(
+        self, session: str, work: Callable[[], Awaitable[T]], *, is_ending: bool = False
+    ) -> T:
         """Do work on a session when no other is under way; return its result.
 
         The work waits and goes on even if the caller is cancelled. Work must not do other work on
-        the same session. Raises what `work` raises; NoWorkNow.
+        the same session. Work that ends the session is not counted: requests of a thief must not
+        keep its holder from a logout. Raises what `work` raises; NoWorkNow.
         """
         self._check_stop()
-        if len(self._running) >= RUNNING_MAX or self._of_session[session] >= OF_SESSION_MAX:
+        if not is_ending and self._is_full(session):
             why = "too many requests wait for an identity provider: try again in some minutes"
             raise NoWorkNow(Code.TOO_MANY, why)
         if self._tasks is None:
             async with self._lock(session):
                 return await work()
         task = self._tasks.create_task(self._outcome(session, work))
-        self._running[task] = session
-        self._of_session[session] += 1
+        self._running.add(task)
+        if not is_ending:
+            self._counted[task] = session
+            self._of_session[session] += 1
         task.add_done_callback(self._ended)
         outcome = await asyncio.shield(task)
         if isinstance(outcome, _EXPECTED):
@@ -92,10 +98,17 @@ class SessionWork:
             return why
 
     def _ended(self, task: asyncio.Task[T]) -> None:
-        session = self._running.pop(task)
+        self._running.discard(task)
+        session = self._counted.pop(task, None)
+        if session is None:
+            return
         self._of_session[session] -= 1
         if not self._of_session[session]:
             del self._of_session[session]
+
+    def _is_full(self, session: str) -> bool:
+        """Return whether too much work waits, or too much for this session."""
+        return len(self._counted) >= RUNNING_MAX or self._of_session[session] >= OF_SESSION_MAX
 
     def _check_stop(self) -> None:
         """Raise NoWorkNow if this central stops."""

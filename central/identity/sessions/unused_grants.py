@@ -12,6 +12,7 @@ import msgspec
 from ...observe.events import Log
 from ...ports import Clock
 from ...store.engine import Store
+from ...store.errors import StoreBroken, StoreError
 from ..providers.oauth import OAuth
 from ..providers.provider_files import Providers
 from ..providers.provider_http import BadProvider, ProviderAway
@@ -27,7 +28,7 @@ class UnusedGrant(msgspec.Struct, frozen=True, kw_only=True):
 
     provider: str
     issuer: str
-    subject: str  # empty: the provider did not say
+    subject: str
     refresh: str
     tries: int = 0
 
@@ -53,21 +54,32 @@ class UnusedGrants:
             await self.give_back()
 
     async def give_back(self) -> None:
-        """Try each waiting token once."""
+        """Try each waiting token once. Those of a provider that is away wait for the next round."""
+        away = set[str]()
         for _ in range(len(self._waiting)):
             grant = self._waiting.popleft()
-            has_session = await self._store.read(
-                session_rows.has_grant, grant.issuer, grant.subject
-            )
-            entry = self._providers.book.providers.get(grant.provider)
-            if has_session or entry is None or entry.client is None:
+            if grant.provider in away:
+                self._waiting.append(grant)
                 continue
             try:
-                await self._oauth.revoke(entry, grant.refresh)
+                await self._give_back(grant)
             except ProviderAway as why:
+                away.add(grant.provider)
                 if grant.tries < TRIES_MAX:
                     self._waiting.append(msgspec.structs.replace(grant, tries=grant.tries + 1))
                 else:
                     self._log("grant_not_revoked", provider=grant.provider, why=str(why))
             except BadProvider as why:
                 self._log("grant_not_revoked", provider=grant.provider, why=str(why))
+            except StoreBroken:
+                raise
+            except StoreError as why:
+                self._waiting.append(grant)
+                self._log("loop_failed", loop="unused refresh tokens", error=str(why))
+
+    async def _give_back(self, grant: UnusedGrant) -> None:
+        """Give a token back, unless a session needs it. Raises ProviderAway, BadProvider."""
+        has_session = await self._store.read(session_rows.has_grant, grant.issuer, grant.subject)
+        entry = self._providers.book.providers.get(grant.provider)
+        if not has_session and entry is not None and entry.client is not None:
+            await self._oauth.revoke(entry, grant.refresh)

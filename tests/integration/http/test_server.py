@@ -20,12 +20,14 @@ from pilotage.central.http.server import HttpServer
 from pilotage.central.jobs import routes as job_routes
 from pilotage.central.store.errors import StoreBroken
 from pilotage.proto.api import jobs
-from pilotage.proto.messages import Problem
+from pilotage.proto.messages import Problem, TurnReply
 from pilotage.proto.problems import Code
 from tests.certificates import self_signed
 
 from .asgi import Client
 from .requests import GOOD, Holder, holders
+from .stub_jobs import REPLY, StubDispatch
+from .stub_logins import StubSessions
 from .stubs import World, build
 
 PATIENCE_S = 5.0
@@ -194,6 +196,53 @@ async def test_a_cancelled_server_ends_its_streams_too() -> None:
 
     assert world.calls.subscribed == 0
     assert run.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("path", "holder", "before"),
+    [("/v1/login/renew", "", 0), ("/v1/turn", "pilot", 0), ("/v1/turn", "pilot", 2)],
+    ids=["ordinary", "hot", "direct"],
+)
+async def test_a_request_that_outlives_a_stop_is_told_to_come_again(
+    path: str,
+    holder: str,
+    before: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """After `before` requests on the same connection, whose head the server then knows."""
+    world, begun, asked = build(), asyncio.Semaphore(0), 0
+
+    async def hangs(*given: object, **named: object) -> TurnReply:
+        nonlocal asked
+        asked += 1
+        begun.release()
+        if asked > before:
+            await asyncio.Event().wait()
+        return REPLY
+
+    monkeypatch.setattr(StubSessions, "renew", hangs)
+    monkeypatch.setattr(StubDispatch, "turn", hangs)
+    server, body = HttpServer(face(world.services), stop_s=1), GOOD["POST", path][1]
+    token = (await holders(world))[holder].token if holder else ""
+    fields = [f"POST {path} HTTP/1.1", "host: x", "content-type: application/json"]
+    fields += [f"authorization: Bearer {token}"] if token else []
+    head = "\r\n".join([*fields, f"content-length: {len(body)}", "", ""])
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        run = group.create_task(server.run())
+        await asyncio.sleep(0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for _ in range(before + 1):
+            writer.write(head.encode() + body)
+            await begun.acquire()
+            await asyncio.sleep(0.02)
+        run.cancel()
+        answers = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+        writer.close()
+
+    assert [one[:3] for one in answers] == [b"200"] * before + [b"503"]
+    assert b"this central is stopping" in answers[-1]
+    assert [one for one in caplog.records if one.exc_info] == []
 
 
 async def test_who_does_not_come_to_an_end_with_tls_is_cut_off_soon(

@@ -1,6 +1,7 @@
 """Bans of persons: who may set them, whom a name means, and what becomes of tokens."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,20 +106,31 @@ async def test_a_bad_token_of_a_banned_person_gets_the_words_of_bad_tokens() -> 
     one = await make_issuer()
     now = int(one.clock.wall())
     await one.tokens.bans.ban(a_ban())
-    mine = await one.tokens.issue(one.admin, TokenIssue(subject="ada", community="ctao"))
-    await one.tokens.revoke(one.admin, mine.view.jti)
+    head, payload, _ = one.signed(one.claims()).split(".")
+    _, _, other = one.signed(one.claims(sub="bob")).split(".")
     with pytest.raises(BadToken):
-        one.tokens.caller(mine.token)
+        one.tokens.caller(f"{head}.{payload}.{other}")
     with pytest.raises(BadToken):
         one.tokens.caller(one.signed(one.claims(aud="other")))
     with pytest.raises(ExpiredToken):
         one.tokens.caller(one.signed(one.claims(exp=now - 1)))
 
 
+async def test_a_revoked_token_says_the_ban_of_its_person() -> None:
+    one = await make_issuer()
+    mine = await one.tokens.issue(one.admin, TokenIssue(subject="ada", community="ctao"))
+    await one.tokens.revoke(one.admin, mine.view.jti)
+    with pytest.raises(BadToken):
+        one.tokens.caller(mine.token)
+    await one.tokens.bans.ban(a_ban())
+    with pytest.raises(Banned):
+        one.tokens.caller(mine.token)
+
+
 async def test_after_the_ban_the_same_token_is_good_again() -> None:
     one = await make_issuer()
     token = one.signed(one.claims())
-    row, _ = await one.tokens.bans.ban(a_ban())
+    row, *_ = await one.tokens.bans.ban(a_ban())
     with pytest.raises(Banned):
         one.tokens.caller(token)
     await one.tokens.bans.lift(row.ban_id, "oscar", 1_001.0)
@@ -131,7 +143,7 @@ async def test_another_process_reads_bans_and_their_end_with_the_revoked_tokens(
     other = await make_issuer(clock=one.clock, disk=one.disk, store=one.store)
     token = one.signed(one.claims())
     other.tokens.caller(token)
-    row, _ = await one.tokens.bans.ban(a_ban())
+    row, *_ = await one.tokens.bans.ban(a_ban())
     other.tokens.caller(token)  # not read yet
     await other.tokens.load_revoked()
     with pytest.raises(Banned):
@@ -254,6 +266,57 @@ async def test_the_tokens_of_ended_sessions_stay_refused_after_the_ban() -> None
     assert isinstance(before, User)
     with pytest.raises(BadToken):
         one.issuer.tokens.caller(token)
+
+
+class Killed(BaseException):
+    """The process ends at once."""
+
+
+async def test_a_crash_leaves_no_ban_whose_sessions_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = await office()
+    ends_at = one.issuer.clock.wall() + 9_000
+    row = a_session("s1", subject="eve", issuer=IAM, ends_at=ends_at)
+    await one.issuer.store.write(session_rows.add_session, row)
+    commits = one.issuer.store.committing
+
+    def killed() -> None:
+        commits()
+        monkeypatch.setattr(one.issuer.store, "committing", die)
+
+    def die() -> None:
+        raise Killed
+
+    monkeypatch.setattr(one.issuer.store, "committing", killed)
+    with contextlib.suppress(Killed):  # at the second commit, if there is one
+        await one.ban(f"eve@{IAM}")
+    store = one.issuer.store.reopened()
+    stored = await store.read(session_rows.session_of, "s1")
+    ban = await store.read(ban_records.ban_of_person, IAM, "eve")
+
+    assert ban is not None and stored is not None
+    assert stored.ended_why == "eve was banned"
+
+
+async def test_a_session_that_a_ban_has_ended_says_the_reason_on_all_processes() -> None:
+    one = await office()
+    issuer = one.issuer
+    row = a_session("s1", subject="eve", issuer=IAM, ends_at=issuer.clock.wall() + 9_000)
+    await issuer.store.write(session_rows.add_session, row)
+    token, _ = issuer.tokens.session_token(row)
+    other = await make_issuer(clock=issuer.clock, disk=issuer.disk, store=issuer.store, seed=2)
+    for process in (issuer, other):
+        process.tokens.caller(token)
+    made = await one.ban(f"eve@{IAM}", reason="misuse")
+    await other.tokens.load_revoked()
+    for process in (issuer, other):
+        for _ in range(2):
+            with pytest.raises(Banned, match="misuse"):
+                process.tokens.caller(token)
+    await one.bans.lift(oscar(), str(made.ban.ban))
+    await other.tokens.load_revoked()
+    for process in (issuer, other):
+        with pytest.raises(BadToken):
+            process.tokens.caller(token)
 
 
 async def test_a_ban_is_logged_and_says_who_when_and_why() -> None:

@@ -17,7 +17,9 @@ from pilotage.central.identity.logins.start_limits import (
     OF_ONE_ADDRESS_MAX,
 )
 from pilotage.central.identity.providers.provider_http import TooManyRequests
-from pilotage.central.identity.sessions.unused_grants import TRIES_MAX
+from pilotage.central.identity.sessions import rows as session_rows
+from pilotage.central.identity.sessions.unused_grants import ROUND_S, TRIES_MAX, UnusedGrant
+from pilotage.central.store.errors import StoreBroken, StoreError
 from pilotage.proto.api.logins import CodeClaim, DeviceStart, LoginClaim, LoginState, Renewal
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
@@ -581,6 +583,56 @@ async def test_an_unused_token_is_forgotten_after_some_tries() -> None:
     assert len(world.events("grant_not_revoked")) == 1
 
 
+async def test_an_unused_token_outlives_a_failure_of_the_store() -> None:
+    world = await login_world()
+    await refused_for_its_groups(world)
+
+    async def fails(plain: Any, *given: Any) -> bool:
+        raise StoreError("the disk has an error")
+
+    ways = world.issuer.store.ways
+    ways[session_rows.has_grant] = fails
+    await swept(world)
+    early = revocations(world)
+    del ways[session_rows.has_grant]
+    await world.all_sessions.unused.give_back()
+
+    assert (early, revocations(world)) == (0, 1)
+    assert [one["loop"] for one in world.events("loop_failed")] == ["unused refresh tokens"]
+
+
+async def test_a_store_that_is_broken_ends_the_process() -> None:
+    world = await login_world()
+    await refused_for_its_groups(world)
+
+    async def fails(plain: Any, *given: Any) -> bool:
+        raise StoreBroken("a write failed")
+
+    world.issuer.store.ways[session_rows.has_grant] = fails
+    with pytest.raises(StoreBroken):
+        await swept(world)
+
+
+async def test_a_provider_that_is_away_is_asked_to_take_one_token_back_each_round() -> None:
+    world = await login_world(two=True)
+    unused = world.all_sessions.unused
+    for number in range(5):
+        for name, issuer in (("iam", IAM), ("other", OTHER)):
+            unused.add(
+                UnusedGrant(provider=name, issuer=issuer, subject="eve", refresh=f"t{number}")
+            )
+    world.provider.away = True
+    await unused.give_back()
+    asked = [one.removesuffix("revoke") for one in world.http.requests if one[-6:] == "revoke"]
+    tried = sum(one.startswith(IAM) for one in world.http.requests)
+    world.provider.away = False
+    world.clock.move(ROUND_S)
+    await unused.give_back()
+
+    assert (asked, tried) == ([OTHER] * 5, 1)
+    assert sum(one == f"{IAM}revoke" for one in world.http.requests) == 5
+
+
 async def test_a_refused_login_ends_no_grant_that_a_session_needs() -> None:
     """A provider may have one grant for all logins of a person."""
     world = await login_world()
@@ -591,6 +643,22 @@ async def test_a_refused_login_ends_no_grant_that_a_session_needs() -> None:
 
     await swept(world)
 
+    assert not world.provider.ended and revocations(world) == 0
+
+
+async def test_a_login_of_an_unknown_person_ends_no_grant_that_a_session_needs() -> None:
+    """The provider gave a refresh token, but not who the person is."""
+    world = await login_world()
+    world.provider.is_confirmed = True
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    assert (await world.service.poll(LoginClaim(login=started.login))).tokens is not None
+    world.provider.gives_id_token = False
+    started = await world.service.start_device(DeviceStart(host="x"), "192.0.2.7")
+    await refused(world.service.poll(LoginClaim(login=started.login)))
+
+    await swept(world)
+
+    assert world.provider.tokens_given == 2
     assert not world.provider.ended and revocations(world) == 0
 
 

@@ -7,7 +7,7 @@ from pilotage.central.identity.providers.provider_http import (
     NoConnection,
     ProviderAway,
 )
-from pilotage.central.identity.sessions.confirmations import CHECK_S
+from pilotage.central.identity.sessions.confirmations import CHECK_S, UNCHECKED_S
 from pilotage.central.identity.sessions.grants import LOOKED_S, MISSING_S
 from pilotage.central.identity.sessions.outages import RETRY_S
 from pilotage.proto.api.logins import LoginTokens
@@ -113,6 +113,33 @@ async def test_a_wrong_answer_about_one_person_is_asked_for_again_after_a_while(
 
     assert about_alice == 1
     assert world.http.requests.count(TOKEN) == asked + 2, "others are checked all the same"
+
+
+async def test_a_person_whom_the_provider_refuses_keeps_no_session_longer_than_another() -> None:
+    world = await login_world()
+    tokens = [await logged_in(world) for _ in range(3)]
+    world.provider.says = {"error": "access_denied"}
+    world.clock.move(CHECK_S)
+    tokens = [await renewed(world, one) for one in tokens]
+    world.clock.move(UNCHECKED_S - CHECK_S)
+    asked = world.http.requests.count(TOKEN)
+    for one in tokens:  # about the others, the provider is not asked
+        with pytest.raises(LoginEnded, match="has not confirmed it for 4 hours"):
+            await renewed(world, one)
+
+    assert world.http.requests.count(TOKEN) == asked + 1
+
+
+async def test_an_outage_after_a_refusal_counts_as_an_outage() -> None:
+    world = await login_world()
+    tokens = await logged_in(world)
+    world.provider.says = {"error": "access_denied"}
+    world.clock.move(CHECK_S)
+    tokens = await renewed(world, tokens)
+    world.provider.away = True
+    world.clock.move(UNCHECKED_S)
+
+    assert (await renewed(world, tokens)).groups == ("prod",)
 
 
 async def test_one_reason_is_logged_once_for_all_sessions() -> None:

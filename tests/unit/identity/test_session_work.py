@@ -6,13 +6,14 @@ from collections.abc import Coroutine
 import pytest
 
 from pilotage.central.identity.errors import LoginEnded
-from pilotage.central.identity.sessions import session_work
+from pilotage.central.identity.sessions import rows as session_rows, session_work
 from pilotage.central.identity.sessions.session_work import (
     OF_SESSION_MAX,
     NoWorkNow,
     SessionWork,
 )
 from pilotage.proto.problems import Code
+from tests.contract.store.rows import a_session
 from tests.fake_central import FakeClock, settle
 
 from .login_world import login_world
@@ -75,6 +76,55 @@ async def test_one_session_cannot_take_all_places() -> None:
 
     assert refused.value.code is Code.TOO_MANY
     assert (other, done, again) == (2, [1] * OF_SESSION_MAX, 2)
+
+
+async def test_work_that_ends_a_session_is_never_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_work, "RUNNING_MAX", 1)
+    work, pieces = SessionWork(FakeClock()), Pieces()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(work.run())
+        await settle()
+        first = tasks.create_task(work.alone("s1", pieces.one))
+        await settle()
+        ending = [
+            tasks.create_task(work.alone("s1", pieces.two, is_ending=True))
+            for _ in range(OF_SESSION_MAX)
+        ]
+        await settle()
+        pieces.end.set()
+        done = [await one for one in (first, *ending)]
+        again = await work.alone("s1", pieces.one)
+        running.cancel()
+
+    assert (done, again) == ([1] + [2] * OF_SESSION_MAX, 1)
+
+
+@pytest.mark.parametrize("way", ["log out", "replace a command", "replace a browser", "end"])
+async def test_too_many_renewals_keep_nobody_from_ending_a_session(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await login_world()
+    sessions, store = world.sessions, world.issuer.store
+    tokens, later = await logged_in(world), await logged_in(world)
+    row = a_session("of a browser", cookie="c", ends_at=world.clock.wall() + 9_000)
+    await store.write(session_rows.add_session, row)
+    new = await store.read(session_rows.session_of, later.session)
+    assert new is not None
+    monkeypatch.setattr(session_work, "RUNNING_MAX", 0)
+    with pytest.raises(NoWorkNow):
+        await sessions.renew(tokens.renewal, "a" * 16)
+    if way == "log out":
+        await sessions.log_out(tokens.renewal)
+    elif way == "replace a command":
+        await sessions.log_out(tokens.renewal, later.renewal)
+    elif way == "replace a browser":
+        await sessions.replace("c", new)
+    else:
+        await sessions.end(world.issuer.admin, tokens.session)
+    name = row.session if way == "replace a browser" else tokens.session
+    ended = await store.read(session_rows.session_of, name)
+
+    assert ended is not None and ended.ended_at is not None
 
 
 async def test_a_refusal_reaches_its_caller_and_ends_no_other_work() -> None:

@@ -201,18 +201,25 @@ async def test_an_outage_is_borne_for_28_hours_with_the_groups_last_seen() -> No
 @pytest.mark.parametrize(
     ("said", "hours"),
     [
-        ("access_denied", 4),  # about this person
-        ("unauthorized_client", 4),
-        ("invalid_client", 28),  # about our client
-        ("temporarily_unavailable", 28),
+        ({"error": "access_denied"}, 4),  # about this person
+        ({"error": "invalid_request"}, 4),
+        ({"error": "invalid_client"}, 28),  # about our client
+        ({"error": "unauthorized_client"}, 28),
+        ({"error": "unsupported_grant_type"}, 28),
+        ({"error": "temporarily_unavailable"}, 28),
+        ({"error": ""}, 28),  # about nobody
+        ({"error": 400}, 28),
+        ({"error": ["access_denied"]}, 28),
+        ({"message": "blocked by the proxy"}, 28),
     ],
+    ids=str,
 )
 async def test_a_provider_that_confirms_nobody_ends_a_session_in_time(
-    said: str, hours: int
+    said: dict[str, Any], hours: int
 ) -> None:
     world = await login_world()
     tokens = await logged_in(world)
-    world.provider.says = {"error": said}
+    world.provider.says = said
     for hour in range(1, hours):
         world.clock.move(HOUR_S)
         tokens = await world.sessions.renew(tokens.renewal, f"nonce {hour:12}")
@@ -507,7 +514,7 @@ async def test_a_ban_ends_sessions_and_keeps_the_person_out() -> None:
     ban = NewBan(
         issuer="https://iam.test/", subject="alice", who="oscar", reason="", at=world.clock.wall()
     )
-    row, _ = await world.issuer.tokens.bans.ban(ban)
+    row, *_ = await world.issuer.tokens.bans.ban(ban)
     with pytest.raises(Banned):
         await world.sessions.renew(tokens.renewal, "a" * 16)
     with pytest.raises(Banned):
@@ -525,7 +532,7 @@ async def test_a_session_that_a_ban_ended_says_the_ban_first() -> None:
     person = ("https://iam.test/", "alice")
     await world.issuer.store.write(session_rows.end_all_of, *person, at, "alice was banned")
     ban = NewBan(issuer=person[0], subject=person[1], who="oscar", reason="stolen laptop", at=at)
-    row, _ = await world.issuer.tokens.bans.ban(ban)
+    row, *_ = await world.issuer.tokens.bans.ban(ban)
 
     with pytest.raises(Banned, match=r"\(stolen laptop\): ask 'oscar'"):
         await world.sessions.renew(tokens.renewal, "a" * 16)

@@ -259,7 +259,7 @@ async def test_a_rule_of_a_banned_person_orders_nothing_and_is_not_stuck_afterwa
     await world.begin()
     new = NewBan(issuer="here", subject="ada", who="oscar", reason="", at=1.0)
     first = await world.turn()
-    ban, _ = await world.bans.ban(new)
+    ban, *_ = await world.bans.ban(new)
     for job in (1, 2):
         world.store.ended[job] = (JobState.HELD, "ban 1: its owner is banned")
     await world.turn(100)
