@@ -7,7 +7,13 @@ import msgspec
 import pytest
 
 from pilotage.central.catalogue.locality import ordered, steer, writable
-from pilotage.central.catalogue.storages import StorageBook, Storages, read_storage
+from pilotage.central.catalogue.storages import (
+    StorageBook,
+    StorageEntry,
+    Storages,
+    read_storage,
+    read_storages,
+)
 from pilotage.central.entry_files import BadEntryFile
 
 GOOD = "type: http\nurl: http://host:8080/data\n"
@@ -182,3 +188,47 @@ def test_jobs_go_where_all_can_be_read_and_written(
 
     assert found.sites == (None if sites is None else frozenset(sites.split()))
     assert found.preferred == tuple(preferred.split())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "tags"),
+    [
+        (["xrd"], [], {"xrootd"}),
+        (["xrd", "web"], [], set[str]()),
+        (["web"], [["xrd"]], {"xrootd"}),
+        (["web"], [["xrd", "web"]], set[str]()),
+    ],
+)
+def test_jobs_that_need_xrdcp_say_so(
+    inputs: list[str], outputs: list[list[str]], tags: set[str]
+) -> None:
+    book = StorageBook(
+        storages={
+            "xrd": StorageEntry(type="root", url="roots://xrd.test:1094//ctao"),
+            "web": StorageEntry(type="davs", url="https://web.test/ctao"),
+        }
+    )
+
+    assert steer(book, [(1, inputs)], outputs).tags == tags
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("type: http\nurl: http://x.test/a\ncredential: {source: issuer}", "credential"),
+        ("type: s3\nurl: https://x.test/bucket", "credential"),
+        ("type: s3\nurl: https://x.test", "url"),
+        ("type: davs\nurl: http://x.test/a", "url"),
+        ("type: davs\nurl: https://x.test/a\ncredential: {source: magic}", "credential.source"),
+        ("type: root\nurl: roots://x.test//a\ntpc: true", "tpc"),
+        ("type: root\nurl: roots://x.test/a", "url"),
+        ("type: http\nurl: http://x.test/a\nchecksum: adler32", "checksum"),
+        ("type: davs\nurl: https://x.test/a\nnodes: [x.test]", "nodes"),
+        ("type: davs\nurl: https://x.test/a\nprefix: ctao", "prefix"),
+    ],
+)
+def test_a_field_that_does_not_fit_its_type_is_named(text: str, field: str, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    book = read_storages(tmp_path, StorageBook())
+
+    assert field in book.troubles["x"]
