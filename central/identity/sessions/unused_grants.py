@@ -54,7 +54,10 @@ class UnusedGrants:
             await self.give_back()
 
     async def give_back(self) -> None:
-        """Try each waiting token once. Those of a provider that is away wait for the next round."""
+        """Try each waiting token once. Those of a provider that is away wait for the next round.
+
+        An error of the store ends the round. Raises StoreBroken.
+        """
         away = set[str]()
         for _ in range(len(self._waiting)):
             grant = self._waiting.popleft()
@@ -76,6 +79,7 @@ class UnusedGrants:
             except StoreError as why:
                 self._waiting.append(grant)
                 self._log("loop_failed", loop="unused refresh tokens", error=str(why))
+                return
 
     async def _give_back(self, grant: UnusedGrant) -> None:
         """Give a token back, unless a session needs it. Raises ProviderAway, BadProvider."""
