@@ -92,7 +92,7 @@ class World:
         )
         self.service = StorageCredentials(
             store=self.store,  # type: ignore[arg-type]
-            memory=memory,  # type: ignore[arg-type]
+            memory=memory,
             storages=storages,
             remote=RemoteStorages(FakeStorageNetwork(), self.tokens),
             clock=FakeClock(),
