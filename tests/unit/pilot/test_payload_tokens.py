@@ -216,9 +216,7 @@ def test_a_refusal_while_the_payload_runs_is_told_again_after_a_token_came() -> 
 
     central, _, _ = live(story)
 
-    assert (
-        progress(central) == ["token default is refused: iam refuses it: invalid_scope"] * 2
-    )
+    assert progress(central) == ["token default is refused: iam refuses it: invalid_scope"] * 2
 
 
 def test_a_note_about_a_payload_that_ends_at_once_comes_with_its_end() -> None:
