@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pilotage.proto.api.logins import DeviceStarted, LoginTokens, ProviderView
+from pilotage.proto.claims import Role
 
 from ..presentation import clean
 
@@ -56,7 +57,8 @@ def no_such_provider(known: Sequence[ProviderView], provider: str) -> str:
 
 def login_words(url: str, tokens: LoginTokens) -> str:
     """Return the words for a login that is complete."""
-    groups = ", ".join(tokens.groups) or "none"
+    is_manager = tokens.role is Role.MANAGER  # without groups, of the whole community
+    groups = ", ".join(tokens.groups) or ("all" if is_manager else "none")
     return one_line(
         f"logged in at {url} as {tokens.subject} ({tokens.name or 'no name'}), "
         f"{tokens.role.value} in {tokens.community or 'all communities'}, groups {groups}"

@@ -8,6 +8,7 @@ import pytest
 from pilotage.central.cli.identity.login import end_session, open_browser
 from pilotage.central.cli.identity.login_words import (
     device_words,
+    login_words,
     no_device_flow,
     no_such_provider,
     one_line,
@@ -15,7 +16,8 @@ from pilotage.central.cli.identity.login_words import (
 from pilotage.central.client.credentials import CentralLogin
 from pilotage.central.client.logins.login_flows import pause_between_polls_s
 from pilotage.central.client.transport import Transport
-from pilotage.proto.api.logins import DeviceStarted, ProviderView
+from pilotage.proto.api.logins import DeviceStarted, LoginTokens, ProviderView
+from pilotage.proto.claims import Role
 from tests.unit.client.stub_central import StubCentral, ok, problem
 
 
@@ -113,3 +115,22 @@ def test_a_browser_in_the_foreground_does_not_stop_the_login(
 
     assert opened.wait(10.0) and not ends.is_set()
     ends.set()
+
+
+@pytest.mark.parametrize(("role", "groups"), [(Role.MANAGER, "all"), (Role.USER, "none")])
+def test_a_manager_without_groups_has_all(role: Role, groups: str) -> None:
+    tokens = LoginTokens(
+        token="t",
+        expires_in_s=1.0,
+        renewal="r",
+        session="s",
+        session_ends_at="",
+        provider="iam",
+        subject="ada",
+        name="Ada",
+        community="ctao",
+        groups=(),
+        role=role,
+    )
+
+    assert login_words("https://central.test", tokens).endswith(f"groups {groups}")
