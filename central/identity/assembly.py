@@ -10,7 +10,7 @@ from ..ports import Clock, Randomness
 from ..store.engine import Store
 from .logins.browser_sessions import BrowserSessions
 from .logins.service import LoginService
-from .payload_tokens.requested_tokens import RequestedTokens
+from .payload_tokens.requested_tokens import RequestedToken, RequestedTokens
 from .payload_tokens.service import PayloadTokens
 from .providers.id_tokens import IdTokenReader
 from .providers.metadata import MetadataReader
@@ -151,6 +151,11 @@ def identity_services(
     async def gives_tokens(session: str) -> bool:
         return await store.read(session_rows.gives_tokens, session, clock.wall())
 
+    async def newest_session(wanted: RequestedToken) -> str:
+        person = wanted.community, wanted.issuer, wanted.subject
+        rows = await store.read(session_rows.grants, *person, clock.wall(), limit=1)
+        return rows[0].session if rows else ""
+
     giving = PayloadTokens(
         requested=requested,
         sessions=sessions.job_grants,
@@ -159,5 +164,6 @@ def identity_services(
         log=log,
         is_banned=lambda issuer, subject: tokens.bans.find(issuer, subject) is not None,
         gives_tokens=gives_tokens,
+        newest_session=newest_session,
     )
     return IdentityServices(logins, sessions, giving)

@@ -155,7 +155,8 @@ def _print(found: LoginCheck) -> None:
 
 
 def _print_rights(rights: LoginRights) -> None:
-    groups = ", ".join(rights.groups) or "none"
+    is_manager = rights.role is Role.MANAGER  # without groups, of the whole community
+    groups = ", ".join(rights.groups) or ("all" if is_manager else "none")
     print_line(f"community {rights.community}, role {rights.role.value}, groups {groups}")
     for row in rights.rows:
         print_line(f"  by {row.place}, which matches {row.value!r}")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,14 +17,20 @@ from pilotage.proto.claims import Role
 from ...client.credentials import CentralLogin, find_connection, login_file, read_credentials
 from ...client.errors import ClientError, NotAuthenticated
 from ...client.logins.login_files import forget_login, save_login
-from ...client.logins.login_flows import LoginWish, log_in_by_browser, log_in_by_device, providers
+from ...client.logins.login_flows import (
+    LOGIN_S,
+    LoginWish,
+    log_in_by_browser,
+    log_in_by_device,
+    providers,
+)
 from ...client.pace import RealPace
 from ...client.transport import Transport
 from ..command_frame import CentralConnection, CommandResult, changes
 from ..exit_codes import UsageError
 from ..options import Repeats, once_it_runs
 from ..presentation import note
-from .login_words import device_words, login_words, no_device_flow, one_line
+from .login_words import device_words, login_words, no_device_flow, no_such_provider, one_line
 
 PATIENCE_S = 10.0
 
@@ -53,10 +60,11 @@ async def login(
         known = (await providers(transport)).providers
         if not provider:
             wish = _with_provider(known, wish)
-        if not browser and (wrong := no_device_flow(known, wish.provider)):
-            raise UsageError(wrong)
+        wrong = no_such_provider if browser else no_device_flow
+        if why := wrong(known, wish.provider):
+            raise UsageError(why)
         if browser:
-            tokens = await log_in_by_browser(transport, wish, tell=_open, choose=_choose)
+            tokens = await log_in_by_browser(transport, wish, tell=open_browser, choose=_choose)
         else:
             tokens = await log_in_by_device(
                 transport, wish, pace=RealPace(), tell=partial(_show, known), choose=_choose
@@ -86,7 +94,10 @@ async def logout(
     url: str = "",
     /,
 ) -> CommandResult:
-    """Log out from a central: its tokens for you are refused from now on."""
+    """Log out from a central: its tokens for you are refused from now on.
+
+    If the central no longer knows the login, this removes its file only.
+    """
     target = await _target(central, url)
     path = login_file(os.environ, target.url)
     if not path.exists():
@@ -94,12 +105,21 @@ async def logout(
     kept = read_credentials(path)
     transport = Transport(target, pace=RealPace(), patience_s=_patience(central))
     try:
-        body = SessionEnd(renewal=kept.renewal)
-        await transport.ask(object, "POST", "/v1/login/end", body=body, anonymous=True)
+        said = await end_session(transport, kept.renewal)
     finally:
         await transport.close()
     await forget_login(os.environ, target.url)
-    return CommandResult({"url": target.url}, f"logged out from {target.url}")
+    return CommandResult({"url": target.url}, said)
+
+
+async def end_session(transport: Transport, renewal: str) -> str:
+    """End the session of a renewal secret, and return what to tell. Raises ClientError."""
+    try:
+        body = SessionEnd(renewal=renewal)
+        await transport.ask(object, "POST", "/v1/login/end", body=body, anonymous=True)
+    except NotAuthenticated:
+        return f"{transport.url} no longer knows this login: its file was removed from this machine"
+    return f"logged out from {transport.url}"
 
 
 def _renewal_in(file: Path) -> str:
@@ -152,11 +172,13 @@ def _show(known: Sequence[ProviderView], started: DeviceStarted) -> None:
         note(line)
 
 
-def _open(url: str) -> None:
+def open_browser(url: str) -> None:
     import webbrowser
 
     note(f"opening {url}")
-    webbrowser.open(url)
+    note(f"waiting for the browser; Ctrl-C ends it (at most {LOGIN_S / 60:.0f} minutes)")
+    # Some browsers return only when they end, and the central's answer comes before.
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 def _choose(question: str) -> str:

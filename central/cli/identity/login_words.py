@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pilotage.proto.api.logins import DeviceStarted, LoginTokens, ProviderView
+from pilotage.proto.claims import Role
 
 from ..presentation import clean
 
@@ -42,9 +43,22 @@ def no_device_flow(known: Sequence[ProviderView], provider: str) -> str:
     return f"{name} has no device flow: log in with `pilotage login --browser`"
 
 
+def no_such_provider(known: Sequence[ProviderView], provider: str) -> str:
+    """Return what to do if the chosen provider is unknown, or there is none; else nothing."""
+    names = ", ".join(one_line(one.name) for one in known)
+    if not known:
+        return "no identity provider is set up here: ask an administrator for a token"
+    if not provider and len(known) > 1:
+        return f"there are several identity providers; choose one with --provider: {names}"
+    if provider and provider not in [one.name for one in known]:
+        return f"--provider: there is no identity provider {provider!r}; there are: {names}"
+    return ""
+
+
 def login_words(url: str, tokens: LoginTokens) -> str:
     """Return the words for a login that is complete."""
-    groups = ", ".join(tokens.groups) or "none"
+    is_manager = tokens.role is Role.MANAGER  # without groups, of the whole community
+    groups = ", ".join(tokens.groups) or ("all" if is_manager else "none")
     return one_line(
         f"logged in at {url} as {tokens.subject} ({tokens.name or 'no name'}), "
         f"{tokens.role.value} in {tokens.community or 'all communities'}, groups {groups}"

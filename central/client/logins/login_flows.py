@@ -34,8 +34,11 @@ CODE_MAX_S: Final = 3_600.0  # a device code is not waited for any longer
 POLL_S: Final = (0.1, 60.0)  # between two polls, whatever the central says
 _ANSWER: Final = """\
 <!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>pilotage</title>
-<p>{text} You can close this window.</p></html>
+<p>{text}</p></html>
 """
+
+
+_TEXT: Final = "Go back to the terminal: it tells whether you are logged in."
 
 
 class LoginWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +111,7 @@ async def log_in_by_browser(
 ) -> LoginTokens:
     """Log in with a browser on this machine, which comes back to a loopback port (RFC 8252).
 
-    `tell` shows or opens the address. Raises LoginRefused, Refused, TimedOut.
+    `tell` shows or opens the address. Raises Refused; LoginRefused, also after LOGIN_S.
     """
     verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
     digest = hashlib.sha256(verifier.encode()).digest()
@@ -127,7 +130,11 @@ async def log_in_by_browser(
             async with time_limit(LOGIN_S):
                 answer = await arrived
         except asyncio.TimeoutError:
-            raise TimedOut("the login", LOGIN_S, 1) from None
+            why = (
+                f"the browser did not come back within {LOGIN_S / 60:.0f} minutes: log in again; "
+                "if it showed an error, tell it to an administrator of the central"
+            )
+            raise LoginRefused(why) from None
     if "code" not in answer:
         raise LoginRefused(answer.get("error_description") or "the login was refused")
     claim = CodeClaim(
@@ -168,8 +175,7 @@ async def _listening(
                 is_ours = secrets.compare_digest(found.get("state", "").encode(), state.encode())
                 if is_ours and not arrived.done():
                     arrived.set_result(found)
-                text = "You are logged in." if "code" in found else "The login was refused."
-                await _reply(writer, _ANSWER.format(text=text) if is_ours else "")
+                await _reply(writer, _ANSWER.format(text=_TEXT) if is_ours else "")
         except (asyncio.TimeoutError, ConnectionError, ValueError):
             pass  # not a browser, or one that left
         finally:

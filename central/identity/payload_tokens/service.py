@@ -2,8 +2,9 @@
 
 A token is an exchange (RFC 8693) of the owner's access token, which the central gets by the refresh
 token of the owner's session. One token serves all jobs of a person with the same request. The
-central keeps it in memory until half of its life, or until the session gives no more tokens. Tokens
-of providers are neither stored nor logged.
+central keeps it in memory until half of its life, or until the session gives no more tokens. It
+keeps a refusal for REFUSED_S, or until the owner logs in again. Tokens of providers are neither
+stored nor logged.
 
 No answer waits long for a provider. If it takes longer than ANSWER_S, the pilot hears that the
 token is not available now; the exchange continues, and the next request finds its result.
@@ -37,6 +38,7 @@ KEPT_MAX: Final = 10_000  # tokens, and refusals, in memory
 
 IsBanned = Callable[[str, str], bool]  # takes issuer and subject
 GivesTokens = Callable[[str], Awaitable[bool]]  # takes a session
+NewestSession = Callable[[RequestedToken], Awaitable[str]]
 
 
 class _Given(msgspec.Struct, frozen=True):
@@ -48,6 +50,7 @@ class _Given(msgspec.Struct, frozen=True):
 
 class _Denied(msgspec.Struct, frozen=True):
     why: Refused
+    newest: str  # the owner's newest session at the start of the request
     until: float  # monotonic
 
 
@@ -67,14 +70,17 @@ class PayloadTokens:
         log: Log,
         is_banned: IsBanned,
         gives_tokens: GivesTokens,
+        newest_session: NewestSession,
     ) -> None:
         """`gives_tokens` returns whether a session still has its refresh token, by the store.
 
-        It may raise DependencyUnavailable.
+        `newest_session` returns the newest session of an owner that has one, or an empty text. Both
+        may raise DependencyUnavailable.
         """
         self._requested, self._sessions, self._oauth = requested, sessions, oauth
         self._clock, self._log = clock, log
         self._is_banned, self._gives_tokens = is_banned, gives_tokens
+        self._newest_session = newest_session
         self._known = BoundedCache[RequestedToken, _Given | _Denied](KEPT_MAX)
         self._asking: dict[RequestedToken, asyncio.Task[_Outcome]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -104,7 +110,7 @@ class PayloadTokens:
         outcome = known or await self._asked(wanted)
         self._check_ban(wanted)  # an exchange takes time
         if isinstance(outcome, _Denied):
-            raise Refused(outcome.why.code, outcome.why.message, field="name")
+            raise Refused(outcome.why.code, outcome.why.message)
         if isinstance(outcome, Refused | DependencyUnavailable):
             raise outcome
         if outcome is not known and not await self._is_good(wanted, outcome):
@@ -116,15 +122,18 @@ class PayloadTokens:
 
     def _check_ban(self, wanted: RequestedToken) -> None:
         if self._is_banned(wanted.issuer, wanted.subject):
-            raise Refused(Code.FORBIDDEN, f"{wanted.subject} is banned here", field="name")
+            raise Refused(Code.FORBIDDEN, f"{wanted.subject} is banned here")
 
     async def _known_outcome(self, wanted: RequestedToken) -> _Given | _Denied | None:
-        """Return the known answer to a request, unless it is too old or its session gives none."""
+        """Return the known answer to a request, if it is still the right one."""
         known = self._known.get(wanted)
         if known is not None and self._clock.monotonic() >= known.until:
             del self._known[wanted]
             return None
         if isinstance(known, _Given) and not await self._is_good(wanted, known):
+            return None
+        if isinstance(known, _Denied) and known.newest != await self._newest_session(wanted):
+            self._forget(wanted, known)  # the owner has logged in again, or the session has ended
             return None
         return known
 
@@ -136,9 +145,12 @@ class PayloadTokens:
         """
         if await self._gives_tokens(given.session):
             return True
-        if self._known.get(wanted) is given:
-            del self._known[wanted]
+        self._forget(wanted, given)
         return False
+
+    def _forget(self, wanted: RequestedToken, outcome: _Given | _Denied) -> None:
+        if self._known.get(wanted) is outcome:
+            del self._known[wanted]
 
     async def _asked(self, wanted: RequestedToken) -> _Outcome:
         """Ask the provider, once for all jobs with this request. Raises Refused, UNAVAILABLE."""
@@ -156,14 +168,8 @@ class PayloadTokens:
     async def _outcome(self, wanted: RequestedToken) -> _Outcome:
         """Return what the provider gives, or why not: an exception would end the group of tasks."""
         try:
-            outcome: _Given | _Denied = await self._exchanged(wanted)
-        except NoGrant as why:
-            outcome = self._denied(wanted, Code.ILLEGAL_STATE, f"{why}: log in again", REFUSED_S)
-        except ProviderAway as why:
-            said = f"the identity provider does not answer: {why}"
-            outcome = _Denied(Refused(Code.UNAVAILABLE, said), self._clock.monotonic() + AWAY_S)
-        except BadProvider as why:
-            outcome = self._denied(wanted, Code.ILLEGAL_STATE, str(why), REFUSED_S)
+            newest = await self._newest_session(wanted)
+            outcome = await self._given_or_denied(wanted, newest)
         except (Refused, DependencyUnavailable) as why:  # of the store
             return why
         except StoreError as why:  # of this request only
@@ -173,7 +179,19 @@ class PayloadTokens:
         self._known[wanted] = outcome
         return outcome
 
-    async def _exchanged(self, wanted: RequestedToken) -> _Given | _Denied:
+    async def _given_or_denied(self, wanted: RequestedToken, newest: str) -> _Given | _Denied:
+        """Return what the provider gives, or why not. Raises the errors of the store."""
+        try:
+            return await self._exchanged(wanted, newest)
+        except NoGrant as why:
+            return self._denied(wanted, newest, Code.ILLEGAL_STATE, f"{why}: log in again")
+        except ProviderAway as why:
+            said = Refused(Code.UNAVAILABLE, f"the identity provider does not answer: {why}")
+            return _Denied(said, newest, self._clock.monotonic() + AWAY_S)
+        except BadProvider as why:
+            return self._denied(wanted, newest, Code.ILLEGAL_STATE, str(why))
+
+    async def _exchanged(self, wanted: RequestedToken, newest: str) -> _Given | _Denied:
         """Return a token that the provider gives. Raises NoGrant, ProviderAway, BadProvider."""
         own = await self._sessions.provider_token(wanted.community, wanted.issuer, wanted.subject)
         try:
@@ -183,7 +201,7 @@ class PayloadTokens:
         except GrantEnded as why:
             self._sessions.forget_access(own.session)  # perhaps it is this token that was refused
             said = f"{own.provider} refuses a token for {wanted.audience}: {why}"
-            return self._denied(wanted, Code.FORBIDDEN, said, REFUSED_S)
+            return self._denied(wanted, newest, Code.FORBIDDEN, said)
         if not answer.access_token:
             raise BadProvider(f"{own.provider} answered an exchange without a token")
         now, life_s = self._clock.monotonic(), answer.expires_in or LIFE_S
@@ -192,6 +210,6 @@ class PayloadTokens:
         )
         return _Given(answer.access_token, own.session, now + life_s / 2, now + life_s)
 
-    def _denied(self, wanted: RequestedToken, code: Code, why: str, for_s: float) -> _Denied:
+    def _denied(self, wanted: RequestedToken, newest: str, code: Code, why: str) -> _Denied:
         self._log("payload_token_refused", person=wanted.subject, audience=wanted.audience, why=why)
-        return _Denied(Refused(code, why), self._clock.monotonic() + for_s)
+        return _Denied(Refused(code, why), newest, self._clock.monotonic() + REFUSED_S)

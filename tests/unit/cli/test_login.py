@@ -1,10 +1,24 @@
 """`pilotage login`: the words that a person sees."""
 
+import threading
+import webbrowser
+
 import pytest
 
-from pilotage.central.cli.identity.login_words import device_words, no_device_flow, one_line
+from pilotage.central.cli.identity.login import end_session, open_browser
+from pilotage.central.cli.identity.login_words import (
+    device_words,
+    login_words,
+    no_device_flow,
+    no_such_provider,
+    one_line,
+)
+from pilotage.central.client.credentials import CentralLogin
 from pilotage.central.client.logins.login_flows import pause_between_polls_s
-from pilotage.proto.api.logins import DeviceStarted, ProviderView
+from pilotage.central.client.transport import Transport
+from pilotage.proto.api.logins import DeviceStarted, LoginTokens, ProviderView
+from pilotage.proto.claims import Role
+from tests.unit.client.stub_central import StubCentral, ok, problem
 
 
 def started(**changed: str) -> DeviceStarted:
@@ -58,6 +72,65 @@ def test_a_provider_without_device_flow_is_told_at_once() -> None:
         assert no_device_flow(some, chosen).startswith("old has no device flow")
 
 
+def test_a_browser_is_not_opened_for_an_unknown_provider() -> None:
+    known = [view("iam", device=True), view("old", device=False)]
+
+    assert no_such_provider(known, "iam") == no_such_provider(known[1:], "") == ""
+    assert no_such_provider(known, "institute").endswith("'institute'; there are: iam, old")
+    assert "choose one with --provider" in no_such_provider(known, "")
+    assert "no identity provider" in no_such_provider([], "")
+
+
 @pytest.mark.parametrize(("said", "paused"), [(-1.0, 0.1), (0.0, 0.1), (5.0, 5.0), (1e300, 60.0)])
 def test_the_pause_between_polls_is_bounded(said: float, paused: float) -> None:
     assert pause_between_polls_s(said) == paused
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("", "logged out from"), ("bad_token", "no longer knows"), ("expired_token", "no longer")],
+)
+async def test_a_logout_succeeds_if_the_central_no_longer_knows_the_login(
+    code: str, said: str
+) -> None:
+    central = StubCentral()
+    central.always["POST /v1/login/end"] = problem(401, code, "not valid") if code else ok({})
+    login = CentralLogin("http://central.test", "")
+    transport = Transport(login, pace=central.pace, patience_s=0.0, http=central)
+
+    assert said in await end_session(transport, "ps1.s:secret")
+
+
+def test_a_browser_in_the_foreground_does_not_stop_the_login(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened, ends = threading.Event(), threading.Event()
+
+    def browse(_: str) -> bool:
+        opened.set()
+        return ends.wait(10.0)
+
+    monkeypatch.setattr(webbrowser, "open", browse)
+    open_browser("https://central.test/auth/start")
+
+    assert opened.wait(10.0) and not ends.is_set()
+    ends.set()
+
+
+@pytest.mark.parametrize(("role", "groups"), [(Role.MANAGER, "all"), (Role.USER, "none")])
+def test_a_manager_without_groups_has_all(role: Role, groups: str) -> None:
+    tokens = LoginTokens(
+        token="t",
+        expires_in_s=1.0,
+        renewal="r",
+        session="s",
+        session_ends_at="",
+        provider="iam",
+        subject="ada",
+        name="Ada",
+        community="ctao",
+        groups=(),
+        role=role,
+    )
+
+    assert login_words("https://central.test", tokens).endswith(f"groups {groups}")

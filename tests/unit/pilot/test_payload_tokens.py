@@ -41,7 +41,7 @@ from .test_agent import live, until
 
 HOUR_S = 3_600.0
 AWAY = HttpReply(503, encode(Problem("unavailable", "iam does not answer")))
-REFUSED = HttpReply(403, encode(Problem("forbidden", "name: iam refuses it: invalid_scope")))
+REFUSED = HttpReply(403, encode(Problem("forbidden", "iam refuses it: invalid_scope")))
 OLD = HttpReply(404, encode(Problem("not_found", "there is no such route")))
 
 
@@ -216,9 +216,7 @@ def test_a_refusal_while_the_payload_runs_is_told_again_after_a_token_came() -> 
 
     central, _, _ = live(story)
 
-    assert (
-        progress(central) == ["token default is refused: name: iam refuses it: invalid_scope"] * 2
-    )
+    assert progress(central) == ["token default is refused: iam refuses it: invalid_scope"] * 2
 
 
 def test_a_note_about_a_payload_that_ends_at_once_comes_with_its_end() -> None:
