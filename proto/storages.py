@@ -12,6 +12,7 @@ from typing import Final, Optional
 # The tag of pilots that fetch and store files of jobs. An older pilot would start the payload
 # without its files.
 TAG: Final = "data"
+XROOTD_TAG: Final = "xrootd"  # of pilots whose node has the programs xrdcp and xrdfs
 # In the payload's folder: its data files, with metadata
 INPUTS_FILE: Final = ".pilotage/inputs.json"
 INPUTS_WORD: Final = "{inputs}"  # word of a command that becomes one argument for each file

@@ -5,7 +5,7 @@ from typing import Final
 
 from pilotage.proto.documents.job import Job, JobData, Need
 
-from .storage_types import storage_type
+from .storage_types import swept_by
 from .storages import StorageBook, StorageEntry
 
 SWEEP_TYPE: Final = "Sweep"
@@ -28,18 +28,13 @@ def unswept(book: StorageBook, named: Collection[str] = ()) -> Mapping[str, str]
             whys[name] = "its file does not set deletes: true"
         elif name in book.troubles:
             whys[name] = "its file has an error"
-        elif not _is_swept(entry):
+        elif not swept_by(entry.type):
             whys[name] = f"storages of the type {entry.type} are not swept"
         elif unknown:
             whys[name] = unknown
         elif name in book.overlaps:
             whys[name] = f"it may share its folder with {book.overlaps[name]}"
     return whys
-
-
-def _is_swept(entry: StorageEntry) -> bool:
-    known = storage_type(entry.type)
-    return not isinstance(known, str) and bool(known.swept_by)
 
 
 def swept(book: StorageBook, named: Collection[str] = ()) -> dict[str, StorageEntry]:

@@ -14,11 +14,10 @@ GROUP: Final = "pilotage.storages"
 
 
 class StorageType(Protocol):
-    """A type of storage, as the central sees it."""
+    """A type of storage, as the central sees it.
 
-    tag: str  # that a pilot needs; empty: none
-    credential: str  # what requests may carry: token, keys; empty: nothing
-    swept_by: str  # who removes files: pilots, central; empty: nobody
+    Types may also have `tag`, `credential` and `swept_by`; the functions below read them.
+    """
 
     def wrong(self, url: str) -> str:
         """Return the right form if a URL is not valid for this type, or an empty text."""
@@ -49,8 +48,17 @@ def storage_type(kind: str) -> StorageType | str:
 
 def tag_of(kind: str) -> str:
     """Return the tag that pilots need for storages of a type; empty: none."""
-    known = storage_type(kind)
-    return "" if isinstance(known, str) else known.tag
+    return str(getattr(storage_type(kind), "tag", ""))
+
+
+def credential_of(kind: str) -> str:
+    """Return what requests to storages of a type may carry: token, keys; empty: nothing."""
+    return str(getattr(storage_type(kind), "credential", ""))
+
+
+def swept_by(kind: str) -> str:
+    """Return who removes files from storages of a type: pilots, central; empty: nobody."""
+    return str(getattr(storage_type(kind), "swept_by", "pilots"))
 
 
 def wrong_url(kind: str, url: str) -> tuple[str, str]:

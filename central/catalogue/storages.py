@@ -20,7 +20,7 @@ from pilotage.proto.storages import StorageAccess, StorageOptions
 
 from ..entry_files import WatchedFolder, read_folder, read_yaml, unlisted
 from .storage_overlaps import Location, overlaps
-from .storage_types import storage_type, wrong_url
+from .storage_types import credential_of, wrong_url
 
 FILES_MAX: Final = 10_000
 KEYS: Final = "keys"  # source of credentials: a file with an access key and its secret
@@ -145,8 +145,7 @@ def _contradictions(entry: StorageEntry) -> list[tuple[str, str]]:
 
 def _wrong_credential(entry: StorageEntry) -> list[tuple[str, str]]:
     """Return the field, and why it does not fit the storage's type or its other fields."""
-    kind = storage_type(entry.type)
-    takes = "" if isinstance(kind, str) else kind.credential
+    takes = credential_of(entry.type)
     source = entry.credential.source if entry.credential is not None else ""
     if source and not takes:
         return [("credential", f"the type {entry.type} takes none: remove it, or use davs")]

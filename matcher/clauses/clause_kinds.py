@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from pilotage.proto.documents.job import Need
 from pilotage.proto.images import is_of_images
 from pilotage.proto.messages import TOKENS_TAG
-from pilotage.proto.storages import TAG as DATA
+from pilotage.proto.storages import TAG as DATA, XROOTD_TAG
 
 from ..platforms import ANY, runs
 from ..types import ClassSpec, CountedAmounts, LiveOffer, NodeFacts, WholeNodeSize
@@ -27,7 +27,7 @@ _NO_TAGS: Final = parse("")
 
 def _is_set_by_pilots(tag: str) -> bool:
     """Return whether pilots set this tag themselves."""
-    return tag in (DATA, TOKENS_TAG) or is_of_images(tag)
+    return tag in (DATA, TOKENS_TAG, XROOTD_TAG) or is_of_images(tag)
 
 
 # -- who ------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """The programs of the node that speak protocols of storages."""
 
+from pilotage.proto.storages import XROOTD_TAG
+
 from .finding import SourcedValue
 from .surroundings import Surroundings
 
 # By tag of pilots that have them all.
-PROGRAMS = {"xrootd": ("xrdcp", "xrdfs")}
+PROGRAMS = {XROOTD_TAG: ("xrdcp", "xrdfs")}
 
 
 def storage_clients(around: Surroundings) -> SourcedValue[tuple[str, ...]]:

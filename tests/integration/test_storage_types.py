@@ -99,7 +99,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_the_central_knows_the_type_of_another_package(site: Path) -> None:
     assert wrong_url("shelf", "shelf://north") == ("", "")
     assert wrong_url("shelf", "http://north/")[1].endswith("expected shelf://name")
-    assert wrong_url("tape", "tape://x")[1].endswith("types: broken, file, http, shelf")
+    assert wrong_url("tape", "tape://x")[1].endswith(
+        "types: broken, davs, file, http, root, s3, shelf"
+    )
 
 
 def test_a_type_that_fails_or_comes_twice_is_refused_by_its_name(site: Path) -> None:

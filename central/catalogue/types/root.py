@@ -1,12 +1,14 @@
 """`root`: an XRootD server, which pilots reach with xrdcp and xrdfs."""
 
+from pilotage.proto.storages import XROOTD_TAG
+
 from ..storage_types import has_extra, split
 
 
 class RootType:
     """A StorageType whose URLs are folders of an XRootD server."""
 
-    tag = "xrootd"  # of pilots whose node has the programs
+    tag = XROOTD_TAG
     credential = "token"
     swept_by = ""
 

@@ -14,6 +14,7 @@ import pytest
 from pilotage.pilot.data.drivers import storages
 from pilotage.pilot.data.file_storage import FileStorage
 from pilotage.pilot.data.http_storage import HttpStorage
+from pilotage.pilot.data.root_storage import RootStorage
 from pilotage.pilot.data.storages import (
     CopyChecksums,
     CopyLocation,
@@ -75,7 +76,8 @@ def test_a_download_continues_after_the_bytes_of_another_process(
     rig.lay(PATH, b"x" * there + CONTENT[there:])
     (tmp_path / "got").write_bytes(CONTENT[:there])
     if not isinstance(rig.driver, ResumingStorage):
-        pytest.skip("this driver fetches whole files only")
+        assert isinstance(rig.driver, RootStorage), "all other drivers continue"
+        return
     rest = rig.driver.get_rest
     got = rest(rig.place(), tmp_path / "got", bytes_max=len(CONTENT), go_on=_go_on)
 

@@ -50,7 +50,7 @@ FILES: dict[str, tuple[str, Shape, PilotEntry, NodesEntry]] = {
         Shape(cores=8, memory_mb=16_000, wall_s=7_200, scratch_mb=167_772),
         PilotEntry(
             os="el9",
-            tags=("ssd",),
+            tags=("ssd", "xrootd"),
             cvmfs=("sw.cta.example", "oasis.opensciencegrid.org"),
             stop_margin_s=300.0,
             hs23_per_core=17.5,
