@@ -161,6 +161,24 @@ def test_the_check_of_a_storage_says_what_it_honours(rig: Rig) -> None:
     assert list(rig.first.files.rglob("file")) == [], "it leaves nothing"
 
 
+def test_people_put_and_get_with_tokens_of_their_own(rig: Rig, tmp_path: Path) -> None:
+    source = tmp_path / "mine"
+    source.mkdir()
+    for number in range(3):
+        (source / f"f{number}.txt").write_text(f"bytes {number}\n" * 1_000)
+    rig.central.type("data", "put", "-r", f"{source}/.", "users:mine/", "--storage", "first")
+    again = rig.central.type("data", "put", "-r", f"{source}/.", "users:mine/")
+    rig.central.type("data", "get", "users:mine/*", "--to", str(tmp_path / "got"))
+
+    got = {one.name: one.read_text() for one in (tmp_path / "got").rglob("*.txt")}
+    assert got == {one.name: one.read_text() for one in source.iterdir()}
+    assert len(list(rig.first.files.rglob("f?.txt"))) == 3, f"nothing twice: {again}"
+    refused = rig.central.type(
+        "data", "put", str(source / "f0.txt"), "users:mine/f1.txt", "--storage", "first", code=3
+    )
+    assert len(list(rig.first.files.rglob("f?.txt"))) == 3, refused
+
+
 def test_an_object_store_takes_files_by_signed_urls(rig: Rig, tmp_path: Path) -> None:
     if s3.missing():
         pytest.skip(s3.missing())
