@@ -26,7 +26,7 @@ TRIES_MAX: Final = 99  # of one file on one storage
 
 @dataclass(frozen=True)
 class StorageOptions:
-    """What requests to a storage need, besides its URL."""
+    """The options of requests to a storage."""
 
     needs_credential: bool = False  # requests carry one, which the attempt fetches when needed
     checksum: str = ""  # adler32: ask the server for it after an upload
@@ -112,7 +112,7 @@ class DataBody:
 
 
 class StorageOperation(str, Enum):
-    """What an attempt wants to do on a storage."""
+    """The operations of attempts on storages."""
 
     READ = "read"  # its input files
     CREATE = "create"  # an output file, in the folder of the attempt

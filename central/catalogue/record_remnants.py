@@ -309,7 +309,7 @@ def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
 
 
 def add_folder(session: Session, place: RemnantPlace, *, at: float) -> None:
-    """Note a folder that no entry of the catalogue needs, and that nobody stores in any more."""
+    """Note a folder without entries of the catalogue, in which nobody stores any more."""
     _add(session, [place], None, at)
 
 

@@ -57,7 +57,7 @@ def credential_of(kind: str) -> str:
 
 
 def swept_by(kind: str) -> str:
-    """Return who removes files from storages of a type: pilots, central; empty: nobody."""
+    """Return who removes files from storages of a type: pilots or central; empty: nobody does."""
     return str(getattr(storage_type(kind), "swept_by", "pilots"))
 
 
@@ -71,6 +71,19 @@ def wrong_url(kind: str, url: str) -> tuple[str, str]:
     why = known.wrong(url)
     shown = "" if "@" in url else f"{url!r}: "  # keep passwords out of the log
     return ("url", f"{shown}{why}") if why else ("", "")
+
+
+def wrong_server(url: str, schemes: tuple[str, ...], right: str) -> str:
+    """Return what is wrong with the URL of a folder on a server, or nothing.
+
+    `right` is an example of a good URL.
+    """
+    parts = split(url)
+    if parts is None or parts.scheme not in schemes or not parts.hostname:
+        return f"expected {right}"
+    if parts.username or parts.password:
+        return "must hold no password: every user of the storage sees this URL"
+    return "must have neither '?' nor '#'" if has_extra(parts) else ""
 
 
 def split(url: str) -> urllib.parse.SplitResult | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from pilotage.proto.catalogue import PUT_FOLDER, ReplicaState
+from pilotage.proto.catalogue import PUT_FOLDER
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import (
     PATH_MAX,
@@ -110,8 +110,7 @@ class StorageCredentials:
         if request.operation is StorageOperation.READ:
             inputs = await self._store.read(catalogue_read.inputs_of_job, lease.job)
             ids = list({one.file_id for one in inputs})
-            await self._check_copies(request, ids)
-            return _Allowed(request.operation, request.paths)
+            return _Allowed(request.operation, await self._copies(request, ids))
         folder = folder_of(lease.kind.community, self._store.generation, lease.job, lease.epoch)
         _check_below(request.paths, folder)
         bodies = await self._store.read(job_records.bodies, [lease.job])
@@ -124,19 +123,21 @@ class StorageCredentials:
             raise Refused(Code.FORBIDDEN, why, field="storage")
         return _Allowed(request.operation, request.paths, folder)
 
-    async def _check_copies(self, request: StorageTokenRequest, file_ids: list[int]) -> None:
-        """Raise Refused unless all paths are copies of these files on the storage."""
+    async def _copies(self, request: StorageTokenRequest, file_ids: list[int]) -> tuple[str, ...]:
+        """Return the paths of copies of these files on the storage. Raises Refused without any.
+
+        A copy may have been removed since the attempt began; the others can still be read.
+        """
         copies = await self._store.read(catalogue_read.replicas_of, file_ids) if file_ids else {}
         known = {
-            one.path
-            for some in copies.values()
-            for one in some
-            if one.storage == request.storage and one.state is ReplicaState.AVAILABLE
+            one.path for some in copies.values() for one in some if one.storage == request.storage
         }
-        strange = sorted(set(request.paths) - known)
-        if strange:
-            why = f"paths: {strange[0]!r} is no copy of an input of this job on {request.storage}"
+        found = tuple(one for one in request.paths if one in known)
+        if not found:
+            first = request.paths[0]
+            why = f"paths: {first!r} is no copy of an input of this job on {request.storage}"
             raise Refused(Code.FORBIDDEN, why, field="paths")
+        return found
 
     async def _of_user(self, caller: User, request: StorageTokenRequest) -> _Allowed:
         community = community_of(caller)

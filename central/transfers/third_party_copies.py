@@ -132,7 +132,7 @@ class ThirdPartyCopies:
             why = await self._store.write(rule_records.end_third_party, end, at=self._clock.wall())
         except StoreBroken:
             raise
-        except StoreError as trouble:  # it is begun again, and finds what is there
+        except StoreError as trouble:  # the next turn begins it again
             self._log("rules_wait", why=f"transfer {end.transfer.transfer_id}: {trouble}")
             return
         if why:

@@ -174,7 +174,7 @@ def _agreed(
 
 
 class _ReadBefore(io.RawIOBase):
-    """A socket of which some bytes have been read, for an HTTPResponse."""
+    """A socket with some bytes that were read before, for an HTTPResponse."""
 
     def __init__(self, begun: bytes, sock: Any) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class SentFile:
 
     @property
     def sums(self) -> CopyChecksums:
-        """Return the checksums of what was sent last."""
+        """Return the checksums of the last upload."""
         return self._summing.sums
 
     def __iter__(self) -> Iterator[bytes]:

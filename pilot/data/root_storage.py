@@ -161,7 +161,7 @@ class RootStorage:
     def _running(
         self, words: Sequence[str], place: CopyLocation, go_on: GoOn
     ) -> "Generator[_Program, None, None]":
-        """Run a program in a session of its own; what is left of it is killed on leaving."""
+        """Run a program in a session of its own, and kill the rest of the session at the end."""
         token, found = bearer_token(place), shutil.which(words[0])
         if found is None:
             raise StorageRefused(f"this node has no {words[0]} on its PATH")

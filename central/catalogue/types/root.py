@@ -1,8 +1,10 @@
 """`root`: an XRootD server, which pilots reach with xrdcp and xrdfs."""
 
+import urllib.parse
+
 from pilotage.proto.storages import XROOTD_TAG
 
-from ..storage_types import has_extra, split
+from ..storage_types import wrong_server
 
 
 class RootType:
@@ -13,14 +15,11 @@ class RootType:
     swept_by = ""
 
     def wrong(self, url: str) -> str:
-        parts = split(url)
-        if parts is None or parts.scheme not in ("root", "roots") or not parts.hostname:
-            return "expected roots://host:port//folder"
-        if not parts.path.startswith("//"):
-            return "expected two slashes before the folder: roots://host:port//folder"
-        if parts.username or parts.password:
-            return "must hold no password: every user of the storage sees this URL"
-        return "must have neither '?' nor '#'" if has_extra(parts) else ""
+        right = "roots://host:port//folder, with two slashes"
+        wrong = wrong_server(url, ("root", "roots"), right)
+        if not wrong and not urllib.parse.urlsplit(url).path.startswith("//"):
+            wrong = f"expected {right}"
+        return wrong
 
 
 TYPE = RootType()

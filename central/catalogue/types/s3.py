@@ -11,7 +11,7 @@ import time
 import urllib.parse
 from typing import NamedTuple
 
-from ..storage_types import has_extra, split
+from ..storage_types import wrong_server
 
 REGION = "us-east-1"  # of stores without regions
 
@@ -34,14 +34,11 @@ class S3Type:
     swept_by = ""
 
     def wrong(self, url: str) -> str:
-        parts = split(url)
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            return "expected https://host/bucket"
-        if not parts.path.strip("/"):
-            return "expected a bucket in the path: https://host/bucket"
-        if parts.username or parts.password:
-            return "must hold no password: every user of the storage sees this URL"
-        return "must have neither '?' nor '#'" if has_extra(parts) else ""
+        right = "https://host/bucket"
+        wrong = wrong_server(url, ("http", "https"), right)
+        if not wrong and not urllib.parse.urlsplit(url).path.strip("/"):
+            wrong = f"expected {right}"
+        return wrong
 
 
 TYPE = S3Type()

@@ -43,10 +43,6 @@ class RealStorageHttp:
         except (httpx.HTTPError, ssl.SSLError, OSError) as why:
             raise StorageAway(words_of(why)) from None
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._clients.close()
-
 
 async def _answer(
     http: "httpx.AsyncClient",
@@ -59,7 +55,9 @@ async def _answer(
     content = bytearray()
     async with asyncio.timeout(silent_s) as limit:
         clock = asyncio.get_running_loop()
-        async with http.stream(method, url, headers=headers, content=body or None) as reply:
+        # Some servers close a connection after a refusal, when the next request is on its way.
+        sent = {**headers, "connection": "close"}
+        async with http.stream(method, url, headers=sent, content=body or None) as reply:
             limit.reschedule(clock.time() + silent_s)
             if reply.headers.get("content-encoding", "identity").lower() != "identity":
                 raise StorageRefuses("its answer is compressed, which was not asked for")

@@ -10,7 +10,7 @@ import msgspec
 
 from ...bounded_cache import BoundedCache
 from ...catalogue.remote.storage_http import StorageAway, StorageRefuses, StorageToken
-from ...catalogue.storages import KEYS, StorageEntry, Storages
+from ...catalogue.storages import KEYS, StorageCredential, StorageEntry, Storages
 from ...catalogue.types.s3 import S3Keys
 from ...factory.credential import CredentialSource
 from ...factory.credentials.files import read_in, read_private
@@ -50,7 +50,7 @@ class TokensOfStorages:
         self._sources = BoundedCache[tuple[str, str, tuple[str, ...]], CredentialSource](
             SOURCES_MAX
         )
-        self._wide: dict[str, str] = {}  # by storage
+        self._wide: dict[str, tuple[StorageCredential | None, str]] = {}  # by storage
         self._reader = ReaderThread()
 
     async def keys(self, storage: str) -> S3Keys:
@@ -71,7 +71,9 @@ class TokensOfStorages:
 
     def width(self, storage: str) -> str:
         """Return how wide the tokens of a storage are, if they are wider than asked for."""
-        return self._wide.get(storage, "")
+        entry = self._storages.book.storages.get(storage)
+        credential, why = self._wide.get(storage, (None, ""))
+        return why if entry is not None and entry.credential == credential else ""
 
     async def token(self, storage: str, scopes: tuple[str, ...]) -> StorageToken:
         """Return a token with these scopes. Raises StorageAway, StorageRefuses."""
@@ -101,7 +103,7 @@ class TokensOfStorages:
         kinds = dict.fromkeys(one.partition(":")[0] for one in scopes)
         wide = tuple(f"{kind}:{entry.prefix}" for kind in kinds)
         found = await self._of(storage, entry, wide)
-        self._wide[storage] = f"the provider gives only {' '.join(wide)}"
+        self._wide[storage] = entry.credential, f"the provider gives only {' '.join(wide)}"
         return found
 
     async def _of(self, storage: str, entry: StorageEntry, scopes: tuple[str, ...]) -> StorageToken:
@@ -111,7 +113,8 @@ class TokensOfStorages:
         if name == "issuer":
             options = {"audience": audience_of(entry.url), "subject": "pilotage", **options}
         if name not in _NARROW:
-            self._wide[storage] = f"the source {name} gives the same token for all files"
+            why = f"the source {name} gives the same token for all files"
+            self._wide[storage] = entry.credential, why
             scopes = ()
         key = (storage, repr(entry.credential), scopes)
         one = self._sources.get(key)

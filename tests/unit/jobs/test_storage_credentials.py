@@ -138,6 +138,12 @@ async def test_an_attempt_reads_its_inputs_and_creates_in_its_folder_alone() -> 
     assert create.token == f"pic|storage.create:/data/{FOLDER}"
 
 
+async def test_a_copy_that_is_gone_costs_no_other() -> None:
+    reply = await World().asks(READ, "raw/a.h5", "raw/gone.h5")
+
+    assert reply.token == "pic|storage.read:/data/raw/a.h5"
+
+
 @pytest.mark.parametrize(
     ("operation", "path"),
     [
