@@ -100,7 +100,6 @@ class Database(Disk):
 
     network: Network = None  # type: ignore[assignment]
     host: Host = field(default_factory=lambda: Host("db"))
-    slow_s: dict[str, float] = field(default_factory=dict[str, float])
     locked: list[Session] = field(default_factory=list[Session])  # look at who leads
 
     taken: Callable[[], None] = lambda: None  # somebody leads now

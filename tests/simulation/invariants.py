@@ -5,6 +5,7 @@ nothing more can happen: no two payloads of a job. At some of these: memory is w
 make of the store, every live attempt has a deadline, the counters are right, nothing failed.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ REQUEUE_MAX_S = 10.0
 KILL_MAX_S = 2 * 40.0 + 15.0  # two beats, and the grace of a soft signal
 LATE_MAX_S = 400.0  # deadlines move by the time for which the central was stopped
 UNDER_WAY_S = 1.0  # a report that was judged before its pilot's double was found counts
+WAYS_MAX = 12  # to a slow database and back, from such a report's judgement to its commit
 DRAINS_WITHIN_S = 60.0  # what was decided before may be written so late
 NODE_CORES = 4
 MANY = 1_000_000  # more rows than a world has
@@ -60,7 +62,7 @@ class Invariants:
         self._moment = ""  # of what others have taken in, as memory was compared
         self.secrets: set[bytes] = set()
         self.copied: set[str] = set()  # the bootstrap secrets of pilots whose journal two have
-        # Pilots that have ended because two used their secret, and when that was found.
+        # Pilots that have ended because two used their secret, and until when their results count.
         self.replayed: dict[str, float] = {}
         self.compared = 0
         world.network.heard = self._heard
@@ -114,8 +116,7 @@ class Invariants:
         if end.epoch != self._epochs.get(job):
             self._broken("results", f"job {job}: a result of epoch {end.epoch} counts")
         row = step(rows.read(job_records.job, job))
-        found = self.replayed.get(row.pilot, self._world.loop.now)
-        if self._world.loop.now > found + UNDER_WAY_S:
+        if self._world.loop.now > self.replayed.get(row.pilot, math.inf):
             self._broken("results", f"job {job}: one of {row.pilot}, which two speak for")
         for run in self._world.pilots.truth.running.get(job, ()):
             if run.epoch == end.epoch and not run.unheld:
@@ -144,7 +145,8 @@ class Invariants:
         )
         if {row["secret_hash"] for row in known}.isdisjoint(map(hashed, self.copied)):
             self._broken("renewal", f"{pilot} has ended as if it were two, and it is one")
-        self.replayed[pilot] = self._world.loop.now
+        way_s = max(self._world.central.disk.slow_s.values(), default=0.0)
+        self.replayed[pilot] = self._world.loop.now + UNDER_WAY_S + WAYS_MAX * way_s
 
     def _opened(self, nonce: str, row: PilotRow) -> None:
         """A session is open: no later life from the same journal may have been let in before."""
@@ -163,8 +165,8 @@ class Invariants:
         self._lives.clear()
         rows = self._world.central.disk.rows
         self.replayed = {
-            pilot: found
-            for pilot, found in self.replayed.items()
+            pilot: until
+            for pilot, until in self.replayed.items()
             if _REPLAY.search(step(rows.read(pilot_records.pilot, pilot)).reason)
         }
         self._epochs = {job: len(epochs) for job, epochs in self._stored_epochs().items()}

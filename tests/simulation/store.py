@@ -8,7 +8,7 @@ a sync all operations stand in one transaction, which is then rolled back.
 import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pilotage.central.jobs import record_submissions as submission_records
@@ -76,6 +76,7 @@ class Disk:
     unsynced: int = 0  # writes that a power cut undoes
     full: bool = False
     stalled_until: float = 0.0
+    slow_s: dict[str, float] = field(default_factory=dict[str, float])  # one way, by host
     fails: Callable[[str], BaseException | None] = lambda verb: None
     committed: Callable[[str, tuple[Any, ...], Any], None] = lambda verb, args, result: None
     queued: Callable[[str, tuple[Any, ...]], None] = lambda verb, args: None
