@@ -242,6 +242,9 @@ class TaskEndRepairs:
 
 _encode: Final = msgspec.json.encode
 _OF_ROOM: Final = (FailureClass.MEMORY, FailureClass.TIME)
+# The decisions about a task whose inputs continue in parts. With the inputs that it had, an earlier
+# task was halved where `judged`, which looks with those of the last, finds them bad.
+_HALVES: Final = (RuleVerb.SPLIT, RuleVerb.BISECT, RuleVerb.PROBLEMATIC)
 _ENDS: Final = (
     RuleVerb.PROBLEMATIC,
     RuleVerb.MISSING,
@@ -286,8 +289,8 @@ def judged(
 ) -> FailureVerdict | None:
     """Return the verdict on the last of some tasks, given all before it. Pure.
 
-    Each task has its attempts, and the last one decides. A task draws once on a budget. Return None
-    if the last task did not fail.
+    Each task has its attempts, and the last one decides. A task draws once on a budget. A part of
+    a task that was halved has budgets of its own. Return None if the last task did not fail.
     """
     seen: Counter[FailureClass] = Counter()
     spent: dict[str, int] = {}
@@ -307,8 +310,9 @@ def judged(
             memory_max_mb=most.memory_mb, wall_max_s=most.wall_s,
         )  # fmt: skip
         made = decide(rules, attempts[-1], counters)
-        spent = charged(spent, made)
         done = [one for one in made if not one.dry_run]
+        is_halved = any(one.do in _HALVES for one in done)
+        spent = {} if is_halved else charged(spent, made)
         memory_mb = max(memory_mb, *(one.memory_mb for one in done), 0)
         wall_s = max(wall_s, *(one.wall_s for one in done), 0)
     if not made:

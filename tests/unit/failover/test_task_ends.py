@@ -310,6 +310,23 @@ def test_each_task_draws_once_on_its_budget_however_many_attempts_it_had() -> No
     assert verdict is not None and verdict.find(RuleVerb.GIVE_UP) is not None
 
 
+def test_the_half_of_a_task_has_budgets_of_its_own() -> None:
+    first = Evidence(how=How.EXITED, exit_code=2, host="n9", fingerprint="library")
+    bad = [
+        Evidence(how=How.EXITED, exit_code=1, host=f"n{n}", fingerprint="block") for n in range(4)
+    ]
+    crash = Evidence(how=How.EXITED, signal=11, host="n5")
+    tasks = [[first], [bad[0]], [bad[1]]]  # two retries, then alike on two hosts
+    halved = judged(RULES, tasks, inputs=2)
+    assert halved is not None and halved.find(RuleVerb.BISECT) is not None
+
+    alone = judged(RULES, [*tasks, [crash]], inputs=1)
+    found = judged(RULES, [*tasks, [crash], [bad[2]]], inputs=1)
+
+    assert alone is not None and alone.find(RuleVerb.RETRY) is not None
+    assert found is not None and found.find(RuleVerb.PROBLEMATIC) is not None
+
+
 def test_a_job_asks_for_more_and_never_for_less() -> None:
     job = Job(
         command=("run",),
