@@ -38,7 +38,8 @@ THOROUGH: Final = (
 )
 # Folders whose cases are spread, except those of a file that share something.
 PARTED: Final = ("acceptance", "docs", "faults", "simulation")
-TOGETHER: Final = ("contract/element",)  # one worker for all: their clusters are started once
+# one worker for all: their clusters, or their Rucio server, are started once
+TOGETHER: Final = ("contract/element", "acceptance/data")
 LONGEST: Final = (
     "contract/element",
     "acceptance/test_ctapipe_production.py",

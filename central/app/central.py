@@ -74,6 +74,7 @@ from ..ports import Clock
 from ..productions import record as production_records
 from ..productions.assembly import Productions, productions
 from ..productions.watch import ProductionWatch
+from ..rucio.drivers import RucioDrivers
 from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
 from ..store.errors import StoreError
@@ -123,6 +124,7 @@ class Central:
     productions: ProductionWatch
     failover: Failover
     people: AboutPeople
+    rucio: RucioDrivers
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild the memory from the store; then requests may be answered.
@@ -167,6 +169,7 @@ class Central:
             tasks.create_task(self.services.pilots.login_again())
             tasks.create_task(self.roll_call.run())
             tasks.create_task(self.people.run())
+            tasks.create_task(self.rucio.follow(self.clock))
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.sweeper.run())
@@ -265,6 +268,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         productions=flows.watching,
         failover=about_failures,
         people=people,
+        rucio=world.rucio,
         crew=_crew(memory, follow_up, downlink, clock, lease),
     )
 

@@ -171,6 +171,10 @@ EVENTS: dict[str, frozenset[str]] = {
     "storages_read": frozenset({"storages", "troubles"}),
     # part of a storage file is wrong: the last good version stays in force
     "storage_trouble": frozenset({"storage", "why"}),
+    # the files of Rucio servers were read, at the start or after a change
+    "rucio_read": frozenset({"servers", "troubles"}),
+    # a file of a Rucio server is wrong: its last good version stays in force
+    "rucio_trouble": frozenset({"rucio", "why"}),
     # the keys of an identity provider were fetched and have changed; `skipped` are not used
     "provider_keys_read": frozenset({"provider", "keys", "skipped"}),
     # the keys of an identity provider cannot be fetched; logged once until they can

@@ -26,7 +26,7 @@ from .renewed_files import RenewedOptions, RenewedSource
 class _Means:
     """The parts of the outside world that sources may use."""
 
-    commands: Commands
+    commands: Commands | None
     clock: Clock
     signer: Signer | None
     requests: ClientRequests | None
@@ -55,11 +55,15 @@ def _client(options: ClientOptions, means: _Means) -> CredentialSource:
     return ClientSource(options, means.requests, means.clock, means.randomness)
 
 
+def _printed(options: CommandOptions, means: _Means) -> CredentialSource:
+    if means.commands is None:
+        raise BadOptions("credential.source: found 'command', which cannot be used here")
+    return CommandSource(options, means.commands, means.clock)
+
+
 _KINDS: Mapping[str, _Kind] = {
     "client": _Kind(ClientOptions, _client),
-    "command": _Kind(
-        CommandOptions, lambda options, means: CommandSource(options, means.commands, means.clock)
-    ),
+    "command": _Kind(CommandOptions, _printed),
     "file": _Kind(FileOptions, lambda options, means: FileSource(options, means.clock)),
     "issuer": _Kind(IssuedOptions, _issued),
     "proxy": _Kind(
@@ -77,7 +81,7 @@ def source(
     name: str,
     options: Mapping[str, Any],
     *,
-    commands: Commands,
+    commands: Commands | None = None,
     clock: Clock,
     signer: Signer | None = None,
     requests: ClientRequests | None = None,

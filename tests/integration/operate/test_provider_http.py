@@ -20,7 +20,7 @@ from pilotage.central.identity.providers.provider_http import (
     ProviderHttp,
     TooManyRequests,
 )
-from pilotage.central.operate.providers import provider_http
+from pilotage.central.operate import http_clients
 from pilotage.central.operate.providers.host_turns import HostTurns
 from pilotage.central.operate.providers.provider_http import ANSWER_MAX, RealProviderHttp
 from tests.certificates import self_signed
@@ -273,7 +273,7 @@ async def test_one_connection_serves_until_the_authorities_change(
 async def test_few_clients_are_kept(
     http: ProviderHttp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provider_http, "CLIENTS_MAX", 1)
+    monkeypatch.setattr(http_clients, "CLIENTS_MAX", 1)
     pem = self_signed(tmp_path)
     other = tmp_path / "other.pem"
     other.write_bytes(pem.read_bytes())
