@@ -26,7 +26,8 @@ if TYPE_CHECKING:  # importing it takes a tenth of a second
 SILENT_S: Final = 60.0  # between two parts of an answer
 WHOLE_S: Final = 600.0  # for a whole answer
 ANSWER_MAX: Final = 512 << 20  # bytes
-LATER: Final = (401, 408, 425, 429, 502, 503, 504)
+LATER: Final = (408, 425, 429, 502, 503, 504)
+DENIED: Final = "AccessDenied"  # with 401, as is an old token
 DATABASE: Final = "DatabaseException"  # of too many rows, but also of a database that is away
 TOKEN: Final = "x-rucio-auth-token"
 ACCEPT: Final = "application/x-json-stream, application/json, */*;q=0.1"
@@ -152,6 +153,7 @@ def _trouble(where: str, status: int, content: bytes) -> RucioAway | RucioRefuse
         pass
     words = f"{where}: status {status}: {f'{kind}: {message}' if kind else 'no reason given'}"
     is_away = status in LATER or (status >= 500 and kind in ("", DATABASE)) or status < 400
+    is_away = is_away or (status == 401 and kind != DENIED)
     return RucioAway(words[:1_000]) if is_away else RucioRefused(kind or str(status), words[:1_000])
 
 

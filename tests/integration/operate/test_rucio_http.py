@@ -73,6 +73,7 @@ ANSWERS = {
     "a gateway": (b"502 X", b"<html>", "", "502"),
     "a database that is away": (b"500 X", b'{"ExceptionClass": "DatabaseException"}', "", "500"),
     "an old token": (b"401 X", b'{"ExceptionClass": "CannotAuthenticate"}', "", "401"),
+    "a right": (b"401 X", b'{"ExceptionClass": "AccessDenied"}', "AccessDenied", "401"),
     "a redirect": (b"302 X\r\nlocation: http://other/", b"", "", "302"),
 }
 
