@@ -89,6 +89,7 @@ class RucioEvents(_Part, frozen=True):
         ),
     ]
     destination: Annotated[str, Meta(pattern=whole("[!-~]+"), max_length=512)]
+    virtual_host: _Line = ""  # of the broker; empty: its host
     user: _Line = ""
     password_file: _Path = ""  # mode 0600
 

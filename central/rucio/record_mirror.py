@@ -53,20 +53,20 @@ def mirror_files(
         and row.owner_id == one.owner_id
         and _same_bytes(row, one)
     }
-    changes = [MetadataChange(did=did, metadata=one.metadata) for did, one in own.items()]
-    changed = dict(zip(own, file_records.set_metadata(session, community, changes), strict=True))
-    moved = {
-        did: frozenset(copy.storage for copy in one.replicas)
+    dropped = {
+        did
         for did, one in own.items()
         if _drop_copies(session, community_id, known[did], one, storages)
     }
+    changes = [MetadataChange(did=did, metadata=one.metadata) for did, one in own.items()]
+    changed = dict(zip(own, file_records.set_metadata(session, community, changes), strict=True))
     nothing: Metadata = {}
     given = [
         msgspec.structs.replace(one, metadata=nothing) if one.did in known else one for one in files
     ]
     outcomes = register_files(session, community, given, at=at, make_datasets=True)
     return [
-        _joined(changed.get(one.did), outcome, one.did in moved)
+        _joined(changed.get(one.did), outcome, one.did in dropped)
         for one, outcome in zip(files, outcomes, strict=True)
     ]
 

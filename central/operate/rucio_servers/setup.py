@@ -14,6 +14,7 @@ from ...rucio.drivers import RucioDrivers
 from ...rucio.files import FOLDER, RucioBook, RucioFiles
 from ..files import RealDisk
 from .rucio_http import RucioHttp
+from .stomp_events import StompListener
 
 
 def rucio_files(data: Path, log: Log) -> RucioFiles:
@@ -49,4 +50,5 @@ def rucio_drivers(
         requests=ClientRequests(identity.http, metadata),
         randomness=randomness,
     )
-    return RucioDrivers(rucio_files(data, log), RucioHttp(credentials).connect)
+    listen = StompListener(clock, log).listen
+    return RucioDrivers(rucio_files(data, log), RucioHttp(credentials).connect, listen)
