@@ -100,7 +100,7 @@ class FakeRucio:
         if path == "/dids/bulkmeta" or path == "/replicas/list":
             assert isinstance(body, dict)
             names = [(one["scope"], one["name"]) for one in body["dids"]]
-            rows = [self._row(path, one) for one in names if one in self.files]
+            rows: list[Any] = [self._row(path, one) for one in names if one in self.files]
         elif path.endswith("/dids/search"):
             rows = self._found(path.split("/")[2], query or {})
         else:

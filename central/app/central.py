@@ -75,6 +75,8 @@ from ..productions import record as production_records
 from ..productions.assembly import Productions, productions
 from ..productions.watch import ProductionWatch
 from ..rucio.drivers import RucioDrivers
+from ..rucio.mirror import RucioMirrors
+from ..rucio.service import RucioService
 from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
 from ..store.errors import StoreError
@@ -125,6 +127,7 @@ class Central:
     failover: Failover
     people: AboutPeople
     rucio: RucioDrivers
+    mirrors: RucioMirrors
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild the memory from the store; then requests may be answered.
@@ -173,6 +176,7 @@ class Central:
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.sweeper.run())
+                tasks.create_task(self.mirrors.run())
                 tasks.create_task(self.retention.run())
                 tasks.create_task(self.engine.run())
                 tasks.create_task(self.productions.run())
@@ -209,6 +213,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     flows = _productions(world, memory, made, control, explainer)
     carrier = CopyRuleLoop(store, world.storages, submits, tokens.bans, clock=clock, log=log)
     people = about_people(world, memory, tokens, control)
+    mirrors = _mirrors(world, memory)
+    metrics.rucio = mirrors.poll_ages_s
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,
@@ -242,6 +248,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         transformations=made.service,
         productions=flows.service,
         reports=about_failures.service,
+        rucio=RucioService(world.rucio, mirrors),
     )
     return Central(
         roles=settings.process.role_set,
@@ -269,6 +276,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         failover=about_failures,
         people=people,
         rucio=world.rucio,
+        mirrors=mirrors,
         crew=_crew(memory, follow_up, downlink, clock, lease),
     )
 
@@ -320,6 +328,18 @@ def _rules(world: World, memory: Memory, control: JobControl, carrier: CopyRuleL
         world.clock,
         act=control.act,
         added=carrier.added,
+    )
+
+
+def _mirrors(world: World, memory: Memory) -> RucioMirrors:
+    """Return the mirrors of Rucio servers."""
+    return RucioMirrors(
+        world.rucio,
+        store=world.store,
+        owners=memory.owners,
+        storages=world.storages,
+        clock=world.clock,
+        log=world.log,
     )
 
 

@@ -1,5 +1,6 @@
 """The mirror of a Rucio server: what gets into the catalogue, when, and what never does."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -323,7 +324,7 @@ async def test_a_file_of_a_job_keeps_its_metadata_and_gets_copies() -> None:
     assert await world.inside() == ["f1"]
 
 
-BAD = {
+BAD: dict[str, tuple[Callable[[FakeRucio], object], str]] = {
     "a name": (lambda rucio: rucio.dataset("raw:/night", "raw:/a//b"), "raw:/a//b"),
     "no prefix": (lambda rucio: rucio.dataset("raw:/night", "raw:a"), "raw:a"),
     "no checksum": (lambda rucio: rucio.dataset("raw:/night", "raw:/md5"), "raw:/md5"),
