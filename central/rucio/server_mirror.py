@@ -40,7 +40,7 @@ OVERLAP_S: Final = 600.0  # the clocks may differ, and transactions there may ta
 AGAIN_MAX: Final = 1_000  # waiting files that a poll looks at again
 COMPARE_S: Final = 86_400.0
 COMPARE_FIRST_S: Final = 3_600.0  # after the start
-RSE_S: Final = 60.0
+RSE_S: Final = 60.0  # between two looks at RSEs; a shorter period of an input counts
 PAUSE_S: Final = 5.0  # after the first failure; doubled by each further one
 PAUSE_MAX_S: Final = 300.0
 HINT_S: Final = 1.0  # between two polls of an input that events ask for
@@ -88,6 +88,7 @@ class ServerMirror:
         self.compared_at: float | None = None  # wall clock
         self._compare_at = clock.monotonic() + COMPARE_FIRST_S
         self._rests_until = self._rses_at = 0.0
+        self._rse_s = min([RSE_S, *(one.period_s for one in entry.inputs)])
         self._failures = 0
         self._seen: set[Did] = set()  # in a comparison
         self._types: Mapping[str, KeyType] = {}
@@ -117,7 +118,7 @@ class ServerMirror:
         try:
             if now >= self._rses_at:
                 await self._look_at_rses()
-                self._rses_at = now + RSE_S
+                self._rses_at = now + self._rse_s
             if due:
                 await self._poll_all(due, full)
         except (RucioAway, RucioRefused) as why:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -89,13 +90,23 @@ _EVENTS: Final = """
 services_list = activemq
 [messaging-hermes]
 brokers = {host}
+port = {port}
 nonssl_port = {port}
+broker_virtual_host = {virtual_host}
 use_ssl = False
 destination = {destination}
 username =
 password =
 voname = test
 broker_timeout = 3
+"""
+_ERASE: Final = """
+import sys
+from rucio.common.types import InternalScope
+from rucio.core.replica import delete_replicas
+from rucio.core.rse import get_rse_id
+scope, name, rse = sys.argv[1:]
+delete_replicas(get_rse_id(rse), [{"scope": InternalScope(scope), "name": name}])
 """
 _BUILD: Final = (
     "from rucio.db.sqla.util import build_database, create_base_vo, create_root_account as root\n"
@@ -165,11 +176,41 @@ class RucioServer:
         assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-4_000:]
         return done.stdout
 
-    def send_events(self, host: str, port: int, destination: str) -> None:
-        """Send the events that have come up since the last call to a broker, each once."""
+    @contextmanager
+    def broker(self) -> Generator[int]:
+        """Run a broker of events on loopback, and yield its port."""
+        (port,) = free_ports(1)
+        with (self.folder / "broker.log").open("ab") as log:
+            broker = subprocess.Popen(
+                [str(PYTHON.with_name("coilmq")), "-b", "127.0.0.1", "-p", str(port)],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            until = time.monotonic() + START_S
+            while True:
+                with contextlib.suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                assert time.monotonic() < until, "the broker does not start"
+                time.sleep(0.1)
+            yield port
+        finally:
+            broker.kill()
+            broker.wait()
+
+    def send_events(self, port: int, destination: str) -> None:
+        """Send the events that have come up since the last call to the broker, each once."""
         config = self.folder / "etc" / "hermes.cfg"
         config.write_text(
-            self._config.read_text() + _EVENTS.format(host=host, port=port, destination=destination)
+            self._config.read_text()
+            + _EVENTS.format(
+                host="127.0.0.1",
+                port=port,
+                destination=destination,
+                virtual_host=socket.getfqdn(),
+            )
         )
         environment = {**self.environment, "RUCIO_CONFIG": str(config)}
         words = [str(PYTHON), str(PYTHON.with_name("rucio-hermes")), "--run-once"]
@@ -287,6 +328,10 @@ class RucioServer:
         if inside:
             dids = [{"scope": scope, "name": one} for one in inside]
             self.ask("POST", f"/dids/{scope}/{name}/dids", {"dids": dids})
+
+    def erase(self, scope: str, name: str, rse: str) -> None:
+        """Forget the only copy of a file, and so the file, as the server's daemons do."""
+        self.run("-c", _ERASE, scope, name, rse)
 
     def close_dataset(self, scope: str, name: str) -> None:
         self.ask("PUT", f"/dids/{scope}/{name}/status", {"open": False})

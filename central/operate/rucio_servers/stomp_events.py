@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ...errors import printable
 from ...observe.events import Log
 from ...ports import Clock
 from ...rucio.events import Heard, event_of
@@ -46,6 +47,7 @@ class StompListener:
         from stomp.exception import StompException
 
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        said: list[str] = []  # errors of the broker
 
         def hear(text: str) -> None:
             event = event_of(text)
@@ -60,6 +62,9 @@ class StompListener:
             def on_message(self, frame: Any) -> None:
                 soon(hear, frame.body)
 
+            def on_error(self, frame: Any) -> None:
+                said.append(printable(str(frame.headers.get("message", ""))))
+
             def on_disconnected(self) -> None:
                 soon(ended.set)
 
@@ -71,9 +76,9 @@ class StompListener:
         try:
             await asyncio.to_thread(_subscribe, connection, events)
             await ended.wait()
-            return "the broker ended the connection"
+            return said[0] if said else "the broker ended the connection"
         except StompException as why:
-            return f"{type(why).__name__}: {why}".rstrip(": ")
+            return said[0] if said else f"{type(why).__name__}: {why}".rstrip(": ")
         finally:
             with contextlib.suppress(StompException, OSError):
                 await asyncio.to_thread(connection.disconnect)
