@@ -336,6 +336,9 @@ class RucioServer:
     def close_dataset(self, scope: str, name: str) -> None:
         self.ask("PUT", f"/dids/{scope}/{name}/status", {"open": False})
 
+    def open_dataset(self, scope: str, name: str) -> None:
+        self.ask("PUT", f"/dids/{scope}/{name}/status", {"open": True})
+
 
 @contextmanager
 def rucio_server() -> Generator[RucioServer]:

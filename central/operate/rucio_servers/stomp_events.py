@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -43,50 +44,57 @@ class StompListener:
 
     async def _once(self, events: RucioEvents, heard: Heard) -> str:
         """Listen until the connection ends, and return why. Raises ImportError, OSError."""
-        import stomp
-        from stomp.exception import StompException
-
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        said: list[str] = []  # errors of the broker
-
-        def hear(text: str) -> None:
-            event = event_of(text)
-            if event is not None:
-                heard(event)
-
-        def soon(call: Callable[..., object], *given: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(call, *given)
-
-        class Listener(stomp.ConnectionListener):  # type: ignore[misc]
-            def on_message(self, frame: Any) -> None:
-                soon(hear, frame.body)
-
-            def on_error(self, frame: Any) -> None:
-                said.append(printable(str(frame.headers.get("message", ""))))
-
-            def on_disconnected(self) -> None:
-                soon(ended.set)
-
-            def on_heartbeat_timeout(self) -> None:
-                soon(ended.set)
-
-        connection = await asyncio.to_thread(_connection, events)
-        connection.set_listener("", Listener())
+        stomp, exceptions = _library("stomp"), _library("stomp.exception")
+        listener = _Listener(asyncio.get_running_loop(), heard)
+        connection = await asyncio.to_thread(_connection, stomp, events)
+        connection.set_listener("", listener)
         try:
             await asyncio.to_thread(_subscribe, connection, events)
-            await ended.wait()
-            return said[0] if said else "the broker ended the connection"
-        except StompException as why:
-            return said[0] if said else f"{type(why).__name__}: {why}".rstrip(": ")
+            await listener.ended.wait()
+            return listener.why or "the broker ended the connection"
+        except exceptions.StompException as why:
+            return listener.why or f"{type(why).__name__}: {why}".rstrip(": ")
         finally:
-            with contextlib.suppress(StompException, OSError):
+            with contextlib.suppress(exceptions.StompException, OSError):
                 await asyncio.to_thread(connection.disconnect)
 
 
-def _connection(events: RucioEvents) -> Any:
-    import stomp
+class _Listener:
+    """Hands events to the loop. The library calls these methods in a thread of its own."""
 
+    def __init__(self, loop: asyncio.AbstractEventLoop, heard: Heard) -> None:
+        self._loop, self._heard = loop, heard
+        self.ended = asyncio.Event()
+        self.why = ""  # the broker's error
+
+    def on_message(self, frame: Any) -> None:
+        event = event_of(frame.body)
+        if event is not None:
+            self._soon(self._heard, event)
+
+    def on_error(self, frame: Any) -> None:
+        self.why = printable(str(frame.headers.get("message", "")))[:500]
+
+    def on_disconnected(self) -> None:
+        self._soon(self.ended.set)
+
+    def on_heartbeat_timeout(self) -> None:
+        self._soon(self.ended.set)
+
+    def on_send(self, frame: Any) -> None:
+        """Do nothing; the library requires it."""
+
+    def _soon(self, call: Callable[..., object], *given: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(call, *given)
+
+
+def _library(name: str) -> Any:
+    """Return a module of stomp.py, which has no types. Raises ImportError."""
+    return importlib.import_module(name)
+
+
+def _connection(stomp: Any, events: RucioEvents) -> Any:
     place = urlsplit(events.broker)
     where = (place.hostname, place.port)
     connection = stomp.Connection12(
