@@ -75,6 +75,9 @@ from ..ports import Clock
 from ..productions import record as production_records
 from ..productions.assembly import Productions, productions
 from ..productions.watch import ProductionWatch
+from ..rucio.drivers import RucioDrivers
+from ..rucio.mirror import RucioMirrors
+from ..rucio.service import RucioService
 from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
 from ..store.errors import StoreError
@@ -126,6 +129,8 @@ class Central:
     productions: ProductionWatch
     failover: Failover
     people: AboutPeople
+    rucio: RucioDrivers
+    mirrors: RucioMirrors
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild the memory from the store; then requests may be answered.
@@ -170,10 +175,12 @@ class Central:
             tasks.create_task(self.services.pilots.login_again())
             tasks.create_task(self.roll_call.run())
             tasks.create_task(self.people.run())
+            tasks.create_task(self.rucio.follow(self.clock))
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.storage_work.work.run())
                 tasks.create_task(self.sweeper.run())
+                tasks.create_task(self.mirrors.run())
                 tasks.create_task(self.retention.run())
                 tasks.create_task(self.engine.run())
                 tasks.create_task(self.productions.run())
@@ -219,6 +226,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         third_party=own.copies,
     )
     people = about_people(world, memory, tokens, control)
+    mirrors = _mirrors(world, memory)
+    metrics.rucio = mirrors.poll_ages_s
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,
@@ -253,6 +262,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         transformations=made.service,
         productions=flows.service,
         reports=about_failures.service,
+        rucio=RucioService(world.rucio, mirrors),
     )
     return Central(
         roles=settings.process.role_set,
@@ -280,6 +290,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         productions=flows.watching,
         failover=about_failures,
         people=people,
+        rucio=world.rucio,
+        mirrors=mirrors,
         crew=_crew(memory, follow_up, downlink, clock, lease),
     )
 
@@ -342,6 +354,18 @@ def _storage_credentials(world: World, memory: Memory) -> StorageCredentials:
         storages=world.storages,
         remote=world.remote,
         clock=world.clock,
+    )
+
+
+def _mirrors(world: World, memory: Memory) -> RucioMirrors:
+    """Return the mirrors of Rucio servers."""
+    return RucioMirrors(
+        world.rucio,
+        store=world.store,
+        owners=memory.owners,
+        storages=world.storages,
+        clock=world.clock,
+        log=world.log,
     )
 
 
