@@ -18,6 +18,7 @@ INPUTS_WORD: Final = "{inputs}"  # word of a command that becomes one argument f
 META_SUFFIX: Final = ".meta.json"  # suffix of a file beside an output: metadata from the payload
 META_BYTES_MAX: Final = 65_536  # of such a file
 NAME_MAX: Final = 512  # characters of a file's name inside its scope
+PATH_MAX: Final = 1_024  # characters of a path below a storage
 TOKEN_PATHS_MAX: Final = 100  # for which one credential is asked
 TRIES_MAX: Final = 99  # of one file on one storage
 
@@ -178,9 +179,12 @@ class BadCopy:
     why: str
 
 
-def is_good_path(path: str) -> bool:
-    """Return whether a path is valid below a storage and as the name of a file in the catalogue."""
-    good = 0 < len(path) <= NAME_MAX and path.isprintable() and " " not in path
+def is_good_path(path: str, longest: int = NAME_MAX) -> bool:
+    """Return whether a path is valid below a storage and as the name of a file in the catalogue.
+
+    With PATH_MAX as `longest`: below a storage, where its folder stands before a name.
+    """
+    good = 0 < len(path) <= longest and path.isprintable() and " " not in path
     return good and not ({"", ".", ".."} & set(path.split("/")))
 
 

@@ -66,7 +66,6 @@ from ..jobs.blobs.sandbox import Sandbox
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
-from ..jobs.storage_credentials import StorageCredentials
 from ..observe.counting_log import CountingLog, counting
 from ..observe.wall_clock import WallClockWatch
 from ..pilots.logs import LogRoom
@@ -94,7 +93,13 @@ from ..transformations.record import TransformationRow
 from .people import AboutPeople, about_people
 from .process_parts import World, ban_service, parts_of
 from .route_assembly import Services
-from .storage_work import StorageWork, storage_work
+from .storage_work import (
+    StorageWork,
+    rucio_mirrors,
+    storage_credentials,
+    storage_work,
+    sweeper,
+)
 
 STOP_S = 5.0  # for the last writes
 
@@ -226,13 +231,13 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         third_party=own.copies,
     )
     people = about_people(world, memory, tokens, control)
-    mirrors = _mirrors(world, memory)
+    mirrors = rucio_mirrors(world, memory)
     metrics.rucio = mirrors.poll_ages_s
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,
         payload_tokens=people.services.payload_tokens,
-        storage_credentials=_storage_credentials(world, memory),
+        storage_credentials=storage_credentials(world, memory),
         browsers=people.browsers,
         submissions=submits,
         queries=queries,
@@ -274,7 +279,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         used=used,
         carrier=carrier,
         storage_work=own,
-        sweeper=_sweeper(world, submits, wall, settings, own),
+        sweeper=sweeper(world, submits, wall, settings, own),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
         retention=_retention(world, memory, follow_up, wall, probe, settings.retention, people),
@@ -343,49 +348,6 @@ def _rules(world: World, memory: Memory, control: JobControl, carrier: CopyRuleL
         world.clock,
         act=control.act,
         added=carrier.added,
-    )
-
-
-def _storage_credentials(world: World, memory: Memory) -> StorageCredentials:
-    """Return the service that gives credentials for storages."""
-    return StorageCredentials(
-        store=world.store,
-        memory=memory,
-        storages=world.storages,
-        remote=world.remote,
-        clock=world.clock,
-    )
-
-
-def _mirrors(world: World, memory: Memory) -> RucioMirrors:
-    """Return the mirrors of Rucio servers."""
-    return RucioMirrors(
-        world.rucio,
-        store=world.store,
-        owners=memory.owners,
-        storages=world.storages,
-        clock=world.clock,
-        log=world.log,
-    )
-
-
-def _sweeper(
-    world: World,
-    submissions: Submissions,
-    wall: WallClockWatch,
-    settings: Settings,
-    own: StorageWork,
-) -> Sweeper:
-    """Return the sweeper, which removes files without a catalogue entry from storages."""
-    return Sweeper(
-        world.store,
-        world.storages,
-        submissions,
-        clock=world.clock,
-        log=world.log,
-        is_trusted=wall.is_trusted,
-        after_s=settings.data.sweep_after_s,
-        here=own.sweeps,
     )
 
 

@@ -7,7 +7,7 @@ import os
 import urllib.parse
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -103,12 +103,26 @@ class StorageBook:
         )
 
 
-def read_storage(file: Path) -> StorageEntry:
-    """Return the storage that a file defines. Raises BadEntryFile."""
+Complain = Callable[[StorageEntry], str]  # returns FIELD: what is wrong, or nothing
+
+
+def no_complaint(_: StorageEntry) -> str:
+    """Find nothing wrong: only a central knows the options of credentials."""
+    return ""
+
+
+def read_storage(file: Path, complain: Complain = no_complaint) -> StorageEntry:
+    """Return the storage that a file defines. Raises BadEntryFile.
+
+    `complain` checks the options of its credential.
+    """
     read = read_yaml(file, FILE_MAX_BYTES)
     entry = read.converted(read.found, StorageEntry)
     for name, wrong in _contradictions(entry):
         raise read.wrong((name,), name, wrong)
+    name, _, wrong = complain(entry).partition(": ")
+    if wrong:
+        raise read.wrong(("credential",), name, wrong)
     return entry
 
 
@@ -146,18 +160,24 @@ def _wrong_credential(entry: StorageEntry) -> list[tuple[str, str]]:
         return [("tpc", f"the type {entry.type} does not copy by itself: remove it, or use davs")]
     if entry.checksum and takes != "token":
         return [("checksum", f"the type {entry.type} tells none: remove it")]
+    if {".", ".."} & set(entry.prefix.split("/")) or set(entry.prefix) & set('"\\'):
+        right = "expected a path such as /ctao, without '.', '..', quotes and backslashes"
+        return [("prefix", f"found {entry.prefix!r}, {right}")]
     if entry.nodes and not entry.redirects:
         return [("nodes", "they matter only with redirects: 1 or more")]
     return []
 
 
-def read_storages(folder: Path, before: StorageBook) -> StorageBook:
+def read_storages(
+    folder: Path, before: StorageBook, complain: Complain = no_complaint
+) -> StorageBook:
     """Return the book of a folder. A file with an error keeps its version in `before`.
 
     If the folder cannot be listed, the whole book stays. A missing folder means no storages.
     """
     try:
-        found = read_folder(folder, "storage", read_storage, before.storages, files_max=FILES_MAX)
+        read = partial(read_storage, complain=complain)
+        found = read_folder(folder, "storage", read, before.storages, files_max=FILES_MAX)
     except FileNotFoundError:
         return StorageBook()
     except OSError as why:
@@ -180,9 +200,12 @@ class Storages(WatchedFolder[StorageBook]):
     """The storages in force."""
 
     def __init__(
-        self, folder: Path | None = None, changed: Callable[[StorageBook], None] = lambda _: None
+        self,
+        folder: Path | None = None,
+        changed: Callable[[StorageBook], None] = lambda _: None,
+        complain: Complain = no_complaint,
     ) -> None:
-        super().__init__(folder, StorageBook(), read_storages, changed)
+        super().__init__(folder, StorageBook(), partial(read_storages, complain=complain), changed)
         self._hidden: Set[str] = frozenset()
         self._as_written: dict[str, StorageEntry] = {}  # the hidden ones that are readable
 

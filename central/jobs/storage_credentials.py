@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol
 from pilotage.proto.catalogue import PUT_FOLDER, ReplicaState
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import (
+    PATH_MAX,
     TOKEN_PATHS_MAX,
     SignedUrl,
     StorageOperation,
@@ -40,6 +41,7 @@ from .leases import LeasePhase
 LIFE_S: Final = 3_600  # of signed URLs
 UNKNOWN_S: Final = 300.0  # after which a token without a known end is asked for again
 SCOPES_MAX: Final = 2_500  # characters: many servers take headers of 4 kB
+_IN_SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _PUT_PARTS: Final = 4  # COMMUNITY/put/ANYTHING/NAME
 
@@ -79,7 +81,7 @@ class StorageCredentials:
         if entry is None:
             why = f"storage: found {request.storage[:80]!r}, which is not in force"
             raise Refused(Code.NOT_FOUND, why, field="storage")
-        wrong = [one for one in request.paths if not is_good_path(one)]
+        wrong = [one for one in request.paths if not is_good_path(one, PATH_MAX)]
         if wrong or not 0 < len(request.paths) <= TOKEN_PATHS_MAX:
             found = repr(wrong[0][:200]) if wrong else f"{len(request.paths)} paths"
             why = f"paths: found {found}, expected 1 to {TOKEN_PATHS_MAX} paths below the storage"
@@ -149,6 +151,9 @@ class StorageCredentials:
                 raise Refused(Code.FORBIDDEN, why, field="paths")
             return _Allowed(request.operation, request.paths)
         writing(caller)
+        if not self._storages.book.storages[request.storage].writable:
+            why = f"storage: {request.storage!r} is not writable"
+            raise Refused(Code.FORBIDDEN, why, field="storage")
         parts = request.paths[0].split("/")
         folder = "/".join(parts[: _PUT_PARTS - 1])
         if len(parts) < _PUT_PARTS or parts[:2] != [community, PUT_FOLDER]:
@@ -218,13 +223,20 @@ def scopes_for(entry: ScopedEntry, allowed: _Allowed) -> tuple[str, ...]:
     """
     if allowed.operation is StorageOperation.CREATE:
         return (scope_for("create", entry.prefix, allowed.folder),)
-    paths = sorted(set(allowed.paths))
+    paths = sorted({_sayable(path) for path in allowed.paths})
     while True:
         scopes = tuple(scope_for("read", entry.prefix, path) for path in paths)
         if len(" ".join(scopes)) <= SCOPES_MAX or len(paths) == 1:
             return scopes
         depth = max(path.count("/") for path in paths)
         paths = sorted({_above(path, depth) for path in paths})
+
+
+def _sayable(path: str) -> str:
+    """Return a path that a scope can name (RFC 6749, 3.3), or the longest such folder above it."""
+    parts = path.split("/")
+    good = next((i for i, part in enumerate(parts) if not _IN_SCOPE.fullmatch(part)), len(parts))
+    return "/".join(parts[:good])
 
 
 def _above(path: str, depth: int) -> str:

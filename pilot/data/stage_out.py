@@ -37,7 +37,7 @@ from .storages import (
 )
 
 OURS: Final = KEPT_FOLDER + "/"  # files that the pilot has put there
-LEFTOVERS_MAX: Final = 1_000  # in a report
+LEFTOVERS_MAX: Final = 500  # failed uploads that a report names
 _NUMBER_MAX: Final = 2**53  # the largest integer that all JSON readers keep exact
 _NOWHERE: Final = StorageAccess("", "", "")
 
@@ -252,9 +252,11 @@ class StageOut:
     def _left(self, storage: str, path: str, why: StorageError) -> None:
         """Note that a failed upload may have left bytes."""
         left = Leftover(storage, path)
-        room = len(self.leftovers) < LEFTOVERS_MAX
-        if why.is_sent and room and left not in self.leftovers:
-            self.leftovers.append(left)
+        if not why.is_sent or left in self.leftovers:
+            return
+        if len(self.leftovers) >= LEFTOVERS_MAX:
+            raise OutputNotStored(f"{path}: {LEFTOVERS_MAX} uploads failed before; {why}")
+        self.leftovers.append(left)
 
 
 def published(

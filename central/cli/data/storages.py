@@ -66,11 +66,12 @@ def _is_name(what: str) -> bool:
 def _checked(folder: Path) -> CommandResult:
     """Read the storage files in a folder, and report the mistakes."""
     from ...catalogue.storages import StorageBook, read_storages
+    from ...operate.storages.tokens import wrong_credential
 
     if not folder.is_dir():
         note(f"{folder} is not a folder")
         return CommandResult(None, code=ExitCode.USAGE)
-    book = read_storages(folder, StorageBook())
+    book = read_storages(folder, StorageBook(), wrong_credential)
     for why in (*book.troubles.values(), *filter(None, [book.unlisted])):
         note(why)
     words = "\n".join(f"{name}: {one.type} {one.url}" for name, one in book.storages.items())

@@ -7,7 +7,7 @@ import msgspec
 from pilotage.proto.catalogue import BadCatalogueField, Did, ReplicaState
 from pilotage.proto.job_states import JobEvent, next_state
 from pilotage.proto.messages import Report
-from pilotage.proto.storages import is_good_path
+from pilotage.proto.storages import PATH_MAX, is_good_path
 
 from ...catalogue import record_files as file_records, record_read as catalogue_read
 from ...catalogue.input_resolution import runs_nothing
@@ -130,7 +130,7 @@ def _leftovers(
         )
         for one in report.leftovers[:LEFTOVERS_MAX]
         if one.path.startswith(f"{folder}/")
-        and is_good_path(one.path)
+        and is_good_path(one.path, PATH_MAX)
         and (one.storage, one.path) not in named
     )
 

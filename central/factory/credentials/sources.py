@@ -77,10 +77,24 @@ _KINDS: Mapping[str, _Kind] = {
 OPTIONS: Mapping[str, type[msgspec.Struct]] = {name: one.options for name, one in _KINDS.items()}
 
 
+def options_of(name: str, options: Mapping[str, Any]) -> msgspec.Struct:
+    """Return the options of a source. Raises BadOptions, which names the field."""
+    kind = _KINDS.get(name)
+    if kind is None:
+        known = ", ".join(_KINDS)
+        raise BadOptions(f"credential.source: there is no source {name!r}; known sources: {known}")
+    try:
+        return msgspec.convert(dict(options), type=kind.options)
+    except msgspec.ValidationError as why:
+        mistake = complaint(why, kind.options, as_json(dict(options)))
+        raise BadOptions(f"credential.options{mistake.path[1:]}: {mistake.message}") from None
+
+
 def source(
     name: str,
     options: Mapping[str, Any],
     *,
+    scope: tuple[str, ...] | None = None,
     commands: Commands | None = None,
     clock: Clock,
     signer: Signer | None = None,
@@ -90,15 +104,11 @@ def source(
     """Build a source.
 
     Tokens of this installation need a `signer`, and those of providers `requests` and `randomness`.
+    `scope` replaces that of the options, with any number and length of scopes.
     Raises BadOptions, which names the field.
     """
-    kind = _KINDS.get(name)
-    if kind is None:
-        known = ", ".join(_KINDS)
-        raise BadOptions(f"credential.source: there is no source {name!r}; known sources: {known}")
-    try:
-        given = msgspec.convert(dict(options), type=kind.options)
-    except msgspec.ValidationError as why:
-        mistake = complaint(why, kind.options, as_json(dict(options)))
-        raise BadOptions(f"credential.options{mistake.path[1:]}: {mistake.message}") from None
-    return kind.make(given, _Means(commands, clock, signer, requests, randomness))
+    given = options_of(name, options)
+    if scope is not None:
+        given = msgspec.structs.replace(given, scope=scope)
+    means = _Means(commands, clock, signer, requests, randomness)
+    return _KINDS[name].make(given, means)

@@ -7,7 +7,7 @@ from typing import Final
 from ...catalogue.storages import StorageBook, read_storages
 from ...rucio.files import FOLDER, RucioBook, read_folder_of_rucio
 from ...settings import Settings
-from ..storage_setup import FOLDER as STORAGES
+from ..storages.setup import FOLDER as STORAGES
 from .findings import Finding, fault, ok, warning
 
 CHECK: Final = "rucio"

@@ -12,7 +12,7 @@ from ...observe.events import Log
 from ...ports import Clock, Randomness
 from ..files import RealDisk
 from .requests import RealStorageHttp
-from .tokens import TokensOfStorages
+from .tokens import TokensOfStorages, wrong_credential
 
 FOLDER = "storages"  # in the data directory
 
@@ -33,7 +33,7 @@ def storages_of(said: str, data: Path, log: Log) -> Storages:
             log("storages_read", storages=len(book.storages), troubles=len(book.troubles))
         told = found
 
-    return Storages(Path(said) if said else data / FOLDER, changed)
+    return Storages(Path(said) if said else data / FOLDER, changed, wrong_credential)
 
 
 def remote_storages(

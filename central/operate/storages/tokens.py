@@ -1,6 +1,5 @@
 """Tokens for storages, from the sources that the storages' files name."""
 
-import asyncio
 import base64
 import binascii
 import urllib.parse
@@ -11,13 +10,14 @@ import msgspec
 
 from ...bounded_cache import BoundedCache
 from ...catalogue.remote.storage_http import StorageAway, StorageRefuses, StorageToken
-from ...catalogue.storages import StorageEntry, Storages
+from ...catalogue.storages import KEYS, StorageEntry, Storages
 from ...catalogue.types.s3 import S3Keys
 from ...factory.credential import CredentialSource
-from ...factory.credentials.files import read_private
+from ...factory.credentials.files import read_in, read_private
 from ...factory.credentials.issued_tokens import Signer
-from ...factory.credentials.sources import source
+from ...factory.credentials.sources import options_of, source
 from ...factory.errors import BadOptions, CredentialExpired
+from ...factory.file_reader import ReaderThread
 from ...identity.providers.client_requests import ClientRequests
 from ...ports import Clock, Randomness
 
@@ -51,6 +51,7 @@ class TokensOfStorages:
             SOURCES_MAX
         )
         self._wide: dict[str, str] = {}  # by storage
+        self._reader = ReaderThread()
 
     async def keys(self, storage: str) -> S3Keys:
         """Return the keys of an object store. Raises StorageAway, StorageRefuses."""
@@ -59,7 +60,8 @@ class TokensOfStorages:
             raise StorageRefuses(f"storage {storage!r} has no credential")
         file = str(entry.credential.options.get("file", ""))
         try:
-            lines = (await asyncio.to_thread(read_private, Path(file))).split()
+            path = Path(file)
+            lines = (await read_in(self._reader, path, lambda: read_private(path))).split()
         except CredentialExpired as why:
             raise StorageAway(f"credential of storage {storage}: {why}") from None
         if len(lines) != 2:
@@ -108,9 +110,7 @@ class TokensOfStorages:
         name, options = entry.credential.source, dict(entry.credential.options)
         if name == "issuer":
             options = {"audience": audience_of(entry.url), "subject": "pilotage", **options}
-        if name in _NARROW:
-            options["scope"] = scopes
-        else:
+        if name not in _NARROW:
             self._wide[storage] = f"the source {name} gives the same token for all files"
             scopes = ()
         key = (storage, repr(entry.credential), scopes)
@@ -120,6 +120,7 @@ class TokensOfStorages:
                 one = source(
                     name,
                     options,
+                    scope=scopes if name in _NARROW else None,
                     clock=self._clock,
                     signer=self._signer,
                     requests=self._requests,
@@ -130,6 +131,26 @@ class TokensOfStorages:
             self._sources[key] = one
         found = await one.current()
         return StorageToken(text=found.text, expires_at=found.expires_at)
+
+
+def wrong_credential(entry: StorageEntry) -> str:
+    """Return what is wrong with the credential of a storage, with its field, or nothing."""
+    if entry.credential is None:
+        return ""
+    name, options = entry.credential.source, dict(entry.credential.options)
+    if name == KEYS:
+        known = list(options) == ["file"] and isinstance(options["file"], str)
+        right = "expected {file: /PATH}, a file with access key and secret"
+        return "" if known and options["file"][:1] == "/" else f"credential.options: {right}"
+    if "scope" in options:
+        return "credential.options.scope: each request has its own: remove it"
+    if name == "issuer":
+        options = {"audience": audience_of(entry.url), **options}
+    try:
+        options_of(name, options)
+    except BadOptions as why:
+        return str(why)
+    return ""
 
 
 def audience_of(url: str) -> str:

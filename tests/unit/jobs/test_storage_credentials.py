@@ -189,6 +189,22 @@ async def test_many_files_become_folders_in_a_small_token() -> None:
     assert len(scopes) <= SCOPES_MAX
 
 
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ('raw/n1/run "7".h5', "storage.read:/data/raw/n1"),
+        ("raw/n1/Läufe/run7.h5", "storage.read:/data/raw/n1"),
+        ("Läufe/run7.h5", "storage.read:/data/"),
+    ],
+)
+async def test_a_path_that_no_scope_can_name_is_read_by_its_folder(path: str, scope: str) -> None:
+    world = World()
+    world.store.paths = [path.replace(" ", "_")]
+    reply = await world.asks(READ, *world.store.paths)
+
+    assert reply.token.partition("|")[2] == scope
+
+
 async def test_an_object_store_gets_a_signed_url_for_each_path() -> None:
     reply = await World().asks(CREATE, f"{FOLDER}/x", storage="bucket", sha256="0" * 64)
 
