@@ -25,13 +25,13 @@ GENERATED := tests/docs/test_generated.py tests/docs/test_production_graph.py te
 QUICK_CHECKS := check-format check-lint check-mypy check-layers
 
 .PHONY: help dev check quick test durations long demo bench soak load simulate quality pilot docs site \
-        packages-run packages-test compiled ctapipe zpeak provider $(CHECKS)
+        packages-run packages-test compiled ctapipe zpeak provider rucio $(CHECKS)
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
 	    printf '  make %-9s %s\n' "$$name" "$$what"; done
 
-dev: compiled packages-test provider ## set up for development: .venv with all tools, and Debian packages if root
+dev: compiled packages-test provider rucio ## set up for development: .venv with all tools, and Debian packages if root
 	@echo "Ready: . .venv/bin/activate, or call .venv/bin/pilotage"
 
 check: .venv/ready-dev ## run the static checks: format, lint, types, layers, dependencies, tidy
@@ -42,7 +42,7 @@ quick: .venv/ready-dev ## run the fast checks and most unit tests, in a minute
 	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/tidy tests/unit $(GENERATED) -m "not long and not thorough"
 
 test: .venv/ready-dev ## run the gate: check, and all tests but the long ones
-	@$(MAKE) --no-print-directory -j2 --output-sync=target compiled packages-test ctapipe zpeak provider
+	@$(MAKE) --no-print-directory -j2 --output-sync=target compiled packages-test ctapipe zpeak provider rucio
 	$(PYTHON_RUN) -m tests.gate $(filter-out tests,$(TESTS))
 
 durations: .venv/ready-dev ## write the durations of the last `make test` to docs/testing.md
@@ -156,6 +156,10 @@ ctapipe: .venv/ready-dev
 
 zpeak: .venv/ready-dev
 	@deploy/make-zpeak-venv || [ "$${CI:-}" != true ]
+
+# For tests with a real Rucio server, which are skipped if this fails, except in CI.
+rucio: .venv/ready-dev
+	@deploy/make-rucio-venv || [ "$${CI:-}" != true ]
 
 # npm packages into build/, for tests of logins, which are skipped if this fails, except in CI.
 provider: .venv/ready-dev

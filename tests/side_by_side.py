@@ -39,7 +39,7 @@ THOROUGH: Final = (
 # Folders whose cases are spread, except those of a file that share something.
 PARTED: Final = ("acceptance", "docs", "faults", "simulation")
 # One worker for all of a folder: their clusters and servers are started once.
-TOGETHER: Final = ("contract/element", "contract/storage")
+TOGETHER: Final = ("contract/element", "contract/storage", "acceptance/data")
 LONGEST: Final = (
     "contract/element",
     "contract/storage",

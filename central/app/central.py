@@ -66,7 +66,6 @@ from ..jobs.blobs.sandbox import Sandbox
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
-from ..jobs.storage_credentials import StorageCredentials
 from ..observe.counting_log import CountingLog, counting
 from ..observe.wall_clock import WallClockWatch
 from ..pilots.logs import LogRoom
@@ -75,6 +74,9 @@ from ..ports import Clock
 from ..productions import record as production_records
 from ..productions.assembly import Productions, productions
 from ..productions.watch import ProductionWatch
+from ..rucio.drivers import RucioDrivers
+from ..rucio.mirror import RucioMirrors
+from ..rucio.service import RucioService
 from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
 from ..store.errors import StoreError
@@ -91,7 +93,13 @@ from ..transformations.record import TransformationRow
 from .people import AboutPeople, about_people
 from .process_parts import World, ban_service, parts_of
 from .route_assembly import Services
-from .storage_work import StorageWork, storage_work
+from .storage_work import (
+    StorageWork,
+    rucio_mirrors,
+    storage_credentials,
+    storage_work,
+    sweeper,
+)
 
 STOP_S = 5.0  # for the last writes
 
@@ -126,6 +134,8 @@ class Central:
     productions: ProductionWatch
     failover: Failover
     people: AboutPeople
+    rucio: RucioDrivers
+    mirrors: RucioMirrors
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild the memory from the store; then requests may be answered.
@@ -170,10 +180,12 @@ class Central:
             tasks.create_task(self.services.pilots.login_again())
             tasks.create_task(self.roll_call.run())
             tasks.create_task(self.people.run())
+            tasks.create_task(self.rucio.follow(self.clock))
             if ProcessRole.AGENTS in self.roles:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.storage_work.work.run())
                 tasks.create_task(self.sweeper.run())
+                tasks.create_task(self.mirrors.run())
                 tasks.create_task(self.retention.run())
                 tasks.create_task(self.engine.run())
                 tasks.create_task(self.productions.run())
@@ -219,11 +231,13 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         third_party=own.copies,
     )
     people = about_people(world, memory, tokens, control)
+    mirrors = rucio_mirrors(world, memory)
+    metrics.rucio = mirrors.poll_ages_s
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,
         payload_tokens=people.services.payload_tokens,
-        storage_credentials=_storage_credentials(world, memory),
+        storage_credentials=storage_credentials(world, memory),
         browsers=people.browsers,
         submissions=submits,
         queries=queries,
@@ -253,6 +267,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         transformations=made.service,
         productions=flows.service,
         reports=about_failures.service,
+        rucio=RucioService(world.rucio, mirrors),
     )
     return Central(
         roles=settings.process.role_set,
@@ -264,7 +279,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         used=used,
         carrier=carrier,
         storage_work=own,
-        sweeper=_sweeper(world, submits, wall, settings, own),
+        sweeper=sweeper(world, submits, wall, settings, own),
         counts=CountsLoop(store, memory, clock, probe, wall),
         probe=probe,
         retention=_retention(world, memory, follow_up, wall, probe, settings.retention, people),
@@ -280,6 +295,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         productions=flows.watching,
         failover=about_failures,
         people=people,
+        rucio=world.rucio,
+        mirrors=mirrors,
         crew=_crew(memory, follow_up, downlink, clock, lease),
     )
 
@@ -331,37 +348,6 @@ def _rules(world: World, memory: Memory, control: JobControl, carrier: CopyRuleL
         world.clock,
         act=control.act,
         added=carrier.added,
-    )
-
-
-def _storage_credentials(world: World, memory: Memory) -> StorageCredentials:
-    """Return the service that gives credentials for storages."""
-    return StorageCredentials(
-        store=world.store,
-        memory=memory,
-        storages=world.storages,
-        remote=world.remote,
-        clock=world.clock,
-    )
-
-
-def _sweeper(
-    world: World,
-    submissions: Submissions,
-    wall: WallClockWatch,
-    settings: Settings,
-    own: StorageWork,
-) -> Sweeper:
-    """Return the sweeper, which removes files without a catalogue entry from storages."""
-    return Sweeper(
-        world.store,
-        world.storages,
-        submissions,
-        clock=world.clock,
-        log=world.log,
-        is_trusted=wall.is_trusted,
-        after_s=settings.data.sweep_after_s,
-        here=own.sweeps,
     )
 
 

@@ -34,6 +34,7 @@ from ..leadership import ALONE
 from ..observe.events import Log
 from ..pilots.presence import Pilots
 from ..ports import Blobs, Bus, Clock, Leadership, Randomness, Space
+from ..rucio.drivers import RucioDrivers
 from ..settings import Settings
 from ..sites.site_marks import SiteMarks
 from ..store.engine import Store
@@ -56,6 +57,7 @@ class World:
     leadership: Leadership = ALONE  # whether it may answer pilots
     space: Space = NoDisk()  # the disk of store and blobs
     identity: IdentityDrivers = field(default_factory=IdentityDrivers)  # of providers
+    rucio: RucioDrivers = field(default_factory=RucioDrivers)  # servers of files' catalogues
     policy: Policy | None = None  # reads changed shares and limits; None: they do not change
 
 

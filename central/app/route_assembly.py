@@ -58,6 +58,8 @@ from ..pilots.logs import PilotLogService
 from ..pilots.service import PilotService
 from ..productions import routes as productions
 from ..productions.service import ProductionService
+from ..rucio import routes as rucio
+from ..rucio.service import RucioService
 from ..sites import routes as sites
 from ..sites.service import SiteService
 from ..transfers import routes as transfers
@@ -112,6 +114,7 @@ class Services(ApiServices):
     transformations: TransformationService
     productions: ProductionService
     reports: ReportService
+    rucio: RucioService
 
 
 async def _nothing() -> None:
@@ -207,6 +210,7 @@ def _offered(
         *factory.ROUTES.offered(leads.elements if leads else None),
         *dispatch.LIMIT_ROUTES.offered(leads.limits if leads else None),
         *catalogue.STORAGE_ROUTES.offered(leads.storages if leads else None),
+        *rucio.ROUTES.offered(leads.rucio if leads else None),
         *transformations.ROUTES.offered(leads.transformations if leads else None),
         *productions.ROUTES.offered(leads.productions if leads else None),
         *catalogue.ROUTES.offered(mine.data if mine else None),

@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 
 from ..catalogue.remote.webdav import WebDav
+from ..dispatch.memory import Memory
+from ..dispatch.submissions.submissions import Submissions
+from ..jobs.storage_credentials import StorageCredentials
+from ..observe.wall_clock import WallClockWatch
+from ..rucio.mirror import RucioMirrors
 from ..settings import Settings
 from ..transfers.central_sweeps import CentralSweeps
 from ..transfers.own_work import OwnWork
+from ..transfers.sweep_loop import Sweeper
 from ..transfers.third_party_copies import ThirdPartyCopies
 from .process_parts import World
 
@@ -44,3 +50,46 @@ def storage_work(world: World, settings: Settings) -> StorageWork:
         after_s=settings.data.sweep_after_s,
     )
     return StorageWork(work, copies, sweeps)
+
+
+def storage_credentials(world: World, memory: Memory) -> StorageCredentials:
+    """Return the service that gives credentials for storages."""
+    return StorageCredentials(
+        store=world.store,
+        memory=memory,
+        storages=world.storages,
+        remote=world.remote,
+        clock=world.clock,
+    )
+
+
+def rucio_mirrors(world: World, memory: Memory) -> RucioMirrors:
+    """Return the mirrors of Rucio servers."""
+    return RucioMirrors(
+        world.rucio,
+        store=world.store,
+        owners=memory.owners,
+        storages=world.storages,
+        clock=world.clock,
+        log=world.log,
+    )
+
+
+def sweeper(
+    world: World,
+    submissions: Submissions,
+    wall: WallClockWatch,
+    settings: Settings,
+    own: StorageWork,
+) -> Sweeper:
+    """Return the sweeper, which removes files without a catalogue entry from storages."""
+    return Sweeper(
+        world.store,
+        world.storages,
+        submissions,
+        clock=world.clock,
+        log=world.log,
+        is_trusted=wall.is_trusted,
+        after_s=settings.data.sweep_after_s,
+        here=own.sweeps,
+    )

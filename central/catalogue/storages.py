@@ -5,7 +5,7 @@ The rules for such files are in `entry_files`.
 
 import os
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -205,9 +205,27 @@ class Storages(WatchedFolder[StorageBook]):
         complain: Complain = no_complaint,
     ) -> None:
         super().__init__(folder, StorageBook(), partial(read_storages, complain=complain), changed)
+        self._hidden: Set[str] = frozenset()
+        self._as_written: dict[str, StorageEntry] = {}  # the hidden ones that are readable
+
+    def hide(self, names: Set[str]) -> None:
+        """Let these storages not be read for now, and no others, whatever their files say."""
+        storages = dict(self.book.storages)
+        for name, entry in self._as_written.items():
+            if storages.get(name) == msgspec.structs.replace(entry, readable=False):
+                storages[name] = entry
+        found = {name: storages[name] for name in names if name in storages}
+        self._as_written = {name: one for name, one in found.items() if one.readable}
+        self._hidden = frozenset(names)
+        for name, entry in self._as_written.items():
+            storages[name] = msgspec.structs.replace(entry, readable=False)
+        if storages != self.book.storages:
+            self.book = replace(self.book, storages=storages)
 
     def look(self) -> None:
         super().look()
+        if self._hidden:
+            self.hide(self._hidden)
         real = real_folders(self.book.storages)  # a link or a mount may have changed
         if self.folder is not None and real != self.book.real:
             self.book = replace(self.book, real=real)

@@ -68,6 +68,7 @@ COMMANDS = (
     ("site", "sites:app", _PILOTS, "Show, check, ban, drain and enable sites."),
     ("limits", "limits:app", _PILOTS, "Show shares and limits, and reload them."),
     ("storage", "data.storages:app", _PILOTS, "Show storages, and check their files."),
+    ("rucio", "data.rucio:app", _PILOTS, "Show Rucio servers, and which of their files are here."),
     ("session", "identity.sessions:app", _PILOTS, "List and end sessions of people."),
     ("token", "tokens:app", _PILOTS, "Issue, list and revoke tokens."),
     ("identity", "identity.check:app", _PILOTS, "Check files of identity providers."),

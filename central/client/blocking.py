@@ -66,6 +66,7 @@ from pilotage.proto.api.productions import (
 )
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.api.remnants import RemnantView, SweepView
+from pilotage.proto.api.rucio import RucioList, RucioView
 from pilotage.proto.api.sites import Elements, SiteActionName, SiteCheck, SiteDetail, Sites
 from pilotage.proto.api.storages import StorageCheck, StorageList, StorageView
 from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, WhoAmI
@@ -745,6 +746,18 @@ class Client:
     def storage(self, name: str) -> StorageView:
         """Return one storage."""
         return self.loop.run(self.core.storage(name))
+
+    def rucio_servers(self) -> RucioList:
+        """Return the Rucio servers of the community, and how far they are mirrored."""
+        return self.loop.run(self.core.rucio_servers())
+
+    def rucio_server(self, name: str) -> RucioView:
+        """Return one Rucio server."""
+        return self.loop.run(self.core.rucio_server(name))
+
+    def compare_rucio(self, name: str) -> RucioView:
+        """Compare all files of a Rucio server with the catalogue soon. Return its state now."""
+        return self.loop.run(self.core.compare_rucio(name))
 
     def act_on_site(
         self,

@@ -17,6 +17,7 @@ from pilotage.proto.api.pilots import (
     SecretRequest,
     Secrets,
 )
+from pilotage.proto.api.rucio import RucioList, RucioView
 from pilotage.proto.api.sites import (
     Elements,
     SiteAction,
@@ -133,6 +134,20 @@ class OperatorCalls:
         """Return one storage."""
         path = f"/v1/storages/{quote(name, safe='')}"
         return await self._transport.ask(StorageView, "GET", path)
+
+    async def rucio_servers(self) -> RucioList:
+        """Return the Rucio servers of the community, and how far they are mirrored."""
+        return await self._transport.ask(RucioList, "GET", "/v1/rucio")
+
+    async def rucio_server(self, name: str) -> RucioView:
+        """Return one Rucio server."""
+        path = f"/v1/rucio/{quote(name, safe='')}"
+        return await self._transport.ask(RucioView, "GET", path)
+
+    async def compare_rucio(self, name: str) -> RucioView:
+        """Compare all files of a Rucio server with the catalogue soon. Return its state now."""
+        path = f"/v1/rucio/{quote(name, safe='')}/compare"
+        return await self._transport.ask(RucioView, "POST", path)
 
     async def act_on_site(
         self,

@@ -94,6 +94,7 @@ class MetricsService:
         self.start_s = 0.0
         self.others: ArrivalPoller | None = None
         self.failover: FailoverPulse | None = None
+        self.rucio: Callable[[], Mapping[str, float]] = dict  # ages of polls
 
     async def page(self, requests: Mapping[tuple[str, int], int]) -> str:
         """Return all metrics in the text format of Prometheus."""
@@ -116,6 +117,7 @@ class MetricsService:
             page.put_all("pilotage_failover_decisions_total", self.failover.decisions)
             page.put("pilotage_failover_cycle_age_seconds", self.failover.age_s())
             page.put("pilotage_failover_mail_fails_seconds", self.failover.mail_fails_s())
+        page.put_all("pilotage_rucio_poll_age_seconds", self.rucio())
         left_s = self._credentials()
         page.put_pairs("pilotage_credential_expires_seconds", left_s, most=VALUES_MAX)
         self._put_store(page, readings)

@@ -171,6 +171,24 @@ EVENTS: dict[str, frozenset[str]] = {
     "storages_read": frozenset({"storages", "troubles"}),
     # part of a storage file is wrong: the last good version stays in force
     "storage_trouble": frozenset({"storage", "why"}),
+    # a Rucio server did not answer, or refused everything: it is asked again later
+    "rucio_away": frozenset({"rucio", "why"}),
+    # a broker sends no events of a Rucio server now: files are found by polling
+    "rucio_events_away": frozenset({"rucio", "broker", "why"}),
+    # files that Rucio has erased were removed from the catalogue
+    "rucio_erased": frozenset({"rucio", "count", "first"}),
+    # a Rucio server refused the requests of an input: its files stay as they are
+    "rucio_refused": frozenset({"rucio", "input", "why"}),
+    # a file, dataset or key of Rucio cannot be shown here; said once until the reason changes
+    "rucio_skipped": frozenset({"rucio", "input", "what", "why"}),
+    # Rucio says that an RSE may not be read: no job reads from its storage
+    "rse_off": frozenset({"rucio", "rse", "storage"}),
+    # an RSE may be read again
+    "rse_on": frozenset({"rucio", "rse", "storage"}),
+    # the files of Rucio servers were read, at the start or after a change
+    "rucio_read": frozenset({"servers", "troubles"}),
+    # a file of a Rucio server is wrong: its last good version stays in force
+    "rucio_trouble": frozenset({"rucio", "why"}),
     # the keys of an identity provider were fetched and have changed; `skipped` are not used
     "provider_keys_read": frozenset({"provider", "keys", "skipped"}),
     # the keys of an identity provider cannot be fetched; logged once until they can

@@ -151,6 +151,9 @@ METRICS: Final[dict[str, Metric]] = {
         ("site", "element"),
         "remaining life of the credential for a compute element; ≤0: expired",
     ),
+    "pilotage_rucio_poll_age_seconds": Metric(
+        "gauge", ("rucio",), "since the last good poll of the input polled longest ago"
+    ),
     "process_resident_memory_bytes": Metric("gauge", (), "memory of the process"),
     "process_cpu_seconds_total": Metric("counter", (), "CPU time of the process"),
     "process_open_fds": Metric("gauge", (), "open files"),

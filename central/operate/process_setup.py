@@ -34,6 +34,7 @@ from .files import RealBlobs, RealDisk, RealSpace
 from .last_port import API_PORT, on_last_port
 from .machine_readings import MachineReadings
 from .providers.setup import identity_of
+from .rucio_servers.setup import rucio_drivers
 from .smtp import mailer_of
 from .storages.setup import remote_storages, storages_of
 from .store_identity import check_token
@@ -103,6 +104,8 @@ async def open_ground(
     await asyncio.to_thread(storages.look)
     remote = remote_storages(data, storages, identity, clock=clock, randomness=randomness)
     await asyncio.to_thread(identity.providers.look)
+    rucio = rucio_drivers(data, identity, clock=clock, randomness=randomness, log=log)
+    await asyncio.to_thread(rucio.files.look)
     world = World(
         store=store,
         leadership=leadership,
@@ -116,6 +119,7 @@ async def open_ground(
         storages=storages,
         remote=remote,
         identity=identity,
+        rucio=rucio,
         space=RealSpace(data, data / f"{STORE_FILE}-wal"),
         mailer=mailer_of(settings.failover.mail) if leads else None,
     )

@@ -7,10 +7,11 @@ from typing import Final
 
 from ...identity.providers.provider_files import FOLDER as PROVIDERS
 from ...regular_files import read_regular
+from ...rucio.files import FOLDER as RUCIO
 from ..pilot_factory import SITES
 from ..storages.setup import FOLDER as STORAGES
 
-FOLDERS: Final = (SITES, STORAGES, PROVIDERS)
+FOLDERS: Final = (SITES, STORAGES, PROVIDERS, RUCIO)
 FILE_MAX_BYTES: Final = 4_000_000  # larger files are no site, storage or credential files
 
 

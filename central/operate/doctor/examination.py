@@ -48,6 +48,7 @@ from . import (
     machine_checks,
     pilot_checks,
     reach_checks,
+    rucio_checks,
     site_checks,
     storage_checks,
     store_checks,
@@ -152,6 +153,7 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
         yield from trust(answered.url)
     yield from site_checks.sites(place.data, settings)
     yield from storage_checks.storages(place.data, settings, reading)
+    yield from rucio_checks.rucio(place.data, settings)
     yield from reach_checks.reach(place.data, settings, answered.url if answered else "")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield machine_checks.open_files(

@@ -1,0 +1,1 @@
+"""Stories about data: Rucio, and files that jobs read and write."""

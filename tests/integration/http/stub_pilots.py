@@ -7,6 +7,7 @@ from pilotage.central.factory.view import ElementsView
 from pilotage.central.identity.callers import Caller, PilotCaller, User
 from pilotage.central.pilots.logs import PilotLogService
 from pilotage.central.pilots.service import PilotService
+from pilotage.central.rucio.service import RucioService
 from pilotage.central.sites.service import SiteService
 from pilotage.proto import messages
 from pilotage.proto.api.limits import LimitsView
@@ -20,6 +21,7 @@ from pilotage.proto.api.pilots import (
     SecretRequest,
     Secrets,
 )
+from pilotage.proto.api.rucio import RucioList, RucioView
 from pilotage.proto.api.sites import (
     Elements,
     SiteAction,
@@ -193,3 +195,22 @@ class StubStorages(Hearing, StorageService):
     async def check(self, caller: User, name: str) -> StorageCheck:
         self.hear("storage check", caller, name)
         return StorageCheck(storage=name, ok=True, steps=[])
+
+
+class StubRucio(Hearing, RucioService):
+    """Knows every Rucio server."""
+
+    @override
+    async def all(self, caller: User, /) -> RucioList:
+        self.hear("rucio_servers", caller, None)
+        return RucioList(servers=[])
+
+    @override
+    async def show(self, caller: User, name: str, /) -> RucioView:
+        self.hear("rucio_server", caller, name)
+        return RucioView(name=name)
+
+    @override
+    async def compare(self, caller: User, name: str, /) -> RucioView:
+        self.hear("compare_rucio", caller, name)
+        return RucioView(name=name)

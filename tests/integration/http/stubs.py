@@ -46,6 +46,7 @@ from .stub_pilots import (
     StubLimits,
     StubPilotLogs,
     StubPilots,
+    StubRucio,
     StubSites,
     StubStorages,
 )
@@ -130,6 +131,7 @@ def build() -> World:
         sites=StubSites(calls),
         limits=StubLimits(calls),
         storages=StubStorages(calls),
+        rucio=StubRucio(calls),
         data=StubData(calls),
         rules=StubRules(calls),
         sweeps=StubSweeps(calls),

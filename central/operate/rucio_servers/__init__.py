@@ -1,0 +1,1 @@
+"""Rucio servers as a process reaches them: their files, credentials and connections."""

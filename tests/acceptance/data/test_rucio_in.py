@@ -1,0 +1,237 @@
+"""Files of a real Rucio server as inputs of jobs: real central, pilots and server."""
+
+import socket
+import time
+import zlib
+from collections.abc import Generator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from pilotage.central.client.errors import ClientError
+from pilotage.proto.api.data import FileItem, ReplicaItem
+from pilotage.proto.api.rucio import RucioInputView
+from pilotage.proto.catalogue import FileState, ReplicaState
+from pilotage.proto.documents.job import DataInput, Job, JobData, Need
+from pilotage.proto.job_states import JobState
+from tests.acceptance.running import RunningCentral, eventually, running_central
+from tests.services.rucio import RucioServer
+
+PERIOD_S: Final = 2.0
+WITHIN_S: Final = 4.0  # from an event to its tasks: 2 s on a quiet machine
+SUM: Final = """
+name: sum
+inputs:
+  - name: runs
+    query: {dataset: "SCOPE:night"}
+grouping: {size: 2}
+job:
+  command: [sh, -c, 'cat "$@" > sum.txt', sum, "{inputs}"]
+  needs: [{wall_s: 300}]
+  data:
+    outputs:
+      - {pattern: sum.txt, name: "sum-{task}.txt"}
+metadata: {kind: sum}
+"""
+
+
+class Rig:
+    """A central with two storages that are RSEs of the server, and one that is not."""
+
+    def __init__(
+        self, folder: Path, rucio: RucioServer, scope: str, stack: ExitStack, *more: str
+    ) -> None:
+        """`more`: lines of the server's file."""
+        self.folder, self.rucio, self.scope = folder, rucio, scope
+        self.rses = {name: f"{scope.upper()}-{name.upper()}" for name in ("pic", "lst")}
+        data = folder / "central" / "central"
+        (data / "storages").mkdir(parents=True)
+        (data / "rucio").mkdir()
+        data.chmod(0o700)
+        for name in (*self.rses, "own"):
+            (folder / name).mkdir()
+            text = (
+                f"type: file\nurl: file://{folder / name}\ndefault: {str(name == 'own').lower()}\n"
+            )
+            (data / "storages" / f"{name}.yaml").write_text(text)
+        rucio.add_scope(scope)
+        for name, rse in self.rses.items():
+            rucio.add_rse(rse, folder / name)
+        (data / "rucio" / "main.yaml").write_text(
+            "\n".join(
+                [
+                    f"url: {rucio.url}",
+                    "account: root",
+                    "community: ctao",
+                    f"credential: {{source: file, options: {{path: {rucio.token_file}}}}}",
+                    f"storages: {{{self.rses['pic']}: pic, {self.rses['lst']}: lst}}",
+                    "strip: /",
+                    *more,
+                ]
+            )
+        )
+        options = {"community.name": "ctao"}
+        self.central: RunningCentral = stack.enter_context(
+            running_central(folder / "central", options)
+        )
+        self.client = self.central.client
+
+    def put(self, name: str, text: str, *, on: str = "pic", **meta: object) -> None:
+        """Store a file on an RSE, and register it in Rucio alone."""
+        place = self.folder / on / "raw" / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text)
+        file: dict[str, Any] = {
+            "scope": self.scope,
+            "name": f"/{name}",
+            "bytes": len(text),
+            "adler32": f"{zlib.adler32(text.encode()):08x}",
+            "pfn": f"file://localhost:0{place}",
+            "meta": meta,
+        }
+        self.rucio.add_files(self.rses[on], [file])
+
+    def did(self, name: str) -> str:
+        return f"{self.scope}:{name}"
+
+    def state(self, name: str) -> FileState | None:
+        try:
+            return self.client.file(self.did(name)).file.state
+        except ClientError:
+            return None
+
+    def read(self, *inputs: DataInput) -> tuple[JobState, str]:
+        """Return the end of a job that prints its inputs, and its output."""
+        job = Job(
+            command=("sh", "-c", 'cat "$@"', "read", "{inputs}"),
+            data=JobData(inputs=inputs),
+            needs=(Need(wall_s=300),),
+        )
+        (handle,) = self.client.submit([job]).handles()
+        view = handle.wait(timeout_s=120)
+        return view.state, b"".join(self.client.job(view.id).log()).decode()
+
+    def input(self) -> RucioInputView:
+        (found,) = self.client.rucio_server("main").inputs
+        return found
+
+
+@pytest.fixture
+def night(tmp_path: Path, rucio: RucioServer, request: pytest.FixtureRequest) -> Generator[Rig]:
+    """A central that mirrors the dataset `night` of a scope of its own."""
+    scope = f"s{zlib.crc32(request.node.name.encode()):08x}"
+    with ExitStack() as stack:
+        more = f"inputs: [{{scope: {scope}, dataset: /night, period_s: {PERIOD_S}}}]"
+        yield Rig(tmp_path, rucio, scope, stack, more)
+
+
+def test_a_closed_dataset_of_rucio_is_the_input_of_a_job_and_becomes_tasks(night: Rig) -> None:
+    night.central.pilot("PIC")
+    for i in (1, 2):
+        night.put(f"run{i}", f"{i}\n", run=i)
+    night.rucio.add_dataset(night.scope, "/night", ["/run1", "/run2"])
+    night.rucio.close_dataset(night.scope, "/night")
+    eventually(lambda: night.input().files == 2, what="both files")
+    night.client.add_transformation(yaml.safe_load(SUM.replace("SCOPE", night.scope)))
+
+    state, text = night.read(DataInput(did=night.did("night")))
+    made = eventually(lambda: list(night.client.find_files({"kind": "sum"})), what="the sum")
+
+    assert (state, text) == (JobState.DONE, "1\n2\n")
+    assert len(made) == 1
+    assert [one.did for one in night.client.find_files({"run": {">=": 2}})] == [night.did("run2")]
+    open_now = {one.did: one.is_open for one in night.client.datasets()}
+    assert open_now[night.did("night")] is False
+
+
+def test_a_file_that_no_event_told_is_found_by_polling(night: Rig) -> None:
+    night.put("run1", "1\n", run=1)
+    night.rucio.add_dataset(night.scope, "/night", ["/run1"])
+    eventually(lambda: night.state("run1") is FileState.AVAILABLE, what="the first file")
+    night.put("run2", "2\n", run=2)
+    night.rucio.attach(night.scope, "/night", ["/run2"])
+
+    eventually(lambda: night.state("run2") is FileState.AVAILABLE, what="the second file")
+
+
+def test_an_erased_file_is_removed_and_its_bytes_are_left_to_rucio(night: Rig) -> None:
+    night.put("run1", "1\n", run=1)
+    night.put("run2", "2\n", run=2)
+    night.rucio.add_dataset(night.scope, "/night", ["/run1", "/run2"])
+    eventually(lambda: night.input().files == 2, what="both files")
+    night.rucio.erase(night.scope, "/run1", night.rses["pic"])
+
+    night.client.compare_rucio("main")
+    eventually(lambda: night.state("run1") is FileState.REMOVED, what="the removal")
+
+    assert night.state("run2") is FileState.AVAILABLE
+    assert night.client.file(night.did("run1")).remnants == []
+    assert (night.folder / "pic" / "raw" / "run1").exists()
+
+
+def test_other_bytes_under_a_known_name_are_named(night: Rig) -> None:
+    copy = ReplicaItem(storage="own", path="ctao/run1")
+    mine = FileItem(did=night.did("run1"), bytes=5, adler32="0000000a", replicas=(copy,))
+    night.client.register_files([mine])
+    night.put("run1", "1\n", run=1)
+    night.rucio.add_dataset(night.scope, "/night", ["/run1"])
+
+    why = eventually(lambda: night.input().troubles, what="the trouble")
+
+    assert "the file of this name here has" in why[f"{night.scope}:/run1"]
+    copies = night.client.file(night.did("run1")).replicas
+    assert [(one.storage, one.state) for one in copies] == [("own", ReplicaState.AVAILABLE)]
+
+
+def test_an_rse_that_is_off_is_not_read(night: Rig) -> None:
+    night.put("run1", "1\n")
+    night.rucio.add_dataset(night.scope, "/night", ["/run1"])
+    eventually(lambda: night.state("run1") is FileState.AVAILABLE, what="the file")
+    night.rucio.set_rse(night.rses["pic"], availability_read=False)
+
+    eventually(lambda: night.client.rucio_server("main").off, what="the RSE off", within_s=90)
+
+    assert not night.client.storage("pic").readable
+    assert night.client.storage("lst").readable
+    with pytest.raises(ClientError, match="readable"):
+        night.read(DataInput(did=night.did("run1")))
+
+
+def test_a_closed_dataset_becomes_tasks_within_seconds_of_its_event(
+    tmp_path: Path, rucio: RucioServer
+) -> None:
+    with ExitStack() as stack:
+        port = stack.enter_context(rucio.broker())
+        events = f"{{broker: 'stomp://127.0.0.1:{port}', destination: /topic/rucio, "
+        rig = Rig(
+            *(tmp_path, rucio, "event", stack),
+            "inputs: [{scope: event, dataset: /night, period_s: 3600}]",
+            f"events: {events}virtual_host: '{socket.getfqdn()}'}}",
+        )
+        rig.put("run1", "1\n", run=1)
+        rig.rucio.add_dataset("event", "/night")
+        rig.client.compare_rucio("main")
+        eventually(lambda: rig.client.rucio_server("main").compared_at, what="a comparison")
+        document = yaml.safe_load(SUM.replace("SCOPE", "event").replace("size: 2", "size: 1"))
+        sums = rig.client.add_transformation(document)
+        rig.rucio.attach("event", "/night", ["/run1"])
+        rig.rucio.close_dataset("event", "/night")
+
+        for _ in range(5):  # Rucio loses events
+            rig.rucio.send_events(port, "/topic/rucio")
+            until = time.monotonic() + WITHIN_S
+            while not (made := list(rig.client.transformation_tasks(sums.view.id))):
+                if time.monotonic() > until:
+                    break
+                time.sleep(0.05)
+            if made:
+                break
+            rig.rucio.open_dataset("event", "/night")
+            rig.rucio.close_dataset("event", "/night")
+
+        assert made
+        log = (rig.central.data / "central.log").read_text()
+        assert "rucio_events_away" not in log, log
