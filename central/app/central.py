@@ -95,6 +95,7 @@ from .process_parts import World, ban_service, parts_of
 from .route_assembly import Services
 from .storage_work import (
     StorageWork,
+    copy_rules,
     rucio_mirrors,
     storage_credentials,
     storage_work,
@@ -221,15 +222,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
     flows = _productions(world, memory, made, control, explainer)
     own = storage_work(world, settings)
-    carrier = CopyRuleLoop(
-        store,
-        world.storages,
-        submits,
-        tokens.bans,
-        clock=clock,
-        log=log,
-        third_party=own.copies,
-    )
+    carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)
     mirrors = rucio_mirrors(world, memory)
     metrics.rucio = mirrors.poll_ages_s

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from ..catalogue.remote.webdav import WebDav
 from ..dispatch.memory import Memory
 from ..dispatch.submissions.submissions import Submissions
+from ..identity.bans.ban_list import BanList
 from ..jobs.storage_credentials import StorageCredentials
 from ..observe.wall_clock import WallClockWatch
 from ..rucio.mirror import RucioMirrors
 from ..settings import Settings
 from ..transfers.central_sweeps import CentralSweeps
 from ..transfers.own_work import OwnWork
+from ..transfers.rule_loop import CopyRuleLoop
 from ..transfers.sweep_loop import Sweeper
 from ..transfers.third_party_copies import ThirdPartyCopies
 from .process_parts import World
@@ -50,6 +52,21 @@ def storage_work(world: World, settings: Settings) -> StorageWork:
         after_s=settings.data.sweep_after_s,
     )
     return StorageWork(work, copies, sweeps)
+
+
+def copy_rules(
+    world: World, submissions: Submissions, bans: BanList, own: StorageWork
+) -> CopyRuleLoop:
+    """Return the loop that carries out the rules for copies."""
+    return CopyRuleLoop(
+        world.store,
+        world.storages,
+        submissions,
+        bans,
+        clock=world.clock,
+        log=world.log,
+        third_party=own.copies,
+    )
 
 
 def storage_credentials(world: World, memory: Memory) -> StorageCredentials:
