@@ -17,9 +17,9 @@ from pilotage.proto.decoding.patterns import whole
 
 from .addresses import wrong_address
 from .client_requests import SECONDS_MAX, ClientAccount, ClientRequests, seconds
-from .metadata import Metadata, MetadataReader
+from .metadata import Metadata
 from .provider_files import ProviderClient, ProviderEntry
-from .provider_http import BadProvider, NoJson, ProviderHttp
+from .provider_http import BadProvider, NoJson
 
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -79,8 +79,8 @@ class DeviceCodes(msgspec.Struct, frozen=True):
 class OAuth:
     """Speaks the flows. `secret_of` reads the secret of a client from its file."""
 
-    def __init__(self, http: ProviderHttp, metadata: MetadataReader, secret_of: SecretOf) -> None:
-        self._requests, self._secret_of = ClientRequests(http, metadata), secret_of
+    def __init__(self, requests: ClientRequests, secret_of: SecretOf) -> None:
+        self._requests, self._secret_of = requests, secret_of
 
     async def metadata(self, entry: ProviderEntry) -> Metadata:
         """Return the provider's metadata. Raises ProviderAway, BadProvider."""

@@ -13,6 +13,7 @@ import pytest
 
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, Forbidden, KeysNeeded
+from pilotage.central.identity.providers.client_requests import ClientRequests
 from pilotage.central.identity.providers.mapping import choose, read_claims
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.outside_tokens import OutsideTokens
@@ -87,8 +88,7 @@ class Reader:
         self.http = RealProviderHttp()
         self.keys = ProviderKeys(
             providers=self.providers,
-            http=self.http,
-            metadata=MetadataReader(self.http, self.clock),
+            requests=ClientRequests(self.http, MetadataReader(self.http, self.clock)),
             clock=self.clock,
             randomness=FakeRandomness(),
             log=no_log,

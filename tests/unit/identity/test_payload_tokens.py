@@ -17,6 +17,7 @@ from pilotage.central.identity.payload_tokens.service import (
     REFUSED_S,
     PayloadTokens,
 )
+from pilotage.central.identity.providers.client_requests import ClientRequests
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
 from pilotage.central.identity.sessions import job_grants, outages, rows as session_rows
@@ -97,7 +98,8 @@ class PayloadWorld:
 async def payload_world() -> AsyncGenerator[PayloadWorld]:
     logins = await login_world()
     requested, banned = FakeRequested(), set[str]()
-    oauth = OAuth(logins.http, MetadataReader(logins.http, logins.clock), lambda _: "s/ecret")
+    requests = ClientRequests(logins.http, MetadataReader(logins.http, logins.clock))
+    oauth = OAuth(requests, lambda _: "s/ecret")
     store, clock = logins.issuer.store, logins.clock
 
     async def gives_tokens(session: str) -> bool:
