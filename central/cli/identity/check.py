@@ -84,7 +84,7 @@ def check(
     chosen: Membership | None = None
     refused = ""
     try:
-        chosen = choose(read.memberships, community=community, role=role, seen=read.seen)
+        chosen = choose(read, community=community, role=role)
     except Refused as why:
         refused = why.message
     found = LoginCheck(

@@ -36,7 +36,7 @@ from ...observe.events import Log
 from ...ports import Clock, Randomness
 from ..errors import Forbidden
 from ..providers.addresses import is_loopback
-from ..providers.mapping import choose, memberships, seen_groups
+from ..providers.mapping import choose, read_claims
 from ..providers.oauth import (
     INTERVAL_S,
     SLOWER_S,
@@ -404,14 +404,9 @@ class LoginService:
     ) -> LoginSession:
         assert login.person is not None, "the provider has confirmed it"
         _, entry = self._provider(login.provider)
-        claims = login.person.claims
         try:
-            rights = choose(
-                memberships(entry, claims),
-                community=community,
-                role=role,
-                seen=seen_groups(entry, claims),
-            )
+            found = read_claims(entry, login.person.claims)
+            rights = choose(found, community=community, role=role)
         except Forbidden as why:
             if login.refused != why.message:  # a command may repeat its question
                 login.refused, person = why.message, login.person.subject

@@ -84,7 +84,7 @@ class OAuth:
 
     async def metadata(self, entry: ProviderEntry) -> Metadata:
         """Return the provider's metadata. Raises ProviderAway, BadProvider."""
-        return await self._requests.metadata.of(entry.issuer, ca_file=entry.ca_file)
+        return await self._requests.metadata.of(entry)
 
     def has_device_flow(self, entry: ProviderEntry) -> bool:
         """Return whether a provider has the device flow, by its last metadata in memory.
@@ -171,12 +171,9 @@ class OAuth:
 
         Raises ProviderAway, BadProvider.
         """
-        name = "userinfo_endpoint"
         if not (await self.metadata(entry)).userinfo_endpoint:
             return {}
-        return await self._requests.get(
-            entry.issuer, name, ca_file=entry.ca_file, bearer=access_token
-        )
+        return await self._requests.get(entry, "userinfo_endpoint", bearer=access_token)
 
     async def revoke(self, entry: ProviderEntry, refresh_token: str) -> None:
         """Tell the provider that a refresh token is no longer used (RFC 7009).

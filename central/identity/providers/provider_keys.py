@@ -126,9 +126,7 @@ class ProviderKeys:
         asked_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(FETCH_S):
-                document = await self._requests.get(
-                    entry.issuer, "jwks_uri", ca_file=entry.ca_file
-                )  # the address may be on another host than the issuer
+                document = await self._requests.get(entry, "jwks_uri")  # maybe on another host
             read = read_key_set(document)
         except BadProvider as why:
             self._requests.metadata.doubt(entry.issuer)
