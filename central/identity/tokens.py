@@ -86,11 +86,6 @@ class TokenIssuer:
         """Fetch the keys of an outside issuer, at most once a minute. It raises nothing."""
         await self._outside.fetch_keys(issuer)
 
-    @property
-    def known(self) -> int:
-        """The number of tokens in memory, for checks."""
-        return self._verifier.known
-
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that verify our tokens (RFC 7517)."""
         self._signing.refresh()

@@ -160,11 +160,6 @@ class Verifier:
         """Return whether a token, by its jti, or a session is refused."""
         return name in self._revoked
 
-    @property
-    def known(self) -> int:
-        """The number of tokens in memory, for checks."""
-        return len(self._cache)
-
     def _remember(self, digest: bytes, verified: _Verified) -> None:
         self._sweep_in -= 1
         if not self._sweep_in:

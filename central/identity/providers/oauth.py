@@ -4,7 +4,6 @@ The central is the client; its secret never leaves it. All requests go to the ad
 provider's metadata.
 """
 
-import base64
 import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeVar
@@ -15,6 +14,7 @@ from msgspec import Meta
 
 from pilotage.proto.decoding.patterns import whole
 
+from ..base64url import encoded
 from .addresses import wrong_address
 from .client_requests import SECONDS_MAX, ClientAccount, ClientRequests, seconds
 from .metadata import Metadata
@@ -245,8 +245,7 @@ def client_of(entry: ProviderEntry) -> ProviderClient:
 
 def challenge(verifier: str) -> str:
     """Return the challenge of a verifier by the method S256 (RFC 7636, 4.2)."""
-    digest = hashlib.sha256(verifier.encode()).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return encoded(hashlib.sha256(verifier.encode()).digest())
 
 
 def error_in(answer: dict[str, Any]) -> str:
