@@ -47,7 +47,7 @@ def identity(data: Path, settings: Settings) -> Iterator[Finding]:
         file = folder / f"{name}{SUFFIX}"
         found = [
             *named_files(file, entry),
-            *_communities(file, entry, settings),
+            *communities(file, entry, settings),
         ]
         yield from found
         if not found:
@@ -105,7 +105,7 @@ def _authority(file: Path, entry: ProviderEntry) -> Iterator[Finding]:
         yield fault(CHECK, f"{at}: {why}", do)
 
 
-def _communities(file: Path, entry: ProviderEntry, settings: Settings) -> Iterator[Finding]:
+def communities(file: Path, entry: ProviderEntry, settings: Settings) -> Iterator[Finding]:
     """Warn of communities that this central does not serve."""
     known = settings.community.names
     rows: dict[YamlPath, str] = {("map", at): row.community for at, row in enumerate(entry.map)}

@@ -43,8 +43,8 @@ HOUR_S = 3_600.0
 
 async def logged_in(world: LoginWorld, **claim: object) -> LoginTokens:
     world.provider.is_confirmed = True
-    started = await world.service.start_device(DeviceStart(host="laptop"), "192.0.2.7")
-    poll = await world.service.poll(LoginClaim(login=started.login, **claim))  # type: ignore[arg-type]
+    started = await world.service.device.start(DeviceStart(host="laptop"), "192.0.2.7")
+    poll = await world.service.device.poll(LoginClaim(login=started.login, **claim))  # type: ignore[arg-type]
     assert poll.state is LoginState.DONE and poll.tokens is not None
     return poll.tokens
 
