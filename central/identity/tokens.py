@@ -311,7 +311,7 @@ class TokenIssuer:
             aud=self._audience,
             exp=int(expires_at),
             iat=int(self._clock.wall()),
-            jti=self._randomness.token(16),
+            jti=self._randomness.token(16).replace("-", "_"),  # a command takes it as an argument
             wlcg_ver=WLCG_VERSION,
         )
 

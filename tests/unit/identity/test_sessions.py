@@ -66,6 +66,16 @@ async def test_the_token_names_the_person_of_the_provider() -> None:
     assert 900 <= tokens.expires_in_s <= 3_600
 
 
+async def test_no_name_of_a_session_looks_like_an_option_of_a_command() -> None:
+    world = await login_world()
+    names = []
+    for _ in range(150):  # one of 64 random names begins with a hyphen
+        names.append((await logged_in(world)).session)
+        world.clock.move(60.0)
+
+    assert not [one for one in names if one.startswith("-")]
+
+
 async def test_a_renewal_gives_a_new_token_and_a_new_secret() -> None:
     world = await login_world()
     first = await logged_in(world)

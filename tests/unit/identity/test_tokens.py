@@ -195,6 +195,14 @@ async def test_a_revoked_token_is_refused_at_once_and_after_a_restart() -> None:
     assert (before, verdict(issuer, made.token), verdict(again, made.token)) == (GOOD, BAD, BAD)
 
 
+async def test_no_id_of_a_token_looks_like_an_option_of_a_command() -> None:
+    issuer = await make_issuer()
+    wanted = TokenIssue(subject="ada", community="ctao")
+    ids = [(await issuer.tokens.issue(issuer.admin, wanted)).view.jti for _ in range(300)]
+
+    assert not [one for one in ids if one.startswith("-")]
+
+
 async def test_many_revoked_tokens_hold_nobody_up_and_are_read_once() -> None:
     issuer = await make_issuer()
     made = await issuer.tokens.issue(issuer.admin, TokenIssue(subject="ada", community="ctao"))
