@@ -14,6 +14,7 @@ from ...regular_files import read_regular
 from ..command_frame import CommandResult
 from ..exit_codes import ExitCode, UsageError
 from ..presentation import note, print_line
+from .login_words import groups_in_words
 
 if TYPE_CHECKING:
     from ...identity.providers.mapping import ClaimReading, Membership
@@ -174,8 +175,7 @@ def _print(found: LoginCheck) -> None:
 
 
 def _print_rights(rights: LoginRights) -> None:
-    is_manager = rights.role is Role.MANAGER  # without groups, of the whole community
-    groups = ", ".join(rights.groups) or ("all" if is_manager else "none")
+    groups = groups_in_words(rights.role, rights.groups)
     print_line(f"community {rights.community}, role {rights.role.value}, groups {groups}")
     for row in rights.rows:
         print_line(f"  by {row.place}, which matches {row.value!r}")
