@@ -1,6 +1,7 @@
 """Asks an identity provider what its file promises: addresses, keys, flows, and the secret."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,11 @@ from ...settings import BadSetting
 from ..clocks import SystemClock
 from ..providers.provider_http import RealProviderHttp
 from ..providers.setup import read_secret
-from ..serve import ServeOptions, config_of, settings_of
-from .examination import as_it_runs
+from ..serve import ServeOptions, as_it_runs, config_of, settings_of
 from .findings import Finding, fault, ok, warning
 from .identity_checks import communities, named_files
 
+WITHIN_S: Final = 5.0  # for all answers of a provider; `doctor` asks all providers at the same time
 REACH: Final = "check the address, ca_file and the network between the central and the provider"
 WRONG_CODE: Final = "pilotage-identity-check"  # no provider gave it: its refusal tells the secret
 LOGINS: Final = {  # endpoints of logins, and what people miss without them
@@ -37,6 +38,39 @@ async def ask(file: Path, entry: ProviderEntry) -> list[Finding]:
     finally:
         await http.close()
     return [*named_files(file, entry), *_communities(file, entry), *asked]
+
+
+def ask_all(entries: Mapping[str, ProviderEntry]) -> dict[str, list[Finding]]:
+    """Return findings about the answers of several providers, by name, within WITHIN_S seconds."""
+    return asyncio.run(answers_of_all(entries, RealProviderHttp(), SystemClock()))
+
+
+async def answers_of_all(
+    entries: Mapping[str, ProviderEntry], http: RealProviderHttp, clock: Clock
+) -> dict[str, list[Finding]]:
+    """Ask all providers at the same time, then close the connections."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            asked = {
+                name: tasks.create_task(_soon(entry, http, clock))
+                for name, entry in entries.items()
+            }
+    finally:
+        await http.close()
+    return {name: task.result() for name, task in asked.items()}
+
+
+async def _soon(entry: ProviderEntry, http: ProviderHttp, clock: Clock) -> list[Finding]:
+    """Return the findings about the answers that come in time."""
+    found = list[Finding]()
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            async for one in answers(entry, http, clock):
+                found.append(one)
+    except TimeoutError:
+        why = f"{entry.issuer} has not given all answers within {WITHIN_S:.0f} s"
+        found.append(fault("answers", why, REACH))
+    return found
 
 
 async def answers(entry: ProviderEntry, http: ProviderHttp, clock: Clock) -> AsyncIterator[Finding]:

@@ -1,5 +1,6 @@
 """What `identity check --ask` tells about the answers of a provider."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from pilotage.central.identity.providers.provider_files import ProviderClient, P
 from pilotage.central.identity.providers.provider_http import BadProvider, ProviderAway
 from pilotage.central.operate.doctor import provider_checks
 from pilotage.central.operate.doctor.findings import Finding, Severity
+from pilotage.central.operate.providers.provider_http import RealProviderHttp
 from tests.fake_central import FakeClock
 from tests.unit.identity.fake_provider import usual_keys
 from tests.unit.identity.profiles import of_profile
@@ -142,6 +144,25 @@ async def test_only_tokens_need_no_flow_and_no_secret(entry: ProviderEntry) -> N
     found = await asked(Provider(), msgspec.structs.replace(entry, client=None))
 
     assert [one.check for one in found] == ["metadata", "keys"]
+
+
+class Hanging(RealProviderHttp):
+    """The network, with one provider that answers only about its metadata."""
+
+    async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
+        if url.endswith("jwks"):
+            await asyncio.sleep(60.0)
+        return Provider().metadata
+
+
+async def test_a_provider_that_hangs_is_not_waited_for(
+    entry: ProviderEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider_checks, "WITHIN_S", 0.05)
+    told = await provider_checks.answers_of_all({"iam": entry}, Hanging(), FakeClock())
+
+    assert [one.check for one in told["iam"]] == ["metadata", "answers"]
+    assert f"{IAM} has not given all answers" in told["iam"][1].said
 
 
 def test_the_command_checks_the_file_and_its_communities(
