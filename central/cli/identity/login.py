@@ -118,7 +118,7 @@ async def logout(
     finally:
         await transport.close()
     await forget_login(os.environ, target.url)
-    return CommandResult({"url": target.url}, "\n".join((said, *_after_logout())))
+    return CommandResult({"url": target.url}, "\n".join(filter(None, (said, *_after_logout()))))
 
 
 def _after_logout() -> Iterator[str]:
