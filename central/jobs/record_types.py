@@ -14,6 +14,7 @@ from pilotage.proto.messages import How, Output, Usage, Why
 
 from ..catalogue.record_types import JobInput, NewFile
 from ..catalogue.remnants import SweepResult
+from ..rucio.outbox_record import Outgoing
 from ..store.records import Record
 
 # -- classes ------------------------------------------------------------------------------------
@@ -358,6 +359,7 @@ class Publication(msgspec.Struct, kw_only=True):
     community: str
     files: tuple[NewFile, ...]
     refused: "AttemptResult"
+    outgoing: tuple[Outgoing, ...] = ()  # entries of the outbox for these files
     clash: str = ""
 
     def as_refused(self) -> "AttemptResult":
