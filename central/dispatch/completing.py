@@ -45,7 +45,5 @@ class CompletingJobs:
         await self._control.enforce(jobs, decide)
         found = await self._store.write(job_records.standing, jobs)
         return [
-            job
-            for job in jobs
-            if job not in found or found[job].state is not JobState.COMPLETING
+            job for job in jobs if job not in found or found[job].state is not JobState.COMPLETING
         ]

@@ -7,7 +7,7 @@ ended.
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -57,7 +57,7 @@ class EntryRow(_Record, frozen=True):
     why: str = ""
 
 
-class EntryCount(NamedTuple):
+class EntryCount(_Record, frozen=True):
     """The number of entries of a server in a state, and when the oldest was written."""
 
     rucio: str
@@ -125,7 +125,7 @@ def entries(
 def counts(session: Session) -> list[EntryCount]:
     """Return the numbers of entries, by server and state."""
     return [
-        EntryCount(row[0], EntryState(row[1]), row[2], row[3])
+        EntryCount(rucio=row[0], state=EntryState(row[1]), count=row[2], oldest=row[3])
         for row in session.rows("count_outgoing", {})
     ]
 

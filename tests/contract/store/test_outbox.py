@@ -53,8 +53,8 @@ async def test_entries_are_written_with_the_result_and_survive(
     ] * 2
     assert await again.read(outbox_record.due, "ctao", 0.0, 1) == rows[:1]
     assert await again.read(outbox_record.due, "other", 0.0, 10) == []
-    ((rucio, state, count, _),) = await again.read(outbox_record.counts)
-    assert (rucio, state, count) == ("ctao", WAITING, 2)
+    (one,) = await again.read(outbox_record.counts)
+    assert (one.rucio, one.state, one.count) == ("ctao", WAITING, 2)
 
 
 async def test_a_result_that_loses_or_clashes_puts_nothing_out(store: Store) -> None:
@@ -75,7 +75,10 @@ async def test_settled_entries_leave_and_clashes_stay(store: Store) -> None:
     await a_published(store, "a", "b", "c", "d")
     one, two, three, four = [row.entry_id for row in await entries(store)]
     sent = SentBatch(
-        confirmed=(one,), clashes={two: "other bytes"}, put_off={three: ("away", 50.0)}, gone=(four,)
+        confirmed=(one,),
+        clashes={two: "other bytes"},
+        put_off={three: ("away", 50.0)},
+        gone=(four,),
     )
     await store.write(outbox_record.settle, sent)
     (left,) = await entries(store)
@@ -116,7 +119,9 @@ async def test_clashes_go_with_their_job(store: Store) -> None:
 
 async def test_a_rule_is_noted_once(store: Store) -> None:
     for _ in range(2):
-        await store.write(outbox_record.keep_rules_asked, "ctao", [("sim:a", "{}"), ("sim:b", "{}")])
+        await store.write(
+            outbox_record.keep_rules_asked, "ctao", [("sim:a", "{}"), ("sim:b", "{}")]
+        )
 
     assert await store.read(outbox_record.rules_asked, "ctao", ["sim:a", "sim:c"]) == {
         ("sim:a", "{}")
