@@ -22,6 +22,8 @@ from ...jobs.leases import Lease
 from ...jobs.record_types import AttemptChange, AttemptResult, Publication
 from ...jobs.verdicts import state_of
 from ...observe.events import Log
+from ...rucio.outbox_ports import OutputPlans, WrongName, any_name, no_plans
+from ...rucio.outgoing import going_out
 from ...store.engine import Store
 from ..queue import JobQueue
 
@@ -37,6 +39,8 @@ class DataReports:
     queue: JobQueue
     log: Log
     sweep_after_s: float = 0.0
+    plans: OutputPlans = no_plans  # of what goes out to Rucio
+    wrong_name: WrongName = any_name
 
     async def looked_at(
         self, lease: Lease, report: Report, change: AttemptChange, at: float
@@ -72,11 +76,25 @@ class DataReports:
             )
         except (NotPublished, NotReadable) as why:
             return msgspec.structs.replace(refused, reason=f"{refused.reason}{why}"[:4_096])
-        left = _leftovers(report, folder, kind, owner_id)
-        publication = Publication(
-            community=kind.community, files=files, refused=refused, leftovers=left
+        outgoing = going_out(
+            self.plans(),
+            kind.community,
+            data,
+            report.published,
+            files,
+            wrong_name=self.wrong_name,
         )
-        return msgspec.structs.replace(change, publication=publication)
+        publication = Publication(
+            community=kind.community,
+            files=files,
+            refused=refused,
+            leftovers=_leftovers(report, folder, kind, owner_id),
+            outgoing=outgoing,
+        )
+        new = change.new
+        if any(one.confirm for one in outgoing):
+            new = next_state(state_of(lease), JobEvent.PUBLISHING)
+        return msgspec.structs.replace(change, new=new, publication=publication)
 
     def _with_removed(self, lease: Lease, report: Report, change: AttemptResult) -> AttemptResult:
         """Return a result with its removed remnants. The store checks that the job had them."""
