@@ -5,16 +5,19 @@ looked up before, and what the server has is read back after.
 """
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
 from pilotage.proto.catalogue import Did, Metadata, Value
 
-from .outbox_ports import OutputRule, RucioApi, RucioRefused
+from .files import RucioRule
+from .http import RucioApi, RucioRefused
 
 THERE: Final = ("DataIdentifierAlreadyExists", "DuplicateRule")  # fine: asked before
+DENIED: Final = "AccessDenied"  # of a right of the account, whatever the files are
 DATASETS_KNOWN_MAX: Final = 10_000
 
 _Found = dict[tuple[str, str], dict[str, Any]]
@@ -38,24 +41,27 @@ class OutgoingFile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> dict[str, str]:
-        return {"scope": self.did.scope, "name": self.did.name}
+        return _names(self.did)
 
 
 class Delivered(msgspec.Struct, kw_only=True):
     """What became of files, by entry id."""
 
+    taken: int = 0  # files that the server has, whether their datasets are complete or not
     confirmed: list[int] = msgspec.field(default_factory=list[int])
     clashes: dict[int, str] = msgspec.field(default_factory=dict[int, str])
     refused: dict[int, str] = msgspec.field(default_factory=dict[int, str])  # another try may help
 
     def add(self, other: "Delivered") -> None:
         """Add what became of other files."""
+        self.taken += other.taken
         self.confirmed += other.confirmed
         self.clashes |= other.clashes
         self.refused |= other.refused
 
 
-AskRules = Callable[[Sequence[Did]], Awaitable[None]]
+# Asks for the rules of datasets, and returns why the server refuses some of them.
+AskRules = Callable[[Sequence[Did]], Awaitable[Mapping[Did, str]]]
 
 
 class Deliverer:
@@ -73,8 +79,8 @@ class Deliverer:
         try:
             return await self._steps(files)
         except RucioRefused as why:
-            if len(files) == 1:
-                return Delivered(refused={files[0].entry_id: str(why)})
+            if len(files) == 1 or why.kind == DENIED:
+                return Delivered(refused={one.entry_id: str(why) for one in files})
         half = len(files) // 2
         found = await self.deliver(files[:half])
         found.add(await self.deliver(files[half:]))
@@ -90,11 +96,11 @@ class Deliverer:
         if left:
             await self._register(left)
             datasets = sorted({dataset for one in left for dataset in one.datasets})
-            await self._make(datasets)
-            await self._attach(left)
+            refused = await self._make(datasets)
+            refused |= await self._attach(left, refused)
             await self._describe(left)
-            await self._ask_rules(datasets)
-            await self._read_back(left, found)
+            refused |= await self._ask_rules([one for one in datasets if one not in refused])
+            await self._read_back(left, refused, found)
         return found
 
     async def _register(self, files: Sequence[OutgoingFile]) -> None:
@@ -106,24 +112,53 @@ class Deliverer:
             body = {"rse": rse, "files": several, "ignore_availability": True}
             await self._api.post("/replicas", body)
 
-    async def _make(self, datasets: Sequence[Did]) -> None:
+    async def _make(self, datasets: Sequence[Did]) -> dict[Did, str]:
+        """Make datasets that are missing, and return why the server refuses some of them."""
         if len(self._datasets) > DATASETS_KNOWN_MAX:
             self._datasets.clear()
+        refused: dict[Did, str] = {}
         for one in datasets:
             if one not in self._datasets:
-                await _once(self._api, f"/dids/{one.scope}/{one.name}", {"type": "DATASET"})
-                self._datasets.add(one)
+                try:
+                    await _once(
+                        self._api, f"/dids/{one.scope}/{quote(one.name)}", {"type": "DATASET"}
+                    )
+                except RucioRefused as why:
+                    refused[one] = str(why)
+                else:
+                    self._datasets.add(one)
+        return refused
 
-    async def _attach(self, files: Sequence[OutgoingFile]) -> None:
+    async def _attach(
+        self, files: Sequence[OutgoingFile], refused: Mapping[Did, str]
+    ) -> dict[Did, str]:
+        """Attach files to their datasets, and return why the server refuses some of these.
+
+        The server refuses all for one closed dataset. Then each is sent alone.
+        """
         inside: defaultdict[Did, list[dict[str, str]]] = defaultdict(list)
         for one in files:
             for dataset in one.datasets:
-                inside[dataset].append(one.names)
-        if inside:
-            several = [
-                {"scope": dataset.scope, "name": dataset.name, "dids": names}
-                for dataset, names in inside.items()
-            ]
+                if dataset not in refused:
+                    inside[dataset].append(one.names)
+        several = [{**_names(dataset), "dids": names} for dataset, names in inside.items()]
+        try:
+            await self._post_attachments(several)
+        except RucioRefused as why:
+            if len(inside) == 1:
+                return dict.fromkeys(inside, str(why))
+        else:
+            return {}
+        found: dict[Did, str] = {}
+        for dataset, alone in zip(inside, several, strict=True):
+            try:
+                await self._post_attachments([alone])
+            except RucioRefused as why:
+                found[dataset] = str(why)
+        return found
+
+    async def _post_attachments(self, several: Sequence[object]) -> None:
+        if several:
             body = {"attachments": several, "ignore_duplicate": True}
             await self._api.post("/dids/attachments", body)
 
@@ -138,7 +173,9 @@ class Deliverer:
 
     # -- look ------------------------------------------------------------------------------------
 
-    async def _read_back(self, files: Sequence[OutgoingFile], found: Delivered) -> None:
+    async def _read_back(
+        self, files: Sequence[OutgoingFile], refused: Mapping[Did, str], found: Delivered
+    ) -> None:
         copies = await self._copies(files)
         described = [one for one in files if one.metadata]
         known = await self._metadata(described, "ALL") if described else {}
@@ -151,7 +188,11 @@ class Deliverer:
             elif why := _other_metadata(one, known.get(one.key, {})):
                 found.refused[one.entry_id] = why
             else:
-                found.confirmed.append(one.entry_id)
+                found.taken += 1
+                if held := [dataset for dataset in one.datasets if dataset in refused]:
+                    found.refused[one.entry_id] = f"dataset {held[0]}: {refused[held[0]]}"
+                else:
+                    found.confirmed.append(one.entry_id)
 
     async def _metadata(self, files: Sequence[OutgoingFile], plugin: str) -> _Found:
         """Return what the server knows about files. Unknown files are omitted."""
@@ -159,25 +200,30 @@ class Deliverer:
         return _by_name(await self._api.lines("/dids/bulkmeta", body))
 
     async def _copies(self, files: Sequence[OutgoingFile]) -> _Found:
-        body = {"dids": [one.names for one in files], "all_states": True}
+        body = {
+            "dids": [one.names for one in files],
+            "schemes": sorted({one.pfn.partition(":")[0] for one in files}),
+            "all_states": True,
+            "ignore_availability": True,  # copies on RSEs that are off are copies
+        }
         return _by_name(await self._api.lines("/replicas/list", body))
 
 
-async def ask_for_rules(
-    api: RucioApi, account: str, pairs: Sequence[tuple[Did, OutputRule]]
-) -> None:
-    """Ask for rules on datasets. A rule that is there already is fine."""
-    for dataset, rule in pairs:
-        body: dict[str, Any] = {
-            "dids": [{"scope": dataset.scope, "name": dataset.name}],
-            "account": account,
-            "copies": rule.copies,
-            "rse_expression": rule.rse_expression,
-            "lifetime": rule.lifetime_s,
-            "grouping": "DATASET",
-            "asynchronous": True,
-        }
-        await _once(api, "/rules/", body)
+async def ask_for_rule(api: RucioApi, account: str, dataset: Did, rule: RucioRule) -> None:
+    """Ask for a rule on a dataset. A rule that is there already is fine.
+
+    Raises RucioAway, RucioRefused.
+    """
+    body: dict[str, Any] = {
+        "dids": [_names(dataset)],
+        "account": account,
+        "copies": rule.copies,
+        "rse_expression": rule.rse_expression,
+        "lifetime": rule.lifetime_s,
+        "grouping": "DATASET",
+        "asynchronous": True,
+    }
+    await _once(api, "/rules/", body)
 
 
 async def _once(api: RucioApi, path: str, body: object) -> None:
@@ -186,6 +232,10 @@ async def _once(api: RucioApi, path: str, body: object) -> None:
     except RucioRefused as why:
         if why.kind not in THERE:
             raise
+
+
+def _names(did: Did) -> dict[str, str]:
+    return {"scope": did.scope, "name": did.name}
 
 
 def plain(value: Value) -> object:

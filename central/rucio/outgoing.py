@@ -1,6 +1,7 @@
 """Which published files go out to Rucio, and whether Rucio can hold their names. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from pilotage.proto.documents.job import DataOutput, JobData
 from pilotage.proto.problems import Code
@@ -9,32 +10,38 @@ from pilotage.proto.storages import Published
 from ..catalogue.placeholders import finished, later
 from ..catalogue.record_types import NewFile
 from ..errors import Refused
-from .outbox_ports import OutputPlan, WrongName
+from .files import RucioEntry
+from .names import wrong_name
 from .outbox_record import Outgoing
+
+PATTERN: Final = frozenset("*?[{")  # such a pattern leaves the name of the file open
+
+RucioEntries = Callable[[], Mapping[str, RucioEntry]]  # the servers in force, by name
+
+
+def no_servers() -> Mapping[str, RucioEntry]:
+    """Return no servers: nothing goes out."""
+    return {}
 
 
 def going_out(
-    plans: Mapping[str, OutputPlan],
+    servers: Mapping[str, RucioEntry],
     community: str,
     data: JobData,
     published: Sequence[Published],
     files: Sequence[NewFile],
-    *,
-    wrong_name: WrongName,
 ) -> tuple[Outgoing, ...]:
     """Return the entries of the outbox for the files of a result.
 
     A name that Rucio cannot hold, and that only the payload decided, is an entry too: it tells why.
     """
     found: list[Outgoing] = []
-    for name, plan in _publishing(plans, community):
+    for name, server in _taking(servers, community):
         for place, (one, file) in enumerate(zip(published, files, strict=True)):
-            if file.did.scope not in plan.scopes:
+            if file.did.scope not in server.outputs.scopes:
                 continue
-            datasets = [did for did in file.datasets if did.scope in plan.scopes]
-            if not plan.datasets:
-                datasets = []
-            wrong = [why for did in (file.did, *datasets) if (why := wrong_name(str(did)))]
+            datasets = [did for did in file.datasets if _has_dataset(server, did.scope)]
+            dids = map(str, (file.did, *datasets))
             found.append(
                 Outgoing(
                     file=place,
@@ -42,55 +49,57 @@ def going_out(
                     storage=file.replicas[0].storage,
                     datasets=tuple(map(str, datasets)),
                     confirm=data.outputs[one.rule].confirm,
-                    clash=wrong[0] if wrong else "",
+                    clash=next(filter(None, (wrong_name(did, server.strip) for did in dids)), ""),
                 )
             )
     return tuple(found)
 
 
 def check_going_out(
-    plans: Mapping[str, OutputPlan],
-    community: str,
-    data: JobData,
-    group: str,
-    where: str,
-    *,
-    wrong_name: WrongName,
+    servers: Mapping[str, RucioEntry], community: str, data: JobData, group: str, where: str
 ) -> None:
     """Refuse outputs that go out with names that Rucio cannot hold. Raises Refused.
 
-    What a payload decides itself is checked when the result comes.
+    The data may be those of a template. Names that depend on values of its tasks, or that the
+    payload decides, are checked again when the result comes.
     """
+    mine = [server for _, server in _taking(servers, community)]
     for i, out in enumerate(data.outputs):
-        mine = dict(_publishing(plans, community))
-        _check_output(mine, out, group, f"{where}.outputs[{i}]", wrong_name)
+        _check_output(mine, out, group, f"{where}.outputs[{i}]")
 
 
-def _check_output(
-    mine: Mapping[str, OutputPlan], out: DataOutput, group: str, where: str, wrong_name: WrongName
-) -> None:
+class _Sample(dict[str, str]):
+    """Values of placeholders; a good one for each that is not known yet."""
+
+    def __missing__(self, key: str) -> str:
+        return "1"
+
+
+def _check_output(servers: Sequence[RucioEntry], out: DataOutput, group: str, where: str) -> None:
+    sample = _Sample(later(1, 1, "x.x" if PATTERN & set(out.pattern) else out.pattern))
     scope = out.did.partition(":")[0] or out.scope or group
-    taking = [plan for plan in mine.values() if scope in plan.scopes]
-    if not taking:
-        if out.confirm:
-            right = f"false: no file in rucio/ publishes the scope {scope!r}"
-            why = f"{where}.confirm: found true, expected {right}"
-            raise Refused(Code.INVALID, why, field=f"{where}.confirm")
-        return
-    sample = later(1, 1, "x.x" if set(out.pattern) & set("*?[") else out.pattern)
-    names = [("did", out.did)] if out.did else [("name", f"{scope}:{finished(out.name, sample)}")]
-    dataset = finished(out.dataset, sample)
-    for plan in taking:
-        if plan.datasets and dataset.partition(":")[0] in plan.scopes:
-            names.append(("dataset", dataset))
-    for field, name in names:
-        if wrong := wrong_name(name):
-            raise Refused(Code.INVALID, f"{where}.{field}: {wrong}", field=f"{where}.{field}")
+    if "{" in scope:
+        return  # each task has a scope of its own
+    taking = [server for server in servers if scope in server.outputs.scopes]
+    if out.confirm and not taking:
+        right = f"false: no file in rucio/ publishes the scope {scope!r}"
+        why = f"{where}.confirm: found true, expected {right}"
+        raise Refused(Code.INVALID, why, field=f"{where}.confirm")
+    if out.did:
+        return  # the file exists, so its name is not chosen here
+    name, dataset = f"{scope}:{finished(out.name, sample)}", finished(out.dataset, sample)
+    for server in taking:
+        theirs = _has_dataset(server, dataset.partition(":")[0])
+        for field, did in (("name", name), *([("dataset", dataset)] if theirs else ())):
+            if wrong := wrong_name(did, server.strip):
+                raise Refused(Code.INVALID, f"{where}.{field}: {wrong}", field=f"{where}.{field}")
 
 
-def _publishing(
-    plans: Mapping[str, OutputPlan], community: str
-) -> Iterator[tuple[str, OutputPlan]]:
-    for name, plan in plans.items():
-        if plan.community == community and plan.scopes:
-            yield name, plan
+def _has_dataset(server: RucioEntry, scope: str) -> bool:
+    return server.outputs.datasets and scope in server.outputs.scopes
+
+
+def _taking(servers: Mapping[str, RucioEntry], community: str) -> Iterator[tuple[str, RucioEntry]]:
+    for name, server in servers.items():
+        if server.community == community and server.outputs.scopes:
+            yield name, server

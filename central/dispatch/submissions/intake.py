@@ -41,8 +41,7 @@ from ...jobs.definition.rendering import (
 from ...jobs.definition.sizes import FilledSizes, check_name, check_size
 from ...jobs.definition.software import needs_of
 from ...jobs.record_types import JobClassRow, NewJob
-from ...rucio.outbox_ports import OutputPlans, WrongName, any_name, no_plans
-from ...rucio.outgoing import check_going_out
+from ...rucio.outgoing import RucioEntries, check_going_out, no_servers
 
 SHORT = 4_096  # bytes: most entries of parameters are shorter
 SHOWN_MAX = 20  # names in a message
@@ -124,10 +123,9 @@ class RowMaker:
         header: Submission,
         at: float,
         data: InputResolver | None = None,
-        plans: OutputPlans = no_plans,
-        wrong_name: WrongName = any_name,
+        rucio: RucioEntries = no_servers,
     ) -> None:
-        self._data, self._plans, self._wrong_name = data, plans, wrong_name
+        self._data, self._rucio = data, rucio
         self._classes, self._caller = classes, caller
         self.fresh: list[KnownClass] = []  # classes that are new with this submission
         self.owner, self._at = owner, at
@@ -183,14 +181,7 @@ class RowMaker:
         group = group_of(self._caller, job, where)
         at = f"{where}.data"
         check_scopes(job.data, group, writing(self._caller), at)
-        check_going_out(
-            self._plans(),
-            self.owner.community,
-            job.data,
-            group,
-            at,
-            wrong_name=self._wrong_name,
-        )
+        check_going_out(self._rucio(), self.owner.community, job.data, group, at)
         return await self._data.settle(job, where, group=group)
 
     async def _filled_with_data(

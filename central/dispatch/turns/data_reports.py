@@ -22,8 +22,7 @@ from ...jobs.leases import Lease
 from ...jobs.record_types import AttemptChange, AttemptResult, Publication
 from ...jobs.verdicts import state_of
 from ...observe.events import Log
-from ...rucio.outbox_ports import OutputPlans, WrongName, any_name, no_plans
-from ...rucio.outgoing import going_out
+from ...rucio.outgoing import RucioEntries, going_out, no_servers
 from ...store.engine import Store
 from ..queue import JobQueue
 
@@ -39,8 +38,7 @@ class DataReports:
     queue: JobQueue
     log: Log
     sweep_after_s: float = 0.0
-    plans: OutputPlans = no_plans  # of what goes out to Rucio
-    wrong_name: WrongName = any_name
+    rucio: RucioEntries = no_servers  # servers that get outputs
 
     async def looked_at(
         self, lease: Lease, report: Report, change: AttemptChange, at: float
@@ -76,14 +74,7 @@ class DataReports:
             )
         except (NotPublished, NotReadable) as why:
             return msgspec.structs.replace(refused, reason=f"{refused.reason}{why}"[:4_096])
-        outgoing = going_out(
-            self.plans(),
-            kind.community,
-            data,
-            report.published,
-            files,
-            wrong_name=self.wrong_name,
-        )
+        outgoing = going_out(self.rucio(), kind.community, data, report.published, files)
         publication = Publication(
             community=kind.community,
             files=files,

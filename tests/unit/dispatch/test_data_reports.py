@@ -14,12 +14,13 @@ from pilotage.central.catalogue import (
 )
 from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica
 from pilotage.central.catalogue.remnants import SweepResult
+from pilotage.central.catalogue.storages import StorageCredential
 from pilotage.central.dispatch.turns.data_reports import DataReports, as_written
 from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.jobs.leases import Lease
 from pilotage.central.jobs.record_types import AttemptResult, NewJob
 from pilotage.central.jobs.verdicts import result
-from pilotage.central.rucio.outbox_ports import OutputPlan
+from pilotage.central.rucio.files import RucioEntry, RucioOutputs
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.documents.job import DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
@@ -116,8 +117,14 @@ async def test_a_result_whose_outputs_rucio_must_confirm_completes(confirm: bool
     out = DataOutput(pattern="*", confirm=confirm)
     body = Job(command=("run",), data=JobData(outputs=(out,)))
     rig.store.put_body(lease.job, msgspec.json.encode(body))
-    plan = OutputPlan(community="ctao", account="a", storages={}, scopes=frozenset({"dpps"}))
-    rig.data = replace(rig.data, plans=lambda: {"rucio": plan})
+    server = RucioEntry(
+        url="https://rucio.org",
+        account="a",
+        community="ctao",
+        credential=StorageCredential(source="file"),
+        outputs=RucioOutputs(scopes=("dpps",)),
+    )
+    rig.data = replace(rig.data, rucio=lambda: {"rucio": server})
     change = await rig.looked_at(lease, ended(lease, published=(stored(lease),)))
 
     assert change.publication is not None

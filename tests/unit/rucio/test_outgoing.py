@@ -3,23 +3,26 @@
 import pytest
 
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
+from pilotage.central.catalogue.storages import StorageCredential
 from pilotage.central.errors import Refused
-from pilotage.central.rucio.outbox_ports import OutputPlan
+from pilotage.central.rucio.files import RucioEntry, RucioOutputs
 from pilotage.central.rucio.outgoing import check_going_out, going_out
 from pilotage.proto.catalogue import Did
 from pilotage.proto.documents.job import DataOutput, JobData
 from pilotage.proto.storages import Published
 
-PLANS = {
-    "ctao": OutputPlan(
-        community="ctao", account="a", storages={}, scopes=frozenset({"sim", "sim.raw"})
-    ),
-    "lhcb": OutputPlan(community="lhcb", account="a", storages={}, scopes=frozenset({"other"})),
-}
+
+def a_server(community: str, *scopes: str) -> RucioEntry:
+    return RucioEntry(
+        url="https://rucio.org",
+        account="a",
+        community=community,
+        credential=StorageCredential(source="file"),
+        outputs=RucioOutputs(scopes=scopes),
+    )
 
 
-def wrong(did: str) -> str:
-    return f"found {did!r}, expected no '+'" if "+" in did else ""
+SERVERS = {"ctao": a_server("ctao", "sim", "sim.raw"), "lhcb": a_server("lhcb", "other")}
 
 
 #     scope    name      dataset      confirm  refused
@@ -32,6 +35,9 @@ TABLE = """
       -        {file}    other:d+1    no       -
       other    {file}    -            yes      confirm
       -        {file}    -            yes      -
+      {run}    a+{file}  -            yes      -
+      -        {run}/a+  -            no       name
+      -        {run}     sim:{task}+  no       dataset
 """
 
 
@@ -43,7 +49,7 @@ def test_a_name_that_rucio_cannot_hold_is_refused_if_it_goes_out(line: str) -> N
     )
     found = ""
     try:
-        check_going_out(PLANS, "ctao", JobData(outputs=(out,)), "sim", "job.data", wrong_name=wrong)
+        check_going_out(SERVERS, "ctao", JobData(outputs=(out,)), "sim", "job.data")
     except Refused as why:
         assert str(why).startswith(f"job.data.outputs[0].{refused}: found ")
         found = (why.field or "").rpartition(".")[2]
@@ -63,11 +69,12 @@ def test_files_of_published_scopes_go_out_with_their_datasets_there() -> None:
         for scope, name in (("sim", "a"), ("other", "b"), ("sim", "c+"))
     ]
     published = [Published(rule, "x", "pic", "p", 1, "0", "0") for rule in (0, 1, 1)]
-    found = going_out(PLANS, "ctao", data, published, files, wrong_name=wrong)
+    found = going_out(SERVERS, "ctao", data, published, files)
 
     assert [(one.file, one.rucio, one.storage, one.confirm) for one in found] == [
         (0, "ctao", "pic", False),
         (2, "ctao", "pic", True),
     ]
     assert [one.datasets for one in found] == [("sim:set",)] * 2
-    assert [one.clash for one in found] == ["", "found 'sim:c+', expected no '+'"]
+    assert found[0].clash == ""
+    assert found[1].clash.startswith("found 'sim:c+', expected a name that Rucio can hold")

@@ -1,139 +1,73 @@
 """The outbox reaches Rucio whole and once, whatever happens between two steps."""
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.central.catalogue import record_registration as registration
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
-from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
+from pilotage.central.catalogue.storages import (
+    StorageBook,
+    StorageCredential,
+    StorageEntry,
+    Storages,
+)
 from pilotage.central.rucio import outbox_record
-from pilotage.central.rucio.outbox_ports import OutputPlan, OutputRule, RucioAway, RucioRefused
+from pilotage.central.rucio.drivers import RucioDrivers
+from pilotage.central.rucio.files import RucioBook, RucioEntry, RucioFiles, RucioOutputs, RucioRule
 from pilotage.central.rucio.outbox_record import EntryRow, EntryState, Outgoing
 from pilotage.central.rucio.publisher import BATCH, OutboxPublisher
 from pilotage.proto.catalogue import Did
 from tests.fake_central import FakeClock
+from tests.fake_rucio import FakeRucio
 from tests.memory_store import MemoryStore
 
-PLAN = OutputPlan(
-    community="ctao",
+SERVER = RucioEntry(
+    url="https://rucio.org",
     account="pilotage",
+    community="ctao",
+    credential=StorageCredential(source="file"),
     storages={"PIC-DISK": "pic"},
-    scopes=frozenset({"sim"}),
-    rules=(OutputRule(rse_expression="tape"),),
+    strip="/",
+    outputs=RucioOutputs(scopes=("sim",), rules=(RucioRule(rse_expression="tape"),)),
 )
+PROTOCOL = {"scheme": "https", "hostname": "se.org", "port": 443, "prefix": "/ctao/"}
 AWAY_S = 6 * 3_600.0
-Name = tuple[str, str]
 
 
 class Killed(BaseException):
     """The central died before a request, or after it and before its answer."""
 
 
-class FakeRucio:
-    """A server that behaves as 41.5 does; it may be away, and its client may be killed."""
-
-    def __init__(self) -> None:
-        self.files: dict[Name, dict[str, Any]] = {}
-        self.copies: dict[tuple[Name, str], str] = {}
-        self.added = 0  # copies that it has ever stored
-        self.datasets: dict[Name, set[Name]] = {}
-        self.rules: list[tuple[Name, str]] = []
-        self.is_away = False
-        self.poison: set[str] = set()
-        self.requests = 0
-        self.kill_at = 0  # number of the request that kills; 0: none
-        self.kills_after = False
-
-    async def post(self, path: str, body: Any) -> None:
-        self._begin()
-        self._do(path, body)
-        self._end()
-
-    async def lines(self, path: str, body: Any) -> Sequence[dict[str, Any]]:
-        self._begin()
-        found = list(self._shown(path, body))
-        self._end()
-        return found
-
-    def _begin(self) -> None:
-        self.requests += 1
-        if self.is_away:
-            raise RucioAway("no connection")
-        if self.requests == self.kill_at and not self.kills_after:
-            raise Killed
-
-    def _end(self) -> None:
-        if self.requests == self.kill_at:
-            raise Killed
-
-    def _do(self, path: str, body: Any) -> None:
-        if path == "/replicas":
-            for one in body["files"]:
-                if one["name"] in self.poison:
-                    raise RucioRefused("InvalidObject", f"{one['name']} is bad")
-            for one in body["files"]:
-                name = _name(one)
-                self.files.setdefault(name, {"bytes": one["bytes"], "adler32": one["adler32"]})
-                if (name, body["rse"]) not in self.copies:
-                    self.added += 1
-                    self.copies[name, body["rse"]] = one["pfn"]
-        elif path == "/dids/attachments":
-            for one in body["attachments"]:
-                self.datasets[_name(one)] |= {_name(did) for did in one["dids"]}
-        elif path == "/dids/bulkdidsmeta":
-            for one in body["dids"]:
-                self.files[_name(one)].update(one["meta"])
-        elif path == "/rules/":
-            asked = (_name(body["dids"][0]), body["rse_expression"])
-            if asked in self.rules:
-                raise RucioRefused("DuplicateRule", "it is there")
-            self.rules.append(asked)
-        else:
-            _, _, scope, its = path.split("/", 3)
-            if (scope, its) in self.datasets:
-                raise RucioRefused("DataIdentifierAlreadyExists", "it is there")
-            self.datasets[scope, its] = set()
-
-    def _shown(self, path: str, body: Any) -> Sequence[dict[str, Any]]:
-        names = [_name(one) for one in body["dids"] if _name(one) in self.files]
-        said = [{"scope": n[0], "name": n[1], **self.files[n]} for n in names]
-        if path == "/replicas/list":
-            for name, one in zip(names, said, strict=True):
-                one["rses"] = {
-                    rse: [pfn.replace(".org/", ".org:443/")]
-                    for (whose, rse), pfn in self.copies.items()
-                    if whose == name
-                }
-        return said
-
-
-def _name(one: Mapping[str, str]) -> Name:
-    return one["scope"], one["name"]
-
-
 class World:
     """A store whose outbox a publisher sends to a fake server."""
 
     def __init__(self) -> None:
-        self.store, self.clock, self.rucio = MemoryStore(), FakeClock(), FakeRucio()
+        self.store, self.clock = MemoryStore(), FakeClock()
+        self.rucio = FakeRucio(self.clock.wall, "PIC-DISK")
+        self.rucio.protocols["PIC-DISK"] = [PROTOCOL]
         self.storages = Storages()
-        entry = StorageEntry(type="http", url="https://se.org/ctao")
+        entry = StorageEntry(type="davs", url="https://se.org/ctao")
         self.storages.book = StorageBook(storages={"pic": entry})
+        self.files = RucioFiles()
         self.ended: dict[int, str] = {}
         self.log: list[str] = []
-        self.plans = {"rucio": PLAN}
+        self.set(SERVER)
         self.publisher = self.begun()
+
+    def set(self, entry: RucioEntry) -> None:
+        """Change the file of the server."""
+        self.files.book = RucioBook({"rucio": entry})
 
     def begun(self) -> OutboxPublisher:
         """Return the publisher of a central that has just started."""
         return OutboxPublisher(
-            self.store,
-            lambda: self.plans,
-            self.storages,
-            connect=lambda name, plan: self.rucio,
+            RucioDrivers(self.files, lambda name, entry: self.rucio),
+            store=self.store,
+            storages=self.storages,
             end_jobs=self._end_jobs,
             clock=self.clock,
             log=lambda event, **fields: self.log.append(event),
@@ -143,7 +77,9 @@ class World:
         self.ended |= settled
         return list(settled)
 
-    async def put(self, count: int, *, confirm: bool = False, job: int = 1) -> None:
+    async def put(
+        self, count: int, *, confirm: bool = False, job: int = 1, server: str = "rucio"
+    ) -> None:
         for first in range(0, count, 500):
             names = [f"{job}/{i}" for i in range(first, min(count, first + 500))]
             files = [a_file(name) for name in names]
@@ -152,7 +88,7 @@ class World:
             )
             outgoing = [
                 Outgoing(
-                    file=i, rucio="rucio", storage="pic", datasets=("sim:set",), confirm=confirm
+                    file=i, rucio=server, storage="pic", datasets=("sim:set",), confirm=confirm
                 )
                 for i in range(len(files))
             ]
@@ -166,8 +102,13 @@ class World:
 
     async def turns(self, count: int, every_s: float = 1.0) -> None:
         for _ in range(count):
-            await self.publisher.turn()
+            async with asyncio.TaskGroup() as tasks:
+                self.publisher.send(tasks)
+            await self.publisher.settle()
             self.clock.move(every_s)
+
+    def in_dataset(self) -> list[tuple[str, str]]:
+        return self.rucio.datasets["sim", "/set"].names
 
 
 def a_file(name: str) -> NewFile:
@@ -181,6 +122,18 @@ def a_file(name: str) -> NewFile:
     )
 
 
+class Killer:
+    """Kills the central around one of the next requests."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._left, self._is_over = chance.randint(1, 9), chance.random() < 0.5
+
+    def __call__(self, is_over: bool) -> None:
+        self._left -= is_over is self._is_over
+        if self._left == 0:
+            raise Killed
+
+
 @pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_each_file_is_in_rucio_once_after_an_outage_and_a_hundred_deaths(count: int) -> None:
     world, chance = World(), random.Random(23)
@@ -189,17 +142,14 @@ async def test_each_file_is_in_rucio_once_after_an_outage_and_a_hundred_deaths(c
     until = world.clock.monotonic() + AWAY_S
     while world.clock.monotonic() < until:
         await world.turns(1, every_s=30.0)
-    asked = world.rucio.requests
+    asked = len(world.rucio.asked)
     world.rucio.is_away = False
     died = 0
     while await world.entries() or died < 100:
-        world.rucio.kill_at = 0
-        if died < 100:
-            world.rucio.kill_at = world.rucio.requests + chance.randint(1, 8)
-            world.rucio.kills_after = chance.random() < 0.5
         if not await world.entries():
             await world.put(10, job=count)
             count += 10
+        world.rucio.around = Killer(chance) if died < 100 else lambda is_over: None
         try:
             await world.turns(1, every_s=300.0)
         except BaseExceptionGroup as why:
@@ -209,25 +159,24 @@ async def test_each_file_is_in_rucio_once_after_an_outage_and_a_hundred_deaths(c
 
     assert asked < AWAY_S / 200  # it backs off to minutes
     assert len(world.rucio.files) == world.rucio.added == count
-    assert world.rucio.datasets == {("sim", "set"): set(world.rucio.files)}
-    assert world.rucio.rules == [(("sim", "set"), "tape")]
+    assert sorted(world.in_dataset()) == sorted(world.rucio.files)
+    assert world.rucio.rules == [(("sim", "/set"), "tape")]
     assert await world.entries(EntryState.CLASH) == []
-    assert world.rucio.files["sim", "1/0"] == {
-        "bytes": 7, "adler32": "00000001", "run": 20, "good": "true"
-    }  # fmt: skip
+    one = world.rucio.file("sim:/1/0")
+    assert (one.bytes, one.adler32, one.meta) == (7, "00000001", {"run": 20, "good": "true"})
+    assert one.copies == {"PIC-DISK": "https://se.org:443/ctao/ctao/1/0"}
 
 
 async def test_other_bytes_under_a_known_name_are_a_clash_that_stays() -> None:
     world = World()
     await world.turns(1)  # the first one removes clashes of jobs that are gone: here, of all
-    world.rucio.files["sim", "1/3"] = {"bytes": 8, "adler32": "00000002"}
+    world.rucio.add("sim:/1/3", rse="LST-DISK", size=8)
     await world.put(5, confirm=True)
     await world.turns(3)
     (clash,) = await world.entries(EntryState.CLASH)
 
-    assert "Rucio has another sim:1/3: its bytes is 8, not 7" in clash.why
-    assert world.rucio.files["sim", "1/3"] == {"bytes": 8, "adler32": "00000002"}
-    assert (("sim", "1/3"), "PIC-DISK") not in world.rucio.copies
+    assert "Rucio has another sim:/1/3: its bytes is 8, not 7" in clash.why
+    assert list(world.rucio.file("sim:/1/3").copies) == ["LST-DISK"]
     assert world.ended == {1: clash.why}
     assert (await world.entries(), clash.tries) == ([], 1)
 
@@ -245,26 +194,110 @@ async def test_a_job_ends_when_all_of_its_files_are_there() -> None:
 
 async def test_a_poisoned_file_does_not_hold_the_others() -> None:
     world = World()
-    world.rucio.poison = {"1/3"}
+    world.rucio.refused = {"/1/3": "InvalidObject"}
     await world.put(20)
     await world.turns(1)
     (left,) = await world.entries()
-    world.rucio.poison = set()
+    world.rucio.refused = {}
     await world.turns(30)
 
-    assert (left.tries, left.why) == (1, "InvalidObject: 1/3 is bad")
+    assert (left.tries, left.why) == (1, "InvalidObject: /1/3 is refused")
     assert await world.entries() == []
     assert world.rucio.added == 20
 
 
-async def test_a_storage_without_an_rse_is_named_and_waits_for_the_file() -> None:
+async def test_a_denied_account_waits_after_one_request() -> None:
     world = World()
-    world.plans = {"rucio": OutputPlan(community="ctao", account="a", storages={})}
+    world.rucio.refused = {"/1/3": "AccessDenied"}
+    await world.put(20)
+    await world.turns(1)
+
+    assert world.rucio.asked.count("/replicas") == 1
+    assert {row.why for row in await world.entries()} == {"AccessDenied: /1/3 is refused"}
+    assert world.publisher.trouble("rucio") == "AccessDenied: /1/3 is refused"
+
+
+@pytest.mark.parametrize("fault", ["rule", "closed"])
+async def test_files_of_a_refused_dataset_wait_with_its_reason(fault: str) -> None:
+    world = World()
+    dataset = world.rucio.dataset("sim:/set")
+    if fault == "rule":
+        world.rucio.refused = {"tape": "InsufficientAccountLimit"}
+    else:
+        dataset.open = False
+    await world.put(20, confirm=True)
+    await world.turns(1)
+    held, ended = await world.entries(), dict(world.ended)
+    asked = len(world.rucio.asked)
+    world.rucio.refused, dataset.open = {}, True
+    await world.turns(30)
+
+    words = {"rule": "InsufficientAccountLimit: tape", "closed": "UnsupportedOperation: /set"}
+    assert len(held) == 20
+    assert all(row.why.startswith(f"dataset sim:/set: {words[fault]} is") for row in held)
+    assert asked < 12  # the batch is not sent by halves
+    assert (ended, world.ended) == ({}, {1: ""})
+    assert sorted(world.in_dataset()) == sorted(world.rucio.files)
+    assert world.rucio.rules == [(("sim", "/set"), "tape")]
+
+
+#     fault           reason
+WAITS = """
+      no rse          rucio/rucio.yaml: storages names no RSE for the storage pic
+      unknown rse     RSENotFound: PIC-DISK
+      deterministic   RSE PIC-DISK is deterministic, so it holds no paths of ours: make it another
+      no protocol     RSE PIC-DISK has no protocol for https://se.org/ctao/ctao/1/0
+      no storage      no storage file defines pic
+"""
+
+
+@pytest.mark.parametrize("line", WAITS.strip().splitlines())
+async def test_a_file_without_a_place_in_rucio_waits_for_the_operator(line: str) -> None:
+    fault, why = map(str.strip, line.strip().split("  ", 1))
+    world = World()
+    book = world.storages.book
+    if fault == "no rse":
+        world.set(msgspec.structs.replace(SERVER, storages={}))
+    elif fault == "unknown rse":
+        world.rucio.readable = {}
+    elif fault == "deterministic":
+        world.rucio.is_deterministic = True
+    elif fault == "no protocol":
+        world.rucio.protocols["PIC-DISK"] = [{**PROTOCOL, "prefix": "/other/"}]
+    else:
+        world.storages.book = StorageBook()
     await world.put(1)
     await world.turns(1)
     (left,) = await world.entries()
-    world.plans = {"rucio": PLAN}
+    world.storages.book = book
+    world.rucio.readable, world.rucio.is_deterministic = {"PIC-DISK": True}, False
+    world.rucio.protocols["PIC-DISK"] = [PROTOCOL]
+    world.set(SERVER)
     await world.turns(30)
 
-    assert left.why == "rucio/rucio.yaml: storages names no RSE for the storage pic"
+    assert left.why == why
     assert await world.entries() == []
+
+
+async def test_a_hanging_server_delays_no_other() -> None:
+    world, hangs = World(), asyncio.Event()
+    world.files.book = RucioBook({"rucio": SERVER, "slow": SERVER})
+
+    class Hanging(FakeRucio):
+        async def get(self, path: str) -> object:
+            await hangs.wait()
+            return {}
+
+    slow = Hanging(world.clock.wall)
+    drivers = RucioDrivers(world.files, lambda name, _: slow if name == "slow" else world.rucio)
+    world.publisher._drivers = drivers  # pyright: ignore[reportPrivateUsage]
+    await world.put(1, server="slow", job=2)
+    await world.put(1, confirm=True)
+    async with asyncio.TaskGroup() as tasks:
+        publishing = tasks.create_task(world.publisher.run())
+        for _ in range(5):
+            await world.clock.advance(1.0)
+        publishing.cancel()
+
+    assert world.ended == {1: ""}
+    assert [row.rucio for row in await world.entries()] == ["slow"]
