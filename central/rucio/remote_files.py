@@ -48,7 +48,7 @@ class RemoteCopies(msgspec.Struct, frozen=True, gc=False):
 
 
 class RemoteDetails(NamedTuple):
-    """What the server knows about some files. Erased files are in neither."""
+    """Metadata and copies of some files. Erased files are in neither."""
 
     metadata: Mapping[Name, Mapping[str, Any]]  # of their own
     copies: Mapping[Name, RemoteCopies]

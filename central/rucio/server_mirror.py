@@ -1,7 +1,7 @@
 """Mirrors one Rucio server: polls its inputs, and compares everything once a day.
 
 Rucio sends no event when a file gets metadata or is attached to a dataset. So the polls count, and
-events only make a poll come at once. Each step may be repeated: what is here already stays.
+events only make a poll come at once. Each step may be repeated.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class _Unwanted(Exception):
 
 
 class _Lists(NamedTuple):
-    """What a poll passes on."""
+    """The terms of a poll."""
 
     datasets: tuple[Did, ...]  # the files are attached to them
     full: bool  # everything is compared
