@@ -41,6 +41,8 @@ class RucioMirrors:
 
     async def run(self) -> None:
         """Follow all servers in force, until cancelled. A slow one delays no other."""
+        if self._drivers.files.folder is None:
+            return
         followed: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:

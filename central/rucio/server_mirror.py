@@ -5,6 +5,7 @@ events only make a poll come at once. Each step may be repeated.
 """
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,7 @@ from pilotage.proto.catalogue import (
     KeyType,
     Query,
     Value,
+    check_path,
     checked_metadata,
 )
 
@@ -46,6 +48,9 @@ PAUSE_MAX_S: Final = 300.0
 HINT_S: Final = 1.0  # between two polls of an input that events ask for
 CHANGED_MAX: Final = 10_000
 LOST_MAX: Final = 1_000  # files that may be erased together without a doubt
+
+
+_ADLER32: Final = re.compile("[0-9a-fA-F]{1,8}")
 
 
 class _Waits(Exception):
@@ -413,8 +418,10 @@ class ServerMirror:
         replicas = tuple(self._copies(copies))
         if not replicas and file is None:
             raise _Waits(f"it has no copy on {', '.join(self.entry.storages)}")
-        if not copies.adler32:
-            raise BadCatalogueField("adler32", copies.adler32, "an Adler-32: Rucio has none")
+        if not _ADLER32.fullmatch(copies.adler32 or ""):
+            raise BadCatalogueField(
+                "adler32", copies.adler32, "an Adler-32 of 8 hexadecimal digits"
+            )
         if file is not None and (why := _other_bytes(file, copies.bytes, copies.adler32)):
             raise BadCatalogueField("bytes", copies.bytes, why)
         return NewFile(
@@ -450,6 +457,7 @@ class ServerMirror:
             if path is None:
                 right = f"a path below {storage.url}, the URL of the storage {name}"
                 raise BadCatalogueField(f"pfn on {rse}", pfns[0], right)
+            check_path(path, f"pfn on {rse}")
             yield NewReplica(storage=name, path=path)
 
     def _typed(self, one: InputState, own: Mapping[str, Any]) -> dict[str, Value]:
