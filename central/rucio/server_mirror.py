@@ -418,16 +418,15 @@ class ServerMirror:
         replicas = tuple(self._copies(copies))
         if not replicas and file is None:
             raise _Waits(f"it has no copy on {', '.join(self.entry.storages)}")
-        if not _ADLER32.fullmatch(copies.adler32 or ""):
-            raise BadCatalogueField(
-                "adler32", copies.adler32, "an Adler-32 of 8 hexadecimal digits"
-            )
-        if file is not None and (why := _other_bytes(file, copies.bytes, copies.adler32)):
+        adler32 = copies.adler32 or ""
+        if not _ADLER32.fullmatch(adler32):
+            raise BadCatalogueField("adler32", adler32, "an Adler-32 of 8 hexadecimal digits")
+        if file is not None and (why := _other_bytes(file, copies.bytes, adler32)):
             raise BadCatalogueField("bytes", copies.bytes, why)
         return NewFile(
             did=did,
             bytes=copies.bytes,
-            adler32=copies.adler32.lower().zfill(8),
+            adler32=adler32.lower().zfill(8),
             metadata=metadata,
             replicas=replicas,
             owner_id=self._owner_id,
