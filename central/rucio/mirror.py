@@ -40,7 +40,9 @@ class RucioMirrors:
         self.servers: dict[str, ServerMirror] = {}  # those that are followed now
 
     async def run(self) -> None:
-        """Follow all servers in force, for ever. A slow one delays no other."""
+        """Follow all servers in force, until cancelled. A slow one delays no other."""
+        if self._drivers.files.folder is None:
+            return
         followed: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:

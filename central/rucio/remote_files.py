@@ -65,7 +65,7 @@ class RemoteRse(msgspec.Struct, frozen=True):
 
 
 class RemoteDetails(NamedTuple):
-    """What the server knows about some files. Erased files are in neither."""
+    """Metadata and copies of some files. Erased files are in neither."""
 
     metadata: Mapping[Name, Mapping[str, Any]]  # of their own
     copies: Mapping[Name, RemoteCopies]

@@ -26,7 +26,7 @@ SHOWN_MAX = 100  # troubles of an input
 
 
 class RucioService:
-    """What routes call about Rucio servers."""
+    """The operations on Rucio servers that routes call."""
 
     def __init__(
         self, drivers: RucioDrivers, mirrors: RucioMirrors, publisher: OutboxPublisher, store: Store

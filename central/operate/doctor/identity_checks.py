@@ -49,7 +49,7 @@ def identity(data: Path, settings: Settings, ask: Ask) -> Iterator[Finding]:
         for name, entry in book.providers.items()
     }
     usable = {name: book.providers[name] for name, found in files.items() if not at_fault(found)}
-    told = ask(usable) if usable else {}
+    told: Mapping[str, Sequence[Finding]] = ask(usable) if usable else {}
     for name, entry in book.providers.items():
         found = [
             *files[name],
