@@ -9,7 +9,6 @@ import pytest
 from pilotage.central.catalogue import record_read as catalogue_read
 from pilotage.central.catalogue.publications import folder_of
 from pilotage.central.catalogue.record_types import JobInput, ReplicaRow
-from pilotage.central.catalogue.remote.storage_http import RemoteStorages
 from pilotage.central.catalogue.storages import (
     StorageBook,
     StorageCredential,
@@ -28,7 +27,7 @@ from pilotage.proto.documents.job import DataOutput, Job, JobData
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import StorageOperation, StorageTokenReply, StorageTokenRequest
 from tests.fake_central import FakeClock
-from tests.fake_storage_server import FakeStorageNetwork, FakeStorageTokens
+from tests.fake_storage_server import FakeStorageNetwork, FakeStorageTokens, fake_remote
 
 READ, CREATE = StorageOperation.READ, StorageOperation.CREATE
 GENERATION = "0123456789abcdef"
@@ -94,7 +93,7 @@ class World:
             store=self.store,  # type: ignore[arg-type]
             memory=memory,
             storages=storages,
-            remote=RemoteStorages(FakeStorageNetwork(), self.tokens),
+            remote=fake_remote(FakeStorageNetwork(), self.tokens),
             clock=FakeClock(),
         )
 
