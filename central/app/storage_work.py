@@ -70,6 +70,7 @@ def storage_credentials(world: World, memory: Memory) -> StorageCredentials:
     return StorageCredentials(
         store=world.store,
         memory=memory,
+        owners=memory.owners,
         storages=world.storages,
         remote=world.remote,
         clock=world.clock,

@@ -16,9 +16,10 @@ from pilotage.proto.storages import (
     is_good_path,
 )
 
-from ..catalogue import record_read as catalogue_read
+from ..catalogue import record_read as catalogue_read, record_remnants as remnant_records
 from ..catalogue.locality import writable
 from ..catalogue.publications import folder_of
+from ..catalogue.remnants import RemnantPlace
 from ..catalogue.remote.storage_http import (
     RemoteStorages,
     StorageAway,
@@ -31,6 +32,7 @@ from ..catalogue.types.s3 import signed_url
 from ..errors import Refused
 from ..identity.callers import AttemptCaller, User
 from ..identity.policy import Permission, require
+from ..identity.scope import Owners
 from ..ports import Clock
 from ..store.engine import Store
 from . import record as job_records
@@ -62,11 +64,13 @@ class StorageCredentials:
         *,
         store: Store,
         memory: SandboxMemory,
+        owners: Owners,
         storages: Storages,
         remote: RemoteStorages | None,
         clock: Clock,
     ) -> None:
-        self._store, self._memory, self._storages = store, memory, storages
+        self._store, self._memory, self._owners = store, memory, owners
+        self._storages = storages
         self._remote, self._clock = remote, clock
 
     async def give(
@@ -91,11 +95,30 @@ class StorageCredentials:
         else:
             allowed = await self._of_attempt(caller, request)
         try:
-            return await self._given(request, entry, allowed)
+            reply = await self._given(request, entry, allowed)
         except StorageAway as why:
             raise Refused(Code.UNAVAILABLE, str(why)) from None
         except StorageRefuses as why:
             raise Refused(Code.ILLEGAL_STATE, str(why), field="storage") from None
+        if isinstance(caller, User) and allowed.operation is StorageOperation.CREATE:
+            await self._note(caller, request)
+        return reply
+
+    async def _note(self, caller: User, request: StorageTokenRequest) -> None:
+        """Note the files that a person may store now: the sweeps remove those never registered."""
+        owner = await self._owners.get(caller.community, caller)
+        places = [
+            RemnantPlace(
+                storage=request.storage,
+                path=path,
+                community=owner.community,
+                owner_id=owner.owner_id,
+                group=next(iter(caller.groups), ""),
+            )
+            for path in sorted(set(request.paths))
+        ]
+        at = self._clock.wall()
+        await self._store.write(remnant_records.begin_uploads, places, at=at)
 
     # -- who may do what ------------------------------------------------------------------------
 

@@ -105,8 +105,14 @@ class StorageCopies:
     async def drop(self, storage: StorageView, path: str) -> None:
         """Remove a file that was not registered, and its empty folders.
 
-        Raises StorageTrouble if bytes may stay there, which no file of the catalogue names.
+        The central does it if the upload needed a credential. Raises StorageTrouble if bytes may
+        stay there, which no file of the catalogue names.
         """
+        if storage.credential:
+            if not storage.deletes:
+                text = f"{path} may stay there: the storage's file does not set deletes: true"
+                raise StorageTrouble(storage.name, text)
+            return
         driver, place = self.driver(storage), CopyLocation(storage.url, path)
 
         def act(go_on: GoOn) -> None:
