@@ -6,6 +6,7 @@ The central removes what no file needs, orders copies between storages, and chec
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
+from xml.etree import ElementTree
 
 import msgspec
 
@@ -135,6 +136,14 @@ def said_safely(text: str, *secrets: str) -> str:
     for one in filter(None, secrets):
         text = text.replace(one, "…")
     return "".join(char for char in text if char.isprintable())[:300]
+
+
+def xml_list(body: bytes) -> ElementTree.Element:
+    """Return the list of a folder. Raises StorageRefuses."""
+    try:
+        return ElementTree.fromstring(body)
+    except ElementTree.ParseError as why:
+        raise StorageRefuses(f"its list of the folder is no XML: {why}") from None
 
 
 def check_same(found: int | None, expected: int | None) -> None:

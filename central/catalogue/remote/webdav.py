@@ -7,8 +7,8 @@ is moved: the last line of the body says whether the copy succeeded.
 
 import re
 import urllib.parse
+from collections.abc import Mapping
 from typing import Final
-from xml.etree import ElementTree
 
 import msgspec
 
@@ -22,6 +22,7 @@ from .storage_http import (
     check_same,
     expect,
     said_safely,
+    xml_list,
 )
 
 DEPTH_MAX: Final = 32  # of folders in the folder of an attempt
@@ -69,10 +70,9 @@ class WebDav:
 
         Raises StorageAway, StorageRefuses.
         """
-        answer = await self._ask("HEAD", place, {"want-digest": "adler32"})
+        answer = await self._ask("HEAD", place, 200, *GONE, headers={"want-digest": "adler32"})
         if answer.status in GONE:
             return None
-        expect(answer, 200, secrets=(place.token,))
         length = answer.headers.get("content-length", "")
         if not length.isdecimal():
             raise StorageRefuses("it does not report the size of the file")
@@ -81,14 +81,11 @@ class WebDav:
 
     async def put(self, place: DavPlace, content: bytes) -> None:
         """Store a small file. Raises StorageAway, StorageRefuses."""
-        answer = await self._ask("PUT", place, {}, body=content)
-        expect(answer, 200, 201, 204, secrets=(place.token,))
+        await self._ask("PUT", place, 200, 201, 204, body=content)
 
     async def get(self, place: DavPlace) -> bytes:
         """Return a small file. Raises StorageAway, StorageRefuses."""
-        answer = await self._ask("GET", place, {})
-        expect(answer, 200, secrets=(place.token,))
-        return answer.body
+        return (await self._ask("GET", place, 200)).body
 
     async def remove(self, place: DavPlace, size: int | None = None) -> None:
         """Remove a file. A missing one counts as removed. `size` is in bytes, None if unknown.
@@ -139,10 +136,10 @@ class WebDav:
         }
         if other.token:
             headers["transferheaderauthorization"] = f"Bearer {other.token}"
-        answer = await self._ask("COPY", asked, headers, silent_s=MARKERS_S)
+        good = (200, 201, 202, *_NOT_HERE)
+        answer = await self._ask("COPY", asked, *good, headers=headers, other=other.token)
         if answer.status in _NOT_HERE:
             raise CopyFailed(f"HTTP {answer.status}: it does not copy between storages")
-        expect(answer, 200, 201, 202, secrets=(source.token, target.token))
         lines = answer.body.decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         if not last.lower().startswith("success"):
@@ -155,10 +152,9 @@ class WebDav:
         XRootD does not encode names, against RFC 4918. So a name with a `%` comes in both readings,
         of which one is not there.
         """
-        answer = await self._ask("PROPFIND", folder, {"depth": "1"})
+        answer = await self._ask("PROPFIND", folder, 207, *GONE, headers={"depth": "1"})
         if answer.status in GONE:
             return []
-        expect(answer, 207, secrets=(folder.token,))
         here = urllib.parse.unquote(urllib.parse.urlsplit(folder.url).path).rstrip("/")
         found: list[tuple[DavPlace, bool]] = []
         for href, is_folder in _listed(answer.body):
@@ -176,35 +172,41 @@ class WebDav:
         return found
 
     async def _delete(self, place: DavPlace) -> None:
-        answer = await self._ask("DELETE", place, {})
+        answer = await self._ask("DELETE", place, 200, 202, 204, *GONE)
         if answer.status == 202:
             raise StorageAway("the removal was accepted, but is not done yet")
-        if answer.status not in GONE:
-            expect(answer, 200, 204, secrets=(place.token,))
 
     async def _ask(
         self,
         method: str,
         place: DavPlace,
-        headers: dict[str, str],
-        *,
+        *good: int,
+        headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-        silent_s: float = SILENT_S,
+        other: str = "",
     ) -> StorageAnswer:
-        sent = dict(headers)
+        """Return an answer with one of the good statuses. Raises StorageAway, StorageRefuses.
+
+        No text shows the token, nor the one for the `other` end of a copy.
+        """
+        sent = dict(headers or {})
         if place.token:
             sent["authorization"] = f"Bearer {place.token}"
-        return await self._http.ask(
-            method, place.url, headers=sent, ca_file=place.ca_file, body=body, silent_s=silent_s
+        answer = await self._http.ask(
+            method,
+            place.url,
+            headers=sent,
+            ca_file=place.ca_file,
+            body=body,
+            silent_s=MARKERS_S if method == "COPY" else SILENT_S,
         )
+        expect(answer, *good, secrets=(place.token, other))
+        return answer
 
 
 def _listed(body: bytes) -> list[tuple[str, bool]]:
     """Return the names in an answer to PROPFIND, and whether each is a folder."""
-    try:
-        root = ElementTree.fromstring(body)
-    except ElementTree.ParseError as why:
-        raise StorageRefuses(f"its list of the folder is no XML: {why}") from None
+    root = xml_list(body)
     return [
         (one.findtext(f"{_DAV}href", ""), one.find(f".//{_DAV}collection") is not None)
         for one in root.iter(f"{_DAV}response")

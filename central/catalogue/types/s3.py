@@ -11,10 +11,17 @@ import time
 import urllib.parse
 from collections.abc import AsyncGenerator
 from typing import Final
-from xml.etree import ElementTree
 
 from ..remote.removals import RemoteStorage
-from ..remote.storage_http import GONE, S3Keys, StorageAnswer, StorageRefuses, check_same, expect
+from ..remote.storage_http import (
+    GONE,
+    S3Keys,
+    StorageAnswer,
+    StorageRefuses,
+    check_same,
+    expect,
+    xml_list,
+)
 from ..storage_types import wrong_server
 from ..storages import StorageEntry
 
@@ -121,11 +128,7 @@ class _Bucket:
 
 def _names(body: bytes) -> list[str]:
     """Return the names in a list of objects. Raises StorageRefuses."""
-    try:
-        root = ElementTree.fromstring(body)
-    except ElementTree.ParseError as why:
-        raise StorageRefuses(f"its list of the folder is no XML: {why}") from None
-    return [one.text or "" for one in root.iter() if one.tag.rpartition("}")[2] == "Key"]
+    return [one.text or "" for one in xml_list(body).iter() if one.tag.rpartition("}")[2] == "Key"]
 
 
 def signed_url(
