@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from ..catalogue.remote.webdav import WebDav
 from ..dispatch.memory import Memory
 from ..dispatch.submissions.submissions import Submissions
 from ..identity.bans.ban_list import BanList
@@ -31,20 +30,17 @@ def storage_work(world: World, settings: Settings) -> StorageWork:
     work, remote = OwnWork(), world.remote
     if remote is None:
         return StorageWork(work)
-    dav = WebDav(remote.http)
     copies = ThirdPartyCopies(
         store=world.store,
         storages=world.storages,
-        dav=dav,
-        tokens=remote.tokens,
+        remote=remote,
         work=work,
         clock=world.clock,
         log=world.log,
     )
     sweeps = CentralSweeps(
         store=world.store,
-        dav=dav,
-        tokens=remote.tokens,
+        remote=remote,
         work=work,
         clock=world.clock,
         log=world.log,
@@ -73,6 +69,7 @@ def storage_credentials(world: World, memory: Memory) -> StorageCredentials:
     return StorageCredentials(
         store=world.store,
         memory=memory,
+        owners=memory.owners,
         storages=world.storages,
         remote=world.remote,
         clock=world.clock,

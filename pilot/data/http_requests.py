@@ -1,4 +1,4 @@
-"""Requests of storages by HTTP and HTTPS: connections, blocks with checksums, words for troubles.
+"""Requests of storages by HTTP and HTTPS: connections, answers, words for troubles.
 
 Secrets of a request (a token, a signed URL) never come into a text: what servers say is cleared of
 them.
@@ -10,36 +10,25 @@ import os
 import re
 import socket
 import ssl
-import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Optional
 
 from pilotage.proto.trust import trusting
 
 from .storages import (
-    BlockChecksums,
-    CopyChecksums,
     CopyLocation,
     CopyMissing,
-    GoOn,
+    LocalFault,
     StorageError,
     StorageFull,
     StorageRefused,
     StorageUnavailable,
-    copied,
-    open_again,
-    open_here,
 )
 
 TIMEOUT_S: Final = 60.0  # for each read and write, not for the whole file
-RESUMES: Final = 3  # of a download, in a row without any progress
-_PAUSE_S: Final = 0.5  # before the first of them; then twice, three times that
 _EXPECT_S: Final = 3.0  # until a server that ignores `Expect: 100-continue` gets the file anyway
-_BLOCK: Final = 1 << 18
 _HEAD_MAX: Final = 1 << 16  # bytes of the head of an answer
 _WORDS_MAX: Final = 200  # characters of a server's text
 _AGENT: Final = "pilotage-pilot"
@@ -82,7 +71,7 @@ class HttpRequests:
         method: str,
         url: str,
         *,
-        body: "Optional[SentFile]" = None,
+        body: Optional[Iterable[bytes]] = None,
         headers: Optional[Mapping[str, str]] = None,
         secrets: Sequence[str] = (),
         waits: bool = False,
@@ -115,7 +104,7 @@ class HttpRequests:
         except LocalFault as why:
             raise why.why from None
         except (http.client.HTTPException, OSError) as why:
-            raise StorageUnavailable(cleared(_reason(early or why), secrets)) from None
+            raise StorageUnavailable(cleared(reason_of(early or why), secrets)) from None
         finally:
             if response is None:
                 connection.close()
@@ -198,139 +187,33 @@ class _ReadBefore(io.RawIOBase):
         super().close()
 
 
+def server_parts(url: str, schemes: Sequence[str]) -> Optional[urllib.parse.SplitResult]:
+    """Return the parts of a server's URL, or None if it is no good URL with one of the schemes."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_good else None
+
+
+def is_plain(url: str) -> bool:
+    """Return whether a text may be sent as a URL: without blanks, and ASCII alone."""
+    return url.isascii() and url.isprintable() and " " not in url
+
+
 def url_of(place: CopyLocation, schemes: Sequence[str], form: str) -> str:
     """Return the URL of a copy. Raises StorageRefused; `form` is the right form of a storage's URL.
 
     A path may end with a slash: it is then a folder.
     """
-    try:
-        parts = urllib.parse.urlsplit(place.url)
-        is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        parts, is_good = urllib.parse.urlsplit(""), False
-    if parts.scheme not in schemes or not is_good or parts.query or parts.fragment:
+    parts = server_parts(place.url, schemes)
+    if parts is None or parts.query or parts.fragment:
         raise StorageRefused(f"{place.url!r} is not a URL such as {form}")
     if {".", ".."} & set(place.path.split("/")):
         raise StorageRefused(f"{place.path!r} is not a path below a storage")
     path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
     return f"{parts.scheme}://{parts.netloc}{path}"
-
-
-class LocalFault(Exception):
-    """The local file cannot be read, which is no fault of the storage."""
-
-    def __init__(self, why: OSError) -> None:
-        super().__init__(str(why))
-        self.why = why
-
-
-class SentFile:
-    """A file in the form that http.client sends: block by block, with checksums.
-
-    It is sent from its beginning each time, as a redirect needs.
-    """
-
-    def __init__(self, file: Any, go_on: GoOn) -> None:
-        self._file, self._go_on = file, go_on
-        self._summing = BlockChecksums()
-
-    @property
-    def sums(self) -> CopyChecksums:
-        """Return the checksums of the last upload."""
-        return self._summing.sums
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._summing = BlockChecksums()
-        self._file.seek(0)
-        while True:
-            self._go_on()
-            try:
-                block: bytes = self._file.read(_BLOCK)
-            except OSError as why:
-                raise LocalFault(why) from why
-            if not block:
-                return
-            self._summing.add(block)
-            yield block
-
-
-# Sends a PUT with a body and these headers.
-Send = Callable[[SentFile, Mapping[str, str]], http.client.HTTPResponse]
-
-
-def uploaded(
-    source: Path, send: Send, go_on: GoOn, secrets: Sequence[str] = ()
-) -> tuple[Answer, CopyChecksums]:
-    """Send a file and return the answer. Raises StorageError, and OSError for the local file."""
-    with open(source, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        body = SentFile(file, go_on)
-        headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-        with closing(send(body, headers)) as response:
-            found = answer(response, secrets)
-    if found.is_good and body.sums.size_bytes != size:
-        raise StorageUnavailable("the upload is incomplete")
-    return found, body.sums
-
-
-def downloaded(
-    fetch: Callable[[int], http.client.HTTPResponse],
-    to: Path,
-    bytes_max: int,
-    go_on: GoOn,
-    *,
-    keeps: bool = False,
-) -> CopyChecksums:
-    """Write a file, and fetch the rest again after a cut. Raises StorageError and OSError.
-
-    With `keeps` it begins after the bytes that are in the file.
-
-    `fetch` asks for the file from a byte on, and returns an answer with 200 or 206.
-    """
-    summing, in_vain = BlockChecksums(bytes_max), 0
-    with open_again(to, summing, go_on) if keeps else open_here(to) as out:
-        while True:
-            begin = summing.sums.size_bytes
-            try:
-                with closing(fetch(begin)) as response:
-                    if begin and not _begins_at(response, begin):  # all of it comes again
-                        summing = BlockChecksums(bytes_max)
-                        out.seek(0)
-                        out.truncate()
-                    return copied(blocks(response), out, summing, go_on)
-            except StorageUnavailable as why:
-                here = summing.sums.size_bytes
-                in_vain = 0 if here > begin else in_vain + 1
-                if type(why) is not StorageUnavailable or not here or in_vain > RESUMES:
-                    raise
-            go_on()
-            time.sleep(_PAUSE_S * in_vain)
-
-
-def _begins_at(response: http.client.HTTPResponse, begin: int) -> bool:
-    """Return whether the answer is the rest of a file. Raises StorageUnavailable."""
-    if response.status == 200:
-        return False
-    found = response.getheader("Content-Range") or ""
-    if not found.startswith(f"bytes {begin}-"):
-        raise StorageUnavailable(f"asked for bytes from {begin} on, it answers {found[:60]!r}")
-    return True
-
-
-def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield the body to its end. Raises StorageUnavailable if the connection breaks."""
-    while True:
-        left: Optional[int] = response.length
-        try:
-            block = response.read(_BLOCK if left is None else min(left, _BLOCK))
-        except (http.client.HTTPException, OSError) as why:
-            raise StorageUnavailable(_reason(why)) from None
-        if not block:
-            break
-        yield block
-    rest: Optional[int] = response.length
-    if rest:
-        raise StorageUnavailable(f"the connection broke: {rest} bytes are missing")
 
 
 def answer(response: http.client.HTTPResponse, secrets: Sequence[str] = ()) -> Answer:
@@ -369,7 +252,7 @@ def trouble(status: int, said: str) -> StorageError:
     return StorageRefused(text)
 
 
-def _reason(why: BaseException) -> str:
+def reason_of(why: BaseException) -> str:
     if isinstance(why, socket.timeout):
         return "it did not answer in time"
     return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__

@@ -17,16 +17,16 @@ import urllib.parse
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Optional
+from typing import Any, Final
 
-from .http_requests import TIMEOUT_S, cleared
+from .http_requests import TIMEOUT_S, cleared, server_parts
 from .storages import (
     BLOCK_BYTES,
-    SWEPT_BY_CENTRAL,
     BlockChecksums,
     CopyChecksums,
     CopyLocation,
     CopyMissing,
+    CreatingStorage,
     CredentialRejected,
     GoOn,
     StorageError,
@@ -34,6 +34,7 @@ from .storages import (
     StorageRefused,
     StorageUnavailable,
     bearer_token,
+    check_stored,
     copied,
     has_expired,
     open_here,
@@ -63,7 +64,7 @@ _DROPPED: Final = (
 )
 
 
-class RootStorage:
+class RootStorage(CreatingStorage):
     """Driver of storages.Storage for `root://host:port//folder`, or `roots`. It creates only."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
@@ -86,7 +87,7 @@ class RootStorage:
                 raise
             # After a cut, xrdcp creates the file once more, and finds its own.
             raise StorageUnavailable(f"the upload was cut: {why}") from None
-        self._check_stored(place, sums, go_on)
+        check_stored(sums, lambda: self._stored(place, go_on))
         return sums
 
     def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> CopyChecksums:
@@ -114,39 +115,19 @@ class RootStorage:
     def size(self, place: CopyLocation) -> int:
         return self._size(place, _never)
 
-    def remove(self, place: CopyLocation) -> None:
-        raise StorageRefused(SWEPT_BY_CENTRAL)
-
-    def sweep(
-        self, place: CopyLocation, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
-    ) -> None:
-        raise StorageRefused(SWEPT_BY_CENTRAL)
-
     def _size(self, place: CopyLocation, go_on: GoOn) -> int:
         found = _SIZE.search(self._said(place, ["stat"], go_on))
         if found is None:
             raise StorageUnavailable("it does not report the size of the file")
         return int(found[1])
 
-    def _check_stored(self, place: CopyLocation, sums: CopyChecksums, go_on: GoOn) -> None:
-        """Compare what the server has with what was sent. Raises StorageError."""
-        try:
-            found = self._size(place, go_on)
-        except CopyMissing as why:
-            text = f"it confirmed the file, but does not have it: {why}"
-            raise StorageUnavailable(text) from None
-        if found != sums.size_bytes:
-            raise StorageUnavailable(f"{found} bytes are stored, but {sums.size_bytes} were sent")
-        if place.options.checksum != "adler32":
-            return
-        try:
-            said = _ADLER.search(self._said(place, ["query", "checksum"], go_on))
-        except StorageRefused:
-            return  # it computes none
-        adler32 = said[1].lower().zfill(8) if said is not None else sums.adler32
-        if adler32 != sums.adler32:
-            text = f"its adler32 of the file is {adler32}, but {sums.adler32} was sent"
-            raise StorageUnavailable(text)
+    def _stored(self, place: CopyLocation, go_on: GoOn) -> tuple[int, str]:
+        """Return the size of a file, and its checksum if the server computes one."""
+        size, found = self._size(place, go_on), None
+        if place.options.checksum == "adler32":
+            with suppress(StorageRefused):
+                found = _ADLER.search(self._said(place, ["query", "checksum"], go_on))
+        return size, found[1].lower().zfill(8) if found else ""
 
     def _said(self, place: CopyLocation, words: Sequence[str], go_on: GoOn) -> str:
         """Return what xrdfs prints. Raises StorageError."""
@@ -299,13 +280,8 @@ def _environ(token: str, folder: Path, timeout_s: float) -> Mapping[str, str]:
 
 def _address(place: CopyLocation) -> tuple[str, str]:
     """Return the URL of the server, and the path of a copy there. Raises StorageRefused."""
-    try:
-        parts = urllib.parse.urlsplit(place.url)
-        is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        parts, is_good = urllib.parse.urlsplit(""), False
-    has_extra = bool(parts.query or parts.fragment or parts.username)
-    if parts.scheme not in ("root", "roots") or not is_good or has_extra:
+    parts = server_parts(place.url, ("root", "roots"))
+    if parts is None or parts.query or parts.fragment or parts.username:
         raise StorageRefused(f"{place.url!r} is not a URL such as root://host:port//folder")
     path_parts(place.path)
     if "?" in place.path:  # it would begin other information

@@ -39,7 +39,7 @@ DRIVERS: Final = (
     "pilot/__main__.py",
     "pilot/clock.py",
     # Drivers of storages block in threads: they read when tokens end, and when a server is silent.
-    "pilot/data/http_requests.py",
+    "pilot/data/http_driver.py",
     "pilot/data/root_storage.py",
     "pilot/data/s3_storage.py",
     "pilot/data/storages.py",

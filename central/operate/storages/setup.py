@@ -11,6 +11,7 @@ from ...ports import Clock, Randomness
 from ..files import RealDisk
 from .requests import RealStorageHttp
 from .tokens import TokensOfStorages, wrong_credential
+from .xrdfs import RealXrdfs
 
 FOLDER = "storages"  # in the data directory
 
@@ -53,4 +54,4 @@ def remote_storages(
         clock=clock,
         randomness=randomness,
     )
-    return RemoteStorages(RealStorageHttp(), tokens)
+    return RemoteStorages(RealStorageHttp(), tokens, RealXrdfs(), clock)

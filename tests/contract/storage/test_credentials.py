@@ -16,6 +16,7 @@ from pilotage.pilot.data.davs_storage import DavsStorage
 from pilotage.pilot.data.root_storage import RootStorage
 from pilotage.pilot.data.s3_storage import S3Storage
 from pilotage.pilot.data.storages import (
+    CopyDiffers,
     CopyLocation,
     CopyMissing,
     Credential,
@@ -111,19 +112,19 @@ PUTS: dict[str, tuple[str, servers.Answer, type[StorageError], str]] = {
     "it has fewer bytes": (
         GOOD,
         _Heads(_says(201), Content_Length="3"),
-        StorageUnavailable,
+        CopyDiffers,
         "3 bytes are stored",
     ),
     "it has other bytes": (
         GOOD,
         _Heads(_says(201), Content_Length=LENGTH, Digest="adler32=1234abcd"),
-        StorageUnavailable,
+        CopyDiffers,
         "adler32 of the file is 1234abcd",
     ),
     "it has other bytes, by RFC 9530": (
         GOOD,
         _Heads(_says(201), Content_Length=LENGTH, Repr_Digest="sha-256=:AA==:, adler=:EjSrzQ==:"),
-        StorageUnavailable,
+        CopyDiffers,
         "adler32 of the file is 1234abcd",
     ),
     "it forgets the file": (
@@ -336,7 +337,7 @@ S3_PUTS: dict[str, tuple[float, servers.Answer, type[StorageError], str]] = {
     "it has fewer bytes": (
         600,
         _Heads(_says(200), Content_Length="3"),
-        StorageUnavailable,
+        CopyDiffers,
         "3 bytes are stored",
     ),
     "it forgets the object": (

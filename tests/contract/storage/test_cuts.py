@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from pilotage.pilot.data import http_requests
+from pilotage.pilot.data import http_driver
 from pilotage.pilot.data.davs_storage import DavsStorage
 from pilotage.pilot.data.root_storage import RootStorage
 from pilotage.pilot.data.storages import (
@@ -45,7 +45,7 @@ def _go_on() -> None:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait hardly between two tries to resume."""
-    monkeypatch.setattr(http_requests, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(http_driver, "_PAUSE_S", 0.001)
 
 
 def _limits(chance: random.Random, share: float, size: int = SIZE) -> int | None:
@@ -263,7 +263,7 @@ def test_a_download_ends_if_it_cannot_go_on(trusted: Path, tmp_path: Path, kind:
         _fetched(url, tmp_path)
 
     assert words in str(raised.value)
-    assert len(answer.asked) <= 2 + http_requests.RESUMES
+    assert len(answer.asked) <= 2 + http_driver.RESUMES
 
 
 def _fetched(url: str, tmp_path: Path) -> str:
