@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 import urllib.parse
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -90,12 +91,16 @@ class _Response(http.client.HTTPResponse):
             act()
 
 
+_Idle = tuple[str, http.client.HTTPConnection, float]  # with its origin, and since when
+
+
 class _IdleConnections:
     """Open connections, by scheme and host, that wait for another request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[tuple[str, http.client.HTTPConnection, float]] = []
+        self._idle: list[_Idle] = []
+        weakref.finalize(self, _close_all, self._idle)  # `__del__` may come after the sockets' own
 
     def take(self, origin: str) -> Optional[http.client.HTTPConnection]:
         """Return the newest connection that the server has not closed; None: there is none."""
@@ -116,12 +121,12 @@ class _IdleConnections:
             self._idle.append((origin, connection, time.monotonic()))
             surplus = self._idle[:-_IDLE_MAX]
             del self._idle[:-_IDLE_MAX]
-        for _, one, _ in surplus:
-            one.close()
+        _close_all(surplus)
 
-    def __del__(self) -> None:
-        for _, one, _ in self._idle:
-            one.close()
+
+def _close_all(idle: Sequence[_Idle]) -> None:
+    for _, one, _ in idle:
+        one.close()
 
 
 def _is_silent(sock: Any) -> bool:

@@ -182,6 +182,8 @@ def folders_made(
 
 
 def _expect(response: http.client.HTTPResponse, *good: int) -> None:
+    """Raise StorageError, and close the response, if it has another status."""
     if response.status not in good:
+        response.close()
         where = cleared(response.getheader("Location") or "", ())
         raise trouble(response.status, f"redirect to {where}" if where else response.reason)
