@@ -42,6 +42,7 @@ class Scale:
     stream_mb: int = 100  # of the file that passes in one stream
     rounds: int = 5  # of one stream, each way
     files: int = 1_000  # that `data get` fetches
+    objects: int = 300  # and so many from the object store
     file_kb: int = 1_000
     fetches: int = 3  # of all files, by each tool
     staged: int = 500  # files into a job, and out of it
@@ -52,8 +53,8 @@ FULL: Final = Scale()
 WORK = (
     f"XRootD with TLS and tokens on loopback. One file of {FULL.stream_mb} MB by the `davs` driver "
     f"and by curl; {FULL.files:,} files of 1 MB by `pilotage data get` and by `xrdcp --parallel "
-    f"{PARALLEL}`, and from an object store by `aws s3 cp` if that is installed; one job with "
-    f"{FULL.staged} files of {FULL.staged_kb} kB in and {FULL.staged} out."
+    f"{PARALLEL}`, {FULL.objects} from an object store by `aws s3 cp` if that is there; one job "
+    f"with {FULL.staged} files of {FULL.staged_kb} kB in and {FULL.staged} out."
 )
 
 
@@ -157,7 +158,7 @@ def many_files(scale: Scale, data: DataRig, grid: Xrootd, here: Path) -> list[Fi
 def many_objects(scale: Scale, data: DataRig, here: Path) -> list[Figure]:
     """Fetch many objects, by the command line and by the tool of Amazon."""
     store = data.bucket()
-    names, content = _names("objects", scale.files), os.urandom(scale.file_kb * 1_000)
+    names, content = _names("objects", scale.objects), os.urandom(scale.file_kb * 1_000)
     for name in names:
         store.lay(f"{COMMUNITY}/{name}", content)
     data.register(names, content, BUCKET, "objects")
@@ -177,13 +178,13 @@ def many_objects(scale: Scale, data: DataRig, here: Path) -> list[Figure]:
         _started([*aws, f"s3://{bucket}/{COMMUNITY}/objects", str(theirs)], environ)
 
     times = _fetched(
-        scale,
+        replace(scale, files=scale.objects),
         {
             "data get": (lambda: _data_get(data, "objects", ours, at_once), ours),
             "aws s3 cp": (by_aws, theirs),
         },
     )
-    return _beside("objects of 1 MB", times, scale.files, "files/s")
+    return _beside("objects of 1 MB", times, scale.objects, "files/s")
 
 
 def _data_get(data: DataRig, dataset: str, to: Path, parallel: int) -> None:

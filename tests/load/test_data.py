@@ -9,7 +9,7 @@ from tests.bench import data
 from tests.bench.goals import GOALS
 from tests.services.xrootd import missing
 
-SMALL = data.Scale(stream_mb=5, rounds=1, files=20, fetches=1, staged=20)
+SMALL = data.Scale(stream_mb=5, rounds=1, files=20, objects=20, fetches=1, staged=20)
 WITHOUT_AWS = {name for bench, name in GOALS if bench == "data" and "aws" not in name}
 CPU_MAX_MS = 60.0  # of a staged file, on a machine that others share
 
