@@ -6,7 +6,7 @@ looked up before, and what the server has is read back after.
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 import msgspec
@@ -269,8 +269,8 @@ def _other_copy(one: OutgoingFile, there: dict[str, Any]) -> str:
 
 
 def _pfns(there: dict[str, Any], rse: str) -> Iterator[str]:
-    for pfn in (there.get("rses") or {}).get(rse) or ():
-        yield str(pfn)
+    copies = cast(dict[str, list[Any]], there.get("rses") or {})
+    yield from map(str, copies.get(rse) or ())
 
 
 def _path(pfn: str) -> str:

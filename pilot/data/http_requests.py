@@ -8,11 +8,16 @@ import http.client
 import io
 import os
 import re
+import select
 import socket
 import ssl
+import threading
+import time
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Optional
 
 from pilotage.proto.trust import trusting
@@ -30,6 +35,9 @@ from .storages import (
 TIMEOUT_S: Final = 60.0  # for each read and write, not for the whole file
 _EXPECT_S: Final = 3.0  # until a server that ignores `Expect: 100-continue` gets the file anyway
 _HEAD_MAX: Final = 1 << 16  # bytes of the head of an answer
+_REPEATABLE: Final = ("GET", "HEAD")  # may be sent twice, if a kept connection ends meanwhile
+_IDLE_MAX: Final = 8  # connections that wait for another request
+_IDLE_S: Final = 10.0  # after which a connection is not used again
 _WORDS_MAX: Final = 200  # characters of a server's text
 _AGENT: Final = "pilotage-pilot"
 _FULL: Final = (413, 507)
@@ -59,12 +67,72 @@ class Answer:
         return int(length)
 
 
+class _Response(http.client.HTTPResponse):
+    """A response after whose end the connection may serve another request."""
+
+    give_back: Optional[Callable[[], None]] = None  # called once, if the body was read to its end
+    give_up: Optional[Callable[[], None]] = None  # called otherwise
+
+    def close(self) -> None:
+        act = self.give_back if self.isclosed() and not self.will_close else self.give_up
+        self.give_back = self.give_up = None
+        super().close()
+        if act is not None:
+            act()
+
+
+_Idle = tuple[str, http.client.HTTPConnection, float]  # with its origin, and since when
+
+
+class _IdleConnections:
+    """Open connections, by scheme and host, that wait for another request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_Idle] = []
+        weakref.finalize(self, _close_all, self._idle)  # `__del__` may come after the sockets' own
+
+    def take(self, origin: str) -> Optional[http.client.HTTPConnection]:
+        """Return the newest connection that the server has not closed; None: there is none."""
+        while True:
+            with self._lock:
+                found = [one for one in self._idle if one[0] == origin]
+                if not found:
+                    return None
+                self._idle.remove(found[-1])
+            _, connection, since = found[-1]
+            if time.monotonic() - since < _IDLE_S and _is_silent(connection.sock):
+                return connection
+            connection.close()
+
+    def give(self, origin: str, connection: http.client.HTTPConnection) -> None:
+        """Keep a connection, and close the oldest one if there are too many."""
+        with self._lock:
+            self._idle.append((origin, connection, time.monotonic()))
+            surplus = self._idle[:-_IDLE_MAX]
+            del self._idle[:-_IDLE_MAX]
+        _close_all(surplus)
+
+
+def _close_all(idle: Sequence[_Idle]) -> None:
+    for _, one, _ in idle:
+        one.close()
+
+
+def _is_silent(sock: Any) -> bool:
+    """Return whether nothing has arrived: an end, or words that nobody has asked for."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return not poll.poll(0)
+
+
 class HttpRequests:
-    """Sends requests, each on its own connection."""
+    """Sends requests. Those without a body use a connection again if the server keeps it."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._context: Optional[ssl.SSLContext] = None
+        self._idle = _IdleConnections()
 
     def asked(
         self,
@@ -82,46 +150,90 @@ class HttpRequests:
         With `waits` the body is sent once the server agrees, so that it may redirect or refuse the
         request before. `more_s`: how much longer than usual the server may take.
         """
-        connection, target = self._connection(url, self._timeout_s + more_s)
-        early: Optional[OSError] = None
-        response: Optional[http.client.HTTPResponse] = None
-        sent = {"User-Agent": _AGENT, "Connection": "close", **(headers or {})}
-        try:
+        parts = urllib.parse.urlsplit(url)
+        origin, timeout_s = f"{parts.scheme}://{parts.netloc}", self._timeout_s + more_s
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        sent = {"User-Agent": _AGENT, **(headers or {})}
+        if method not in _REPEATABLE:
+            sent["Connection"] = "close"
+        kept = self._idle.take(origin) if method in _REPEATABLE else None
+        if kept is not None:
+            kept.sock.settimeout(timeout_s)
             try:
-                if waits and sent.get("Content-Length") != "0":  # RFC 9110, 10.1.1
-                    response = _agreed(connection, method, target, sent)
-                    if response is None and body is not None:
-                        for block in body:
-                            connection.send(block)
-                else:
-                    connection.request(method, target, body, sent)
-            except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as why:
-                early = why  # the server may have refused before all was sent
-            if response is None:
-                response = connection.getresponse()
-                if connection.sock is not None:  # the server would keep the connection
-                    connection.sock.close()  # with the response, which still reads from it
-        except LocalFault as why:
-            raise why.why from None
-        except (http.client.HTTPException, OSError) as why:
-            raise StorageUnavailable(cleared(reason_of(early or why), secrets)) from None
-        finally:
-            if response is None:
-                connection.close()
-        assert response is not None
+                kept.request(method, target, None, sent)
+                return self._to_keep(kept.getresponse(), origin, kept)
+            except (ConnectionError, ssl.SSLEOFError):
+                kept.close()  # by the server, in this moment
+            except (http.client.HTTPException, OSError) as why:
+                kept.close()
+                raise StorageUnavailable(cleared(reason_of(why), secrets)) from None
+        connection = self._connection(parts, timeout_s)
+        response = _answered(connection, method, target, body, sent, secrets, waits=waits)
+        return self._to_keep(response, origin, connection)
+
+    def _to_keep(
+        self,
+        response: http.client.HTTPResponse,
+        origin: str,
+        connection: http.client.HTTPConnection,
+    ) -> http.client.HTTPResponse:
+        """Let a connection wait for another request once its response has been read."""
+        if isinstance(response, _Response) and connection.sock is not None:
+            response.give_back = partial(self._idle.give, origin, connection)
+            response.give_up = connection.close
         return response
 
-    def _connection(self, url: str, timeout_s: float) -> tuple[http.client.HTTPConnection, str]:
-        parts = urllib.parse.urlsplit(url)
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
+    def _connection(
+        self, parts: urllib.parse.SplitResult, timeout_s: float
+    ) -> http.client.HTTPConnection:
         host = parts.hostname or ""
         if parts.scheme == "http":
-            return http.client.HTTPConnection(host, parts.port, timeout=timeout_s), target
-        if self._context is None:
-            self._context = _trusting_grid()
-        return http.client.HTTPSConnection(
-            host, parts.port, timeout=timeout_s, context=self._context
-        ), target
+            connection = http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+        else:
+            if self._context is None:
+                self._context = _trusting_grid()
+            connection = http.client.HTTPSConnection(
+                host, parts.port, timeout=timeout_s, context=self._context
+            )
+        connection.response_class = _Response
+        return connection
+
+
+def _answered(
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    body: Optional[Iterable[bytes]],
+    sent: Mapping[str, str],
+    secrets: Sequence[str],
+    *,
+    waits: bool,
+) -> http.client.HTTPResponse:
+    """Send a request on a new connection. Raises StorageUnavailable, and OSError for the body."""
+    early: Optional[OSError] = None
+    response: Optional[http.client.HTTPResponse] = None
+    try:
+        try:
+            if waits and sent.get("Content-Length") != "0":  # RFC 9110, 10.1.1
+                response = _agreed(connection, method, target, sent)
+                if response is None and body is not None:
+                    for block in body:
+                        connection.send(block)
+            else:
+                connection.request(method, target, body, dict(sent))
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as why:
+            early = why  # the server may have refused before all was sent
+        if response is None:
+            response = connection.getresponse()
+    except LocalFault as why:
+        raise why.why from None
+    except (http.client.HTTPException, OSError) as why:
+        raise StorageUnavailable(cleared(reason_of(early or why), secrets)) from None
+    finally:
+        if response is None:
+            connection.close()
+    assert response is not None
+    return response
 
 
 def _trusting_grid() -> ssl.SSLContext:

@@ -12,6 +12,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Optional, Protocol, runtime_checkable
@@ -24,6 +25,7 @@ FOLDER_PARTS: Final = 4
 GoOn = Callable[[], None]  # raises an error if the work should stop
 
 BLOCK_BYTES: Final = 1 << 20
+_ALONE_BYTES: Final = 4 << 20  # of a file, whose checksums need no thread
 EXPIRY_MARGIN_S: Final = 60.0  # a credential that ends so soon counts as expired
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 
@@ -203,22 +205,38 @@ def has_expired(token: str) -> bool:
 
 
 class BlockChecksums:
-    """Computes checksums of blocks as they pass."""
+    """Computes checksums of blocks as they pass; those of large files in a thread beside."""
 
     def __init__(self, bytes_max: int = -1) -> None:
         self._bytes_max = bytes_max
         self._size, self._adler, self._sha = 0, 1, hashlib.sha256()
+        self._beside: Optional[ThreadPoolExecutor] = None
+        self._last: Optional[Future[None]] = None
 
     def add(self, block: bytes) -> None:
         """Add a block. Raises CopyTooLong."""
         self._size += len(block)
         if 0 <= self._bytes_max < self._size:
             raise CopyTooLong(f"it has more than {self._bytes_max} bytes")
+        if self._size <= _ALONE_BYTES:
+            self._sum(block)
+            return
+        if self._beside is None:
+            self._beside = ThreadPoolExecutor(1, "checksums")
+        self._wait()
+        self._last = self._beside.submit(self._sum, block)
+
+    def _sum(self, block: bytes) -> None:
         self._adler = zlib.adler32(block, self._adler)
         self._sha.update(block)
 
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
     @property
     def sums(self) -> CopyChecksums:
+        self._wait()
         return CopyChecksums(self._size, f"{self._adler & 0xFFFFFFFF:08x}", self._sha.hexdigest())
 
 

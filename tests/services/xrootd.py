@@ -193,10 +193,12 @@ class Xrootd:
 
 @contextmanager
 def xrootd(
-    others: Mapping[str, str] | None = None, authority: Path | None = None
+    others: Mapping[str, str] | None = None,
+    authority: Path | None = None,
+    inside: str | None = None,
 ) -> Generator[Xrootd]:
-    """Run one that also trusts `others`, and end it."""
-    with open_folder("xrootd") as folder:
+    """Run one that also trusts `others`, and end it. Its folder is in `inside`, or in /tmp."""
+    with open_folder("xrootd", inside) as folder:
         server = Xrootd(folder, others, authority)
         server.start()
         try:

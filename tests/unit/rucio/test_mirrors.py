@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +23,7 @@ from pilotage.central.rucio.events import Heard, RucioEvent, event_of
 from pilotage.central.rucio.files import RucioBook, RucioEntry, RucioEvents, RucioFiles, RucioInput
 from pilotage.central.rucio.http import RucioApi
 from pilotage.central.rucio.mirror import EVERY_S, RucioMirrors
+from pilotage.central.rucio.publisher import OutboxPublisher
 from pilotage.central.rucio.service import RucioService
 from pilotage.central.store.errors import StoreError
 from pilotage.proto.api.rucio import RucioInputView, RucioList, RucioView
@@ -69,7 +70,7 @@ class World:
             clock=self.clock,
             log=lambda event, **fields: self.said.append(event),
         )
-        self.service = RucioService(drivers, self.mirrors)
+        self.service = RucioService(drivers, self.mirrors, cast(OutboxPublisher, None), self.store)
         for server in self.servers.values():
             server.add("raw:/f1")
             server.dataset("raw:/night", "raw:/f1")
