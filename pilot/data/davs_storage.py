@@ -106,6 +106,9 @@ class DavsStorage:
             self._head(place)
         except (CopyMissing, StorageRefused):
             return  # some servers let nobody ask for a missing file
+        except StorageUnavailable as why:
+            why.is_sent = False
+            raise
         raise StorageRefused("a file of that name exists there")
 
     def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> tuple[Answer, CopyChecksums]:

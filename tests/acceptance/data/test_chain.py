@@ -176,8 +176,8 @@ def simtel(folder: Path, run: int) -> bytes:
     """Return a file with a genuine event, as this run."""
     made = folder / f"run{run}.simtel.zst"
     template = EXAMPLES / "data" / "gamma_prod6.simtel.zst"
-    words = [TOOLS / "bin" / "python", EXAMPLES / "simtel_run.py", template, str(run), made]
-    subprocess.run(words, check=True, capture_output=True)
+    words = (TOOLS / "bin" / "python", EXAMPLES / "simtel_run.py", template, str(run), made)
+    subprocess.run([str(one) for one in words], check=True, capture_output=True)
     return made.read_bytes()
 
 
