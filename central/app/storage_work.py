@@ -8,7 +8,6 @@ from ..dispatch.submissions.submissions import Submissions
 from ..identity.bans.ban_list import BanList
 from ..jobs.storage_credentials import StorageCredentials
 from ..observe.wall_clock import WallClockWatch
-from ..rucio.mirror import RucioMirrors
 from ..settings import Settings
 from ..transfers.central_sweeps import CentralSweeps
 from ..transfers.own_work import OwnWork
@@ -77,18 +76,6 @@ def storage_credentials(world: World, memory: Memory) -> StorageCredentials:
         storages=world.storages,
         remote=world.remote,
         clock=world.clock,
-    )
-
-
-def rucio_mirrors(world: World, memory: Memory) -> RucioMirrors:
-    """Return the mirrors of Rucio servers."""
-    return RucioMirrors(
-        world.rucio,
-        store=world.store,
-        owners=memory.owners,
-        storages=world.storages,
-        clock=world.clock,
-        log=world.log,
     )
 
 

@@ -66,7 +66,7 @@ from pilotage.proto.api.productions import (
 )
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.api.remnants import RemnantView, SweepView
-from pilotage.proto.api.rucio import RucioList, RucioView
+from pilotage.proto.api.rucio import OutboxEntry, RucioList, RucioView
 from pilotage.proto.api.sites import Elements, SiteActionName, SiteCheck, SiteDetail, Sites
 from pilotage.proto.api.storages import StorageCheck, StorageList, StorageView
 from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, WhoAmI
@@ -943,6 +943,10 @@ class Client:
     def remnants(self, *, storage: str = "", all: bool = False) -> Iterator[RemnantView]:
         """Yield bytes that no catalogue entry needs: those due for removal, or `all`."""
         return self.loop.iterate(self.core.remnants(storage=storage, all=all))
+
+    def outbox(self, *, clashes: bool = False) -> Iterator[OutboxEntry]:
+        """Yield outputs that wait for a Rucio server, or those that it can never take."""
+        return self.loop.iterate(self.core.outbox(clashes=clashes))
 
     def metadata_keys(self) -> KeyList:
         """Return all metadata keys with their types."""

@@ -14,6 +14,7 @@ from pilotage.proto.messages import How, Output, Usage, Why
 
 from ..catalogue.record_types import JobInput, NewFile
 from ..catalogue.remnants import RemnantPlace, SweepResult
+from ..rucio.outbox_record import Outgoing
 from ..store.records import Record
 
 # -- classes ------------------------------------------------------------------------------------
@@ -359,6 +360,7 @@ class Publication(msgspec.Struct, kw_only=True):
     files: tuple[NewFile, ...]
     refused: "AttemptResult"
     leftovers: tuple[RemnantPlace, ...] = ()  # what failed uploads may have left
+    outgoing: tuple[Outgoing, ...] = ()  # entries of the outbox for these files
     clash: str = ""
 
     def as_refused(self) -> "AttemptResult":

@@ -156,7 +156,7 @@ class ServerMirror:
         off: dict[str, str] = {}
         for rse, storage in self.entry.storages.items():
             try:
-                if not await remote_files.is_readable(self._api, rse):
+                if (await remote_files.rse(self._api, rse)).availability_read is False:
                     off[storage] = rse
             except RucioRefused as why:
                 if why.kind not in remote_files.NOT_THERE:

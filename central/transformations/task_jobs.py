@@ -53,6 +53,11 @@ class Template:
         self._same: Job | None = None  # the job of all tasks, if it does not depend on them
 
     @property
+    def data(self) -> JobData | None:
+        """The data of the jobs, before values of tasks are filled in."""
+        return self._job.data
+
+    @property
     def asks_for_metadata(self) -> bool:
         """Return whether the job depends on common metadata of files."""
         return bool(self.names - OURS)

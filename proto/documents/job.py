@@ -211,6 +211,7 @@ class DataOutput(
     storages: Annotated[tuple[Word, ...], Meta(max_length=64)] = ()  # empty: the default ones
     required: bool = True  # the attempt fails if nothing matches
     order: Literal["listed", "balanced"] = "listed"  # balanced: jobs start with different storages
+    confirm: bool = False  # the job is Done only when Rucio has the files
 
 
 class JobData(

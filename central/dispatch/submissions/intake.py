@@ -41,6 +41,7 @@ from ...jobs.definition.rendering import (
 from ...jobs.definition.sizes import FilledSizes, check_name, check_size
 from ...jobs.definition.software import needs_of
 from ...jobs.record_types import JobClassRow, NewJob
+from ...rucio.outgoing import RucioEntries, check_going_out, no_servers
 
 SHORT = 4_096  # bytes: most entries of parameters are shorter
 SHOWN_MAX = 20  # names in a message
@@ -122,8 +123,9 @@ class RowMaker:
         header: Submission,
         at: float,
         data: InputResolver | None = None,
+        rucio: RucioEntries = no_servers,
     ) -> None:
-        self._data = data
+        self._data, self._rucio = data, rucio
         self._classes, self._caller = classes, caller
         self.fresh: list[KnownClass] = []  # classes that are new with this submission
         self.owner, self._at = owner, at
@@ -177,7 +179,9 @@ class RowMaker:
             raise Refused(Code.INVALID, why, field=f"{where}.data")
         assert job.data is not None
         group = group_of(self._caller, job, where)
-        check_scopes(job.data, group, writing(self._caller), f"{where}.data")
+        at = f"{where}.data"
+        check_scopes(job.data, group, writing(self._caller), at)
+        check_going_out(self._rucio(), self.owner.community, job.data, group, at)
         return await self._data.settle(job, where, group=group)
 
     async def _filled_with_data(

@@ -123,6 +123,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/rucio"): ("", b""),
     ("GET", "/v1/rucio/{rucio}"): ("/v1/rucio/main", b""),
     ("POST", "/v1/rucio/{rucio}/compare"): ("/v1/rucio/main/compare", b""),
+    ("GET", "/v1/data/outbox"): ("/v1/data/outbox?state=Clash&after=7&limit=5", b""),
     ("GET", "/v1/storages"): ("", b""),
     ("GET", "/v1/storages/{storage}"): ("/v1/storages/pic-disk", b""),
     ("POST", "/v1/storages/{storage}/check"): ("/v1/storages/pic-disk/check", b""),
