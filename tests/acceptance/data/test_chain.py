@@ -9,7 +9,7 @@ import re
 import subprocess
 import zlib
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -47,7 +47,8 @@ __all__ = ["ctapipe"]  # required of these modules alike
 
 pytestmark = pytest.mark.skipif(bool(xrootd.missing()), reason=xrootd.missing() or "it is there")
 
-SCOPE: Final = "chain"
+SCOPE: Final = "chain"  # of the runs
+OUT: Final = "users"  # of the outputs
 RUNS: Final = (1, 2, 3)  # the last one comes after the death of a storage
 CUT_AFTER: Final = 64 << 10  # bytes of the first upload when its storage dies
 CHAIN_S: Final = 300.0
@@ -118,7 +119,8 @@ class Rig:
             "BETA": ("davs", self.beta.https_port, "localhost"),
             "TAPE": ("root", self.beta.port, "localhost"),
         }
-        self.rucio.add_scope(SCOPE)
+        for scope in (SCOPE, OUT):
+            self.rucio.add_scope(scope)
         for name, (scheme, port, host) in places.items():
             self.rucio.add_server(f"CHAIN-{name}", scheme, port, f"{xrootd.ROOT}/", host)
         entry = {
@@ -129,6 +131,7 @@ class Rig:
             "storages": {f"CHAIN-{name}": name.lower() for name in places},
             "strip": "/",
             "inputs": [{"scope": SCOPE, "dataset": "/night", "period_s": 1}],
+            "outputs": {"scopes": [OUT]},
         }
         (folder / "main.yaml").write_text(json.dumps(entry))
 
@@ -258,6 +261,10 @@ def test_the_chain_is_complete_although_a_storage_dies(rig: Rig, tmp_path: Path)
     eventually(lambda: not rig.lying("alpha"), what=f"a sweep of {left}")
     assert rig.lying("beta") == rig.named("beta")
 
+    eventually(lambda: not list(rig.client.outbox()), what="an empty outbox")
+    assert list(rig.client.outbox(clashes=True)) == []
+    check_rucio(rig, made)
+
     (merged,) = [one for one in made.values() if one.metadata.get("merged") == 1]
     rig.client.get_file(merged.did, tmp_path / "merged.dl2.h5")
     report = read(tmp_path / "merged.dl2.h5", tmp_path / "report.json")
@@ -267,6 +274,31 @@ def test_the_chain_is_complete_although_a_storage_dies(rig: Rig, tmp_path: Path)
     rig.watch.look()
     assert rig.watch.found == set()
     assert rig.watch.commands > 100 and rig.watch.files > 10
+
+
+def check_rucio(rig: Rig, made: Mapping[str, FoundFile]) -> None:
+    """Check that Rucio has every output once: its bytes, copy, metadata and dataset."""
+    names = {did: f"/{did.partition(':')[2]}" for did in made}
+    dids = [{"scope": OUT, "name": one} for one in names.values()]
+    rows = rig.rucio.ask("POST", "/replicas/list", {"dids": dids})
+    told = rig.rucio.ask("POST", "/dids/bulkmeta", {"dids": dids, "plugin": "JSON"})
+    metas = {one["name"]: one for one in told}
+    found = {one["name"]: one for one in rows}
+    listed = rig.rucio.ask("GET", f"/dids/{OUT}/dids/search?type=file")
+    assert sorted(listed) == sorted(names.values()) == sorted(found)
+    assert len(rows) == len(told) == len(made)
+    inside: Counter[str] = Counter()
+    for dataset in sorted({name for one in made.values() for name in one.datasets}):
+        held = rig.rucio.ask("GET", f"/dids/{OUT}//{dataset}/dids")
+        inside.update(f"/{dataset} {one['name']}" for one in held)
+    expected = [f"/{dataset} {names[did]}" for did, one in made.items() for dataset in one.datasets]
+    assert inside == Counter(expected) and len(expected) >= len(made)
+    for did, one in made.items():
+        known, row = rig.client.file(did).file, found[names[did]]
+        assert (row["bytes"], row["adler32"]) == (known.bytes, known.adler32)
+        (copy,) = row["rses"]["CHAIN-BETA"]
+        assert list(row["rses"]) == ["CHAIN-BETA"] and copy.endswith(one.copies["beta"][0])
+        assert metas[names[did]]["data_level"] == one.metadata["data_level"]
 
 
 def mirrored(rig: Rig) -> int:
