@@ -148,7 +148,8 @@ class OutboxPublisher:
             self._rest(name, server, away)
         else:
             if files and not delivered.taken and not delivered.clashes:
-                self._rest(name, server, next(iter(delivered.refused.values())))
+                first = next(iter(delivered.refused.values()))
+                self._rest(name, server, f"it refused all files of the last batch: {first}")
             else:
                 server.failures, server.why = 0, ""
         tries = {row.entry_id: row.tries for row in rows}

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 import yaml
 
 from pilotage.central.client.errors import ClientError
+from pilotage.proto.api.productions import NewProduction
 from pilotage.proto.api.rucio import OutboxEntry
 from pilotage.proto.documents.job import DataOutput, Job, JobData, Need
+from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.job_states import JobState
 from pilotage.proto.transformation_states import TransformationState
 from tests.acceptance.running import eventually
@@ -105,6 +108,9 @@ def test_outputs_reach_rucio_once_and_wait_while_it_is_away(rig: Rig) -> None:
         eventually(lambda: state_of(rig, plain) is JobState.DONE, what="the job that may end")
         eventually(lambda: state_of(rig, kept) is JobState.COMPLETING, what="the payload's end")
         away = waiting(rig, kept, "rucio/main")
+        shown = rig.central.type("data", "outbox")
+        rig.central.kill9()
+        rig.central.restart()
     finally:
         rig.rucio.start()
     refused = waiting(rig, kept, "Limit")
@@ -121,6 +127,7 @@ def test_outputs_reach_rucio_once_and_wait_while_it_is_away(rig: Rig) -> None:
     inside = rig.rucio.ask("GET", f"/dids/{SCOPE}//night/dids")
     rules = rig.rucio.ask("GET", f"/dids/{SCOPE}//night/rules")
     assert (away.did, away.confirm, away.tries > 0) == (rig.did(f"{kept}/a.txt"), True, True)
+    assert f"Waiting  main  users.out:{kept}/a.txt  job {kept}  since " in shown
     assert refused.why.startswith("dataset users.out:/night: InsufficientAccountLimit")
     assert before is JobState.COMPLETING
     sums = {(one["bytes"], one["adler32"]) for one in rows}
@@ -162,13 +169,14 @@ def test_other_bytes_under_the_name_fail_the_job_that_waits(rig: Rig) -> None:
 
 
 def test_names_that_rucio_cannot_hold_are_refused_when_they_are_submitted(rig: Rig) -> None:
+    workflow = msgspec.convert(yaml.safe_load(WORKFLOW), Workflow)
     found = r"name: found 'users{}\+.txt', expected"
     with pytest.raises(ClientError, match=found.format(".out:a")):
         rig.client.submit([a_job("a+.txt")])
     with pytest.raises(ClientError, match=found.format(".out:1")):
         rig.client.add_transformation(yaml.safe_load(TRANSFORMATION))
     with pytest.raises(ClientError, match="step make: .*" + found.format(":1")):
-        rig.client.add_production({"workflow": yaml.safe_load(WORKFLOW)})
+        rig.client.add_production(NewProduction(workflow=workflow))
     with pytest.raises(ClientError, match="confirm: found true, expected false"):
         job = a_job("a.txt", confirm=True)
         assert job.data is not None

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import msgspec
 import pytest
@@ -15,12 +16,17 @@ from pilotage.central.catalogue.storages import (
     StorageEntry,
     Storages,
 )
+from pilotage.central.errors import Refused
+from pilotage.central.identity.callers import User
 from pilotage.central.rucio import outbox_record
 from pilotage.central.rucio.drivers import RucioDrivers
 from pilotage.central.rucio.files import RucioBook, RucioEntry, RucioFiles, RucioOutputs, RucioRule
+from pilotage.central.rucio.mirror import RucioMirrors
 from pilotage.central.rucio.outbox_record import EntryRow, EntryState, Outgoing
 from pilotage.central.rucio.publisher import BATCH, OutboxPublisher
+from pilotage.central.rucio.service import RucioService
 from pilotage.proto.catalogue import Did
+from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock
 from tests.fake_rucio import FakeRucio
 from tests.memory_store import MemoryStore
@@ -109,6 +115,19 @@ class World:
 
     def in_dataset(self) -> list[tuple[str, str]]:
         return self.rucio.datasets["sim", "/set"].names
+
+
+def a_user(community: str) -> User:
+    return User(
+        issuer="here",
+        subject="maria",
+        name="maria",
+        community=community,
+        groups=(),
+        role=Role.USER,
+        expires_at=1e12,
+        jti="1",
+    )
 
 
 def a_file(name: str) -> NewFile:
@@ -214,7 +233,7 @@ async def test_a_denied_account_waits_after_one_request() -> None:
 
     assert world.rucio.asked.count("/replicas") == 1
     assert {row.why for row in await world.entries()} == {"AccessDenied: /1/3 is refused"}
-    assert world.publisher.trouble("rucio") == "AccessDenied: /1/3 is refused"
+    assert world.publisher.trouble("rucio").endswith("batch: AccessDenied: /1/3 is refused")
 
 
 @pytest.mark.parametrize("fault", ["rule", "closed"])
@@ -301,3 +320,31 @@ async def test_a_hanging_server_delays_no_other() -> None:
 
     assert world.ended == {1: ""}
     assert [row.rucio for row in await world.entries()] == ["slow"]
+
+
+async def test_the_outbox_is_shown_by_community_with_reasons() -> None:
+    world = World()
+    world.rucio.refused = {"/1/0": "InvalidObject"}
+    await world.put(1)
+    await world.turns(1)
+    await world.put(1, job=2, confirm=True)
+    await world.put(1, job=3, server="gone")
+    drivers = RucioDrivers(world.files, lambda name, entry: world.rucio)
+    mirrors = cast(RucioMirrors, None)
+    service = RucioService(drivers, mirrors, world.publisher, world.store)
+    first = await service.outbox(a_user("ctao"), state=EntryState.WAITING, after=0, limit=2)
+    rest = await service.outbox(
+        a_user("ctao"), state=EntryState.WAITING, after=first.after or 0, limit=2
+    )
+    others = await service.outbox(a_user("lhcb"), state=EntryState.WAITING, after=0, limit=9)
+    with pytest.raises(Refused, match="names no community"):
+        await service.outbox(a_user(""), state=EntryState.WAITING, after=0, limit=9)
+
+    refused = "InvalidObject: /1/0 is refused"
+    assert [(one.did, one.job, one.tries, one.why) for one in first.entries + rest.entries] == [
+        ("sim:1/0", 1, 1, refused),
+        ("sim:2/0", 2, 0, f"it refused all files of the last batch: {refused}"),
+        ("sim:3/0", 3, 0, "no file rucio/gone.yaml defines this server"),
+    ]
+    assert rest.after is None and others.entries == []
+    assert [one.next_at is None for one in first.entries] == [False, True]
