@@ -193,7 +193,8 @@ class FakeRucio:
             shown = columns if plugin in ("DID_COLUMN", "ALL") else {}
             return {**row, **shown, **(its.meta if plugin in ("JSON", "ALL") else {})}
         rses = {rse: [pfn] for rse, pfn in its.copies.items()}
-        return {**row, "bytes": its.bytes, "adler32": its.adler32, "rses": rses}
+        states = dict.fromkeys(its.copies, "AVAILABLE")
+        return {**row, "bytes": its.bytes, "adler32": its.adler32, "rses": rses, "states": states}
 
     def _found(self, scope: str, query: Mapping[str, str]) -> list[str]:
         (said,) = json.loads(query.get("filters", "[{}]"))

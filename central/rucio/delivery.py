@@ -181,8 +181,8 @@ class Deliverer:
         known = await self._metadata(described, "ALL") if described else {}
         for one in files:
             there = copies.get(one.key)
-            if there is None:
-                found.refused[one.entry_id] = f"Rucio took {one.did}, but does not show it"
+            if there is None or one.rse not in (there.get("states") or {}):
+                found.refused[one.entry_id] = f"Rucio shows no copy of {one.did} on {one.rse}"
             elif why := _other_bytes(one, there) or _other_copy(one, there):
                 found.clashes[one.entry_id] = why
             elif why := _other_metadata(one, known.get(one.key, {})):
@@ -258,11 +258,12 @@ def _other_bytes(one: OutgoingFile, there: dict[str, Any]) -> str:
 
 
 def _other_copy(one: OutgoingFile, there: dict[str, Any]) -> str:
-    """Return how the copy in Rucio differs, or an empty text. Rucio may add a port to our URL."""
+    """Return how the copy in Rucio differs, or an empty text.
+
+    Rucio may add a port to our URL. It shows no PFN if the protocol is not for reading.
+    """
     pfns = list(_pfns(there, one.rse))
-    if not pfns:
-        return f"Rucio has no copy of {one.did} on {one.rse}"
-    if not any(_path(pfn) == _path(one.pfn) for pfn in pfns):
+    if pfns and not any(_path(pfn) == _path(one.pfn) for pfn in pfns):
         return f"Rucio has another copy of {one.did} on {one.rse}: {pfns[0]}, not {one.pfn}"
     return ""
 

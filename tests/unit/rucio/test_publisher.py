@@ -200,6 +200,35 @@ async def test_other_bytes_under_a_known_name_are_a_clash_that_stays() -> None:
     assert (await world.entries(), clash.tries) == ([], 1)
 
 
+async def test_another_path_on_the_rse_is_a_clash() -> None:
+    world = World()
+    await world.turns(1)
+    world.rucio.add("sim:/1/0", rse="PIC-DISK", size=7, adler32="00000001")
+    await world.put(1)
+    await world.turns(1)
+    (clash,) = await world.entries(EntryState.CLASH)
+
+    assert clash.why.startswith("Rucio has another copy of sim:/1/0 on PIC-DISK: davs://")
+
+
+async def test_a_copy_that_rucio_loses_at_once_is_sent_again() -> None:
+    world = World()
+
+    def lose(is_over: bool) -> None:
+        if world.rucio.asked[-1] == "/replicas" and is_over:
+            world.rucio.file("sim:/1/0").copies.clear()
+
+    world.rucio.around = lose
+    await world.put(1)
+    await world.turns(1)
+    (left,) = await world.entries()
+    world.rucio.around = lambda is_over: None
+    await world.turns(30)
+
+    assert left.why == "Rucio shows no copy of sim:/1/0 on PIC-DISK"
+    assert await world.entries() == []
+
+
 async def test_a_job_ends_when_all_of_its_files_are_there() -> None:
     world = World()
     await world.put(BATCH + 1, confirm=True)
