@@ -58,6 +58,9 @@ class DavsStorage(HttpDriver, CreatingStorage):
             self.size(place)
         except (CopyMissing, StorageRefused):
             return  # some servers let nobody ask for a missing file
+        except StorageUnavailable as why:
+            why.is_sent = False
+            raise
         raise StorageRefused("a file of that name exists there")
 
     def _stored(self, place: CopyLocation, size_bytes: int) -> tuple[int, str]:

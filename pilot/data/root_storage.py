@@ -1,8 +1,8 @@
 """Storages that speak XRootD's own protocol, by the programs xrdcp and xrdfs of the node.
 
-A token goes to them in a file of the pilot's own, which only its user can read. Files pass through
-pipes, so that checksums are computed on the way. Exit codes and numbers of errors are those of
-XRootD 5 (XrdCl/XrdClStatus.hh, XProtocol/XProtocol.hh).
+A token goes to them in an open file without a name, which payloads cannot find in any folder. Files
+pass through pipes, so that checksums are computed on the way. Exit codes and numbers of errors are
+those of XRootD 5 (XrdCl/XrdClStatus.hh, XProtocol/XProtocol.hh).
 """
 
 import os
@@ -148,14 +148,16 @@ class RootStorage(CreatingStorage):
             raise StorageRefused(f"this node has no {words[0]} on its PATH")
         with tempfile.TemporaryDirectory(prefix="pilotage-root-") as name:
             folder = Path(name)
-            environ = _environ(token, folder, self._timeout_s)
-            with open(folder / "said", "w+b") as said:
+            with open(folder / "said", "w+b") as said, tempfile.TemporaryFile() as secret:
+                secret.write(token.encode())
+                secret.seek(0)
                 process = subprocess.Popen(
                     [found, *words[1:]],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=said,
-                    env=environ,
+                    env=_environ(secret.fileno() if token else None, self._timeout_s),
+                    pass_fds=(secret.fileno(),),
                     cwd=folder,
                     start_new_session=True,
                     bufsize=0,
@@ -248,18 +250,15 @@ def _never() -> None:
     """Never stop the work."""
 
 
-def _environ(token: str, folder: Path, timeout_s: float) -> Mapping[str, str]:
-    """Return the environment of a program, with the token in a file of the folder."""
+def _environ(secret: Optional[int], timeout_s: float) -> Mapping[str, str]:
+    """Return the environment of a program that inherits the open file of its token."""
     environ = {
         name: value
         for name, value in os.environ.items()
         if name not in _DROPPED and not name.startswith("XrdSec")
     }
-    if token:
-        file = folder / "token"
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(token)
-        environ.update(BEARER_TOKEN_FILE=str(file), XrdSecPROTOCOL="ztn")
+    if secret is not None:
+        environ.update(BEARER_TOKEN_FILE=f"/dev/fd/{secret}", XrdSecPROTOCOL="ztn")
     seconds = str(max(1, int(timeout_s)))
     return {
         **environ,

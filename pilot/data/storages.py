@@ -116,7 +116,7 @@ class ResumingStorage(Protocol):
 class StorageError(ValueError):
     """A storage, or a copy there, is at fault."""
 
-    is_sent = True  # false: nothing was sent to the storage
+    is_sent = True  # false: no part of a file was sent to the storage
 
 
 class StorageUnavailable(StorageError):

@@ -13,10 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.identity.element_issuer import ElementIssuer
 from pilotage.central.identity.tokens import ADMIN_FILE
-from pilotage.central.operate.clocks import SystemClock, SystemRandomness
-from pilotage.central.operate.files import RealDisk
 from pilotage.pilot.data.s3_storage import S3Storage
 from pilotage.pilot.data.storages import CopyLocation, CopyMissing, Credential
 from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData, Need
@@ -30,9 +27,10 @@ from tests.services import s3
 from tests.services.authority import make_authority
 from tests.services.xrootd import Xrootd, missing, xrootd
 
+from .issuing import ISSUER, published_keys
+
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "XRootD is there")
 
-ISSUER = "https://central.test/elements"
 NEED = (Need(wall_s=300),)
 MAKE = "seq $1 > run$1.txt"
 TO = ("--storage", "first", "--storage", "second")
@@ -45,15 +43,7 @@ class Rig:
         data = folder / "central" / "central"
         (data / "storages").mkdir(parents=True)
         data.chmod(0o700)
-        issuer = ElementIssuer(
-            data,
-            lambda: ISSUER.removesuffix("/elements"),
-            disk=RealDisk(),
-            clock=SystemClock(),
-            randomness=SystemRandomness(),
-        )
-        issuer.make()
-        keys = {ISSUER: json.dumps(issuer.published().jwks)}
+        keys = {ISSUER: published_keys(data)}
         authority = folder / "ca"
         authority.mkdir()
         make_authority(authority)

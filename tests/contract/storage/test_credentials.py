@@ -152,6 +152,19 @@ def test_what_goes_wrong_with_an_upload(trusted: Path, tmp_path: Path, day: str)
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("heads", "is_sent"), [(_says(503), False), (_says(401), False), (_says(404), True)]
+)
+def test_only_a_storage_that_got_a_part_of_a_file_may_keep_it(
+    trusted: Path, tmp_path: Path, heads: servers.Answer, is_sent: bool
+) -> None:
+    answer = _by_method(HEAD=heads, PUT=_says(503))
+    with servers.serving(answer, trusted) as url, pytest.raises(StorageUnavailable) as raised:
+        DavsStorage(5).put(_source(tmp_path), _place(url, GOOD), go_on=_go_on)
+
+    assert raised.value.is_sent is is_sent
+
+
 @pytest.mark.parametrize("digest", [f"adler32={0:x}", "md5=abc", ""])
 def test_a_checksum_counts_if_the_server_gives_one(
     trusted: Path, tmp_path: Path, digest: str
