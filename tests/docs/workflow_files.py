@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from pilotage.central.workflows.cta_form import ElementType, KeyRule, TypeOutput, TypesFile
+from pilotage.central.workflows.cta_types import ElementType, KeyRule, TypeOutput, TypesFile
 from pilotage.proto.documents.workflow import Parameter, Step, StepInput, StepOutput, Workflow
 
 from . import structs

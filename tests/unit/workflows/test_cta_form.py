@@ -6,7 +6,7 @@ from textwrap import dedent
 import pytest
 
 from pilotage.central.workflows import graph
-from pilotage.central.workflows.cta_form import element_types
+from pilotage.central.workflows.cta_types import element_types
 from pilotage.central.workflows.errors import BadWorkflow
 from pilotage.central.workflows.plan import plan
 from pilotage.central.workflows.workflow_files import read_workflow
@@ -53,7 +53,7 @@ CHAIN = """
           nb_processors: 4
           catalogs: DIRACFileCatalog
       - ID: 2
-        input_meta_query: {parentID: 1, moon: dark, sct: "False"}
+        input_meta_query: {parentID: 1, moon: dark, sct: "True"}
         job_config: {type: CtapipeProcessing, version: v0.19.3, array_layout: Alpha,
                      data_level: 2, output_extension: DL2.h5, group_size: 5,
                      options: "-c dl0_to_dl2.yml"}
@@ -83,7 +83,8 @@ DATA = """
                      options: "-c train_energy.yml"}
       - ID: 4
         input_meta_query: {dataset: DEMO_DL2_train_cl}
-        job_config: {type: CtapipeTrainClassifier, version: v0.19.3, options: "-c train_cl.yml"}
+        job_config: {type: CtapipeTrainClassifier, version: v0.19.3, group_size: 2,
+                     options: "-c train_cl.yml"}
       - ID: 5
         input_meta_query: {dataset: DEMO_DL2_test}
         job_config: {type: CtapipeApplyModels, version: v0.19.3, split: test,
@@ -95,8 +96,12 @@ DATA = """
 """
 
 
+SIMPIPE = "{grid_output_path: made, site: North, array_layout_name: A, model_version: 6.1.0,\n\
+azimuth_angle: 10, nshow: 5}"
+
+
 def read(folder: Path, text: str, *types: Path) -> Workflow:
-    (folder / "simpipe.yml").touch()
+    (folder / "simpipe.yml").write_text(SIMPIPE)
     file = folder / "demo.yml"
     file.write_text(dedent(text))
     return read_workflow(file, types=types).workflow
@@ -128,13 +133,13 @@ def test_a_chain_with_a_simulation(tmp_path: Path) -> None:
     (need,) = simulation.job.needs
     assert (need.cores_min, need.sites, need.tags) == (4, ("CTAO.PIC.es",), "production")
     assert need.wall_s == 259_200
-    assert "--instrument_random_seeds" in simulation.job.command
-    assert "--magic" not in simulation.job.command
-    assert ctapipe.inputs["files"].where == {"nsb": 1, "sct": "False"}
+    assert "--instrument-random-seeds" in simulation.job.command
+    assert "--with-magic" not in simulation.job.command
+    assert ctapipe.inputs["files"].where == {"nsb": 1, "sct": "True"}
     assert ctapipe.grouping is not None and ctapipe.grouping.size == 5
-    assert ctapipe.outputs["data"].pattern == "*.DL2.h5"
-    assert ctapipe.job.command[-3:] == ("-c", "dl0_to_dl2.yml", "{files}")
-    assert (ctapipe.metadata["merged"], merging.metadata["merged"]) == (0, 1)
+    assert ctapipe.outputs["data"].pattern == "Data/*.h5"
+    assert ctapipe.job.command[-4:] == ("--out_ext", "DL2.h5", "-c", "dl0_to_dl2.yml")
+    assert (ctapipe.outputs["data"].metadata["merged"], merging.metadata["merged"]) == (0, 1)
     assert merging.grouping is not None and merging.grouping.size == 25
 
 
@@ -145,13 +150,17 @@ def test_steps_that_are_driven_by_data(tmp_path: Path) -> None:
     assert all(not graph.parents(found, name) for name in found.steps)
     assert simtel.inputs["files"].dataset == "ctao:DEMO_CORSIKA_proton_North_20deg"
     assert simtel.inputs["files"].files_max == 10
-    assert simtel.metadata["systematics"] == "sys/mirror/low"
+    assert simtel.metadata["systematics"] == "mirror_low"
     assert evndisp.inputs["files"].where == {"phiP": 180, "thetaP": 20, "nsb": 1}
     assert energy.inputs["files"].query["merged"] == 3
     assert energy.job.needs[0].cores_min == 8
     assert classifier.grouping is not None and classifier.grouping.size == 2
-    assert models.job.command[-3:] == ("energy_model.pkl", "classifier_model.pkl", "{files}")
-    assert simpipe.files == ("simpipe.yml",)
+    assert models.job.command[-2:] == ("energy_model.pkl", "classifier_model.pkl")
+    assert set(models.inputs) == {"files", "energy_model", "classifier_model"}
+    assert models.inputs["energy_model"].use == "shared"
+    agreed = {"array_layout", "site", "phiP", "thetaP", "sct", "nsb"}
+    assert set(models.inputs["energy_model"].on) == agreed
+    assert [Path(one).name for one in simpipe.files] == ["cta_job.sh", "simpipe.yml"]
     assert simpipe.inputs == {}
     assert str(plan(found).steps[0].tasks) == "?"
 
@@ -174,6 +183,10 @@ WRONG = {
     ),
     "a number": ("zenith_angle: 40", "zenith_angle: high", "expected a number, found 'high'"),
     "a parent": ("parentID: 2", "parentID: 3", "expected the ID of a step before this one (1, 2),"),
+    "words of a list": (
+        "moon: dark, half", "moon: half, dark", "job_config.moon: unknown value 'half, dark'"
+    ),
+    "a key of Common": ("base_path:", "basepath:", "demo.yml:5: unknown key 'basepath': did"),
     "a parent and a dataset": (
         "parentID: 2", "parentID: 2, dataset: X", "either a parentID or a dataset, not both"
     ),
