@@ -64,7 +64,7 @@ class StepMaker:
         metadata = self._metadata(given)
         outputs = self._outputs(given, metadata)
         known = _known(self._common, metadata, outputs, given.taken)
-        fills = {
+        fills: dict[str, Any] = {
             rule.fills: config[key]
             for key, rule in given.rules.items()
             if rule.fills and key in config

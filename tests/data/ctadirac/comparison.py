@@ -57,8 +57,8 @@ def _pairs(
     yield "sites", ", ".join(job.needs[0].sites), theirs.get("Destination", "")
     yield "wall time", job.needs[0].wall_s, theirs.get("CPUTime", Need().wall_s)
     if not _is_simulation(theirs):  # those have a pattern for each condition
-        wanted = [one.removeprefix("./") for one in theirs["patterns"]]
-        yield "patterns", [one.pattern for one in step.outputs.values()], wanted
+        patterns = [one.removeprefix("./") for one in theirs["patterns"]]
+        yield "patterns", [one.pattern for one in step.outputs.values()], patterns
     yield "tags", job.needs[0].tags, " & ".join(map(str.strip, theirs["Tag"].split(",")))
     yield "NSHOW", job.environment.get("NSHOW"), theirs.get("ExecutionEnv", {}).get("NSHOW")
     yield "programs", _programs(job), _their_programs(theirs)

@@ -3,9 +3,9 @@
 It runs in an environment of its own, without DIRAC, whose packages need compilers and a server.
 The names of DIRAC that CTADIRAC imports are replaced by recorders.
 
-Usage: python facts.py [FILE…]; without files: the 54 files of the package, and those that its
-generators write. It prints one JSON object: facts of each step, or the reason of a refusal, by
-file.
+Usage: python facts.py FOLDER [FILE…]. Without files, it takes the 54 files of the package, and
+those that its generators write into FOLDER. It prints one JSON object: facts of each step, or the
+reason of a refusal, by file.
 """
 
 import contextlib
@@ -19,10 +19,13 @@ import runpy
 import shlex
 import sys
 import types
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any, ClassVar, cast
 
 #: the metadata query that every dataset has
-DATASET = {
+DATASET: dict[str, Any] = {
     "MCCampaign": "PROD6",
     "site": "Paranal",
     "array_layout": "Prod6-Hyperarray",
@@ -63,31 +66,31 @@ class Exited(Exception):
 class Anything:
     """Stands for every name of DIRAC that has no meaning here."""
 
-    def __init__(self, *_args, **_named):
+    def __init__(self, *_args: object, **_named: object) -> None:
         pass
 
-    def __call__(self, *args, **_named):
+    def __call__(self, *args: Any, **_named: object) -> Any:
         return args[0] if len(args) == 1 and callable(args[0]) else self
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> "Anything":
         if name.startswith("__"):
             raise AttributeError(name)
         return Anything()
 
 
 class Workflow:
-    def toXML(self):
+    def toXML(self) -> str:
         return ""
 
 
 class Job:
     """Records what CTADIRAC asks for."""
 
-    def __init__(self):
-        self.facts = {"steps": []}
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] = {"steps": []}
         self.workflow = Workflow()
 
-    def setExecutable(self, program, arguments="", **_named):
+    def setExecutable(self, program: str, arguments: str = "", **_named: object) -> Any:
         words = shlex.split(arguments)
         if program == "cta-prod-managedata":
             self.facts.setdefault("patterns", []).append(words[3])
@@ -95,47 +98,49 @@ class Job:
             self.facts["steps"].append([program, *words])
         return {"OK": True, "Value": {}}
 
-    def setNumberOfProcessors(self, minNumberOfProcessors):
+    def setNumberOfProcessors(self, minNumberOfProcessors: int) -> None:
         self.facts["cores"] = minNumberOfProcessors
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Callable[[Any], None]:
         if not name.startswith("set"):
             raise AttributeError(name)
         return lambda value: self.facts.__setitem__(name[3:], value) if name in KEPT else None
 
 
 class ProductionStep:
-    def __init__(self):
+    def __init__(self) -> None:
         self.GroupSize = 1
         self.ParentStep = None
 
 
-def stop(_code):
+def stop(_code: int) -> None:
     raise Exited
 
 
 class Finder:
     """Finds modules of DIRAC."""
 
-    named = {
+    named: ClassVar[dict[str, dict[str, Any]]] = {
         "DIRAC.Interfaces.API.Job": {"Job": Job},
         "DIRAC.ProductionSystem.Client.ProductionStep": {"ProductionStep": ProductionStep},
         "DIRAC": {"exit": stop},
         "DIRAC.Core.Base.Script": {"Script": None},
     }
 
-    def find_spec(self, name, _path=None, _target=None):
+    def find_spec(
+        self, name: str, _path: object = None, _target: object = None
+    ) -> ModuleSpec | None:
         if name.split(".")[0] != "DIRAC":
             return None
-        return importlib.util.spec_from_loader(name, self, is_package=True)
+        return importlib.util.spec_from_loader(name, cast(Any, self), is_package=True)
 
-    def create_module(self, spec):
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
         module = types.ModuleType(spec.name)
-        module.__getattr__ = lambda name: Anything()
+        vars(module)["__getattr__"] = lambda _name: Anything()
         vars(module).update(self.named.get(spec.name, {}))
         return module
 
-    def exec_module(self, module):
+    def exec_module(self, module: types.ModuleType) -> None:
         pass
 
 
@@ -143,26 +148,24 @@ class Script(Anything):
     """The frame of DIRAC's commands; it passes on the arguments."""
 
     @staticmethod
-    def parseCommandLine(*_args, **_named):
+    def parseCommandLine(*_args: object, **_named: object) -> None:
         pass
 
     @staticmethod
-    def getPositionalArgs():
+    def getPositionalArgs() -> list[str]:
         return sys.argv[1:]
 
-    def __call__(self, *main):
-        return main[0] if main else self
 
-
-def facts_of(path):
+def facts_of(path: Path) -> dict[str, Any] | str:
     """Return the facts of each step of a file, by ID; a text if CTADIRAC refuses it."""
-    from CTADIRAC.ProductionSystem.Client import WorkflowElement as elements
-    from CTADIRAC.ProductionSystem.Client.Utilities import production_utils as utilities
-    from ruamel.yaml import YAML
-
+    client = "CTADIRAC.ProductionSystem.Client"
+    yaml: Any = importlib.import_module("ruamel.yaml")
+    elements: Any = importlib.import_module(f"{client}.WorkflowElement")
+    utilities: Any = importlib.import_module(f"{client}.Utilities.production_utils")
     elements.get_dataset_MQ = lambda _name: copy.deepcopy(DATASET)
-    given = YAML(typ="safe", pure=True).load(path)
-    found, built = {}, []
+    given = yaml.YAML(typ="safe", pure=True).load(path)
+    found: dict[str, Any] = {}
+    built: list[Any] = []
     try:
         utilities.check_and_sort_workflow_config(given)
         for step in given["ProdSteps"]:
@@ -189,13 +192,12 @@ def facts_of(path):
     return found
 
 
-def generated(folder):
-    """Yield the files that the generators write."""
-    from ruamel.yaml import YAML
-
+def generated(folder: Path) -> None:
+    """Let the generators write their files into a folder."""
+    yaml: Any = importlib.import_module("ruamel.yaml")
     template = folder / "template.yaml"
     with template.open("w") as file:
-        YAML().dump(TEMPLATE, file)
+        yaml.YAML().dump(TEMPLATE, file)
     before = Path.cwd()
     os.chdir(folder)
     sys.argv = ["generator", str(template)]
@@ -205,7 +207,7 @@ def generated(folder):
     template.unlink()
 
 
-def main():
+def main() -> None:
     Finder.named["DIRAC.Core.Base.Script"]["Script"] = Script()
     sys.meta_path.insert(0, Finder())
     kept = Path(sys.argv[1])
@@ -214,7 +216,7 @@ def main():
         if len(sys.argv) > 2:
             files = {path: Path(path) for path in sys.argv[2:]}
         else:
-            package = Path(importlib.import_module("CTADIRAC").__file__).parent
+            package = Path(str(importlib.import_module("CTADIRAC").__file__)).parent
             shipped = package / "ProductionSystem" / "config"
             made = kept / "generated"
             made.mkdir(parents=True, exist_ok=True)
