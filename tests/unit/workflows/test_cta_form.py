@@ -2,12 +2,15 @@
 
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.central.workflows import graph
 from pilotage.central.workflows.cta_types import element_types
 from pilotage.central.workflows.errors import BadWorkflow
+from pilotage.central.workflows.flow import WorkflowFile
 from pilotage.central.workflows.plan import plan
 from pilotage.central.workflows.workflow_files import read_workflow
 from pilotage.proto.documents.workflow import Workflow
@@ -256,6 +259,63 @@ def test_a_community_brings_types_of_its_own_and_runs_them_here(tmp_path: Path) 
     text = "".join((tmp_path / "run" / p).read_text() for p in made(outcome, "again", "data"))
     assert sorted(text.split()) == ["1", "2", "3"]
     assert "step sim: unknown key 'runs'" in fault(tmp_path, OURS)
+
+
+APPLY = """
+    Common: {MCCampaign: DemoCampaign, configuration_id: 42, base_path: /ctao/demo}
+    ProdSteps:
+      - ID: 1
+        input_meta_query: {dataset: EVENTS}
+        job_config: {type: CtapipeApplyModels, version: v1, group_size: 2,
+                     options: "--reconstructor energy_model.pkl"}
+"""
+PLACE = {"array_layout": "Alpha", "site": "LaPalma", "phiP": 180, "thetaP": 20, "sct": "False"}
+
+
+def test_the_model_that_fits_the_files_comes_to_the_job(tmp_path: Path) -> None:
+    programs = tmp_path / "software" / "gcc48_default" / "stage1" / "ctapipe" / "v1"
+    programs.mkdir(parents=True)
+    program = programs / "dirac_ctapipe-apply-models_wrapper"
+    program.write_text("#!/bin/sh\nmkdir Data; cat $2 *.DL2.h5 > Data/run7___cta.h5\n")
+    program.chmod(0o755)
+    model = {
+        **PLACE,
+        "MCCampaign": "DemoCampaign",
+        "configuration_id": 42,
+        "outputType": "Model",
+        "data_level": 2,
+        "analysis_prog": "ctapipe-train-energy-regressor",
+        "analysis_prog_version": "v1",
+        "nsb": 1,
+    }
+    events = {**PLACE, "dataset": "ctao:EVENTS", "nsb": 1, "particle": "gamma", "split": "test"}
+    catalogue = [
+        catalogued(tmp_path, "a/energy_model.pkl", "other site, ", {**model, "site": "Paranal"}),
+        catalogued(tmp_path, "b/energy_model.pkl", "model, ", model),
+        catalogued(tmp_path, "1.DL2.h5", "one, ", events),
+        catalogued(tmp_path, "2.DL2.h5", "two", events),
+    ]
+    found = read(tmp_path, APPLY)
+    (step,) = found.steps.values()
+    job = msgspec.structs.replace(
+        step.job, environment={"PILOTAGE_SOFTWARE": str(tmp_path / "software")}
+    )
+    step = msgspec.structs.replace(step, job=job)
+    outcome = run_here(msgspec.structs.replace(found, steps={"apply": step}), tmp_path, catalogue)
+
+    assert outcome.complete, outcome.failures
+    (path,) = made(outcome, "apply", "data")
+    assert (tmp_path / "run" / path).read_text() == "model, one, two"
+    (file,) = outcome.record.files
+    wanted = {"particle": "gamma", "split": "test", "nsb": 1, "runNumber": 7, **PLACE}
+    assert {key: file.metadata.get(key) for key in wanted} == wanted
+
+
+def catalogued(folder: Path, name: str, text: str, metadata: dict[str, Any]) -> WorkflowFile:
+    path = folder / "there" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return WorkflowFile(path.name, str(path), len(text), metadata)
 
 
 def test_what_is_wrong_with_types_is_told_with_its_line(tmp_path: Path) -> None:

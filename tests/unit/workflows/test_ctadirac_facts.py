@@ -32,6 +32,17 @@ def test_the_facts_have_all_types() -> None:
     assert types == {name.lower() for name in element_types().types}
 
 
+def test_the_page_has_all_types_and_keys() -> None:
+    page = (FOLDER.parents[2] / "docs" / "workflows.md").read_text()
+    section = page.partition("## Coming from CTADIRAC")[2]
+    types = element_types()
+    rules = [types.common, types.generic, types.shortcuts]
+    rules += [one.keys for one in types.types.values()]
+    keys = {key for some in rules for key, rule in some.items() if rule.kind != "derived"}
+
+    assert [name for name in sorted({*keys, *types.types}) if f"`{name}`" not in section] == []
+
+
 def test_another_value_is_told(tmp_path: Path) -> None:
     text = (FOLDER / "processing.yml").read_text()
     (tmp_path / "processing.yml").write_text(text.replace("particle: electron", "particle: muon"))
