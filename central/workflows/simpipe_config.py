@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from .source_lines import is_list
+
 SITES: Final = {"North": "LaPalma", "South": "Paranal"}
 AZIMUTHS: Final = {"north": 0.0, "south": 180.0, "east": 90.0, "west": 270.0}
 OF_STEP: Final = ("run_number", "run_number_offset")
@@ -30,6 +32,7 @@ def values_of(config: Mapping[str, Any]) -> dict[str, Any]:
     if site not in SITES:
         raise BadSimPipeConfig(f"site: expected North or South, found {site!r}")
     layout, models = str(_needed(lower, "array_layout_name")), _needed(lower, "model_version")
+    each: list[Any] = models if is_list(models) else [models]
     found = {
         **_common(config, lower),
         "array_layout": layout,
@@ -37,7 +40,7 @@ def values_of(config: Mapping[str, Any]) -> dict[str, Any]:
         "phiP": round((_azimuth_deg(_needed(lower, "azimuth_angle")) + 180) % 360, 2),
         "thetaP": _number(lower.get("zenith_angle", ZENITH_ANGLE_DEG), "zenith_angle"),
         "sct": "True" if "_scts" in layout else "False",
-        "model_version": [str(one) for one in (models if isinstance(models, list) else [models])],
+        "model_version": [str(one) for one in each],
         "only_corsika": lower.get("simulation_software") == "corsika",
         "settings": json.dumps(lower),
     }
