@@ -166,13 +166,11 @@ def values_in(conditions: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
     """Return the possible values of files that meet a query; empty: unknown ones."""
     found: dict[str, tuple[Value, ...]] = {}
     for key, clause in conditions.items():
-        alone = is_mapping(clause) and len(clause) == 1
-        if not is_mapping(clause):
-            found[key] = (clause,)
-        elif alone and "=" in clause:
-            found[key] = (clause["="],)
+        words: Mapping[str, Any] = clause if is_mapping(clause) else {"=": clause}
+        if list(words) == ["="]:
+            found[key] = (words["="],)
         else:
-            found[key] = tuple(clause["in"]) if alone and "in" in clause else ()
+            found[key] = tuple(words["in"]) if list(words) == ["in"] else ()
     return found
 
 
