@@ -247,6 +247,7 @@ class TransformationService:
         more: list[str] = []
         for i, spec in enumerate(doc.inputs):
             rows = await self._some(community, parse_query(spec.query, f"inputs[{i}].query"))
+            rows = rows[: spec.files_max or len(rows)]
             if len(rows) > PREVIEW_FILES_MAX:
                 more.append(spec.name)
                 rows = rows[:PREVIEW_FILES_MAX]

@@ -25,6 +25,7 @@ from .storages import (
     GoOn,
     StorageError,
     StorageRefused,
+    StorageUnavailable,
     bearer_token,
     check_stored,
     has_expired,

@@ -17,7 +17,7 @@ import urllib.parse
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Optional
 
 from .http_requests import TIMEOUT_S, cleared, server_parts
 from .storages import (
