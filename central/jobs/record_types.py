@@ -73,6 +73,7 @@ class NewJob(Record, frozen=True):
     inputs: tuple[JobInput, ...] = ()  # in order
     stores: tuple[str, ...] = ()  # possible storages of its outputs
     has_tokens: bool = False  # its payload gets tokens of its owner
+    id_placeholder: str = ""  # stands for its id in its name; empty: nothing does
 
 
 # -- jobs ---------------------------------------------------------------------------------------

@@ -209,3 +209,17 @@ async def test_a_limit_holds(store: Store, limit: int) -> None:
     await fill(store)
     for name, (search, expected) in CLAUSES.items():
         assert await store.read(job_search.ids, search, limit=limit) == expected[:limit], name
+
+
+async def test_a_job_is_found_by_a_name_with_its_id(store: Store) -> None:
+    kind = await a_class(store)
+    own = NewJob(class_id=kind.class_id, body=b"{}", name="job %j of %j", id_placeholder="%j")
+    as_it_is = NewJob(class_id=kind.class_id, body=b"{}", name="job %j")
+    await store.write(
+        submission_records.submit, a_submission(kind, template=None), [own, own, as_it_is]
+    )
+
+    names = ("job 1 of 1", "job 2 of 2", "job %j")
+    found = [await store.read(job_search.ids, JobSearch(name=one), limit=9) for one in names]
+
+    assert found == [[1], [2], [3]]
