@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.api import jobs
+from pilotage.proto.api.jdl import JdlContext
 from pilotage.proto.api.jobs import Id
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
@@ -112,6 +113,12 @@ async def search(queries: Queries, call: Call, query: JobsQuery) -> jobs.JobPage
         include_deleted=query.include_deleted,
     )
     return await queries.search(user(call), wanted, query.after, query.limit)
+
+
+@ROUTES.add("GET", "/v1/jdl", Permission.JOB_READ, needs_leader=False)
+async def jdl_context(queries: Queries, call: Call) -> JdlContext:
+    """Show what a description in JDL needs to become a job: platforms, factors, your names."""
+    return queries.jdl_context(user(call))
 
 
 @ROUTES.add("GET", "/v1/jobs/summary", Permission.JOB_READ)
