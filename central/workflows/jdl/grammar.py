@@ -86,7 +86,8 @@ class _Parser:
 
     def whole(self) -> tuple[Attribute, ...]:
         self._skip()
-        opened = self._at if self._takes("[") else None
+        start = self._at
+        opened = start if self._takes("[") else None
         found = self._attributes("]" if opened is not None else "", 0)
         if opened is not None and not self._takes("]"):
             self._mistakes.add(opened, "'[' has no ']': add it at the end")
@@ -161,7 +162,7 @@ class _Parser:
             if self._at >= len(self._text):
                 self._wrong("'{' has no '}'", at=at)
             items.append(self._value(depth + 1, item=True))
-            if not self._takes(",") and self._text[self._at : self._at + 1] != "}":
+            if not self._takes(",") and self._text[self._at : self._at + 1] not in ("}", ""):
                 self._wrong(f"found {self._here()} in a list, expected ',' or '}}'")
         return Items(tuple(items), at)
 

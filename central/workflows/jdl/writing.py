@@ -28,9 +28,11 @@ JdlPair = tuple[str, str]  # a name, and its value as it is written
 
 def jdl_of(job: Job, context: JdlContext, *, label: str = "") -> str:
     """Return a job as JDL. `label` is its JobGroup."""
-    pairs = [pair for pair in _pairs(job, context, label) if _is_right(pair, context)]
-    if not any(name == "Executable" for name, _ in pairs):
-        pairs.insert(0, _ANY_PROGRAM)
+    program, *others = _pairs(job, context, label)
+    pairs = [program] if _can_be_read([program], context) else [_ANY_PROGRAM]
+    for pair in others:
+        if _can_be_read([*pairs, pair], context):
+            pairs.append(pair)
     read = read_jdl(_text(pairs), "", context).jobs[0].job
     further = {
         name: getattr(job, name)
@@ -48,9 +50,8 @@ def _text(pairs: Sequence[JdlPair]) -> str:
     return "\n".join(["[", *lines, "]", ""])
 
 
-def _is_right(pair: JdlPair, context: JdlContext) -> bool:
-    """Return whether an attribute can be read, whatever it becomes."""
-    pairs = [pair] if pair[0] == "Executable" else [_ANY_PROGRAM, pair]
+def _can_be_read(pairs: Sequence[JdlPair], context: JdlContext) -> bool:
+    """Return whether attributes can be read together, whatever they become."""
     try:
         read_jdl(_text(pairs), "", context)
     except BadJdl:
