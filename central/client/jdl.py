@@ -10,14 +10,13 @@ import msgspec
 from pilotage.proto.api.jdl import JdlContext
 from pilotage.proto.documents.job import Job
 
-from .documents.jdl_files import drafts_of, text_of
-from .documents.job_files import Draft
 from .handles import AsyncSubmissionHandle
 from .submission_bodies import OnProgress
 from .transport import Transport
 
 if TYPE_CHECKING:
     from .client import AsyncClient
+    from .documents.job_files import Draft
 
 
 class JdlCalls:
@@ -45,6 +44,8 @@ class JdlCalls:
         in `folder`. The other arguments are those of `submit`. Raises BadDescription with all
         mistakes; nothing is stored then.
         """
+        from .documents.jdl_files import drafts_of, text_of  # it loads the reader of YAML
+
         context = await self.jdl_context()
         if group:
             context = msgspec.structs.replace(context, group=group)
@@ -64,7 +65,7 @@ class JdlCalls:
         )
 
 
-async def complete_all(client: "AsyncClient", drafts: Sequence[Draft]) -> list[Job]:
+async def complete_all(client: "AsyncClient", drafts: "Sequence[Draft]") -> list[Job]:
     """Upload the files of jobs. A file that several jobs need is hashed once."""
     local = list(dict.fromkeys(file for draft in drafts for file in draft.files))
     uploaded = dict(zip(local, await client.upload(local), strict=True)) if local else {}

@@ -1,6 +1,5 @@
 """Descriptions in JDL on the command line: `submit FILE.jdl` and `show JOB --jdl`."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from ...client.documents.job_files import Draft
     from ...workflows.jdl.translation import JdlFile
 
-STDIN: Final = "-"
+STDIN: Final = "/dev/stdin"  # `-` on the command line
 _OTHER_FORMS: Final = (".yaml", ".yml", ".json", ".ndjson")
 _HEAD_BYTES: Final = 4_096
 
@@ -77,11 +76,9 @@ async def submit_jdl_files(central: CentralConnection, asked: JdlSubmission) -> 
         context = msgspec.structs.replace(context, group=asked.group)
     wrong: list[tuple[str, ExitCode]] = []
     for file in asked.files:
-        is_stdin = str(file) == STDIN
-        where = "stdin" if is_stdin else str(file)
+        where = "stdin" if str(file) == STDIN else str(file)
         try:
-            text = sys.stdin.read() if is_stdin else text_of(file)
-            read, drafts = drafts_of(text, where, context, Path())
+            read, drafts = drafts_of(text_of(file), where, context, Path())
             for line in read.notes:
                 note(f"{where}: {line}")
             if asked.dry_run:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pilotage.central.workflows.jdl.errors import BadJdl
 from pilotage.central.workflows.jdl.grammar import BYTES_MAX
-from pilotage.central.workflows.jdl.translation import JdlFile, SandboxFile, read_jdl
+from pilotage.central.workflows.jdl.translation import JdlFile, SandboxFile, translated
 from pilotage.proto.api.jdl import JdlContext
 from pilotage.proto.decoding.complaints import short
 
@@ -38,7 +38,7 @@ def drafts_of(
     files among them.
     """
     try:
-        read = read_jdl(text, where, context)
+        read = translated(text, where, context)
         known: dict[str, list[Path]] = {}
         drafts = [Draft(one.job, _files(read, one.sandbox, folder, known)) for one in read.jobs]
         read.mistakes.check()

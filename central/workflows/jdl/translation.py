@@ -83,14 +83,24 @@ def read_jdl(text: str, where: str, context: JdlContext) -> JdlFile:
 
     `where` is the name of the file, for messages.
     """
+    read = translated(text, where, context)
+    read.mistakes.check()
+    return read
+
+
+def translated(text: str, where: str, context: JdlContext) -> JdlFile:
+    """Return the jobs of a description, and its mistakes, which the caller checks.
+
+    Raises BadJdl if the jobs cannot even be counted.
+    """
     mistakes = Mistakes(where, text)
     found = Attributes(parse(text, mistakes), mistakes)
     if found.has_wrong_sequences:
         mistakes.check()  # without values, other attributes would only seem to be wrong
     jobs = _Translation(found, context).jobs()
-    label = _label(found)
-    mistakes.check()
-    return JdlFile(jobs, label, tuple(_notes(found)), found.sequences.is_parametric, mistakes)
+    return JdlFile(
+        jobs, _label(found), tuple(_notes(found)), found.sequences.is_parametric, mistakes
+    )
 
 
 def _label(found: Attributes) -> str:
