@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
-from pilotage.central.workflows.jdl.errors import BadJdl
-from pilotage.central.workflows.jdl.grammar import BYTES_MAX
-from pilotage.central.workflows.jdl.translation import JdlFile, SandboxFile, translated
 from pilotage.proto.api.jdl import JdlContext
 from pilotage.proto.decoding.complaints import short
 
+from ...workflows.jdl.errors import BadJdl
+from ...workflows.jdl.grammar import BYTES_MAX
+from ...workflows.jdl.translation import JdlFile, SandboxFile, translated
 from ..errors import BadDescription
 from ..files import LocalFile, clash_in
 from .job_files import Draft
