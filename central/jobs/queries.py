@@ -78,6 +78,7 @@ def search_of(wanted: JobFilter, bounds: Scope) -> JobSearch:
         type=wanted.type,
         site=wanted.site,
         name=wanted.name,
+        submission_name=wanted.submission_name,
         include_deleted=wanted.include_deleted,
     )
 
@@ -186,6 +187,7 @@ class Queries:
                 )
             ],
             running_max=await self._running_max(row.class_id),
+            submission_name=row.submission_name,
         )
         opens = scope(caller, Permission.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)

@@ -191,6 +191,7 @@ class JobSearch(Record, frozen=True):
     site: str = ""
     name: str = ""
     include_deleted: bool = False
+    submission_name: str = ""
 
 
 class CountRow(Record, frozen=True):

@@ -61,6 +61,7 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     type: str = ""
     site: str = ""
     name: str = ""
+    submission_name: str = ""
     include_deleted: bool = False
     after: Id = 0
     limit: Annotated[int, Meta(ge=1, le=jobs.PAGE_MAX)] = 100
@@ -110,6 +111,7 @@ async def search(queries: Queries, call: Call, query: JobsQuery) -> jobs.JobPage
         type=query.type,
         site=query.site,
         name=query.name,
+        submission_name=query.submission_name,
         include_deleted=query.include_deleted,
     )
     return await queries.search(user(call), wanted, query.after, query.limit)

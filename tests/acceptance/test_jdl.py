@@ -110,6 +110,8 @@ def test_each_attribute_has_its_effect_on_a_pilot(central: RunningCentral) -> No
     assert (central.folder / "ids").read_text() == f"{second}\n"
     assert [printed(central, one) for one in shapes] == ["3 1 0 0.5 a b\n", "3 1 1 1.5 c\n"]
     assert printed(central, whole) == "4\n"
+    found = central.type("status", "--filter", "submission_name=prod6", "--json")
+    assert [json.loads(line)["id"] for line in found.splitlines()] == [first]
 
 
 def test_a_shown_job_is_the_same_when_it_is_submitted_again(central: RunningCentral) -> None:

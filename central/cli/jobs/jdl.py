@@ -152,5 +152,5 @@ async def as_jdl(client: Client, job_id: int) -> CommandResult:
     found, context = await client.detail(job_id), await client.jdl_context()
     if found.job is None:
         raise UsageError(f"job {job_id} cannot be shown as JDL: {found.unreadable}")
-    text = jdl_of(found.job, context)
+    text = jdl_of(found.job, context, label="" if found.task else found.submission_name)
     return CommandResult({"jdl": text}, text.rstrip())
