@@ -84,6 +84,7 @@ def parts_of(world: World, settings: Settings) -> Parts:
         blobs=world.blobs,
         clock=clock,
         beat_s=settings.lease.beat_s,
+        jdl=settings.jdl,
     )
     data = CatalogueService(
         store, memory.owners, clock, world.log, world.storages, job_of=jobs_by_id(store)

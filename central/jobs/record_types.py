@@ -74,6 +74,7 @@ class NewJob(Record, frozen=True):
     inputs: tuple[JobInput, ...] = ()  # in order
     stores: tuple[str, ...] = ()  # possible storages of its outputs
     has_tokens: bool = False  # its payload gets tokens of its owner
+    id_placeholder: str = ""  # stands for its id in its name; empty: nothing does
 
 
 # -- jobs ---------------------------------------------------------------------------------------
@@ -191,6 +192,7 @@ class JobSearch(Record, frozen=True):
     site: str = ""
     name: str = ""
     include_deleted: bool = False
+    submission_name: str = ""
 
 
 class CountRow(Record, frozen=True):

@@ -111,6 +111,11 @@ def _some(names: list[str]) -> str:
     return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
 
 
+def _names_id(job: Job) -> bool:
+    """Return whether the id of a job is a part of its name."""
+    return bool(job.id_placeholder) and job.id_placeholder in job.name
+
+
 class RowMaker:
     """Turns the entries of one submission into checked rows."""
 
@@ -193,6 +198,7 @@ class RowMaker:
         """
         rows: list[NewJob] = []
         classes: list[JobClassRow] = []
+        own_names = _names_id(template)
         for number, body in enumerate(map(bytes, entries), start):
             where = f"parameters[{number}]"
             given = self._parameters(body, number)
@@ -210,7 +216,8 @@ class RowMaker:
                     priority=job.priority,
                     retries=job.retries,
                     queue_until=self._until(job),
-                    name=job.name if job.name != template.name else None,
+                    name=job.name if own_names or job.name != template.name else None,
+                    id_placeholder=job.id_placeholder,
                     inputs=found.inputs,
                     stores=found.stores,
                     has_tokens=bool(template.tokens),
@@ -234,7 +241,7 @@ class RowMaker:
         until = self._until(template)
         bodies = list(map(bytes, entries))
         suspect = self._suspect(bodies)
-        own_names = "{" in template.name or "}" in template.name
+        own_names = "{" in template.name or "}" in template.name or _names_id(template)
         rows: list[NewJob] = []
         for number, body in enumerate(bodies, start):
             given = self._parameters(body, number)
@@ -253,6 +260,7 @@ class RowMaker:
                     queue_until=until,
                     name=name,
                     has_tokens=bool(template.tokens),
+                    id_placeholder=template.id_placeholder,
                 )
             )
         return CheckedJobs([info] * len(rows), rows)
@@ -294,6 +302,7 @@ class RowMaker:
             queue_until=self._until(job),
             name=job.name or None,
             has_tokens=bool(job.tokens),
+            id_placeholder=job.id_placeholder,
         )
 
     def _class(self, job: Job, where: str) -> JobClassRow:

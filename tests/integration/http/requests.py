@@ -87,6 +87,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/blobs/{sha256}"): (f"/v1/blobs/{SHA256}", b""),
     ("POST", "/v1/submissions"): ("", b'{"key":"k","jobs":[{"command":["true"]}]}'),
     ("GET", "/v1/jobs"): ("/v1/jobs?state=Waiting&state=Held&limit=5", b""),
+    ("GET", "/v1/jdl"): ("", b""),
     ("GET", "/v1/jobs/summary"): ("/v1/jobs/summary?by=site", b""),
     ("POST", "/v1/jobs/actions"): ("", _json(ACTION)),
     ("POST", "/v1/jobs/explain"): ("", _json(Job(command=("true",)))),
