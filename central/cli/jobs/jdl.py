@@ -125,15 +125,13 @@ async def _submit(
 
 def _dry(read: "JdlFile", drafts: "list[Draft]") -> CommandResult:
     """Return the first and the last job in the form of job files."""
-    import yaml
-
     shown = [_job_of(one) for one in (drafts[:1] if len(drafts) == 1 else [drafts[0], drafts[-1]])]
 
     def words(_: Any) -> None:
         for number, job in zip((1, len(drafts)), shown, strict=False):
             if len(drafts) > 1:
                 print_line(f"# job {number} of {len(drafts)}")
-            print_line(yaml.safe_dump(job, sort_keys=False, allow_unicode=True).rstrip())
+            print_line(msgspec.yaml.encode(job).decode().rstrip())
 
     return CommandResult({"count": len(drafts), "group": read.label, "jobs": shown}, words)
 

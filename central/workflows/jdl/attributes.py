@@ -160,4 +160,6 @@ class Attributes:
 
 
 def _kind(value: JdlValue) -> str:
-    return {Word: "text", Items: "list"}.get(type(value), "section")
+    if isinstance(value, Word):
+        return "text"
+    return "list" if isinstance(value, Items) else "section"

@@ -29,7 +29,9 @@ JdlPair = tuple[str, str]  # a name, and its value as it is written
 def jdl_of(job: Job, context: JdlContext, *, label: str = "") -> str:
     """Return a job as JDL. `label` is its JobGroup."""
     program, *others = _pairs(job, context, label)
-    pairs = [program] if _can_be_read([program], context) else [_ANY_PROGRAM]
+    pairs: list[JdlPair] = [
+        program if _can_be_read([program], context) else _ANY_PROGRAM,
+    ]
     for pair in others:
         if _can_be_read([*pairs, pair], context):
             pairs.append(pair)
