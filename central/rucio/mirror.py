@@ -102,6 +102,7 @@ class RucioMirrors:
             storages=self._storages,
             clock=self._clock,
             log=self._log,
+            hide=self._hide,
         )
 
     async def _turn(self, server: ServerMirror) -> None:

@@ -6,7 +6,7 @@ events only make a poll come at once. Each step may be repeated.
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -83,8 +83,9 @@ class ServerMirror:
         storages: Storages,
         clock: Clock,
         log: Log,
+        hide: Callable[[], None],
     ) -> None:
-        self.name, self.entry = name, entry
+        self.name, self.entry, self._hide = name, entry, hide
         self._api, self._owner_id = api, owner_id
         self._store, self._storages, self._clock, self._log = store, storages, clock, log
         self.inputs = [InputState(one) for one in entry.inputs]
@@ -172,6 +173,7 @@ class ServerMirror:
             said = {"rucio": self.name, "rse": rse, "storage": storage}
             self._log("rse_off" if storage in off else "rse_on", **said)
         self.off = off
+        self._hide()  # now: the polls that follow may take long
 
     # -- polls -----------------------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ class World:
             storages=self.storages,
             clock=self.clock,
             log=lambda event, **fields: self.said.append((event, fields)),
+            hide=lambda: None,
         )
         self.rucio.add("raw:/f1", run=1)
         self.rucio.dataset("raw:/night", "raw:/f1")
