@@ -16,7 +16,7 @@ from ..store.session import Session, json_list
 REASON_MAX: Final = 1_000  # characters of a stored reason
 
 
-class EntryState(enum.StrEnum):
+class EntryState(str, enum.Enum):
     """The state of an entry."""
 
     WAITING = "Waiting"
