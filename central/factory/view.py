@@ -22,6 +22,8 @@ from .pilot_time import PilotTime
 from .planning.communities import parts
 from .site_checks import SiteChecks
 
+READ_S = 5.0
+LOOK_S = 0.05
 CANCEL_S = 60.0  # for an element to confirm that it ends a pilot
 SiteMarkOf = Callable[[str, str], str]  # site, element → banned, draining or empty
 
@@ -49,10 +51,13 @@ class ElementsView:
     async def elements(self, caller: User) -> Elements:
         """Return all elements in use, then the problems of sites' files.
 
-        Raises Refused (UNAVAILABLE) while the files have not been read.
+        Raises Refused (UNAVAILABLE) if the files are not read within `READ_S`.
         """
         if self.book is None:
             return Elements(elements=[])
+        until = self._clock.monotonic() + READ_S  # the central has just started
+        while self.book.is_unread and self._clock.monotonic() < until:
+            await self._clock.sleep(LOOK_S)
         if self.book.is_unread:
             why = "the sites' files are not read yet: try again in a moment"
             raise Refused(Code.UNAVAILABLE, why)

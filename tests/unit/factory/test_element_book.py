@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from pilotage.central.errors import Refused
 from pilotage.central.factory.credentials.credential_expiry import KnownCredential
 from pilotage.central.factory.credentials.files import FileOptions, FileSource
 from pilotage.central.factory.drivers import Tools
 from pilotage.central.factory.element_book import ElementBook
 from pilotage.central.factory.errors import CredentialExpired
 from pilotage.central.factory.site_files.sites import ElementEntry
-from pilotage.central.factory.view import ElementsView
+from pilotage.central.factory.view import LOOK_S, READ_S, ElementsView
 from pilotage.central.observe.events import EVENTS
+from tests.fake_central import FakeClock
+from tests.unit.catalogue.test_catalogue_service import a_user
 
 from .test_credentials import Printing, a_token
 from .test_factory import HandClock
@@ -231,3 +234,26 @@ async def test_the_sites_that_require_isolation_are_those_whose_files_say_so_las
 
     assert unread and not book.book.is_unread
     assert first == book.book.sites.isolating == {"CSCS", "LAPP"}, "also if no element is in force"
+
+
+async def test_who_asks_for_elements_waits_until_the_files_are_read(book: Book) -> None:
+    clock = FakeClock()
+    view = ElementsView(clock)
+    view.book = book.book
+    book.says("PIC", one=LOCAL)
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(view.elements(a_user("ctao")))
+        await clock.advance(READ_S / 2)
+        assert not asked.done()
+        await book.read()
+        await clock.advance(LOOK_S)
+
+    assert [one.element for one in asked.result().elements] == ["one"]
+
+
+async def test_who_asks_for_elements_is_refused_if_the_files_are_not_read(book: Book) -> None:
+    view = ElementsView(book.clock)
+    view.book = book.book
+
+    with pytest.raises(Refused, match="not read yet"):
+        await view.elements(a_user("ctao"))
