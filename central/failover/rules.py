@@ -146,6 +146,7 @@ class WhenFailed(_Entry, frozen=True, kw_only=True):
     seen_from: _Count = 0  # number of failures of this class in the task, with this one
     seen_to: _Count | None = None
     same_on_hosts: _Count = 0  # it failed in the same way on at least this many hosts
+    same_times: _Count = 0  # it failed in the same way at least this often, with this failure
     host_failed: _Count = 0  # at least this many other jobs failed on the host recently
     inputs_from: _Count = 0  # number of inputs of the task
     inputs_to: _Count | None = None

@@ -89,6 +89,14 @@ class FailureVerdict:
         """Return whether to retry these files in smaller tasks."""
         return len(files) > 1 and self.find(RuleVerb.SPLIT, RuleVerb.BISECT) is not None
 
+    def parts(self, file_ids: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return the groups in which to retry these files."""
+        files = tuple(sorted(file_ids))
+        if not self.splits(files):
+            return [files]
+        half = (len(files) + 1) // 2
+        return [files[:half], files[half:]]
+
 
 class TaskEndRepairs:
     """Decides about failed tasks: the `Repairs` of transformations."""
@@ -113,12 +121,6 @@ class TaskEndRepairs:
         verdict = await self._verdict(transformation_id, file_ids, bounds)
         if verdict is None:
             return []
-        files = tuple(sorted(file_ids))
-        if verdict.splits(files):
-            half = (len(files) + 1) // 2
-            parts = [files[:half], files[half:]]
-        else:
-            parts = [files]
         made = verdict.find(RuleVerb.RETRY)
         after = verdict.at + made.wait_s if made is not None else 0.0
         avoid: tuple[tuple[str, str], ...] = ()
@@ -127,13 +129,13 @@ class TaskEndRepairs:
             avoid, avoid_s = verdict.hosts, made.host_s or ELSEWHERE_S
         return [
             RetryGroup(part, verdict.memory_mb, verdict.wall_s, after, avoid, avoid_s)
-            for part in parts
+            for part in verdict.parts(file_ids)
         ]
 
     async def verdicts(
         self, ends: Sequence[TaskEnd], bounds: Mapping[int, RepairBounds]
     ) -> dict[int, Repair]:
-        """Return the bad and stuck inputs, and whether the task is split, by task.
+        """Return the bad and stuck inputs, and how the others are retried, by task.
 
         The decisions are noted before the task is closed, and the cycle reports them. A repeated
         call gives the same result.
@@ -148,12 +150,11 @@ class TaskEndRepairs:
             verdict = await self._verdict(end.transformation_id, files, bound)
             if verdict is None:
                 continue
-            if _is_last(end, bound):
+            if _is_last(end, bound) and not verdict.splits(files):
                 verdict = ended(verdict, bound.errors_max)
             bad = await self._bad(verdict, files)
             is_split = not bad and verdict.splits(files)
-            if bad or is_split:
-                found[end.task_id] = Repair(bad, is_split)
+            found[end.task_id] = Repair(bad, is_split=is_split, is_retried=not bad)
             self._suspend(verdict)
             notes.append(
                 TaskDecision(
@@ -303,9 +304,10 @@ def judged(
         if failure is None:
             continue
         seen[failure] += 1
-        alike = {(one.site, one.host) for one in before if one.cause == attempts[-1].cause}
+        alike = [(one.site, one.host) for one in before if one.cause == attempts[-1].cause]
         counters = TaskHistory(
-            seen=seen, spent=spent, same_on_hosts=max(1, len(alike)),
+            seen=seen, spent=spent,
+            same_on_hosts=max(1, len(set(alike))), same_times=max(1, len(alike)),
             inputs=inputs, can_be_split=can_be_split, step=step,
             memory_max_mb=most.memory_mb, wall_max_s=most.wall_s,
         )  # fmt: skip

@@ -145,7 +145,7 @@ class TaskClose(_Record, frozen=True, kw_only=True):
     state: TaskState
     reason: str
     at: float
-    is_split: bool = False  # it failed, and its inputs continue in smaller tasks
+    is_retried: bool = False  # it failed, and a rule retries its inputs in other tasks
     inputs: tuple[InputMove, ...] = ()
 
 
@@ -463,7 +463,7 @@ def last_ends(
 ) -> list[TaskState]:
     """Return the ends of the last tasks that ended after `since`, newest first.
 
-    Split tasks do not count: their parts show the failure.
+    Failed tasks whose inputs a rule retries do not count: the tasks of the retry do.
     """
     given = {"transformation_id": transformation_id, "since": since, "limit": limit}
     return [TaskState(row[0]) for row in session.rows("last_task_ends", given)]
@@ -505,7 +505,7 @@ def _close(session: Session, close: TaskClose) -> bool:
     if session.run("remove_task_end", {"task_id": close.task_id}).rowcount != 1:
         return False
     what = {**msgspec.structs.asdict(close), "state": close.state.value}
-    session.run("close_task", {**what, "is_split": int(close.is_split)})
+    session.run("close_task", {**what, "is_retried": int(close.is_retried)})
     session.many("move_input", [_move(one, close.at) for one in close.inputs])
     return True
 

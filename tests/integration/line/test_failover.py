@@ -92,6 +92,29 @@ def test_the_search_for_one_bad_file_does_not_pause_a_small_transformation() -> 
     story(tell, script=lambda assignment: BAD if 9 in stage.files(assignment) else GOOD)
 
 
+@pytest.mark.parametrize(
+    ("scouts", "bad", "sites"),
+    [(0, 4, ["PIC"]), (0, 23, ["PIC", "CSCS"]), (1, 1, ["PIC"]), (2, 9, ["PIC", "CSCS"])],
+)
+def test_a_step_of_23_files_with_a_bad_one_ends_by_itself(
+    scouts: int, bad: int, sites: list[str]
+) -> None:
+    stage = Stage()
+
+    async def tell(world: FakeInstallation) -> None:
+        stage.world = world
+        await registered(world, range(1, 24))
+        one = await added(world, **EVENTS, failover=True, grouping={"size": 5}, scouts=scouts)
+        view = await until(world, one, lambda one: one.state in (S.COMPLETED, S.PAUSED))
+
+        assert (view.state, view.reason) == (S.COMPLETED, "")
+        assert view.inputs == {"events": {I.PROCESSED: 22, I.PROBLEMATIC: 1}}
+
+    # the first file of the catalogue is that of `ready`
+    script = lambda assignment: BAD if bad + 1 in stage.files(assignment) else GOOD  # noqa: E731
+    story(tell, script=script, sites=sites)
+
+
 def test_memory_grows_until_it_is_enough_and_no_further() -> None:
     stage = Stage()
 

@@ -125,6 +125,9 @@ def test_a_bad_input_is_found_by_halves_and_then_it_alone_is_problematic() -> No
     assert played(ENDS["exit"], 1, inputs=0, **on_two) == ["give_up"]
     assert played(ENDS["exit"], 3, inputs=8) == ["retry", "retry", "bisect"]
     assert played(ENDS["exit"], 3, inputs=1) == ["retry", "retry", "give_up"], "it is not the input"
+    assert played(ENDS["exit"], 1, inputs=8, same_times=3) == ["bisect"], "there is one host only"
+    assert played(ENDS["exit"], 1, inputs=1, same_times=3) == ["problematic"]
+    assert played(ENDS["other"], 3, inputs=8) == ["retry", "retry", "bisect"]
 
 
 def test_a_host_that_fails_everybody_is_suspended() -> None:

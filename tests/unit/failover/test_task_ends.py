@@ -217,7 +217,9 @@ async def test_a_bad_input_is_found_by_halves_and_is_problematic_alone() -> None
     past.jobs.append([failed("n2")])
     assert await past.rules.again(5, [3, 1, 2], BOUNDS) == [RetryGroup((1, 2)), RetryGroup((3,))]
     assert await past.verdict(3) is None
-    assert await past.rules.verdicts([an_end(3)], {5: BOUNDS}) == {9: Repair(is_split=True)}
+    assert await past.rules.verdicts([an_end(3)], {5: BOUNDS}) == {
+        9: Repair(is_split=True, is_retried=True)
+    }
     assert await past.verdict(1) is InputEvent.BAD_DATA
 
 
