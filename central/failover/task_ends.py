@@ -16,14 +16,13 @@ import msgspec
 from pilotage.proto.documents.job import Job
 from pilotage.proto.failures import Evidence, FailureClass
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import KEPT_FOLDER, Stream
 from pilotage.proto.transformation_states import InputEvent
 
 from ..accounts import record_failures as failure_records
 from ..catalogue import record_read as catalogue_read
-from ..errors import BlobNotFound
 from ..jobs import record as job_records
 from ..jobs.failure_class import classify, evidence_of
+from ..jobs.output.standard_error import stderr_end
 from ..jobs.record_types import AttemptRow
 from ..observe.events import Log
 from ..ports import Blobs
@@ -43,8 +42,6 @@ from .site_capacity import MaxGrant
 ELSEWHERE_S: Final = 600.0
 TASKS_MAX: Final = 20  # the last tasks of an input that count
 NO_BOUNDS: Final = MaxGrant()
-_STDERR: Final = f"{KEPT_FOLDER}/{Stream.ERR.value}"
-_END: Final = 4_096
 
 Stderr = Callable[[AttemptRow], Awaitable[bytes]]
 
@@ -325,25 +322,12 @@ def judged(
 
 
 def stderr_in(blobs: Blobs, log: Log) -> Stderr:
-    """Return a reader for the end of an attempt's standard error.
-
-    It returns nothing if the output was removed or cannot be read: an exception would end the loops
-    that call it.
-    """
+    """Return a reader for the end of an attempt's standard error."""
 
     async def read(attempt: AttemptRow) -> bytes:
-        end = b""
-        for one in attempt.outputs:
-            if one.name == _STDERR:
-                try:
-                    async for part in blobs.read(one.sha256):
-                        end = (end + part)[-_END:]
-                except BlobNotFound:
-                    return b""
-                except OSError as why:
-                    log("stderr_unread", job=attempt.job_id, epoch=attempt.epoch, why=str(why))
-                    return b""
-        return end
+        return await stderr_end(
+            blobs, log, attempt.outputs, job=attempt.job_id, epoch=attempt.epoch
+        )
 
     return read
 

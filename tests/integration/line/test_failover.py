@@ -1,11 +1,13 @@
 """Transformations that ask for failover, on fakes: what failed is tried again by the rules."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from pilotage.central.catalogue import record_read as catalogue_read
+from pilotage.proto.failures import FailureClass
 from pilotage.proto.messages import Assignment
 from pilotage.proto.transformation_states import (
     InputState as I,
@@ -129,8 +131,16 @@ def test_memory_grows_until_it_is_enough_and_no_further() -> None:
         job = {"command": ["run"], "needs": [{"memory_mb": 1_000}]}
         one = await added(world, **GIVEN, job=job, grouping={"size": 3})
         view = await until(world, one, lambda v: bool(v.tasks.get(T.DONE)))
+        jobs = [task.job_id for task in all_tasks(world.store)]
+        shown = [await world.central.services.queries.job(world.user(), job) for job in jobs]
+        await asyncio.sleep(60.0)  # failures are counted some seconds later
+        counted = await world.central.services.series.failures(
+            world.user(), site="", group="", owner="", transformation=one, since=None
+        )
 
         assert view.tasks == {T.FAILED: 2, T.DONE: 1}
+        assert [job.attempts[-1].failure for job in shown] == ["limit.memory", "limit.memory", ""]
+        assert {line.failure for line in counted.lines} == {FailureClass.MEMORY}
         assert stage.memory_mb == [1_000, 2_000, 3_000]
 
     story(tell, script=script)
