@@ -16,7 +16,7 @@ import msgspec
 from pilotage.proto.documents.job import Job
 from pilotage.proto.failures import Evidence, FailureClass
 from pilotage.proto.job_states import JobState
-from pilotage.proto.transformation_states import InputEvent
+from pilotage.proto.transformation_states import InputEvent, TaskState
 
 from ..accounts import record_failures as failure_records
 from ..catalogue import record_read as catalogue_read
@@ -27,6 +27,7 @@ from ..jobs.record_types import AttemptRow
 from ..observe.events import Log
 from ..ports import Blobs
 from ..store.engine import Store
+from ..transformations import record as transformation_records
 from ..transformations.input_moves import Bad
 from ..transformations.record import TaskEnd
 from ..transformations.repairs import Repair, RepairBounds, RetryGroup
@@ -151,7 +152,9 @@ class TaskEndRepairs:
                 verdict = ended(verdict, bound.errors_max)
             bad = await self._bad(verdict, files)
             is_split = not bad and verdict.splits(files)
-            found[end.task_id] = Repair(bad, is_split=is_split, is_retried=not bad)
+            found[end.task_id] = Repair(
+                bad, is_split=is_split, is_retried=not bad, pause=_pause(verdict, end)
+            )
             self._suspend(verdict)
             notes.append(
                 TaskDecision(
@@ -168,10 +171,9 @@ class TaskEndRepairs:
 
     async def _bad(self, verdict: FailureVerdict, files: Sequence[int]) -> Bad:
         """Return the events of inputs that are not retried."""
-        made = verdict.find(RuleVerb.PROBLEMATIC, RuleVerb.GIVE_UP)
+        made = verdict.find(*_EVENTS)
         if made is not None:
-            bad = made.do is RuleVerb.PROBLEMATIC
-            return dict.fromkeys(files, InputEvent.BAD_DATA if bad else InputEvent.TASK_FAILED_LAST)
+            return dict.fromkeys(files, _EVENTS[made.do])
         if verdict.find(RuleVerb.MISSING) is None or verdict.last is None:
             return {}
         if len(files) == 1:
@@ -224,10 +226,13 @@ class TaskEndRepairs:
         most = MaxGrant()
         if bounds.job is not None and any(classify(one[-1]) in _OF_ROOM for one in histories):
             most = await self._limits.most(transformation_id, bounds.job)
+        counts = await self._store.read(
+            transformation_records.transformation_counts, [transformation_id]
+        )
         return judged(
             applied.rules, histories,
             inputs=len(file_ids), can_be_split=bounds.can_be_split, at=at, step=applied.step,
-            most=most,
+            most=most, none_done=not counts[transformation_id].tasks.get(TaskState.DONE),
         )  # fmt: skip
 
     async def _evidence(self, attempt: AttemptRow) -> Evidence:
@@ -247,7 +252,21 @@ _ENDS: Final = (
     RuleVerb.PROBLEMATIC,
     RuleVerb.MISSING,
     RuleVerb.GIVE_UP,
+    RuleVerb.PAUSE,
 )  # these do not retry the inputs
+
+
+_EVENTS: Final[Mapping[RuleVerb, InputEvent]] = {
+    RuleVerb.PROBLEMATIC: InputEvent.BAD_DATA,
+    RuleVerb.GIVE_UP: InputEvent.TASK_FAILED_LAST,
+    RuleVerb.PAUSE: InputEvent.TASK_SPARED,
+}
+
+
+def _pause(verdict: FailureVerdict, end: TaskEnd) -> str:
+    """Return why to pause the transformation of a task; empty: no reason."""
+    made = verdict.find(RuleVerb.PAUSE)
+    return f"failover: {made.rule}: {end.reason}" if made is not None else ""
 
 
 def _is_own(end: TaskEnd, transformation_id: int) -> bool:
@@ -284,6 +303,7 @@ def judged(
     at: float = 0.0,
     step: str = "",
     most: MaxGrant = NO_BOUNDS,
+    none_done: bool = False,
 ) -> FailureVerdict | None:
     """Return the verdict on the last of some tasks, given all before it. Pure.
 
@@ -306,7 +326,7 @@ def judged(
             seen=seen, spent=spent,
             same_on_hosts=max(1, len(set(alike))), same_times=max(1, len(alike)),
             inputs=inputs, can_be_split=can_be_split, step=step,
-            memory_max_mb=most.memory_mb, wall_max_s=most.wall_s,
+            memory_max_mb=most.memory_mb, wall_max_s=most.wall_s, none_done=none_done,
         )  # fmt: skip
         made = decide(rules, attempts[-1], counters)
         done = [one for one in made if not one.dry_run]

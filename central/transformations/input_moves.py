@@ -34,7 +34,7 @@ _OF_FILES: Final[Mapping[FileState, InputEvent]] = {
     FileState.AVAILABLE: InputEvent.BACK,
 }
 
-Bad = Mapping[int, InputEvent]  # by file: BAD_DATA, NOT_THERE, or TASK_FAILED_LAST (no retry)
+Bad = Mapping[int, InputEvent]  # by file: no retry, or TASK_SPARED
 
 
 def consequences(

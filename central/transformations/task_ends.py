@@ -69,17 +69,17 @@ class TaskEnding:
         repaired = [e for e in ends if (of := lives.get(e.transformation_id)) and of.doc.failover]
         bounds = {one: bounds_of(lives[one].doc) for one in {e.transformation_id for e in repaired}}
         repairs = await self._repairs.verdicts(repaired, bounds) if repaired else {}
+        said = [_unreadable(end, bad) or repairs.get(end.task_id, Repair()) for end in ends]
         closes = [
             consequences(
                 end,
                 at=self._clock.wall(),
                 errors_max=self._errors_max.__getitem__,
-                bad=said.bad,
-                is_split=said.is_split,
-                is_retried=said.is_retried,
+                bad=repair.bad,
+                is_split=repair.is_split,
+                is_retried=repair.is_retried,
             )
-            for end in ends
-            for said in [_unreadable(end, bad) or repairs.get(end.task_id, Repair())]
+            for end, repair in zip(ends, said, strict=True)
         ]
         done: list[bool] = []
         for some in pieces(closes):
@@ -87,6 +87,10 @@ class TaskEnding:
         for end, close, is_done in zip(ends, closes, done, strict=True):
             if is_done:
                 self._tell(end, close, lives)
+        pauses = {e.transformation_id: r.pause for e, r in zip(ends, said, strict=True) if r.pause}
+        for one, why in pauses.items():
+            if one in lives and lives[one].makes_tasks:
+                await self.brake(lives[one], why)
         await self._come_back([one for one, d in zip(closes, done, strict=True) if d], lives)
         return sum(done)
 

@@ -19,7 +19,7 @@ from tests.fakes import FakeInstallation
 
 from .tasks import all_tasks
 from .test_data_transformations import EVENTS, registered, rows, story, times_done
-from .test_transformations import added, is_in, said, until
+from .test_transformations import added, is_in, said, shown, until
 
 GIVEN: dict[str, Any] = {**EVENTS, "failover": True, "pause_when_failed": 1.0}
 GOOD = Script(duration_s=5.0)
@@ -169,7 +169,8 @@ def test_memory_that_no_pilot_has_is_not_asked_for_and_halves_of_the_inputs_do()
     story(tell, script=script)
 
 
-def test_a_command_that_is_none_is_tried_once_and_a_person_may_reset_it() -> None:
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_wrong_command_pauses_a_small_step_and_resume_continues_it(size: int) -> None:
     broken = [True]
 
     def script(assignment: Assignment) -> Script:
@@ -177,14 +178,39 @@ def test_a_command_that_is_none_is_tried_once_and_a_person_may_reset_it() -> Non
 
     async def tell(world: FakeInstallation) -> None:
         await registered(world, range(1, 4))
-        one = await added(world, **GIVEN, grouping={"size": 1})
-        view = await until(world, one, lambda v: v.tasks.get(T.FAILED) == 3)
+        one = await added(world, **GIVEN, grouping={"size": size})
+        view = await until(world, one, is_in(S.PAUSED))
+        await asyncio.sleep(60.0)  # running jobs end
+        stays = await shown(world, one)
 
-        assert view.inputs == {"events": {I.STUCK: 3}}
+        assert view.reason == "failover: no such command: exit code 127"
+        assert (stays.state, stays.inputs) == (S.PAUSED, {"events": {I.UNUSED: 3}})
         broken[0] = False
-        await said(world, one, "reset", all=True)
-        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 3)
-        assert view.inputs == {"events": {I.PROCESSED: 3}}
+        await said(world, one, "resume")
+        view = await until(world, one, lambda v: v.inputs == {"events": {I.PROCESSED: 3}})
+        assert view.state is S.ACTIVE
+
+    story(tell, script=script)
+
+
+def test_a_host_without_the_command_stops_no_step() -> None:
+    stage, hole = Stage(), list[int]()
+
+    def script(assignment: Assignment) -> Script:
+        assert stage.world is not None
+        rows = stage.world.store.by_hand("SELECT job_id, site_id FROM attempt WHERE live = 1")
+        row = next(one for one in rows if one["job_id"] == assignment.job)
+        hole.append(row["site_id"])  # the host of the first site lacks the command
+        return Script(duration_s=1.0, exit_code=127) if hole[0] == hole[-1] else GOOD
+
+    async def tell(world: FakeInstallation) -> None:
+        stage.world = world
+        await registered(world, range(1, 13))
+        one = await added(world, **GIVEN, grouping={"size": 2})
+        await said(world, one, "complete")
+        view = await until(world, one, lambda v: v.state in (S.PAUSED, S.COMPLETED))
+
+        assert (view.state, view.inputs) == (S.COMPLETED, {"events": {I.PROCESSED: 12}})
 
     story(tell, script=script)
 
