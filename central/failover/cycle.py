@@ -202,7 +202,9 @@ class Cycle:
         facts = facts_of(
             row, doc, counts,
             before=before, now=now, held=held, new_failures=len(failed), step=applied.step,
-            parents=parents_of(doc, seen.parents, seen.counts),
+            parents=parents_of(
+                doc, seen.parents, seen.counts, may_bring=bool(applied.step) and not row.closing
+            ),
         )  # fmt: skip
         decided = decide_cycle(applied.rules, facts)
         if any(made.do in ENDS_A_WAIT for made in decided) and await self._waits(row):

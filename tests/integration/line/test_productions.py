@@ -40,7 +40,7 @@ from tests.fakes import FakeInstallation
 
 from .publishing import PublishingStore
 from .tasks import all_tasks
-from .test_data_transformations import ready, story
+from .test_data_transformations import ready, registered, story
 from .test_on_fakes import lasts
 
 CHAIN: dict[str, Any] = {
@@ -154,6 +154,30 @@ async def nothing_is_left(world: FakeInstallation) -> None:
 
 
 # -- from start to end ----------------------------------------------------------------------------
+
+
+def test_a_production_with_a_query_ends_when_it_is_completed_and_not_before() -> None:
+    steps = {
+        "count": {
+            "job": {"command": ["count", "{raw}"]},
+            "inputs": {"raw": {"query": {"level": 0}}},
+            "outputs": {"counts": {"pattern": "*.txt"}},
+        }
+    }
+
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, range(1, 4))
+        await submitted(world, workflow=chain(steps=steps, keys={"level": "number"}))
+        await until(world, lambda view: done(view) == {"count": 3})
+        await asyncio.sleep(3_600.0)  # a night without data
+        assert (await shown(world)).state is P.ACTIVE
+
+        await registered(world, range(4, 6))
+        await until(world, lambda view: done(view) == {"count": 5})
+        await said(world, "complete")
+        await until(world, is_in(P.COMPLETED))
+
+    tale(tell)
 
 
 def test_a_workflow_runs_to_its_end_by_itself() -> None:
@@ -345,7 +369,7 @@ def test_what_failed_too_often_is_tried_again_when_a_person_says_so() -> None:
 
     async def tell(world: FakeInstallation) -> None:
         steps = {**CHAIN["steps"], "pair": {**CHAIN["steps"]["pair"], "pause_when_failed": 1.0}}
-        await submitted(world, workflow=chain(steps=steps))
+        await submitted(world, workflow=chain(steps=steps, keys={"level": "number"}))
         view = await until(world, lambda v: len(v.marks) == 2)
         assert view.steps[1].inputs == {I.STUCK: 4}
         assert view.marks == ("step merge is stuck", "4 files are stuck")
