@@ -156,6 +156,22 @@ async def nothing_is_left(world: FakeInstallation) -> None:
 # -- from start to end ----------------------------------------------------------------------------
 
 
+def test_tasks_that_wait_for_a_pilot_are_told_from_those_that_run() -> None:
+    flow = with_tasks(30)
+
+    async def tell(world: FakeInstallation) -> None:
+        await submitted(world, workflow=flow)
+        await asyncio.sleep(20.0)
+        step = (await shown(world)).steps[0]
+        runs = JobSearch(states=(JobState.RUNNING,))
+        running = await world.store.read(job_search.search, runs, after=0, limit=100)
+
+        assert 0 < len(running) < 30
+        assert (step.tasks_running, step.tasks) == (len(running), {T.CREATED: 30})
+
+    tale(tell, script=lasts(5_000.0))
+
+
 def test_a_production_with_a_query_ends_when_it_is_completed_and_not_before() -> None:
     steps = {
         "count": {
