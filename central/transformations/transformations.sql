@@ -110,7 +110,7 @@ UPDATE task SET state = :state, reason = :reason, ended_at = :at, is_split = :is
  WHERE task_id = :task_id AND state = 'Created';
 
 -- name: remove_task_end
-DELETE FROM task_end WHERE task_id = :task_id;
+DELETE FROM task_end WHERE task_id = :task_id RETURNING :n::bigint;
 
 -- name: move_input
 UPDATE input
