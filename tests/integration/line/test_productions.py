@@ -40,7 +40,7 @@ from tests.fakes import FakeInstallation
 
 from .publishing import PublishingStore
 from .tasks import all_tasks
-from .test_data_transformations import ready, registered, story
+from .test_data_transformations import ready, story
 from .test_on_fakes import lasts
 
 CHAIN: dict[str, Any] = {
@@ -154,46 +154,6 @@ async def nothing_is_left(world: FakeInstallation) -> None:
 
 
 # -- from start to end ----------------------------------------------------------------------------
-
-
-def test_tasks_that_wait_for_a_pilot_are_told_from_those_that_run() -> None:
-    flow = with_tasks(30)
-
-    async def tell(world: FakeInstallation) -> None:
-        await submitted(world, workflow=flow)
-        await asyncio.sleep(20.0)
-        step = (await shown(world)).steps[0]
-        runs = JobSearch(states=(JobState.RUNNING,))
-        running = await world.store.read(job_search.search, runs, after=0, limit=100)
-
-        assert 0 < len(running) < 30
-        assert (step.tasks_running, step.tasks) == (len(running), {T.CREATED: 30})
-
-    tale(tell, script=lasts(5_000.0))
-
-
-def test_a_production_with_a_query_ends_when_it_is_completed_and_not_before() -> None:
-    steps = {
-        "count": {
-            "job": {"command": ["count", "{raw}"]},
-            "inputs": {"raw": {"query": {"level": 0}}},
-            "outputs": {"counts": {"pattern": "*.txt"}},
-        }
-    }
-
-    async def tell(world: FakeInstallation) -> None:
-        await registered(world, range(1, 4))
-        await submitted(world, workflow=chain(steps=steps, keys={"level": "number"}))
-        await until(world, lambda view: done(view) == {"count": 3})
-        await asyncio.sleep(3_600.0)  # a night without data
-        assert (await shown(world)).state is P.ACTIVE
-
-        await registered(world, range(4, 6))
-        await until(world, lambda view: done(view) == {"count": 5})
-        await said(world, "complete")
-        await until(world, is_in(P.COMPLETED))
-
-    tale(tell)
 
 
 def test_a_workflow_runs_to_its_end_by_itself() -> None:
