@@ -129,7 +129,6 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     refused: bool = False  # it ended well, but the catalogue refused its outputs
     exit_code: int | None = None
     signal: int | None = None
-    oom: bool = False  # the payload or the kernel reported that memory ran out
     memory_peak_mb: float = 0.0
     memory_mb: int = 0  # that it was granted
     cpu_s: float = 0.0

@@ -187,7 +187,8 @@ class Cycle:
         cases = cases_of(ends, attempts)
         failed = [end for end in ends if end.state is TaskState.FAILED]
         classes = {end.task_id: _class_of(attempts.get(end.job_id, ())) for end in failed}
-        first, last = ends_of(row, before, ends, classes)
+        counted = [end for end in ends if not _is_split(end)]
+        first, last = ends_of(row, before, counted, classes)
         now = FailoverRow(
             transformation_id=one,
             cycle=before.cycle + 1,
@@ -201,7 +202,9 @@ class Cycle:
         facts = facts_of(
             row, doc, counts,
             before=before, now=now, held=held, new_failures=len(failed), step=applied.step,
-            parents=parents_of(doc, seen.parents, seen.counts),
+            parents=parents_of(
+                doc, seen.parents, seen.counts, may_bring=bool(applied.step) and not row.closing
+            ),
         )  # fmt: skip
         decided = decide_cycle(applied.rules, facts)
         if any(made.do in ENDS_A_WAIT for made in decided) and await self._waits(row):
@@ -437,6 +440,12 @@ def _class_of(attempts: Sequence[AttemptRow]) -> FailureClass:
     """Return the class of the last failure of a job."""
     found = classify(evidence_of(attempts[-1])) if attempts else None
     return found or FailureClass.UNKNOWN
+
+
+def _is_split(end: EndedTask) -> bool:
+    """Return whether its inputs continue in smaller tasks: they count instead of it."""
+    made = _decisions(end.decisions) if end.decisions else ()
+    return any(one.do in (RuleVerb.SPLIT, RuleVerb.BISECT) and not one.dry_run for one in made)
 
 
 def _given_up(count: int) -> Decision:

@@ -57,6 +57,8 @@ class TaskHistory(_Values, frozen=True):
     seen: Mapping[FailureClass, int] = {}  # failures so far, with this one
     spent: Mapping[str, int] = {}  # by budget
     same_on_hosts: int = 1  # hosts on which it failed in the same way, with this one
+    same_times: int = 1  # how often it failed in the same way, with this failure
+    none_done: bool = False  # no task of the transformation has succeeded
     inputs: int = 0  # that the task has
     can_be_split: bool = True  # a part of the inputs means the same as all of them
     memory_max_mb: int = 0  # that a site gives to one job; 0: not known
@@ -113,7 +115,9 @@ def _fits(when: WhenFailed, found: FailureClass, one: Evidence, counters: TaskHi
         and (not when.says or any(said.lower() in one.detail.lower() for said in when.says))
         and _within(seen, when.seen_from, when.seen_to)
         and counters.same_on_hosts >= when.same_on_hosts
+        and counters.same_times >= when.same_times
         and one.host_failed >= when.host_failed
+        and _is(when.none_done, counters.none_done)
         and _within(counters.inputs, when.inputs_from, when.inputs_to)
         and (not when.steps or counters.step in when.steps)
     )

@@ -43,14 +43,22 @@ def parents_of(
     doc: Transformation,
     rows: Mapping[int, tuple[TransformationRow, Transformation]],
     counts: Mapping[int, StateCounts],
+    *,
+    may_bring: bool = False,
 ) -> Parents:
-    """Return the state of the parents; a parent that does not exist any more is done."""
+    """Return the state of the parents; a parent that does not exist any more is done.
+
+    `may_bring`: the catalogue may bring more files, until a user says otherwise. It then counts as
+    an open parent.
+    """
+    is_fed = may_bring and any(one.use == "once" and not one.from_ for one in doc.inputs)
     ids = [int(one.from_) for one in doc.inputs if one.from_]
     known = [(rows[one][0], rows[one][1], counts[one]) for one in ids if one in rows]
     if not ids:
-        return Parents()
+        return Parents(how=ParentState.OPEN if is_fed else ParentState.NONE)
+    over = not is_fed and all(row.state in DONE for row, _, _ in known)
     return Parents(
-        how=ParentState.DONE if all(row.state in DONE for row, _, _ in known) else ParentState.OPEN,
+        how=ParentState.DONE if over else ParentState.OPEN,
         type=known[0][1].job.type if known else "",
         busy=any(
             tasks.tasks.get(TaskState.CREATED, 0) > 0 or row.tasks_made < row.tasks_wanted

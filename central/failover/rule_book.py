@@ -19,6 +19,7 @@ NOT_AGAIN: Final = (
     RuleVerb.MISSING,
     RuleVerb.IGNORE,
     RuleVerb.GIVE_UP,
+    RuleVerb.PAUSE,
 )  # these do not need another host
 
 

@@ -58,8 +58,8 @@ class RuleVerb(str, enum.Enum):
     SUSPEND_HOST = "suspend_host"  # the host gets no jobs for a time
     IGNORE = "ignore"
     GIVE_UP = "give_up"  # its inputs are stuck
+    PAUSE = "pause"  # the transformation pauses, its inputs wait without an error; also below
     # about a transformation
-    PAUSE = "pause"
     COMPLETE = "complete"
     FLUSH = "flush"
     REASSIGN = "reassign"
@@ -92,6 +92,7 @@ OF_FAILURES: Final = (
         RuleVerb.MISSING,
     ),
     *(RuleVerb.RETRY_UPLOAD, RuleVerb.SUSPEND_HOST, RuleVerb.IGNORE, RuleVerb.GIVE_UP),
+    RuleVerb.PAUSE,
 )
 OF_TRANSFORMATIONS: Final = (
     *(
@@ -146,7 +147,9 @@ class WhenFailed(_Entry, frozen=True, kw_only=True):
     seen_from: _Count = 0  # number of failures of this class in the task, with this one
     seen_to: _Count | None = None
     same_on_hosts: _Count = 0  # it failed in the same way on at least this many hosts
+    same_times: _Count = 0  # it failed in the same way at least this often, with this failure
     host_failed: _Count = 0  # at least this many other jobs failed on the host recently
+    none_done: bool | None = None  # no task of the transformation has succeeded
     inputs_from: _Count = 0  # number of inputs of the task
     inputs_to: _Count | None = None
     steps: tuple[str, ...] = ()  # of a workflow, which the tasks belong to

@@ -16,18 +16,18 @@ import msgspec
 from pilotage.proto.documents.job import Job
 from pilotage.proto.failures import Evidence, FailureClass
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import KEPT_FOLDER, Stream
-from pilotage.proto.transformation_states import InputEvent
+from pilotage.proto.transformation_states import InputEvent, TaskState
 
 from ..accounts import record_failures as failure_records
 from ..catalogue import record_read as catalogue_read
-from ..errors import BlobNotFound
 from ..jobs import record as job_records
 from ..jobs.failure_class import classify, evidence_of
+from ..jobs.output.standard_error import stderr_end
 from ..jobs.record_types import AttemptRow
 from ..observe.events import Log
 from ..ports import Blobs
 from ..store.engine import Store
+from ..transformations import record as transformation_records
 from ..transformations.input_moves import Bad
 from ..transformations.record import TaskEnd
 from ..transformations.repairs import Repair, RepairBounds, RetryGroup
@@ -43,8 +43,6 @@ from .site_capacity import MaxGrant
 ELSEWHERE_S: Final = 600.0
 TASKS_MAX: Final = 20  # the last tasks of an input that count
 NO_BOUNDS: Final = MaxGrant()
-_STDERR: Final = f"{KEPT_FOLDER}/{Stream.ERR.value}"
-_END: Final = 4_096
 
 Stderr = Callable[[AttemptRow], Awaitable[bytes]]
 
@@ -89,6 +87,14 @@ class FailureVerdict:
         """Return whether to retry these files in smaller tasks."""
         return len(files) > 1 and self.find(RuleVerb.SPLIT, RuleVerb.BISECT) is not None
 
+    def parts(self, file_ids: Sequence[int]) -> list[tuple[int, ...]]:
+        """Return the groups in which to retry these files."""
+        files = tuple(sorted(file_ids))
+        if not self.splits(files):
+            return [files]
+        half = (len(files) + 1) // 2
+        return [files[:half], files[half:]]
+
 
 class TaskEndRepairs:
     """Decides about failed tasks: the `Repairs` of transformations."""
@@ -113,12 +119,6 @@ class TaskEndRepairs:
         verdict = await self._verdict(transformation_id, file_ids, bounds)
         if verdict is None:
             return []
-        files = tuple(sorted(file_ids))
-        if verdict.splits(files):
-            half = (len(files) + 1) // 2
-            parts = [files[:half], files[half:]]
-        else:
-            parts = [files]
         made = verdict.find(RuleVerb.RETRY)
         after = verdict.at + made.wait_s if made is not None else 0.0
         avoid: tuple[tuple[str, str], ...] = ()
@@ -127,13 +127,13 @@ class TaskEndRepairs:
             avoid, avoid_s = verdict.hosts, made.host_s or ELSEWHERE_S
         return [
             RetryGroup(part, verdict.memory_mb, verdict.wall_s, after, avoid, avoid_s)
-            for part in parts
+            for part in verdict.parts(file_ids)
         ]
 
     async def verdicts(
         self, ends: Sequence[TaskEnd], bounds: Mapping[int, RepairBounds]
     ) -> dict[int, Repair]:
-        """Return the bad and stuck inputs, and whether the task is split, by task.
+        """Return the bad and stuck inputs, and how the others are retried, by task.
 
         The decisions are noted before the task is closed, and the cycle reports them. A repeated
         call gives the same result.
@@ -148,12 +148,13 @@ class TaskEndRepairs:
             verdict = await self._verdict(end.transformation_id, files, bound)
             if verdict is None:
                 continue
-            if _is_last(end, bound):
+            if _is_last(end, bound) and not verdict.splits(files):
                 verdict = ended(verdict, bound.errors_max)
             bad = await self._bad(verdict, files)
             is_split = not bad and verdict.splits(files)
-            if bad or is_split:
-                found[end.task_id] = Repair(bad, is_split)
+            found[end.task_id] = Repair(
+                bad, is_split=is_split, is_retried=not bad, pause=_pause(verdict, end)
+            )
             self._suspend(verdict)
             notes.append(
                 TaskDecision(
@@ -170,10 +171,9 @@ class TaskEndRepairs:
 
     async def _bad(self, verdict: FailureVerdict, files: Sequence[int]) -> Bad:
         """Return the events of inputs that are not retried."""
-        made = verdict.find(RuleVerb.PROBLEMATIC, RuleVerb.GIVE_UP)
+        made = verdict.find(*_EVENTS)
         if made is not None:
-            bad = made.do is RuleVerb.PROBLEMATIC
-            return dict.fromkeys(files, InputEvent.BAD_DATA if bad else InputEvent.TASK_FAILED_LAST)
+            return dict.fromkeys(files, _EVENTS[made.do])
         if verdict.find(RuleVerb.MISSING) is None or verdict.last is None:
             return {}
         if len(files) == 1:
@@ -226,10 +226,13 @@ class TaskEndRepairs:
         most = MaxGrant()
         if bounds.job is not None and any(classify(one[-1]) in _OF_ROOM for one in histories):
             most = await self._limits.most(transformation_id, bounds.job)
+        counts = await self._store.read(
+            transformation_records.transformation_counts, [transformation_id]
+        )
         return judged(
             applied.rules, histories,
             inputs=len(file_ids), can_be_split=bounds.can_be_split, at=at, step=applied.step,
-            most=most,
+            most=most, none_done=not counts[transformation_id].tasks.get(TaskState.DONE),
         )  # fmt: skip
 
     async def _evidence(self, attempt: AttemptRow) -> Evidence:
@@ -249,7 +252,21 @@ _ENDS: Final = (
     RuleVerb.PROBLEMATIC,
     RuleVerb.MISSING,
     RuleVerb.GIVE_UP,
+    RuleVerb.PAUSE,
 )  # these do not retry the inputs
+
+
+_EVENTS: Final[Mapping[RuleVerb, InputEvent]] = {
+    RuleVerb.PROBLEMATIC: InputEvent.BAD_DATA,
+    RuleVerb.GIVE_UP: InputEvent.TASK_FAILED_LAST,
+    RuleVerb.PAUSE: InputEvent.TASK_SPARED,
+}
+
+
+def _pause(verdict: FailureVerdict, end: TaskEnd) -> str:
+    """Return why to pause the transformation of a task; empty: no reason."""
+    made = verdict.find(RuleVerb.PAUSE)
+    return f"failover: {made.rule}: {end.reason}" if made is not None else ""
 
 
 def _is_own(end: TaskEnd, transformation_id: int) -> bool:
@@ -286,6 +303,7 @@ def judged(
     at: float = 0.0,
     step: str = "",
     most: MaxGrant = NO_BOUNDS,
+    none_done: bool = False,
 ) -> FailureVerdict | None:
     """Return the verdict on the last of some tasks, given all before it. Pure.
 
@@ -303,11 +321,12 @@ def judged(
         if failure is None:
             continue
         seen[failure] += 1
-        alike = {(one.site, one.host) for one in before if one.cause == attempts[-1].cause}
+        alike = [(one.site, one.host) for one in before if one.cause == attempts[-1].cause]
         counters = TaskHistory(
-            seen=seen, spent=spent, same_on_hosts=max(1, len(alike)),
+            seen=seen, spent=spent,
+            same_on_hosts=max(1, len(set(alike))), same_times=max(1, len(alike)),
             inputs=inputs, can_be_split=can_be_split, step=step,
-            memory_max_mb=most.memory_mb, wall_max_s=most.wall_s,
+            memory_max_mb=most.memory_mb, wall_max_s=most.wall_s, none_done=none_done,
         )  # fmt: skip
         made = decide(rules, attempts[-1], counters)
         done = [one for one in made if not one.dry_run]
@@ -323,25 +342,12 @@ def judged(
 
 
 def stderr_in(blobs: Blobs, log: Log) -> Stderr:
-    """Return a reader for the end of an attempt's standard error.
-
-    It returns nothing if the output was removed or cannot be read: an exception would end the loops
-    that call it.
-    """
+    """Return a reader for the end of an attempt's standard error."""
 
     async def read(attempt: AttemptRow) -> bytes:
-        end = b""
-        for one in attempt.outputs:
-            if one.name == _STDERR:
-                try:
-                    async for part in blobs.read(one.sha256):
-                        end = (end + part)[-_END:]
-                except BlobNotFound:
-                    return b""
-                except OSError as why:
-                    log("stderr_unread", job=attempt.job_id, epoch=attempt.epoch, why=str(why))
-                    return b""
-        return end
+        return await stderr_end(
+            blobs, log, attempt.outputs, job=attempt.job_id, epoch=attempt.epoch
+        )
 
     return read
 

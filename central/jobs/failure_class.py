@@ -58,7 +58,7 @@ def _in(words: re.Pattern[str]) -> EvidenceTest:
 
 def _at_its_memory(one: Evidence) -> bool:
     near = 0 < one.memory_mb * NEAR_LIMIT <= one.memory_peak_mb
-    return one.oom or _in(_MEMORY_WORDS)(one) or (near and signal_of(one) == KILL)
+    return _in(_MEMORY_WORDS)(one) or (near and signal_of(one) == KILL)
 
 
 def _not_taken(one: Evidence) -> bool:
@@ -69,7 +69,7 @@ def _no_command(one: Evidence) -> bool:
     return one.exit_code in CANNOT_RUN
 
 
-_BY_ITSELF: Final = (How.EXITED, How.SIGNALLED)
+BY_ITSELF: Final = (How.EXITED, How.SIGNALLED)
 
 TABLE: Final = (
     FailureClassRule((None, How.DRAINED, How.LOST, How.DECLINED), _C.PREEMPTED),
@@ -82,12 +82,12 @@ TABLE: Final = (
     FailureClassRule((How.MEMORY,), _C.MEMORY),
     FailureClassRule((How.WALL, How.CPU, How.STALLED, How.CHECKPOINTED), _C.TIME),
     FailureClassRule((How.EXITED,), _C.OUTPUT, _not_taken),
-    FailureClassRule(_BY_ITSELF, _C.MEMORY, _at_its_memory),
-    FailureClassRule(_BY_ITSELF, _C.TIME, _died_of(XCPU)),
-    FailureClassRule(_BY_ITSELF, _C.PREEMPTED, _died_of(TERM)),  # the batch system sent it
-    FailureClassRule(_BY_ITSELF, _C.UNKNOWN, _died_of(KILL)),
+    FailureClassRule(BY_ITSELF, _C.MEMORY, _at_its_memory),
+    FailureClassRule(BY_ITSELF, _C.TIME, _died_of(XCPU)),
+    FailureClassRule(BY_ITSELF, _C.PREEMPTED, _died_of(TERM)),  # the batch system sent it
+    FailureClassRule(BY_ITSELF, _C.UNKNOWN, _died_of(KILL)),
     FailureClassRule((How.EXITED,), _C.CONFIG, _no_command),
-    FailureClassRule((*_BY_ITSELF, How.SCRATCH, How.STREAMS, How.PROCESSES), _C.PAYLOAD),
+    FailureClassRule((*BY_ITSELF, How.SCRATCH, How.STREAMS, How.PROCESSES), _C.PAYLOAD),
     FailureClassRule((How.OUTPUT,), _C.OUTPUT),
     FailureClassRule((How.QUOTA,), _C.QUOTA),
     FailureClassRule((How.STORAGE,), _C.STORAGE),
@@ -128,7 +128,8 @@ def classify(evidence: Evidence) -> FailureClass | None:
 def evidence_of(attempt: AttemptRow, *, stderr: bytes = b"", host_failed: int = 0) -> Evidence:
     """Return the evidence about an ended attempt.
 
-    `stderr` is the end of its standard error, if it was read. `host_failed` is the number of other
+    `stderr` is the end of its standard error, if it was read: it makes failures alike, but changes
+    no class (`with_memory_words`). `host_failed` is the number of other
     jobs that failed on its host recently.
     """
     usage = attempt.usage
@@ -140,7 +141,6 @@ def evidence_of(attempt: AttemptRow, *, stderr: bytes = b"", host_failed: int = 
         refused=_refused(attempt.how, attempt.reason),
         exit_code=attempt.exit_code,
         signal=_signal_in(attempt.how, attempt.detail),
-        oom=bool(stderr) and _MEMORY_WORDS.search(stderr.decode(errors="replace")) is not None,
         memory_peak_mb=usage.memory_peak_mb if usage is not None else 0.0,
         memory_mb=attempt.grant.memory_mb,
         cpu_s=usage.cpu_s if usage is not None else 0.0,
@@ -153,6 +153,18 @@ def evidence_of(attempt: AttemptRow, *, stderr: bytes = b"", host_failed: int = 
         site=attempt.site,
         host_failed=host_failed,
     )
+
+
+def with_memory_words(detail: str, stderr: bytes) -> str:
+    """Return the detail of a failed payload, with words about memory from its standard error.
+
+    The detail is stored with the attempt, so its class is the same in counts, answers and rules.
+    """
+    found = _MEMORY_WORDS.search(stderr.decode(errors="replace"))
+    if found is None or _MEMORY_WORDS.search(detail[:DETAIL_READ]) is not None:
+        return detail
+    said = f"standard error says {found[0]!r}"
+    return f"{said}; {detail}" if detail else said  # in front: only its start is classified
 
 
 _COSTS: Final = (JobEvent.RETRY.value, JobEvent.PAYLOAD_FAILED.value)

@@ -62,6 +62,16 @@ UPDATE transformation SET priority = :priority
  WHERE transformation_id IN (SELECT s.transformation_id FROM production_step AS s
                               WHERE s.production_id = :production_id);
 
+-- name: running_tasks
+-- Walks the live attempts: they are fewer than the tasks that wait.
+SELECT t.transformation_id, count(*)
+  FROM attempt AS a INDEXED BY attempt_live
+ CROSS JOIN job AS j ON j.job_id = a.job_id
+ CROSS JOIN task AS t ON t.task_id = j.task_id
+ WHERE a.live = 1 AND a.state = 'Running'
+   AND t.transformation_id IN (SELECT value::bigint FROM json_each(:transformations))
+ GROUP BY t.transformation_id;
+
 -- name: task_means
 -- Tasks end almost in order, so the last Done tasks have numbers near the number of ended tasks. So
 -- the number of rows that are read is constant.

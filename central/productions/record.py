@@ -228,6 +228,12 @@ def production_steps(
     return found
 
 
+def running_tasks(session: Session, transformation_ids: Sequence[int]) -> dict[int, int]:
+    """Return the number of tasks whose jobs run, by transformation; those without are omitted."""
+    given = {"transformations": json_list(list(transformation_ids))}
+    return dict(session.rows("running_tasks", given))
+
+
 def rules_of(session: Session, transformation_id: int) -> str | None:
     """Return the failover rules of the production of a transformation, if it has any."""
     given = {"transformation_id": transformation_id}

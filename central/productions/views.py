@@ -83,14 +83,24 @@ class Views:
         return [await self._view(row, steps[row.production_id], counts, means) for row in rows]
 
     async def one(self, row: ProductionRow) -> ProductionView:
-        """Return the view of a production, with the steps that no pilot fits."""
+        """Return the view of a production, with the steps that no pilot fits or that run."""
         (view,) = await self.of([row])
+        view = msgspec.structs.replace(view, steps=await self._with_running(view.steps))
         found = await unfit_steps(self._store, view.id, view.state, self._unfit)
         if not found:
             return view
         steps = [await self._unfit_step(one, found.get(one.step, "")) for one in view.steps]
         marks = [f"{NO_PILOT} step {one.step}" for one in steps if one.unfit]
         return msgspec.structs.replace(view, steps=steps, marks=(*view.marks, *marks))
+
+    async def _with_running(self, steps: Sequence[StepView]) -> list[StepView]:
+        """Return steps with the numbers of their tasks whose jobs run."""
+        ids = [one.transformation for one in steps if one.tasks.get(TaskState.CREATED)]
+        counts = await self._store.read(production_records.running_tasks, ids) if ids else {}
+        return [
+            msgspec.structs.replace(one, tasks_running=counts.get(one.transformation, 0))
+            for one in steps
+        ]
 
     async def _unfit_step(self, step: StepView, why: str) -> StepView:
         """Return a step with the reason why no pilot fits its jobs, and one of these jobs."""

@@ -34,7 +34,7 @@ _OF_FILES: Final[Mapping[FileState, InputEvent]] = {
     FileState.AVAILABLE: InputEvent.BACK,
 }
 
-Bad = Mapping[int, InputEvent]  # by file: BAD_DATA, NOT_THERE, or TASK_FAILED_LAST (no retry)
+Bad = Mapping[int, InputEvent]  # by file: no retry, or TASK_SPARED
 
 
 def consequences(
@@ -44,12 +44,14 @@ def consequences(
     errors_max: Callable[[int], int],
     bad: Bad | None = None,
     is_split: bool = False,
+    is_retried: bool = False,
 ) -> TaskClose:
     """Return the moves that follow from the end of a task.
 
     `errors_max` returns how many failed tasks an input of a transformation may have. `bad` has the
     files that made the task fail or must not be retried; the other files of the task then get no
-    error. `is_split`: the inputs continue in smaller tasks.
+    error, nor do those of a task that `is_split`: smaller tasks show which file is at fault.
+    `is_retried`: a rule retries all inputs.
     """
     event = _EVENTS[end.state]
     return TaskClose(
@@ -57,15 +59,21 @@ def consequences(
         state=next_task(TASK_START, event),
         reason=end.reason,
         at=at,
-        is_split=is_split,
+        is_retried=is_retried,
         inputs=tuple(
-            _move(end, one, _event_of(event, one, errors_max, bad or {})) for one in end.inputs
+            _move(end, one, _event_of(event, one, errors_max, bad or {}, is_split=is_split))
+            for one in end.inputs
         ),
     )
 
 
 def _event_of(
-    event: TaskEvent, one: EndInput, errors_max: Callable[[int], int], bad: Bad
+    event: TaskEvent,
+    one: EndInput,
+    errors_max: Callable[[int], int],
+    bad: Bad,
+    *,
+    is_split: bool,
 ) -> InputEvent:
     if event is TaskEvent.JOB_DONE:
         return InputEvent.TASK_DONE
@@ -73,7 +81,7 @@ def _event_of(
         return bad[one.file_id]
     if one.has_heir:
         return InputEvent.TASK_FAILED_MOVED
-    if bad:
+    if bad or is_split:
         return InputEvent.TASK_SPARED
     if one.errors + 1 >= errors_max(one.transformation_id):
         return InputEvent.TASK_FAILED_LAST

@@ -145,7 +145,7 @@ class TaskClose(_Record, frozen=True, kw_only=True):
     state: TaskState
     reason: str
     at: float
-    is_split: bool = False  # it failed, and its inputs continue in smaller tasks
+    is_retried: bool = False  # it failed, and a rule retries its inputs in other tasks
     inputs: tuple[InputMove, ...] = ()
 
 
@@ -375,7 +375,21 @@ def close_tasks(session: Session, closes: Sequence[TaskClose]) -> list[bool]:
 
     A task is not closed if the moves do not cover exactly its inputs.
     """
-    return [_close(session, one) for one in closes]
+    has: dict[int, set[tuple[int, int, int]]] = {one.task_id: set() for one in closes}
+    for task, *row in session.rows("inputs_of_tasks", {"tasks": json_list(list(has))}):
+        has[task].add((row[0], row[1], row[2]))
+    fits = [
+        has[close.task_id]
+        == {(one.transformation_id, one.file_id, one.input_no) for one in close.inputs}
+        for close in closes
+    ]
+    fit = [close for close, it_fits in zip(closes, fits, strict=True) if it_fits]
+    removed = session.each("remove_task_end", [{"task_id": one.task_id} for one in fit])
+    done = [close for close, is_removed in zip(fit, removed, strict=True) if is_removed]
+    session.many("close_task", [_ended(one) for one in done])
+    session.many("move_input", [_move(one, close.at) for close in done for one in close.inputs])
+    outcomes = iter(removed)
+    return [it_fits and next(outcomes) for it_fits in fits]
 
 
 def move_inputs(session: Session, moves: Sequence[InputMove], at: float) -> list[bool]:
@@ -464,7 +478,7 @@ def last_ends(
 ) -> list[TaskState]:
     """Return the ends of the last tasks that ended after `since`, newest first.
 
-    Split tasks do not count: their parts show the failure.
+    Failed tasks whose inputs a rule retries do not count: the tasks of the retry do.
     """
     given = {"transformation_id": transformation_id, "since": since, "limit": limit}
     return [TaskState(row[0]) for row in session.rows("last_task_ends", given)]
@@ -498,18 +512,14 @@ def _add_inputs(
     return session.each("insert_input", rows), moved
 
 
-def _close(session: Session, close: TaskClose) -> bool:
-    """Close one task, if `close` still has exactly its inputs."""
-    given = {"tasks": json_list([close.task_id])}
-    has = {tuple(row[1:4]) for row in session.rows("inputs_of_tasks", given)}
-    if has != {(one.transformation_id, one.file_id, one.input_no) for one in close.inputs}:
-        return False
-    if session.run("remove_task_end", {"task_id": close.task_id}).rowcount != 1:
-        return False
-    what = {**msgspec.structs.asdict(close), "state": close.state.value}
-    session.run("close_task", {**what, "is_split": int(close.is_split)})
-    session.many("move_input", [_move(one, close.at) for one in close.inputs])
-    return True
+def _ended(close: TaskClose) -> dict[str, object]:
+    return {
+        "task_id": close.task_id,
+        "state": close.state.value,
+        "reason": close.reason,
+        "at": close.at,
+        "is_retried": int(close.is_retried),
+    }
 
 
 def _move(move: InputMove, at: float) -> dict[str, object]:

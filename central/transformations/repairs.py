@@ -57,6 +57,8 @@ class Repair:
 
     bad: Bad = field(default_factory=dict[int, InputEvent])  # inputs that are not retried
     is_split: bool = False  # its inputs are retried in smaller tasks
+    is_retried: bool = False  # all of its inputs are retried, so it does not count as failed
+    pause: str = ""  # why the transformation pauses; empty: it does not
 
 
 class Repairs(Protocol):

@@ -69,16 +69,17 @@ class TaskEnding:
         repaired = [e for e in ends if (of := lives.get(e.transformation_id)) and of.doc.failover]
         bounds = {one: bounds_of(lives[one].doc) for one in {e.transformation_id for e in repaired}}
         repairs = await self._repairs.verdicts(repaired, bounds) if repaired else {}
+        said = [_unreadable(end, bad) or repairs.get(end.task_id, Repair()) for end in ends]
         closes = [
             consequences(
                 end,
                 at=self._clock.wall(),
                 errors_max=self._errors_max.__getitem__,
-                bad=said.bad,
-                is_split=said.is_split,
+                bad=repair.bad,
+                is_split=repair.is_split,
+                is_retried=repair.is_retried,
             )
-            for end in ends
-            for said in [_unreadable(end, bad) or repairs.get(end.task_id, Repair())]
+            for end, repair in zip(ends, said, strict=True)
         ]
         done: list[bool] = []
         for some in pieces(closes):
@@ -86,6 +87,10 @@ class TaskEnding:
         for end, close, is_done in zip(ends, closes, done, strict=True):
             if is_done:
                 self._tell(end, close, lives)
+        pauses = {e.transformation_id: r.pause for e, r in zip(ends, said, strict=True) if r.pause}
+        for one, why in pauses.items():
+            if one in lives and lives[one].makes_tasks:
+                await self.brake(lives[one], why)
         await self._come_back([one for one, d in zip(closes, done, strict=True) if d], lives)
         return sum(done)
 
@@ -124,7 +129,7 @@ class TaskEnding:
         mine = lives.get(end.transformation_id)
         if mine is not None:
             mine.open -= 1
-            if not close.is_split:  # otherwise its parts count
+            if not close.is_retried:  # otherwise the tasks of the retry count
                 mine.ends.append(close.state)
             mine.dirty = mine.dirty or bool(mine.doc.tasks_open_max)
 
@@ -310,6 +315,10 @@ class TaskEnding:
         )
         not_done = sum(one is not TaskState.DONE for one in judged) if judged else made - len(rows)
         count = len(judged) or made  # no newer ends: all scouts ended while it was paused
+        if not judged and await self._are_retried(live):
+            more = made + live.doc.scouts
+            await self.move(live, TransformationEvent.MORE, scouts_until=more)
+            return
         if not_done > live.doc.pause_when_failed * count:
             why = f"{not_done} of the {count} scouts are not Done"
             move = TransformationEvent.BRAKE
@@ -321,6 +330,20 @@ class TaskEnding:
         found = figures(usages)
         event = TransformationEvent.MORE
         await self.move(live, event, scouts_until=0, scouted=_encode(found))
+
+    async def _are_retried(self, live: LiveTransformation) -> bool:
+        """Return whether scouts without a judged end failed since a user resumed it.
+
+        Other tasks retry the inputs of these scouts, and will be judged.
+        """
+        failed = await self._store.read(
+            transformation_records.tasks,
+            live.id,
+            states=[TaskState.FAILED],
+            after=0,
+            limit=live.row.tasks_made,
+        )
+        return any((one.ended_at or 0.0) > live.row.judged_from for one in failed)
 
 
 def _unreadable(end: TaskEnd, bad: Bad) -> Repair | None:

@@ -108,11 +108,12 @@ SELECT h.task_id, i.transformation_id, i.file_id, i.input_no, i.errors,
  ORDER BY h.task_id, i.transformation_id, i.file_id, i.input_no;
 
 -- name: close_task
-UPDATE task SET state = :state, reason = :reason, ended_at = :at, is_split = :is_split::bigint
+-- The column keeps its first name: now it is also 1 if the inputs are retried together.
+UPDATE task SET state = :state, reason = :reason, ended_at = :at, is_split = :is_retried::bigint
  WHERE task_id = :task_id AND state = 'Created';
 
 -- name: remove_task_end
-DELETE FROM task_end WHERE task_id = :task_id;
+DELETE FROM task_end WHERE task_id = :task_id RETURNING :n::bigint;
 
 -- name: move_input
 UPDATE input

@@ -131,6 +131,7 @@ class StepView(_Out, frozen=True):
     unfit: str = ""  # why no pilot fits its open tasks; only if one production is asked for
     allow_partial: float = 0.0  # share of inputs that may be missing, 0 to 1
     unfit_job: int | None = None
+    tasks_running: int | None = None  # their jobs run; only if one production is asked for
 
 
 class Eta(_Out, frozen=True):

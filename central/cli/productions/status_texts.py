@@ -164,20 +164,25 @@ def what_stays(view: ProductionView) -> str:
 
 def words_of(step: StepView) -> str:
     """Return the progress of a step: its tasks, running and failed ones, and an unusual state."""
-    more = [
-        f"{number(count)} {word}"
-        for state, word in (
-            (TaskState.CREATED, "wait" if step.unfit else "run"),
-            (TaskState.FAILED, "failed"),
-        )
-        if (count := step.tasks.get(state, 0))
-    ]
+    running, waiting = running_and_waiting(step)
+    counts = ((running, "run"), (waiting, "wait"), (step.tasks.get(TaskState.FAILED, 0), "failed"))
+    more = [f"{number(count)} {word}" for count, word in counts if count]
     if step.state not in (S.ACTIVE, S.COMPLETING, S.COMPLETED):
         more.append(step.state.value.lower())
     elif not step.tasks_made and not any(step.inputs.values()) and step.parents:
         if step.state is not S.COMPLETED:
             more.append("waits for files")
     return ", ".join([f"{tasks_in_words(step)} done", *more])
+
+
+def running_and_waiting(step: StepView) -> tuple[int, int]:
+    """Return how many tasks of a step run, and how many wait for a pilot."""
+    left = step.tasks.get(TaskState.CREATED, 0)
+    running = step.tasks_running
+    if running is None:  # from an older central
+        running = 0 if step.unfit else left
+    running = min(running, left)  # some may have ended between the two counts
+    return running, left - running
 
 
 def node_of(step: StepView, production: ProductionState) -> DrawnStep:

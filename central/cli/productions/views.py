@@ -33,6 +33,7 @@ from .status_texts import (
     next_command,
     node_of,
     percent,
+    running_and_waiting,
     state_in_words,
     stuck_files,
     tasks_in_words,
@@ -236,7 +237,7 @@ def print_production(found: ProductionDetail, *, waits: Sequence[str] = ()) -> N
             one.transformation,
             one.state.value,
             tasks_in_words(one),
-            None if one.unfit else one.tasks.get(TaskState.CREATED) or None,
+            *(count or None for count in running_and_waiting(one)),
             one.tasks.get(TaskState.FAILED) or None,
             stuck_files(one) or None,
             percent(one.done),
@@ -244,8 +245,8 @@ def print_production(found: ProductionDetail, *, waits: Sequence[str] = ()) -> N
         for one in view.steps
     ]
     columns = (
-        *("step", "transformation#", "state", "done#", "run#", "failed#", "stuck#"),
-        "how far",
+        *("step", "transformation#", "state", "done#", "run#", "wait#"),
+        *("failed#", "stuck#", "how far"),
     )
     print_table(columns, rows, empty="")
     _print_what_is_stuck(view)

@@ -9,7 +9,9 @@ from pilotage.proto.messages import Answer, How, Report, What, Why
 
 from ...accounts.holdings import Holdings
 from ...jobs import record as job_records, verdicts
+from ...jobs.failure_class import BY_ITSELF, with_memory_words
 from ...jobs.leases import Lease, LeasePhase, PendingEnd
+from ...jobs.output.standard_error import stderr_end
 from ...jobs.record_types import (
     AdriftEnd,
     ApplicationStatus,
@@ -102,7 +104,8 @@ class ReportJudge:
         absent = set(await self._blobs.missing(hashes)) if hashes else set[str]()
         sizes = await self._sizes(presence, reports, absent) if hashes else {}
         judged: list[JudgedReport] = []
-        for report in reports:
+        read = [await self._with_words(presence, report, sizes) for report in reports]
+        for report in read:
             lease = self._lease_of(presence, report)
             if lease is None:
                 judged.append(await self._stranger(presence, report))
@@ -141,6 +144,22 @@ class ReportJudge:
                 sizes |= await self._holdings.adopt(holder, sorted(hashes - sizes.keys()))
             found[lease.job] = sizes
         return found
+
+    async def _with_words(
+        self, presence: Presence, report: Report, sizes: Mapping[int, Mapping[str, int]]
+    ) -> Report:
+        """Return a report of a failed payload with what its standard error says about memory."""
+        lease = self._lease_of(presence, report)
+        held = sizes.get(report.job, {})
+        outputs = [one for one in report.outputs if one.sha256 in held]
+        is_bad = lease is not None and report.exit_code not in lease.success_codes
+        if report.how not in BY_ITSELF or not outputs or not is_bad:
+            return report
+        stderr = await stderr_end(
+            self._blobs, self._log, outputs, job=report.job, epoch=report.epoch
+        )
+        detail = with_memory_words(report.detail, stderr)
+        return report if detail is report.detail else altered(report, detail=detail)
 
     def _lease_of(self, presence: Presence, report: Report) -> Lease | None:
         """Return the lease of the reported attempt, if it is this pilot's and its job's newest."""

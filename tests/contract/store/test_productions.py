@@ -11,6 +11,7 @@ from pilotage.central.catalogue import (
     record_registration as registration,
 )
 from pilotage.central.catalogue.record_types import NewFile, NewReplica
+from pilotage.central.jobs.record_types import AttemptStart
 from pilotage.central.productions import record as production_records
 from pilotage.central.productions.record import (
     Extension,
@@ -346,6 +347,23 @@ async def test_what_tasks_took_is_known_of_those_that_are_done(store: Store) -> 
     assert list(means) == ids[:1]
     assert (means[ids[0]].tasks, means[ids[0]].wall_s) == (2, USAGE.wall_s)
     assert means[ids[0]].memory_mb == USAGE.memory_peak_mb
+
+
+async def test_tasks_count_as_running_once_their_jobs_have_started(store: Store) -> None:
+    row = await added(store)
+    steps = (
+        await store.read(production_records.production_steps, [row.production_id], documents=True)
+    )[row.production_id]
+    tasks = await made(store, steps[0].row, [()] * 4)
+    jobs = [task.job_id for task in tasks]
+    await turns.match(store, [an_attempt(i, job) for i, job in enumerate(jobs[:3], 1)])
+    starts = [AttemptStart(attempt_id=i, job_id=job, at=21.0) for i, job in enumerate(jobs[:2], 1)]
+    await turns.change(store, starts)
+    await turns.change(store, [an_end(1, jobs[0])])
+
+    ids = [one.row.transformation_id for one in steps]
+    assert await store.read(production_records.running_tasks, ids) == {ids[0]: 1}
+    assert await store.read(production_records.running_tasks, ids[1:]) == {}
 
 
 async def test_files_that_jobs_of_steps_have_made_are_counted(store: Store) -> None:

@@ -100,13 +100,13 @@ async def killed(store: Store, *jobs: int) -> None:
     ) == [True] * len(jobs)
 
 
-def close(end: TaskEnd, new: I, state: T = T.DONE, *, is_split: bool = False) -> TaskClose:
+def close(end: TaskEnd, new: I, state: T = T.DONE, *, is_retried: bool = False) -> TaskClose:
     return TaskClose(
         task_id=end.task_id,
         state=state,
         reason="",
         at=30.0,
-        is_split=is_split,
+        is_retried=is_retried,
         inputs=tuple(
             InputMove(
                 transformation_id=one.transformation_id,
@@ -309,14 +309,14 @@ async def test_an_end_is_told_once_whatever_ends_the_job(store: Store, reopen: R
     assert await store.read(transformation_records.last_ends, 1, 30.0, 9) == []
 
 
-async def test_a_task_that_was_split_is_not_among_the_last_ends(store: Store) -> None:
+async def test_a_task_whose_inputs_a_rule_retries_is_not_among_the_last_ends(store: Store) -> None:
     row = await a_transformation(store)
     await with_inputs(store, row, [1, 2])
     await made(store, row, [[1, 2]])
     await turns.match(store, [an_attempt(1, 1)])
     await turns.change(store, [an_end(1, 1, 1)])
     (end,) = await store.read(transformation_records.task_ends, 10)
-    closes = [close(end, I.UNUSED, T.FAILED, is_split=True)]
+    closes = [close(end, I.UNUSED, T.FAILED, is_retried=True)]
 
     assert await store.write(transformation_records.close_tasks, closes) == [True]
     assert await store.read(transformation_records.last_ends, 1, 0.0, 9) == []

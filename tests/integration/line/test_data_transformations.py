@@ -65,15 +65,18 @@ class Installation(FakeInstallation):
 
 
 def story(
-    tell: Callable[[FakeInstallation], Awaitable[None]], *, script: Callable[[Assignment], Script]
+    tell: Callable[[FakeInstallation], Awaitable[None]],
+    *,
+    script: Callable[[Assignment], Script],
+    sites: Sequence[str] = ("PIC", "CSCS"),
 ) -> None:
-    """Run a central and two pilots while `tell` says what happens."""
+    """Run a central, and a pilot at each site, while `tell` says what happens."""
 
     async def whole() -> None:
         world = Installation()
         await world.start()
         lives: list[asyncio.Task[int]] = []
-        for site in ("PIC", "CSCS"):
+        for site in sites:
             pilot = await world.pilot(site, script=script, probe=FakeProbe(node_tags=("data",)))
             lives.append(asyncio.get_running_loop().create_task(pilot.agent().run()))
         telling = asyncio.get_running_loop().create_task(_as_coroutine(tell(world)))

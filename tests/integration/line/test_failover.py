@@ -1,11 +1,13 @@
 """Transformations that ask for failover, on fakes: what failed is tried again by the rules."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from pilotage.central.catalogue import record_read as catalogue_read
+from pilotage.proto.failures import FailureClass
 from pilotage.proto.messages import Assignment
 from pilotage.proto.transformation_states import (
     InputState as I,
@@ -17,7 +19,7 @@ from tests.fakes import FakeInstallation
 
 from .tasks import all_tasks
 from .test_data_transformations import EVENTS, registered, rows, story, times_done
-from .test_transformations import added, is_in, said, until
+from .test_transformations import added, is_in, said, shown, until
 
 GIVEN: dict[str, Any] = {**EVENTS, "failover": True, "pause_when_failed": 1.0}
 GOOD = Script(duration_s=5.0)
@@ -92,6 +94,29 @@ def test_the_search_for_one_bad_file_does_not_pause_a_small_transformation() -> 
     story(tell, script=lambda assignment: BAD if 9 in stage.files(assignment) else GOOD)
 
 
+@pytest.mark.parametrize(
+    ("scouts", "bad", "sites"),
+    [(0, 4, ["PIC"]), (0, 23, ["PIC", "CSCS"]), (1, 1, ["PIC"]), (2, 9, ["PIC", "CSCS"])],
+)
+def test_a_step_of_23_files_with_a_bad_one_ends_by_itself(
+    scouts: int, bad: int, sites: list[str]
+) -> None:
+    stage = Stage()
+
+    async def tell(world: FakeInstallation) -> None:
+        stage.world = world
+        await registered(world, range(1, 24))
+        one = await added(world, **EVENTS, failover=True, grouping={"size": 5}, scouts=scouts)
+        view = await until(world, one, lambda one: one.state in (S.COMPLETED, S.PAUSED))
+
+        assert (view.state, view.reason) == (S.COMPLETED, "")
+        assert view.inputs == {"events": {I.PROCESSED: 22, I.PROBLEMATIC: 1}}
+
+    # the first file of the catalogue is that of `ready`
+    script = lambda assignment: BAD if bad + 1 in stage.files(assignment) else GOOD  # noqa: E731
+    story(tell, script=script, sites=sites)
+
+
 def test_memory_grows_until_it_is_enough_and_no_further() -> None:
     stage = Stage()
 
@@ -106,8 +131,16 @@ def test_memory_grows_until_it_is_enough_and_no_further() -> None:
         job = {"command": ["run"], "needs": [{"memory_mb": 1_000}]}
         one = await added(world, **GIVEN, job=job, grouping={"size": 3})
         view = await until(world, one, lambda v: bool(v.tasks.get(T.DONE)))
+        jobs = [task.job_id for task in all_tasks(world.store)]
+        shown = [await world.central.services.queries.job(world.user(), job) for job in jobs]
+        await asyncio.sleep(60.0)  # failures are counted some seconds later
+        counted = await world.central.services.series.failures(
+            world.user(), site="", group="", owner="", transformation=one, since=None
+        )
 
         assert view.tasks == {T.FAILED: 2, T.DONE: 1}
+        assert [job.attempts[-1].failure for job in shown] == ["limit.memory", "limit.memory", ""]
+        assert {line.failure for line in counted.lines} == {FailureClass.MEMORY}
         assert stage.memory_mb == [1_000, 2_000, 3_000]
 
     story(tell, script=script)
@@ -136,7 +169,8 @@ def test_memory_that_no_pilot_has_is_not_asked_for_and_halves_of_the_inputs_do()
     story(tell, script=script)
 
 
-def test_a_command_that_is_none_is_tried_once_and_a_person_may_reset_it() -> None:
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_wrong_command_pauses_a_small_step_and_resume_continues_it(size: int) -> None:
     broken = [True]
 
     def script(assignment: Assignment) -> Script:
@@ -144,14 +178,39 @@ def test_a_command_that_is_none_is_tried_once_and_a_person_may_reset_it() -> Non
 
     async def tell(world: FakeInstallation) -> None:
         await registered(world, range(1, 4))
-        one = await added(world, **GIVEN, grouping={"size": 1})
-        view = await until(world, one, lambda v: v.tasks.get(T.FAILED) == 3)
+        one = await added(world, **GIVEN, grouping={"size": size})
+        view = await until(world, one, is_in(S.PAUSED))
+        await asyncio.sleep(60.0)  # running jobs end
+        stays = await shown(world, one)
 
-        assert view.inputs == {"events": {I.STUCK: 3}}
+        assert view.reason == "failover: no such command: exit code 127"
+        assert (stays.state, stays.inputs) == (S.PAUSED, {"events": {I.UNUSED: 3}})
         broken[0] = False
-        await said(world, one, "reset", all=True)
-        view = await until(world, one, lambda v: v.tasks.get(T.DONE) == 3)
-        assert view.inputs == {"events": {I.PROCESSED: 3}}
+        await said(world, one, "resume")
+        view = await until(world, one, lambda v: v.inputs == {"events": {I.PROCESSED: 3}})
+        assert view.state is S.ACTIVE
+
+    story(tell, script=script)
+
+
+def test_a_host_without_the_command_stops_no_step() -> None:
+    stage, hole = Stage(), list[int]()
+
+    def script(assignment: Assignment) -> Script:
+        assert stage.world is not None
+        rows = stage.world.store.by_hand("SELECT job_id, site_id FROM attempt WHERE live = 1")
+        row = next(one for one in rows if one["job_id"] == assignment.job)
+        hole.append(row["site_id"])  # the host of the first site lacks the command
+        return Script(duration_s=1.0, exit_code=127) if hole[0] == hole[-1] else GOOD
+
+    async def tell(world: FakeInstallation) -> None:
+        stage.world = world
+        await registered(world, range(1, 13))
+        one = await added(world, **GIVEN, grouping={"size": 2})
+        await said(world, one, "complete")
+        view = await until(world, one, lambda v: v.state in (S.PAUSED, S.COMPLETED))
+
+        assert (view.state, view.inputs) == (S.COMPLETED, {"events": {I.PROCESSED: 12}})
 
     story(tell, script=script)
 

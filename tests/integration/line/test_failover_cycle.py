@@ -99,7 +99,8 @@ def test_a_wrong_description_pauses_and_who_lets_it_go_on_is_not_paused_again() 
     broken = [True]
 
     def script(assignment: Assignment) -> Script:
-        return Script(duration_s=1.0, exit_code=127 if broken[0] else 0)
+        wrong = "its data have 9 MB, and scratch_mb is 3" if broken[0] else ""
+        return Script(duration_s=1.0, does_not_start=wrong)
 
     async def tell(world: FakeInstallation) -> None:
         await registered(world, range(1, 41))
@@ -110,7 +111,7 @@ def test_a_wrong_description_pauses_and_who_lets_it_go_on_is_not_paused_again() 
         (report,) = await reported(world)
         assert report.view.cause == "config"
         assert "transformation paused (rule: wrong from the first tasks on)" in report.text
-        assert report.view.stuck == report.report["attempts"] + 1
+        assert report.view.saved + report.view.stuck == report.report["attempts"] + 1
         broken[0] = False
         await said(world, one, "reset", all=True)
         await said(world, one, "resume")

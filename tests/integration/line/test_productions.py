@@ -345,7 +345,7 @@ def test_what_failed_too_often_is_tried_again_when_a_person_says_so() -> None:
 
     async def tell(world: FakeInstallation) -> None:
         steps = {**CHAIN["steps"], "pair": {**CHAIN["steps"]["pair"], "pause_when_failed": 1.0}}
-        await submitted(world, workflow=chain(steps=steps))
+        await submitted(world, workflow=chain(steps=steps, keys={"level": "number"}))
         view = await until(world, lambda v: len(v.marks) == 2)
         assert view.steps[1].inputs == {I.STUCK: 4}
         assert view.marks == ("step merge is stuck", "4 files are stuck")

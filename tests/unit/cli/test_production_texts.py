@@ -263,7 +263,7 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
         "production 3: w is Active (step merge is stuck): 50 % done",
         "step merge makes 2 more",
-        "step transformation state done run failed stuck how far",
+        "step transformation state done run wait failed stuck how far",
         "make 7 Completed 4/4 100 %",
         "merge 7 Paused 0/≈ 4 0 %",
         "step merge is stuck: 2 of 2 failed",

@@ -82,7 +82,7 @@ def test_evidence_that_does_not_read_is_refused_with_the_nearest_word(
 TOLD = {
     '{"how": "exited", "exit_code": 77}': "payload: retry (after 30 s): mine",
     '{"how": "memory", "memory_mb": 2000}': "limit.memory: grow_memory (3000 MB): more memory",
-    '{"how": "exited", "exit_code": 127}': "config: give_up: wrong by its description",
+    '{"how": "exited", "exit_code": 127}': "config: retry (at another host): cannot run here",
     '{"how": "exited", "exit_code": 0, "succeeded": true}': "not a failure",
 }
 

@@ -56,7 +56,7 @@ STORIES = {
     "exit": "retry retry give_up",
     "output": "retry retry give_up",
     "storage": "retry*8 give_up",
-    "command": "give_up give_up",
+    "command": "retry retry give_up",
     "stale": "ignore ignore",
     "other": "retry retry give_up",
 }
@@ -125,6 +125,16 @@ def test_a_bad_input_is_found_by_halves_and_then_it_alone_is_problematic() -> No
     assert played(ENDS["exit"], 1, inputs=0, **on_two) == ["give_up"]
     assert played(ENDS["exit"], 3, inputs=8) == ["retry", "retry", "bisect"]
     assert played(ENDS["exit"], 3, inputs=1) == ["retry", "retry", "give_up"], "it is not the input"
+    assert played(ENDS["exit"], 1, inputs=8, same_times=3) == ["bisect"], "there is one host only"
+    assert played(ENDS["exit"], 1, inputs=1, same_times=3) == ["problematic"]
+    assert played(ENDS["other"], 3, inputs=8) == ["retry", "retry", "bisect"]
+
+
+def test_a_wrong_command_pauses_its_step_and_one_for_one_input_does_not() -> None:
+    for end in (ENDS["command"], Evidence(how=How.NO_START, detail="x cannot be started: no x")):
+        assert played(end, 2, inputs=3, none_done=True) == ["retry", "pause"]
+        assert played(end, 4, inputs=3) == ["retry", "retry", "bisect", "bisect"]
+        assert played(end, 4, inputs=1) == ["retry", "retry", "give_up", "give_up"]
 
 
 def test_a_host_that_fails_everybody_is_suspended() -> None:

@@ -29,7 +29,12 @@ from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.record_types import AttemptRow
 from pilotage.central.productions import record as production_records
 from pilotage.central.transformations import record as transformation_records
-from pilotage.central.transformations.record import EndInput, ProductionStep, TaskEnd
+from pilotage.central.transformations.record import (
+    EndInput,
+    ProductionStep,
+    StateCounts,
+    TaskEnd,
+)
 from pilotage.central.transformations.repairs import Repair, RepairBounds, RetryGroup, asking
 from pilotage.matcher.types import Grant
 from pilotage.proto.catalogue import Did, FileState
@@ -38,7 +43,7 @@ from pilotage.proto.failures import Evidence
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How, Output
 from pilotage.proto.production_states import ProductionState
-from pilotage.proto.transformation_states import InputEvent
+from pilotage.proto.transformation_states import InputEvent, TaskState
 from tests.fake_central import FakeBlobs
 from tests.memory_store import MemoryStore, way
 
@@ -123,6 +128,7 @@ class Past(MemoryStore):
         self.own_rules = ""
         self.noted: list[TaskDecision] = []
         self.failed_there = 0
+        self.done = 0  # tasks of the transformation
         self.sites_give = MaxGrant()
         self.stderr: Stderr = nothing
         self.suspended: list[tuple[str, str, float]] = []
@@ -168,6 +174,13 @@ class Past(MemoryStore):
             production_id=1, production="p", step="dl1", state=ProductionState.ACTIVE
         )
         return dict.fromkeys(transformation_ids, step) if self.own_rules else {}
+
+    @way(transformation_records.transformation_counts)
+    async def transformation_counts(
+        self, plain: Any, transformation_ids: Sequence[int]
+    ) -> dict[int, StateCounts]:
+        counts = StateCounts(inputs={}, tasks={TaskState.DONE: self.done})
+        return dict.fromkeys(transformation_ids, counts)
 
     # -- files and hosts ------------------------------------------------------------------------
 
@@ -217,7 +230,9 @@ async def test_a_bad_input_is_found_by_halves_and_is_problematic_alone() -> None
     past.jobs.append([failed("n2")])
     assert await past.rules.again(5, [3, 1, 2], BOUNDS) == [RetryGroup((1, 2)), RetryGroup((3,))]
     assert await past.verdict(3) is None
-    assert await past.rules.verdicts([an_end(3)], {5: BOUNDS}) == {9: Repair(is_split=True)}
+    assert await past.rules.verdicts([an_end(3)], {5: BOUNDS}) == {
+        9: Repair(is_split=True, is_retried=True)
+    }
     assert await past.verdict(1) is InputEvent.BAD_DATA
 
 
@@ -269,10 +284,16 @@ async def test_what_fails_otherwise_on_each_host_is_left_to_a_person() -> None:
     assert await past.verdict(1) is InputEvent.TASK_FAILED_LAST
 
 
-async def test_a_wrong_command_is_left_to_a_person_at_once_and_it_is_told() -> None:
-    past = Past([msgspec.structs.replace(failed(), exit_code=127)])
+async def test_a_wrong_command_pauses_its_transformation_and_its_inputs_are_spared() -> None:
+    past = Past([msgspec.structs.replace(failed("n1"), exit_code=127)])
+    assert await past.verdict(2) is None
 
-    assert await past.verdict(2) is InputEvent.TASK_FAILED_LAST
+    past.jobs.append([msgspec.structs.replace(failed("n2"), exit_code=127)])
+    past.told.clear()
+    spared = dict.fromkeys((1, 2), InputEvent.TASK_SPARED)
+    assert await past.rules.verdicts([an_end(2)], {5: BOUNDS}) == {
+        9: Repair(spared, pause="failover: no such command: ")
+    }
     assert past.told == [
         {
             "event": "failover_decided",
@@ -280,11 +301,14 @@ async def test_a_wrong_command_is_left_to_a_person_at_once_and_it_is_told() -> N
             "task": 1,
             "job": 77,
             "failure": "config",
-            "rule": "wrong by its description",
-            "do": "give_up",
+            "rule": "no such command",
+            "do": "pause",
             "dry_run": False,
         }
     ]
+
+    past.done = 1
+    assert await past.rules.verdicts([an_end(2)], {5: BOUNDS}) == {9: Repair(is_retried=True)}
 
 
 async def test_what_did_well_in_between_wipes_the_slate_and_what_was_killed_is_no_failure() -> None:

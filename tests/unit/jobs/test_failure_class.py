@@ -6,7 +6,13 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from pilotage.central.jobs.failure_class import class_of_change, classify, evidence_of
+from pilotage.central.jobs.failure_class import (
+    class_of,
+    class_of_change,
+    classify,
+    evidence_of,
+    with_memory_words,
+)
 from pilotage.central.jobs.record_types import AttemptRow
 from pilotage.central.jobs.verdicts import (
     WITHOUT_RESULT,
@@ -103,7 +109,6 @@ EVIDENCE = st.builds(
     refused=st.booleans(),
     exit_code=st.none() | st.integers(-(2**31), 2**31),
     signal=st.none() | st.integers(-1, 200),
-    oom=st.booleans(),
     memory_peak_mb=st.floats(0, 1e9),
     memory_mb=st.integers(0, 10**6),
     detail=st.text(max_size=60),
@@ -186,7 +191,12 @@ def test_what_is_written_to_standard_error_tells_of_memory_and_of_likeness() -> 
     one = b"Traceback\n  File '/data/12/x.py', line 3\nValueError: bad run 101\n"
     other = b"Traceback\n  File '/scratch/a/x.py', line 3\nValueError: bad run 2044\n"
 
-    assert classify(evidence_of(row, stderr=b"terminate: std::bad_alloc")) is FailureClass.MEMORY
+    said = with_memory_words("gone", b"terminate: std::bad_alloc")
+    told = msgspec.structs.replace(row, detail=said)
+    assert said == "standard error says 'bad_alloc'; gone"
+    assert with_memory_words(said, b"MemoryError") == said
+    assert with_memory_words("gone", one) == "gone"
+    assert class_of(told) is classify(evidence_of(told, stderr=one)) is FailureClass.MEMORY
     assert classify(evidence_of(row, stderr=one)) is FailureClass.PAYLOAD
     assert fingerprint(one) == fingerprint(other) != fingerprint(b"Segmentation fault\n")
     assert fingerprint(b"") == fingerprint(b" \n\n") == ""
