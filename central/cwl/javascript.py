@@ -40,7 +40,9 @@ class QuickJs(NodeJSEngine):
         context.set_time_limit(min(timeout, CPU_S))
         code = code_fragment_to_js(scan, jslib)
         try:
-            found = context.eval(f"JSON.stringify((function(){{ return eval({json.dumps(code)}) }})())")
+            found = context.eval(
+                f"JSON.stringify((function(){{ return eval({json.dumps(code)}) }})())"
+            )
         except quickjs.JSException as why:
             raise JavascriptException(f"{why}\nin the expression {scan}") from why
         return cast(CWLOutputType, None if found is None else json.loads(found))

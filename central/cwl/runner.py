@@ -17,14 +17,14 @@ from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.executors import JobExecutor
 from cwltool.process import Process
 from cwltool.utils import visit_class
-from pilotage.pilot.cwl import tool_job
 from schema_salad.ref_resolver import file_uri, uri_file_path
+
+from pilotage.pilot.cwl import tool_job
 
 from .javascript import QuickJs
 from .known_files import RUNS, RunFiles
 from .run import CwlRun
 from .tools import JobContext, ToolJob, made_tool
-
 
 _FOLDERS: Final = {
     "docker_outdir": tool_job.OUT,
@@ -69,8 +69,8 @@ class LocalExecutor(JobExecutor):
                         if result["why"]:
                             logger.error("%s", result["why"])
                         run.done(key, result)
-        for why in run.why:
-            logger.error("%s", why)
+        for said in run.why:
+            logger.error("%s", said)
         outputs = run.outputs
         visit_class(outputs, ("File", "Directory"), self._on_disk)
         self.output_callback(outputs, run.status)

@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping, MutableMapping, MutableSequence
-from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from collections.abc import Mapping, MutableSequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 from cwl_utils.errors import WorkflowException
 from cwl_utils.types import CWLDirectoryType, CWLFileType, CWLObjectType
@@ -23,14 +23,14 @@ from cwltool.process import Process
 from cwltool.stdfsaccess import abspath
 from cwltool.utils import bytes2str_in_dicts, visit_class
 from cwltool.workflow import default_make_tool
-from pilotage.pilot.cwl.tool_job import IN, OUT, SUCCESS, TMP
-
+from ruamel.yaml.comments import CommentedMap
 from schema_salad.ref_resolver import file_uri
+
+from pilotage.pilot.cwl.tool_job import IN, OUT, TMP
 
 from .known_files import RUNS, RunAccess, RunFiles, from_listing
 
 TEMPORARY, PERMANENT = "temporaryFail", "permanentFail"
-_BELOW: Final = 2  # a path that lies below another one is staged with it
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class JobContext(RuntimeContext):
         """Return the root of a container; empty: none is known."""
         if image is None:
             return ""
-        names = [image.get("dockerImageId"), image.get("dockerPull"), "*"]
+        names = (str(image.get("dockerImageId")), str(image.get("dockerPull")), "*")
         return next((self.trees[one] for one in names if one in self.trees), "")
 
 
@@ -242,8 +242,8 @@ class PlannedTool(CommandLineTool):
         return JobPaths(reffiles, runtimeContext.basedir, stagedir, separateDirs)
 
 
-def made_tool(document: MutableMapping[str, Any], context: LoadingContext) -> Process:
+def made_tool(document: CommentedMap, context: LoadingContext) -> Process:
     """Make the processes of a document: tools become jobs."""
     if document.get("class") == "CommandLineTool":
-        return PlannedTool(cast(Any, document), context)
-    return default_make_tool(cast(Any, document), context)
+        return PlannedTool(document, context)
+    return default_make_tool(document, context)

@@ -10,18 +10,22 @@ The description is a JSON object, made by `central/cwl/tools.py`:
 - `folders`: how the command calls its `out`, `tmp` and `in`
 - `tree`: the root of a container; `network`: whether it has one
 
-Without a container, the paths in `folders` are placeholders for folders of this job. The result has the exit code, and a listing of the output folder.
+Without a container, the paths in `folders` are placeholders for folders of this job. The result has
+the exit code, and a listing of the output folder.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Optional
 
 OUT, TMP, IN = "/pilotage-cwl/out", "/pilotage-cwl/tmp", "/pilotage-cwl/in"
 HEAD_BYTES = 65_537  # of a file: one more than an expression may read
@@ -31,7 +35,7 @@ OUTPUT_OBJECT_BYTES = 16 << 20
 SUCCESS, TEMPORARY, PERMANENT = "success", "temporaryFail", "permanentFail"
 
 
-def run(spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> Dict[str, Any]:
+def run(spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> dict[str, Any]:
     """Run a tool below a folder; return its result.
 
     `sources` has the path of each input on this machine. Raises OSError if it cannot be staged.
@@ -59,7 +63,7 @@ class _Job:
         # The folders by the paths that the command knows, longest first.
         self._at = [(names["out"], self._out), (names["tmp"], self._tmp), (names["in"], self._in)]
         self._at.sort(key=lambda one: -len(one[0]))
-        self._binds: List[List[str]] = []  # source, path in the container
+        self._binds: list[list[str]] = []  # source, path in the container
         self._outside = folder / "outside"  # what a container has at other absolute paths
         for _, one in self._at:
             one.mkdir(parents=True)
@@ -114,7 +118,7 @@ class _Job:
 
     # -- the command --------------------------------------------------------------------------
 
-    def execute(self) -> Tuple[int, str]:
+    def execute(self) -> tuple[int, str]:
         """Run the command; return its exit code, negative for a signal, and what went wrong."""
         spec = self._spec
         env = {name: self._filled(value) for name, value in spec["env"].items()}
@@ -122,36 +126,34 @@ class _Job:
             HOME=self._filled(spec["folders"]["out"]), TMPDIR=self._filled(spec["folders"]["tmp"])
         )
         env.setdefault("PATH", os.environ.get("PATH", os.defpath))
-        streams: List[Any] = []
         try:
-            given = spec.get("stdin")
-            streams.append(open(str(self._stdin(given)), "rb") if given else subprocess.DEVNULL)
-            for name in ("stdout", "stderr"):
-                if spec.get(name):
-                    path = self._out / spec[name]
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    streams.append(open(str(path), "wb"))
-                else:
-                    streams.append(sys.stderr)
-            process = subprocess.Popen(
-                [*self._container(), *map(self._filled, spec["argv"])],
-                cwd=str(self._out),
-                env=env,
-                stdin=streams[0],
-                stdout=streams[1],
-                stderr=streams[2],
-                start_new_session=True,
-            )
+            with contextlib.ExitStack() as streams:
+                given = spec.get("stdin")
+                process = subprocess.Popen(
+                    [*self._container(), *map(self._filled, spec["argv"])],
+                    cwd=str(self._out),
+                    env=env,
+                    stdin=streams.enter_context(self._stdin(given).open("rb"))
+                    if given
+                    else subprocess.DEVNULL,
+                    stdout=self._stream("stdout", streams),
+                    stderr=self._stream("stderr", streams),
+                    start_new_session=True,
+                )
             try:
                 return process.wait(spec.get("limit_s") or None), ""
             except subprocess.TimeoutExpired:
                 return _ended(process), f"it ran for more than {spec['limit_s']} s"
         except OSError as why:
             return 127, str(why)
-        finally:
-            for one in streams:
-                if hasattr(one, "close") and one is not sys.stderr:
-                    one.close()
+
+    def _stream(self, name: str, streams: contextlib.ExitStack) -> Any:
+        """Return where a stream of the command goes: to its file, or to our standard error."""
+        if not self._spec.get(name):
+            return sys.stderr
+        path = self._out / self._spec[name]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return streams.enter_context(path.open("wb"))
 
     def _stdin(self, path: str) -> Path:
         for source, target in self._binds:
@@ -159,7 +161,7 @@ class _Job:
                 return Path(source)
         return self._real(path)
 
-    def _container(self) -> List[str]:
+    def _container(self) -> list[str]:
         """Return the words that start a command in the container; none: there is no container."""
         if not self._tree:
             return []
@@ -181,7 +183,7 @@ class _Job:
 
     # -- after the command --------------------------------------------------------------------
 
-    def listing(self) -> Iterator[Dict[str, Any]]:
+    def listing(self) -> Iterator[dict[str, Any]]:
         """Yield what lies in the output folder. Links are followed into it and into inputs."""
         allowed = [str(self._out.resolve()), *map(os.path.realpath, self._sources.values())]
         left = HEADS_BYTES
@@ -230,15 +232,15 @@ class _Job:
 def _copy(source: str, path: Path) -> None:
     """Copy a file or a folder, so that it can be written."""
     if not os.path.isdir(source):
-        shutil.copyfile(source, str(path))
-        path.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+        shutil.copy(source, str(path))
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
         return
     shutil.copytree(source, str(path))
     for top, _, names in os.walk(str(path)):
-        os.chmod(top, 0o755)
+        os.chmod(top, 0o700)
         for name in names:
-            one = os.path.join(top, name)
-            os.chmod(one, 0o755 if os.access(one, os.X_OK) else 0o644)
+            one = Path(top, name)
+            one.chmod(one.stat().st_mode | stat.S_IWUSR)
 
 
 def _hold_place(path: Path, is_folder: bool) -> None:
@@ -255,7 +257,7 @@ def _ended(process: "subprocess.Popen[bytes]") -> int:
     return -signal.SIGKILL
 
 
-def _stays(path: str, allowed: List[str]) -> bool:
+def _stays(path: str, allowed: list[str]) -> bool:
     """Return whether a path lies in the output folder or in an input, links resolved."""
     real = os.path.realpath(path)
     return any(real == one or real.startswith(one + os.sep) for one in allowed)
@@ -265,9 +267,9 @@ def _holds(folder: str, paths: Iterable[str]) -> bool:
     return any(one == folder or one.startswith(folder + os.sep) for one in paths)
 
 
-def _file(path: str, most: int) -> Dict[str, Any]:
+def _file(path: str, most: int) -> dict[str, Any]:
     """Return the size, the SHA-1 and the first bytes of a file; no bytes if they are too many."""
-    digest = hashlib.sha1()
+    digest = hashlib.sha1(usedforsecurity=False)
     head: Optional[bytes] = None
     size = 0
     keeps = HEAD_BYTES if os.path.basename(path) != OUTPUT_OBJECT else OUTPUT_OBJECT_BYTES
