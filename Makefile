@@ -25,7 +25,7 @@ GENERATED := tests/docs/test_generated.py tests/docs/test_production_graph.py te
 QUICK_CHECKS := check-format check-lint check-mypy check-layers
 
 .PHONY: help dev check quick test durations long demo bench soak load simulate quality pilot docs site \
-        packages-run packages-test compiled ctapipe zpeak provider rucio $(CHECKS)
+        packages-run packages-test compiled ctapipe ctadirac zpeak provider rucio $(CHECKS)
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
@@ -42,7 +42,7 @@ quick: .venv/ready-dev ## run the fast checks and most unit tests, in a minute
 	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/tidy tests/unit $(GENERATED) -m "not long and not thorough"
 
 test: .venv/ready-dev ## run the gate: check, and all tests but the long ones
-	@$(MAKE) --no-print-directory -j2 --output-sync=target compiled packages-test ctapipe zpeak provider rucio
+	@$(MAKE) --no-print-directory -j2 --output-sync=target compiled packages-test ctapipe ctadirac zpeak provider rucio
 	$(PYTHON_RUN) -m tests.gate $(filter-out tests,$(TESTS))
 
 durations: .venv/ready-dev ## write the durations of the last `make test` to docs/testing.md
@@ -150,9 +150,12 @@ packages-run:
 packages-test:
 	@deploy/debian-packages test
 
-# For one acceptance test, which is skipped if this fails, except in continuous integration.
+# Each for an acceptance test, which is skipped if this fails, except in continuous integration.
 ctapipe: .venv/ready-dev
 	@deploy/make-ctapipe-venv || [ "$${CI:-}" != true ]
+
+ctadirac: .venv/ready-dev
+	@deploy/make-ctadirac-venv || [ "$${CI:-}" != true ]
 
 zpeak: .venv/ready-dev
 	@deploy/make-zpeak-venv || [ "$${CI:-}" != true ]

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.matcher.rules import Rules, RunningLimit, StartLimit, Weight, Where
+from pilotage.proto.api.jdl import JdlRules
 from pilotage.proto.decoding.complaints import Complaint, as_json, complaint, steps
 from pilotage.proto.decoding.patterns import whole
 from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
@@ -302,6 +303,10 @@ class DataSettings(_Section, frozen=True):
     sweep_after_s: Annotated[float, Meta(ge=1.0, le=1e9)] = 604_800.0
 
 
+class JdlSettings(JdlRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How descriptions in JDL become jobs: docs/jdl.md."""
+
+
 class StoreSettings(_Section, frozen=True):
     """The database: docs/operations/postgresql.md."""
 
@@ -362,6 +367,7 @@ class Settings(_Section, frozen=True):
     data: DataSettings = DataSettings()
     store: StoreSettings = StoreSettings()
     failover: FailoverSettings = FailoverSettings()
+    jdl: JdlSettings = JdlSettings()
     process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
 

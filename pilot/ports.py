@@ -364,6 +364,13 @@ class Workspace(Protocol):
 
     def size(self, folder: Path, stream: str) -> int: ...
 
+    def name_stream(self, folder: Path, stream: str, name: str) -> None:
+        """Show an ended stream as the file `name` in the payload's folder, without a copy.
+
+        A file that the payload itself has there stays. Raises OSError.
+        """
+        ...
+
     async def remove(self, attempt_id: int) -> None:
         """Remove the folder of an attempt, if it exists, without blocking the loop."""
         ...

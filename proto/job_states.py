@@ -35,6 +35,7 @@ class JobEvent(str, enum.Enum):
     SUCCEEDED = "succeeded"
     PUBLISHING = "publishing"  # the payload succeeded, its outputs wait in the outbox
     PUBLISHED = "published"
+    NOT_PUBLISHED = "not_published"  # an outside catalogue cannot take one of its outputs
     PAYLOAD_FAILED = "payload_failed"  # and no retry is left
     RETRY = "retry"  # the payload failed and a retry is left
     KILLED = "killed"  # the kill has taken effect
@@ -83,6 +84,7 @@ TRANSITIONS: Final[dict[tuple[JobState, JobEvent], JobState]] = {
     (_S.RUNNING, _E.KILLED): _S.KILLED,
     (_S.RUNNING, _E.RESCHEDULED): _S.WAITING,
     (_S.COMPLETING, _E.PUBLISHED): _S.DONE,
+    (_S.COMPLETING, _E.NOT_PUBLISHED): _S.FAILED,
     (_S.HELD, _E.RELEASED): _S.WAITING,
     (_S.HELD, _E.RESCHEDULED): _S.WAITING,
     (_S.HELD, _E.KILLED): _S.KILLED,

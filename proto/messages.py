@@ -232,6 +232,8 @@ class Body:
     checkpoint: str = ""  # a folder that each attempt hands on to the next
     limits: Limits = field(default_factory=Limits)
     tokens: tuple[str, ...] = ()  # names of tokens to fetch for the payload
+    stdout_file: str = ""  # file in the payload's folder that gets its standard output at the end
+    stderr_file: str = ""  # the same for the standard error
 
 
 @dataclass(frozen=True)

@@ -417,6 +417,10 @@ class FakeWorkspace:
         top = folder / "tokens"
         self.files = {p: c for p, c in self.files.items() if top not in p.parents}
 
+    def name_stream(self, folder: Path, stream: str, name: str) -> None:
+        self._break("name_stream")
+        self.files.setdefault(folder / "work" / name, self.files.get(folder / stream, b""))
+
     def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
         return self.files.get(folder / stream, b"")[offset : offset + size_max]
 

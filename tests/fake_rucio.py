@@ -41,6 +41,12 @@ class FakeRucio:
         self.datasets: dict[Name, FakeDataset] = {}
         self.readable = dict.fromkeys(rses, True)
         self.asked: list[str] = []
+        self.is_deterministic = False
+        self.protocols: dict[str, list[dict[str, Any]]] = {}  # by RSE
+        self.rules: list[tuple[Name, str]] = []  # dataset and RSE expression
+        self.refused: dict[str, str] = {}  # class of the exception, by name or RSE expression
+        self.added = 0  # copies that it has ever got by requests
+        self.around: Callable[[bool], None] = lambda is_over: None  # a request begins, or is over
         self.is_away = False
         self.cut_at = ""  # a path whose answer ends too early, once
 
@@ -86,12 +92,61 @@ class FakeRucio:
         if kind == "rses":
             if rest not in self.readable:
                 raise RucioRefused("RSENotFound", rest)
-            return {"rse": rest, "availability_read": self.readable[rest]}
+            protocols = self.protocols.get(rest, [])
+            return {
+                "rse": rest, "availability_read": self.readable[rest], "protocols": protocols,
+                "deterministic": self.is_deterministic,
+            }  # fmt: skip
         found = self._dataset(rest)
         return {"type": found.type, "open": found.open}
 
-    async def post(self, path: str, body: object) -> None:
+    async def post(self, path: str, body: Any) -> None:
         self._begin(path)
+        if path == "/replicas":
+            self._add_copies(body["rse"], body["files"])
+        elif path == "/dids/attachments":
+            self._attach(body["attachments"])
+        elif path == "/dids/bulkdidsmeta":
+            for one in body["dids"]:
+                self.files[_name(one)].meta.update(one["meta"])
+        elif path == "/rules/":
+            self._add_rule(_name(body["dids"][0]), body["rse_expression"])
+        else:
+            scope, _, name = urllib.parse.unquote(path.removeprefix("/dids/")).partition("/")
+            self._refuse(name)
+            if (scope, name) in self.datasets:
+                raise RucioRefused("DataIdentifierAlreadyExists", "it is there")
+            self.datasets[scope, name] = FakeDataset(body["type"])
+        self.around(True)
+
+    def _refuse(self, *words: str) -> None:
+        for word in words:
+            if word in self.refused:
+                raise RucioRefused(self.refused[word], f"{word} is refused")
+
+    def _add_copies(self, rse: str, files: Sequence[Mapping[str, Any]]) -> None:
+        """Add copies. Other bytes under a known name change nothing, and are no error."""
+        self._refuse(*(one["name"] for one in files))
+        for one in files:
+            its = FakeFile(one["bytes"], one["adler32"], {}, {}, self._wall())
+            copies = self.files.setdefault(_name(one), its).copies
+            if rse not in copies:
+                self.added += 1
+                copies[rse] = one["pfn"]
+
+    def _attach(self, attachments: Sequence[Mapping[str, Any]]) -> None:
+        for one in attachments:
+            if not self.datasets[_name(one)].open:
+                raise RucioRefused("UnsupportedOperation", f"{one['name']} is closed")
+        for one in attachments:
+            names = self.datasets[_name(one)].names
+            names += [_name(did) for did in one["dids"] if _name(did) not in names]
+
+    def _add_rule(self, dataset: Name, rse_expression: str) -> None:
+        self._refuse(rse_expression)
+        if (dataset, rse_expression) in self.rules:
+            raise RucioRefused("DuplicateRule", "it is there")
+        self.rules.append((dataset, rse_expression))
 
     async def lines(
         self, path: str, body: object = None, *, query: Mapping[str, str] | None = None
@@ -100,7 +155,8 @@ class FakeRucio:
         if path == "/dids/bulkmeta" or path == "/replicas/list":
             assert isinstance(body, dict)
             names = [(one["scope"], one["name"]) for one in body["dids"]]
-            rows: list[Any] = [self._row(path, one) for one in names if one in self.files]
+            plugin = body.get("plugin", "")
+            rows: list[Any] = [self._row(path, one, plugin) for one in names if one in self.files]
         elif path.endswith("/dids/search"):
             rows = self._found(path.split("/")[2], query or {})
         else:
@@ -108,12 +164,14 @@ class FakeRucio:
         if self.cut_at == path:
             self.cut_at = ""
             raise RucioAway(f"{path}: incomplete")
+        self.around(True)
         return rows
 
     def _begin(self, path: str) -> None:
         self.asked.append(path)
         if self.is_away:
             raise RucioAway("no connection")
+        self.around(False)
 
     def _dataset(self, path: str) -> FakeDataset:
         scope, _, name = urllib.parse.unquote(path).partition("/")
@@ -128,12 +186,15 @@ class FakeRucio:
         its = self.files[name]
         return {**row, "type": "FILE", "bytes": its.bytes, "adler32": its.adler32}
 
-    def _row(self, path: str, name: Name) -> dict[str, Any]:
+    def _row(self, path: str, name: Name, plugin: str) -> dict[str, Any]:
         its, row = self.files[name], {"scope": name[0], "name": name[1]}
         if path == "/dids/bulkmeta":
-            return {**row, **its.meta}
+            columns = {"bytes": its.bytes, "adler32": its.adler32, "did_type": "FILE"}
+            shown = columns if plugin in ("DID_COLUMN", "ALL") else {}
+            return {**row, **shown, **(its.meta if plugin in ("JSON", "ALL") else {})}
         rses = {rse: [pfn] for rse, pfn in its.copies.items()}
-        return {**row, "bytes": its.bytes, "adler32": its.adler32, "rses": rses}
+        states = dict.fromkeys(its.copies, "AVAILABLE")
+        return {**row, "bytes": its.bytes, "adler32": its.adler32, "rses": rses, "states": states}
 
     def _found(self, scope: str, query: Mapping[str, str]) -> list[str]:
         (said,) = json.loads(query.get("filters", "[{}]"))
@@ -144,3 +205,7 @@ class FakeRucio:
             if its_scope == scope
             and time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(its.created_at)) >= since
         ]
+
+
+def _name(one: Mapping[str, Any]) -> Name:
+    return one["scope"], one["name"]

@@ -3,16 +3,18 @@
 import asyncio
 import urllib.parse
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pilotage.central.catalogue.remote.storage_http import (
+    RemoteStorages,
+    S3Keys,
     StorageAnswer,
     StorageAway,
     StorageRefuses,
     StorageToken,
 )
-from pilotage.central.catalogue.types.s3 import S3Keys
+from tests.fake_central import FakeClock
 
 
 @dataclass
@@ -115,6 +117,26 @@ class FakeStorageNetwork:
         cut = len(content) // 2 if server.cuts else len(content)
         target[0].files[target[1]] = content[:cut]
         return StorageAnswer(201, {}, f"Perf Marker\nEnd\n{server.says}\n".encode())
+
+
+def fake_remote(
+    network: FakeStorageNetwork, tokens: "FakeStorageTokens | None" = None
+) -> RemoteStorages:
+    """Return the drivers of a central that reaches this network."""
+    return RemoteStorages(network, tokens or FakeStorageTokens(), FakeXrdfs(), FakeClock())
+
+
+class FakeXrdfs:
+    """A program that answers what it is told, by the words of a command."""
+
+    def __init__(self, **answers: str | None) -> None:
+        self.answers, self.ran = answers, list[list[str]]()
+
+    async def run(
+        self, server: str, words: Sequence[str], *, token: str, ca_file: str = ""
+    ) -> str | None:
+        self.ran.append(list(words))
+        return self.answers.get(words[0], "")
 
 
 class FakeStorageTokens:

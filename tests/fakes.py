@@ -17,7 +17,6 @@ from pilotage.central.catalogue.storages import Storages
 from pilotage.central.dispatch.limits import Policy
 from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import HttpApp
-from pilotage.central.identity.assembly import IdentityDrivers
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from pilotage.central.observe.events import Log, no_log
@@ -30,6 +29,7 @@ from tests.fake_bus import FakeBroker, FakeBus, FakePilotBus
 from tests.fake_central import FakeBlobs, FakeDisk, FakeRandomness
 from tests.fake_pilot import FakePilot, FakeProbe, Script, script_of
 from tests.memory_store import MemoryStore
+from tests.no_providers import no_providers
 
 DATA = Path("/data")
 WALL_S = 1_800_000_000.0
@@ -60,7 +60,7 @@ class FakeInstallation:
         self.mailer: Mailer | None = None
         self.policy: Policy | None = None
         self.space: Space = NoDisk()
-        self.identity = IdentityDrivers()
+        self.identity = no_providers(self.clock, self.randomness)
         self.log: Log = no_log
         self.settings = Settings(
             lease=LeaseSettings(lease_s=lease_s),
@@ -94,6 +94,7 @@ class FakeInstallation:
             randomness=self.randomness,
             issuer=self.settings.token.issuer,
             audience=self.settings.token.audience,
+            outside=self.identity.outside,
             community=self.settings.community.name,
             groups=self.settings.community.groups,
         )

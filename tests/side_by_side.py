@@ -43,6 +43,7 @@ TOGETHER: Final = ("contract/element", "contract/storage", "acceptance/data")
 LONGEST: Final = (
     "contract/element",
     "contract/storage",
+    "acceptance/data",
     "acceptance/test_ctapipe_production.py",
     "integration/test_wheel.py",
     "acceptance/test_prod6_graph.py",

@@ -75,8 +75,6 @@ from ..productions import record as production_records
 from ..productions.assembly import Productions, productions
 from ..productions.watch import ProductionWatch
 from ..rucio.drivers import RucioDrivers
-from ..rucio.mirror import RucioMirrors
-from ..rucio.service import RucioService
 from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
 from ..store.errors import StoreError
@@ -93,10 +91,10 @@ from ..transformations.record import TransformationRow
 from .people import AboutPeople, about_people
 from .process_parts import World, ban_service, parts_of
 from .route_assembly import Services
+from .rucio_work import RucioWork, rucio_work
 from .storage_work import (
     StorageWork,
     copy_rules,
-    rucio_mirrors,
     storage_credentials,
     storage_work,
     sweeper,
@@ -136,7 +134,7 @@ class Central:
     failover: Failover
     people: AboutPeople
     rucio: RucioDrivers
-    mirrors: RucioMirrors
+    rucio_work: RucioWork
 
     async def recover(self, jobs_s: float = math.inf) -> bool:
         """Rebuild the memory from the store; then requests may be answered.
@@ -186,7 +184,8 @@ class Central:
                 tasks.create_task(self.carrier.run())
                 tasks.create_task(self.storage_work.work.run())
                 tasks.create_task(self.sweeper.run())
-                tasks.create_task(self.mirrors.run())
+                tasks.create_task(self.rucio_work.mirrors.run())
+                tasks.create_task(self.rucio_work.outbox.run())
                 tasks.create_task(self.retention.run())
                 tasks.create_task(self.engine.run())
                 tasks.create_task(self.productions.run())
@@ -224,8 +223,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)
-    mirrors = rucio_mirrors(world, memory)
-    metrics.rucio = mirrors.poll_ages_s
+    rucio = rucio_work(world, memory, control)
+    metrics.rucio = rucio.mirrors.poll_ages_s
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,
@@ -260,7 +259,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         transformations=made.service,
         productions=flows.service,
         reports=about_failures.service,
-        rucio=RucioService(world.rucio, mirrors),
+        rucio=rucio.service,
     )
     return Central(
         roles=settings.process.role_set,
@@ -289,7 +288,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         failover=about_failures,
         people=people,
         rucio=world.rucio,
-        mirrors=mirrors,
+        rucio_work=rucio,
         crew=_crew(memory, follow_up, downlink, clock, lease),
     )
 
@@ -360,6 +359,7 @@ def _transformations(
         submissions=submissions,
         kill=control.act,
         storages=world.storages,
+        rucio=world.rucio.entries,
         repairs=repairs,
         quotas=allowed.quotas,
         room=allowed.room,
@@ -389,6 +389,7 @@ def _productions(
         act=control.act,
         check_rules=rules_for,
         storages=world.storages,
+        rucio=world.rucio.entries,
         last_line=last_line_in(world.blobs, world.log),
         unfit=unfit,
         version=__version__,
@@ -564,7 +565,13 @@ def _dispatch(
         store=store,
         memory=memory,
         follow_up=follow_up,
-        data=DataReports(store, memory.queue, log, settings.data.sweep_after_s),
+        data=DataReports(
+            store,
+            memory.queue,
+            log,
+            sweep_after_s=settings.data.sweep_after_s,
+            rucio=world.rucio.entries,
+        ),
         blobs=world.blobs,
         holdings=allowed.holdings,
         clock=clock,

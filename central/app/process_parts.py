@@ -50,13 +50,13 @@ class World:
     clock: Clock
     randomness: Randomness
     log: Log
+    identity: IdentityDrivers  # of providers
     readings: Readings = no_readings  # of the machine, for the metrics
     storages: Storages = field(default_factory=Storages)  # of the jobs' data
     remote: RemoteStorages | None = None  # storages for the central itself; None: only for pilots
     mailer: Mailer | None = None  # mails reports of failover; None: none are mailed
     leadership: Leadership = ALONE  # whether it may answer pilots
     space: Space = NoDisk()  # the disk of store and blobs
-    identity: IdentityDrivers = field(default_factory=IdentityDrivers)  # of providers
     rucio: RucioDrivers = field(default_factory=RucioDrivers)  # servers of files' catalogues
     policy: Policy | None = None  # reads changed shares and limits; None: they do not change
 
@@ -84,6 +84,7 @@ def parts_of(world: World, settings: Settings) -> Parts:
         blobs=world.blobs,
         clock=clock,
         beat_s=settings.lease.beat_s,
+        jdl=settings.jdl,
     )
     data = CatalogueService(
         store, memory.owners, clock, world.log, world.storages, job_of=jobs_by_id(store)

@@ -43,6 +43,7 @@ from ..identity.logins.service import LoginService
 from ..identity.payload_tokens import routes as payload_tokens
 from ..identity.payload_tokens.service import PayloadTokens
 from ..identity.policy import names_of
+from ..identity.sessions import routes as sessions
 from ..identity.tokens import TokenIssuer
 from ..jobs import routes as jobs
 from ..jobs.blobs import routes as blobs
@@ -218,6 +219,7 @@ def _offered(
         *transfers.SWEEP_ROUTES.offered(leads.sweeps if leads else None),
         *identity.ROUTES.offered(mine.tokens if mine else None),
         *logins.ROUTES.offered(leads.logins if leads else None),
+        *sessions.ROUTES.offered(leads.logins.sessions if leads else None),
         *bans.ROUTES.offered(mine.bans if mine else None),
         *payload_tokens.ROUTES.offered(leads.payload_tokens if leads else None),
         *jobs.STORAGE_TOKEN_ROUTES.offered(leads.storage_credentials if leads else None),

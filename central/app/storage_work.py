@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-from ..catalogue.remote.webdav import WebDav
 from ..dispatch.memory import Memory
 from ..dispatch.submissions.submissions import Submissions
 from ..identity.bans.ban_list import BanList
 from ..jobs.storage_credentials import StorageCredentials
 from ..observe.wall_clock import WallClockWatch
-from ..rucio.mirror import RucioMirrors
 from ..settings import Settings
 from ..transfers.central_sweeps import CentralSweeps
 from ..transfers.own_work import OwnWork
@@ -32,20 +30,17 @@ def storage_work(world: World, settings: Settings) -> StorageWork:
     work, remote = OwnWork(), world.remote
     if remote is None:
         return StorageWork(work)
-    dav = WebDav(remote.http)
     copies = ThirdPartyCopies(
         store=world.store,
         storages=world.storages,
-        dav=dav,
-        tokens=remote.tokens,
+        remote=remote,
         work=work,
         clock=world.clock,
         log=world.log,
     )
     sweeps = CentralSweeps(
         store=world.store,
-        dav=dav,
-        tokens=remote.tokens,
+        remote=remote,
         work=work,
         clock=world.clock,
         log=world.log,
@@ -74,21 +69,10 @@ def storage_credentials(world: World, memory: Memory) -> StorageCredentials:
     return StorageCredentials(
         store=world.store,
         memory=memory,
+        owners=memory.owners,
         storages=world.storages,
         remote=world.remote,
         clock=world.clock,
-    )
-
-
-def rucio_mirrors(world: World, memory: Memory) -> RucioMirrors:
-    """Return the mirrors of Rucio servers."""
-    return RucioMirrors(
-        world.rucio,
-        store=world.store,
-        owners=memory.owners,
-        storages=world.storages,
-        clock=world.clock,
-        log=world.log,
     )
 
 

@@ -26,7 +26,7 @@ from pilotage.proto.catalogue import (
 from ..store.engine import CHUNK_MAX, weighs
 from ..store.session import Session, json_list
 from .record_interned import Columns, InternedIds, MetadataKey, columns, decode, encode
-from .record_remnants import BarredPaths, CountChanges, drop_waiting, keep_replaced
+from .record_remnants import BarredPaths, CountChanges, drop_waiting, end_uploads, keep_replaced
 from .record_types import (
     BATCH_SHOWS_FROM,
     DATASETS_OF_FILE_MAX,
@@ -284,8 +284,12 @@ class RegistrationBatch:
         self._write_datasets(good)
         before = self._interned.sets_made(self._session, self._community_id)
         self._write_new([i for i in good if self._files[i].did not in self._known])
-        self._write_known([i for i in good if self._files[i].did in self._known])
+        counting = CountChanges()
+        self._write_known([i for i in good if self._files[i].did in self._known], counting)
         self._interned.limit_sets(self._session, self._community_id, before)
+        stored = (copy for i in good for copy in self._files[i].replicas)
+        end_uploads(self._session, stored, counting)
+        counting.write(self._session)
 
     def _write_datasets(self, good: Sequence[int]) -> None:
         for i in good:
@@ -341,7 +345,7 @@ class RegistrationBatch:
         session.many("put_replica", replicas)
         session.many("attach_file", attached)
 
-    def _write_known(self, places: Sequence[int]) -> None:
+    def _write_known(self, places: Sequence[int], counting: CountChanges) -> None:
         """Add new facts to existing files. A repeated registration writes nothing."""
         if not places:
             return
@@ -349,7 +353,6 @@ class RegistrationBatch:
         known = [self._known[self._files[i].did] for i in places]
         learn_values(session, self._keys, [self._metadata[i] for i in places])
         replaced: list[tuple[int, Did, int, int, Sequence[NewReplica]]] = []
-        counting = CountChanges()
         for i, row in zip(places, known, strict=True):
             one = self._files[i]
             pairs = [(self._datasets[did].dataset_id, row.file_id) for did in one.datasets]
@@ -385,7 +388,6 @@ class RegistrationBatch:
                 rewrite(session, self._community_id, row, self._metadata[i])
             self.outcomes[i] = ItemOutcome(file_id=row.file_id, changed=changed)
         keep_replaced(session, self._community, replaced, self._at, counting)
-        counting.write(session)
 
     def _left(
         self, row: KnownFile, moved: Sequence[NewReplica]

@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pilotage.proto.catalogue import BYTES_MAX, BadCatalogueField, Did, RemnantState
+from pilotage.proto.catalogue import (
+    BYTES_MAX,
+    PUT_FOLDER,
+    BadCatalogueField,
+    Did,
+    RemnantState,
+)
 from pilotage.proto.job_states import JobState
 
 from ..identity.record_types import Owner
@@ -20,9 +26,9 @@ from .remnants import (
     HELD_S,
     LOOKED_MAX,
     NAMES_MAX,
-    NO_FILE,
     STORING_MAX,
     SWEEP_MAX,
+    UNREGISTERED,
     RemnantCount,
     RemnantPlace,
     RemnantRow,
@@ -315,7 +321,33 @@ def add_folder(session: Session, place: RemnantPlace, *, at: float) -> None:
 
 def add_leftovers(session: Session, places: Sequence[RemnantPlace], *, at: float) -> None:
     """Note files that failed uploads may have left. Their sizes are unknown."""
-    _add(session, places, NO_FILE, at)
+    _add(session, places, UNREGISTERED, at)
+
+
+def begin_uploads(session: Session, places: Sequence[RemnantPlace], *, at: float) -> None:
+    """Note files that a person is about to upload to one storage.
+
+    `end_uploads` drops those that are registered. The others are removed as those of failed ones.
+    """
+    known = {one.path for one in _uploads(session, places[0].storage, [one.path for one in places])}
+    add_leftovers(session, [one for one in places if one.path not in known], at=at)
+
+
+def end_uploads(session: Session, copies: Iterable[NewReplica], counting: CountChanges) -> None:
+    """Drop what `begin_uploads` has noted about copies that a file names now."""
+    paths: defaultdict[str, list[str]] = defaultdict(list)
+    for copy in copies:
+        if copy.path.split("/")[1:2] == [PUT_FOLDER]:
+            paths[copy.storage].append(copy.path)
+    for storage, some in sorted(paths.items()):
+        for remnant in _uploads(session, storage, some):
+            if session.run("remove_remnant", (remnant.remnant_id,)).rowcount:
+                counting.less(remnant)
+
+
+def _uploads(session: Session, storage: str, paths: Sequence[str]) -> list[RemnantRow]:
+    given = {"storage": storage, "paths": json_list(paths)}
+    return [_remnant(row) for row in session.rows("uploads_at", given)]
 
 
 def _add(session: Session, places: Sequence[RemnantPlace], file_id: int | None, at: float) -> None:

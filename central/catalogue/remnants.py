@@ -37,7 +37,7 @@ SWEEP_MAX: Final = 500  # remnants in one sweep
 NAMES_MAX: Final = 200  # files read at a path or below it; if there are more, the remnant is held
 LOOKED_MAX: Final = 5_000  # rows of files read when sweeps are made, or remnants are listed
 STORING_MAX: Final = 500  # jobs in one call
-NO_FILE: Final = 0  # in place of a file's id
+UNREGISTERED: Final = 0  # in place of a file's id: an upload that no file names
 _KEY: Final = "sweep-"
 
 
@@ -54,8 +54,8 @@ class RemnantRow(_Record, frozen=True, gc=False):
     community: str
     owner_id: int
     group: str
-    file_id: int | None  # None: the folder of an attempt; NO_FILE: a failed upload
-    bytes: int  # 0 for a folder or a failed upload, whose size is unknown
+    file_id: int | None  # None: the folder of an attempt; UNREGISTERED: an upload
+    bytes: int  # 0 for a folder or an upload, whose size is unknown
     since: float
     state: RemnantState
     failures: int = 0
@@ -70,11 +70,11 @@ class RemnantRow(_Record, frozen=True, gc=False):
     @property
     def size_bytes(self) -> int | None:
         """The size of the file, or None if it is unknown."""
-        return self.bytes if self.file_id else None
+        return None if self.file_id in (None, UNREGISTERED) else self.bytes
 
 
 class RemnantPlace(_Record, frozen=True):
-    """A place where a failed upload may have left bytes, and who is charged for them."""
+    """A place where an upload may have left bytes, and who is charged for them."""
 
     storage: str
     path: str

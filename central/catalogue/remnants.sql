@@ -63,6 +63,14 @@ VALUES (:storage, :community, :waiting, :waiting_bytes, :failing, :gone, :gone_b
 -- name: remove_remnant
 DELETE FROM remnant WHERE remnant_id = ?1 AND state = 'Waiting';
 
+-- name: uploads_at
+-- Uploads that no file names (remnants.UNREGISTERED).
+SELECT r.remnant_id, r.storage, r.path, r.community, r.owner_id, r.group_name, r.file_id, r.bytes,
+       r.since, r.state, r.failures, r.why, r.sweep_id, r.gone_at
+  FROM json_each(:paths) AS p
+ CROSS JOIN remnant AS r ON r.path = p.value AND r.file_id = 0
+ WHERE r.storage = :storage;
+
 -- name: give_up_remnant
 UPDATE remnant SET state = 'Gone', gone_at = :at
  WHERE remnant_id = :remnant_id AND state = 'Sweeping' AND sweep_id IS NULL;

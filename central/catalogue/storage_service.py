@@ -11,6 +11,7 @@ from pilotage.proto.problems import Code
 from ..errors import Refused
 from ..identity.callers import User
 from ..ports import Clock
+from .remote.removals import unswept_here
 from .remote.storage_checks import StorageChecks
 from .storages import StorageBook, StorageEntry, Storages
 
@@ -54,12 +55,18 @@ def listed(book: StorageBook) -> StorageList:
     views = [
         StorageView(
             name=name,
-            trouble=book.troubles.get(name, ""),
+            trouble=book.troubles.get(name, "") or _unswept(book.storages[name]),
             **(_fields(book.storages[name]) if name in book.storages else {}),
         )
         for name in names
     ]
     return StorageList(storages=views, trouble=book.unlisted)
+
+
+def _unswept(entry: StorageEntry) -> str:
+    """Return why a storage is not swept against its file, or an empty text."""
+    why = unswept_here(entry) if entry.deletes else ""
+    return f"deletes: nobody deletes there: {why}" if why else ""
 
 
 def _fields(entry: StorageEntry) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Selects the storages to sweep, and makes the job that sweeps one. Pure."""
+"""Selects the storages to sweep, and makes the job that sweeps one."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from pilotage.proto.documents.job import Job, JobData, Need
 
-from .storage_types import swept_by
+from .remote.removals import unswept_here
 from .storages import StorageBook, StorageEntry
 
 SWEEP_TYPE: Final = "Sweep"
@@ -28,8 +28,8 @@ def unswept(book: StorageBook, named: Collection[str] = ()) -> Mapping[str, str]
             whys[name] = "its file does not set deletes: true"
         elif name in book.troubles:
             whys[name] = "its file has an error"
-        elif not swept_by(entry.type):
-            whys[name] = f"storages of the type {entry.type} are not swept"
+        elif why := unswept_here(entry):
+            whys[name] = why
         elif unknown:
             whys[name] = unknown
         elif name in book.overlaps:

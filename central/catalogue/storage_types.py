@@ -16,7 +16,8 @@ GROUP: Final = "pilotage.storages"
 class StorageType(Protocol):
     """A type of storage, as the central sees it.
 
-    Types may also have `tag`, `credential` and `swept_by`; the functions below read them.
+    Types may also have `tag` and `credential`, which the functions below read. Jobs remove the
+    files of a type, unless it is a SweptType (`remote/removals`).
     """
 
     def wrong(self, url: str) -> str:
@@ -54,11 +55,6 @@ def tag_of(kind: str) -> str:
 def credential_of(kind: str) -> str:
     """Return what requests to storages of a type may carry: token, keys; empty: nothing."""
     return str(getattr(storage_type(kind), "credential", ""))
-
-
-def swept_by(kind: str) -> str:
-    """Return who removes files from storages of a type: pilots or central; empty: nobody does."""
-    return str(getattr(storage_type(kind), "swept_by", "pilots"))
 
 
 def wrong_url(kind: str, url: str) -> tuple[str, str]:

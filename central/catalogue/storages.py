@@ -55,6 +55,8 @@ class StorageEntry(
     tpc: bool = False  # true: it copies to and from other such storages by itself (HTTP COPY)
     ca_file: Annotated[str, Meta(max_length=1024)] = ""  # authorities that the system does not know
     region: Annotated[str, Meta(max_length=64)] = ""  # of an object store
+    #: the same folder by https, where the central removes files (root)
+    https_url: Annotated[str, Meta(max_length=1024)] = ""
     sites: _Sites = ()  # sites whose pilots reach it; empty: all
     near: _Sites = ()  # sites where it is local: jobs that read its files prefer them
     #: order among storages that are not near; higher first
@@ -159,6 +161,10 @@ def _wrong_credential(entry: StorageEntry) -> list[tuple[str, str]]:
         return [("tpc", f"the type {entry.type} does not copy by itself: remove it, or use davs")]
     if entry.checksum and takes != "token":
         return [("checksum", f"the type {entry.type} tells none: remove it")]
+    if entry.https_url and entry.type != "root":
+        return [("https_url", f"the type {entry.type} has one URL: remove it")]
+    if entry.https_url and (wrong := wrong_url("davs", entry.https_url)[1]):
+        return [("https_url", wrong)]
     if {".", ".."} & set(entry.prefix.split("/")) or set(entry.prefix) & set('"\\'):
         right = "expected a path such as /ctao, without '.', '..', quotes and backslashes"
         return [("prefix", f"found {entry.prefix!r}, {right}")]

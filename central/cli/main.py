@@ -99,6 +99,8 @@ def build() -> App:
 def run(argv: Sequence[str]) -> int:
     """Run a command line and return its exit code. An error is one line on standard error."""
     tokens, payload = split_payload(argv)
+    if tokens[:1] == ["submit"]:  # `-` is no file for the parser
+        tokens = ["/dev/stdin" if token == "-" else token for token in tokens]
     app = build()
     try:
         command, bound, extra = app.parse_args(

@@ -56,6 +56,7 @@ OPTIONS: Final = {
 }
 ONLY_SUBMIT: Final = (
     *("--wait", "--follow", "--timeout-s", "--through-held", "--key", "--running-max"),
+    *("--dry-run", "--ids-file", "-f"),
 )  # options of `submit` that say nothing about the job
 _OF_SEVERAL_JOBS: Final = ("--submission", "--state", "--filter", "--all")
 _TAKE_COMMANDS: Final = ("submit", "explain")

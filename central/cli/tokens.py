@@ -17,6 +17,7 @@ from pilotage.proto.claims import Role
 from ..client.credentials import CredentialsFile
 from .command_frame import Answers, CentralConnection, Client, CommandResult, changes, reads
 from .exit_codes import UsageError
+from .identity.login_words import groups_in_words
 from .jobs.job_options import request
 from .presentation import note, print_line, table
 from .times import time_of
@@ -105,7 +106,7 @@ def _print(issued: TokenIssued) -> None:
 
 def _tell(view: TokenView) -> None:
     note(f"{view.role.value} {view.subject}, until {view.expires_at}, id {view.jti}")
-    groups = ", ".join(view.groups) or "none"
+    groups = groups_in_words(view.role, view.groups)
     note(f"community {view.community or 'all'}, groups {groups}")
 
 

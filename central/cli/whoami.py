@@ -1,6 +1,7 @@
 """`pilotage whoami`."""
 
 from .command_frame import Client, CommandResult, reads
+from .identity.login_words import groups_in_words
 
 
 @reads
@@ -9,7 +10,7 @@ async def whoami(client: Client) -> CommandResult:
     me = await client.whoami()
     lines = (
         f"{me.subject} ({me.name or 'no name'}), {me.role.value} at {client.url}",
-        f"community {me.community or 'all'}, groups {', '.join(me.groups) or 'none'}",
+        f"community {me.community or 'all'}, groups {groups_in_words(me.role, me.groups)}",
         f"issued by {me.issuer}; the token is valid for {_left(me.expires_in_s)}"
         + (", and renewed before that" if me.session else ""),
     )

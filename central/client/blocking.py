@@ -26,6 +26,7 @@ from pilotage.proto.api.data import (
 from pilotage.proto.api.explanations import Explanation, OfferExplanation
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportView
 from pilotage.proto.api.health import Health
+from pilotage.proto.api.jdl import JdlContext
 from pilotage.proto.api.jobs import (
     PAGE_MAX,
     ActionName,
@@ -66,7 +67,7 @@ from pilotage.proto.api.productions import (
 )
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.api.remnants import RemnantView, SweepView
-from pilotage.proto.api.rucio import RucioList, RucioView
+from pilotage.proto.api.rucio import OutboxEntry, RucioList, RucioView
 from pilotage.proto.api.sites import Elements, SiteActionName, SiteCheck, SiteDetail, Sites
 from pilotage.proto.api.storages import StorageCheck, StorageList, StorageView
 from pilotage.proto.api.tokens import TokenIssue, TokenIssued, Tokens, WhoAmI
@@ -944,6 +945,10 @@ class Client:
         """Yield bytes that no catalogue entry needs: those due for removal, or `all`."""
         return self.loop.iterate(self.core.remnants(storage=storage, all=all))
 
+    def outbox(self, *, clashes: bool = False) -> Iterator[OutboxEntry]:
+        """Yield outputs that wait for a Rucio server, or those that it can never take."""
+        return self.loop.iterate(self.core.outbox(clashes=clashes))
+
     def metadata_keys(self) -> KeyList:
         """Return all metadata keys with their types."""
         return self.loop.run(self.core.metadata_keys())
@@ -1260,4 +1265,38 @@ class Client:
         """
         return self.loop.run(
             self.core.extend_production(named, step, more, anyway=anyway, reason=reason)
+        )
+
+    def jdl_context(self) -> JdlContext:
+        """Return what the central says about JDL: platforms, factors, your scope and folder."""
+        return self.loop.run(self.core.jdl_context())
+
+    def submit_jdl(
+        self,
+        source: Path | str,
+        *,
+        folder: Path | str = ".",
+        key: str | None = None,
+        group: str = "",
+        running_max: int = 0,
+        progress: OnProgress | None = None,
+    ) -> SubmissionHandle:
+        """Submit the jobs of a description in JDL, all or none.
+
+        `source` is a file, or the text itself: a str with `=`. Files of InputSandbox are looked up
+        in `folder`. The other arguments are those of `submit`. Raises BadDescription with all
+        mistakes; nothing is stored then.
+        """
+        return SubmissionHandle(
+            self.loop.run(
+                self.core.submit_jdl(
+                    source,
+                    folder=folder,
+                    key=key,
+                    group=group,
+                    running_max=running_max,
+                    progress=progress,
+                )
+            ),
+            self.loop,
         )

@@ -53,6 +53,7 @@ from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
+from .jdl import JdlCalls
 from .job_shapes import JobLike, ParameterSet, check_job
 from .operators import OperatorCalls
 from .outputs import OutputCalls
@@ -92,6 +93,7 @@ class AsyncClient(
     DataFileCalls,
     TransformationCalls,
     ProductionCalls,
+    JdlCalls,
 ):
     """A client of a central.
 

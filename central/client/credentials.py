@@ -27,7 +27,7 @@ from .errors import (
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # of RFC 6750
 LOGINS = "centrals"  # folder of the files of logins
-LATEST = "latest"  # a file in it: the URL of the last login
+LATEST = "latest"  # a file in it: the URL of the last login, also after its logout
 _LONGEST = 65_536  # bytes of a file with a token
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -131,7 +131,9 @@ def find_connection(
     if not target and not data and not environment.get("PILOTAGE_DATA"):
         target = latest or kept.url
     if not target:
-        target = running.url if running else _no_central(folder, passed_over=latest or kept.url)
+        if running is None:
+            raise _none_runs(environment, folder, latest or kept.url, is_given=data is not None)
+        target = running.url
     known = (latest, kept.url, running.url if running else "")
     target = _as_known(_checked_url(target), *known)
     ca_file, login = environment.get("PILOTAGE_CA_FILE", ""), login_file(environment, target)
@@ -180,8 +182,30 @@ def read_secret(path: Path, *, may_be_pipe: bool = False) -> bytes:
         raise UnreadableCredentials(str(path), why.strerror or "unreadable") from None
 
 
+def other_logins(environment: Mapping[str, str], url: str = "") -> str:
+    """Return where the user is logged in, except at `url`, or has logged out; empty if nowhere.
+
+    Raises UnreadableCredentials, UnsafeCredentials, UnsafeLogins.
+    """
+    files = sorted(check_logins(environment).glob("*.json"))
+    found = [one for one in (read_credentials(file).url for file in files) if one]
+    others = [one for one in found if not _same(one, url)]
+    if others:
+        return f"you are logged in at {', '.join(others)}: choose it with --url"
+    left = "" if found else _last_login(environment)
+    return f"you have logged out from {left}: `pilotage login {left}` logs in again" if left else ""
+
+
 def _latest(environment: Mapping[str, str]) -> str:
-    """Return the URL of the last login, or an empty text. Raises UnsafeLogins and others."""
+    """Return the URL of the last login, or an empty text after its logout.
+
+    Raises UnsafeLogins and others.
+    """
+    url = _last_login(environment)
+    return url if url and login_file(environment, url).exists() else ""
+
+
+def _last_login(environment: Mapping[str, str]) -> str:
     file = check_logins(environment) / LATEST
     if not file.exists():
         return ""
@@ -318,20 +342,27 @@ def _comes_soon(folder: Path) -> bool:
     return False
 
 
-def _no_central(folder: Path, passed_over: str) -> str:
+def _none_runs(
+    environment: Mapping[str, str], folder: Path, passed_over: str, *, is_given: bool
+) -> NoneRuns:
+    """Return the error for no central. `is_given`: --data names the folder."""
     if _comes_soon(folder):
-        raise NoneRuns(
+        return NoneRuns(
             f"the central for the data directory {folder} is still starting: try again in a few"
             " seconds; if it does not answer then, read its log",
             soon=True,
         )
+    none = f"no central is running for the data directory {folder}"
+    is_named = is_given or bool(environment.get("PILOTAGE_DATA"))
+    if not is_named and (logins := other_logins(environment)):
+        return NoneRuns(f"{logins}; {none}")
     if passed_over:
-        other = f"or unset PILOTAGE_DATA to use {passed_over} in credentials.json"
+        other = f"or unset PILOTAGE_DATA to use {passed_over}"
     else:
         other = (
             "or save the file that your operator gave you as ~/.config/pilotage/credentials.json"
         )
-    raise NoneRuns(
-        f"no central is running for the data directory {folder}: start one with `pilotage serve`,"
+    return NoneRuns(
+        f"{none}: start one with `pilotage serve`,"
         f" log in at another with `pilotage login URL`, name it with --url or PILOTAGE_URL, {other}"
     )

@@ -35,6 +35,7 @@ from pilotage.proto.api.data import (
 )
 from pilotage.proto.api.jobs import PAGE_MAX
 from pilotage.proto.api.remnants import RemnantPage, RemnantView, SweepView
+from pilotage.proto.api.rucio import OutboxEntry, OutboxPage
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
 
 from .arguments import names_of, query_of, word_of
@@ -231,6 +232,18 @@ class DataCalls:
             path = "/v1/data/sweep/remnants"
             page = await self._transport.ask(RemnantPage, "GET", path, query=query)
             for one in page.remnants:
+                yield one
+            after = page.after
+
+    async def outbox(self, *, clashes: bool = False) -> AsyncIterator[OutboxEntry]:
+        """Yield outputs that wait for a Rucio server, or those that it can never take."""
+        after: int | None = 0
+        while after is not None:
+            state = "Clash" if clashes else "Waiting"
+            query = [("state", state), ("after", str(after)), ("limit", str(PAGE_MAX))]
+            path = "/v1/data/outbox"
+            page = await self._transport.ask(OutboxPage, "GET", path, query=query)
+            for one in page.entries:
                 yield one
             after = page.after
 

@@ -4,7 +4,7 @@ The central has answered with `Refused` or one of its subclasses. The other erro
 was no answer, or no request.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pilotage.proto.problems import Code
 
@@ -158,6 +158,14 @@ class BadJobFile(ClientError):
         place = where if line is None else f"{where}:{line}"
         super().__init__(f"{place}: {field}: {message}" if field else f"{place}: {message}")
         self.where, self.line, self.field, self.message = where, line, field, message
+
+
+class BadDescription(ClientError):
+    """A description in JDL is wrong; nothing was stored. Each line has one mistake."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = list(lines)
 
 
 class Refused(ClientError):

@@ -15,6 +15,7 @@ def query_of(filter: JobFilter, *, after: int, limit: int) -> list[tuple[str, st
         ("type", filter.type),
         ("site", filter.site),
         ("name", filter.name),
+        ("submission_name", filter.submission_name),
     )
     query += [(name, value) for name, value in words if value]
     if filter.include_deleted:

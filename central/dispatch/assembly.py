@@ -14,6 +14,7 @@ from ..jobs.queries import Queries
 from ..observe.events import Log
 from ..pilots.logs import LogRoom, PilotLogService
 from ..ports import Blobs, Bus, Clock, Leadership, Space
+from ..rucio.drivers import RucioDrivers
 from ..settings import LeaseSettings, RetentionSettings, Settings
 from ..store.engine import Store
 from ..store.probe import StoreProbe
@@ -40,6 +41,8 @@ class Drivers(Protocol):
     def log(self) -> Log: ...
     @property
     def storages(self) -> Storages: ...
+    @property
+    def rucio(self) -> RucioDrivers: ...
     @property
     def space(self) -> Space: ...
     @property
@@ -80,6 +83,7 @@ def submissions(
         room=allowed.room,
         bans=bans,
         queued=follow_up.submitted,
+        rucio=drivers.rucio.entries,
     )
 
 

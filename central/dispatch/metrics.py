@@ -17,6 +17,8 @@ from ..observe.metrics import VALUES_MAX, MetricsPage, histogram
 from ..pauses import by_and_by
 from ..pilots import record_logs as log_records
 from ..ports import Bus, Clock
+from ..rucio import outbox_record
+from ..rucio.outbox_record import EntryCount, EntryState
 from ..settings import LeaseSettings
 from ..store.engine import Store
 from ..store.probe import StoreProbe
@@ -118,12 +120,21 @@ class MetricsService:
             page.put("pilotage_failover_cycle_age_seconds", self.failover.age_s())
             page.put("pilotage_failover_mail_fails_seconds", self.failover.mail_fails_s())
         page.put_all("pilotage_rucio_poll_age_seconds", self.rucio())
+        self._put_outbox(page, await self._store.read(outbox_record.counts))
         left_s = self._credentials()
         page.put_pairs("pilotage_credential_expires_seconds", left_s, most=VALUES_MAX)
         self._put_store(page, readings)
         # All at once would hold the loop for 10 ms.
         parts = by_and_by(page.parts(), self._clock, a_turn=1)
         return "".join([part.text() async for part in parts])
+
+    def _put_outbox(self, page: MetricsPage, counts: Sequence[EntryCount]) -> None:
+        found = {(one.rucio, one.state.value): float(one.count) for one in counts}
+        now = self._clock.wall()
+        waiting = (one for one in counts if one.state is EntryState.WAITING)
+        ages = {one.rucio: max(0.0, now - one.oldest) for one in waiting}
+        page.put_pairs("pilotage_outbox_entries", found, most=VALUES_MAX)
+        page.put_all("pilotage_outbox_oldest_seconds", ages)
 
     def _put_remnants(self, page: MetricsPage, counts: Sequence[RemnantCount]) -> None:
         """Add up the remnants of all communities."""

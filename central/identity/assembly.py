@@ -1,9 +1,8 @@
 """Joins the parts of logins through identity providers."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from ..observe.events import Log
 from ..ports import Clock, Randomness
@@ -12,13 +11,12 @@ from .logins.browser_sessions import BrowserSessions
 from .logins.service import LoginService
 from .payload_tokens.requested_tokens import RequestedToken, RequestedTokens
 from .payload_tokens.service import PayloadTokens
+from .providers.client_requests import ClientRequests
 from .providers.id_tokens import IdTokenReader
-from .providers.metadata import MetadataReader
 from .providers.oauth import OAuth, SecretOf
 from .providers.outside_tokens import OutsideTokens
 from .providers.people import People
 from .providers.provider_files import Providers
-from .providers.provider_http import ProviderAway, ProviderHttp
 from .providers.provider_keys import ProviderKeys
 from .sessions import rows as session_rows
 from .sessions.assembly import SessionServices, session_services
@@ -37,47 +35,24 @@ class OwnAddress:
     url: str = ""
 
 
-class NoNetwork:
-    """Replaces the network in a central without providers. Each request raises ProviderAway."""
-
-    async def get(self, url: str, *, ca_file: str = "", bearer: str = "") -> dict[str, Any]:
-        """Raise ProviderAway."""
-        raise ProviderAway("this central asks no providers")
-
-    async def post(
-        self,
-        url: str,
-        fields: Mapping[str, str],
-        *,
-        ca_file: str = "",
-        basic: tuple[str, str] | None = None,
-    ) -> tuple[int, dict[str, Any]]:
-        """Raise ProviderAway."""
-        raise ProviderAway("this central asks no providers")
-
-
-def _no_secret(path: str) -> str:
-    raise ValueError(f"{path}: this central reads no secrets")
-
-
 @dataclass(frozen=True)
 class IdentityDrivers:
     """The drivers for identity providers, in each process."""
 
-    providers: Providers = field(default_factory=Providers)
-    http: ProviderHttp = field(default_factory=NoNetwork)
-    metadata: MetadataReader | None = None  # the one that `keys` uses
-    secret_of: SecretOf = _no_secret
+    providers: Providers
+    requests: ClientRequests
+    secret_of: SecretOf
+    keys: ProviderKeys
+    outside: OutsideTokens
     address: OwnAddress = field(default_factory=OwnAddress)
-    keys: ProviderKeys | None = None
-    outside: OutsideTokens | None = None
 
     async def follow(self, clock: Clock) -> None:
         """Follow the files and the keys of providers. Ends by cancellation."""
+        if self.providers.folder is None:
+            return
         async with asyncio.TaskGroup() as tasks:
-            if self.keys is not None:
-                tasks.create_task(self.keys.run())
-            while self.providers.folder is not None:
+            tasks.create_task(self.keys.run())
+            while True:
                 await clock.sleep(LOOK_S)
                 await asyncio.to_thread(self.providers.look)  # a hanging disk blocks this loop only
 
@@ -119,8 +94,7 @@ def identity_services(
 
     `is_used` tells which refresh tokens unfinished jobs use.
     """
-    metadata = drivers.metadata or MetadataReader(drivers.http, clock)
-    oauth = OAuth(drivers.http, metadata, drivers.secret_of)
+    oauth = OAuth(drivers.requests, drivers.secret_of)
     people = People(oauth, IdTokenReader(drivers.keys, clock))
     sessions = session_services(
         store=store,

@@ -9,8 +9,6 @@ An ES256 signature for each attempt would cost half of the CPU time that a job m
 names its job and epoch, so that an older attempt cannot act as a newer one.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Final
 from pilotage.proto.ids import ID_MAX
 
 from ..ports import Disk, Randomness
+from .base64url import decoded, encoded
 from .callers import AttemptCaller
 from .errors import BadKeyFile, BadToken, ExpiredToken
 
@@ -28,7 +27,6 @@ RENEWAL_PREFIX: Final = "pr1."
 NUMBER_DIGITS: Final = 9
 _KEY_BYTES_MIN: Final = 32
 _BLOCK: Final = 64  # bytes of a block of SHA-256
-_OF_URLS: Final = bytes.maketrans(b"+/", b"-_")
 _MAC_TEXT: Final = 43  # base64 of 32 bytes without padding
 
 
@@ -45,8 +43,8 @@ class DerivedSecrets:
     def make(self, job: int, epoch: int, attempt_id: int, community: str, expires_at: float) -> str:
         """Return the token of an attempt, valid until `expires_at` (wall clock)."""
         facts = f"{job},{epoch},{attempt_id},{int(expires_at)},{community}"
-        body = _base64(facts.encode())
-        return f"{PREFIX}{body.decode()}.{self._mac(body)}"
+        body = encoded(facts.encode())
+        return f"{PREFIX}{body}.{self._mac(body.encode())}"
 
     def read(self, token: str, now: float) -> AttemptCaller:
         """Return the attempt that a token belongs to. Raises BadToken, ExpiredToken."""
@@ -56,11 +54,11 @@ class DerivedSecrets:
         if not hmac.compare_digest(mac, self._mac(body.encode())):
             raise BadToken
         try:  # a body with our MAC was written by `make`; the extra checks are cheap
-            facts = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode()
+            facts = decoded(body).decode()
             job, epoch, attempt_id, expires_at, community = facts.split(",", 4)
             numbers = int(job), int(epoch), int(attempt_id)
             ends_at = int(expires_at)
-        except (binascii.Error, ValueError):
+        except ValueError:
             raise BadToken from None
         if now >= ends_at:
             raise ExpiredToken(f"job {numbers[0]}", ends_at)
@@ -92,18 +90,13 @@ class DerivedSecrets:
 
     def cipher_key(self, purpose: str) -> bytes:
         """Return a secret key of 32 bytes, another one for each purpose."""
-        return base64.urlsafe_b64decode(self._mac(f"cipher:{purpose}".encode()) + "=")
+        return decoded(self._mac(f"cipher:{purpose}".encode()))
 
     def _mac(self, body: bytes) -> str:
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(body)
         outer.update(inner.digest())
-        return _base64(outer.digest()).decode()
-
-
-def _base64(raw: bytes) -> bytes:
-    """Return the base64url text without padding. Each match needs two, so it must be fast."""
-    return binascii.b2a_base64(raw, newline=False).translate(_OF_URLS).rstrip(b"=")
+        return encoded(outer.digest())
 
 
 def load(data: Path, *, disk: Disk, randomness: Randomness) -> DerivedSecrets:

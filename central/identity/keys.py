@@ -4,7 +4,6 @@ A new key is published before it signs, so that verifiers know it in time. Older
 the tokens that they signed, until the last of those has expired. JWKS shows the public parts.
 """
 
-import base64
 import enum
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from ..ports import Clock, Disk, Randomness
+from .base64url import decoded, encoded
 from .errors import BadKeyFile, TooManyKeys
 
 FILE: Final = "signing-keys.json"
@@ -234,7 +234,7 @@ def _parsed(path: Path, content: bytes) -> StoredKeys:
 
 def _make(clock: Clock, randomness: Randomness) -> _Jwk:
     # 16 bytes more than the order has, so that the modulo has no measurable bias.
-    drawn = int.from_bytes(_bytes(randomness.token(48)), "big")
+    drawn = int.from_bytes(decoded(randomness.token(48)), "big")
     numbers = ec.derive_private_key(drawn % (_ORDER - 1) + 1, ec.SECP256R1()).private_numbers()
     public = numbers.public_numbers
     return _Jwk(
@@ -264,8 +264,4 @@ def _import(one: _Jwk, path: Path) -> ECKey:
 
 
 def _text(number: int) -> str:
-    return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
-
-
-def _bytes(token: str) -> bytes:
-    return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    return encoded(number.to_bytes(32, "big"))

@@ -5,7 +5,6 @@ the signature alone. The issuer's file gives the key set and the algorithms. A t
 names another algorithm is refused, and so is a token that brings a key or the address of one.
 """
 
-import binascii
 import json
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -19,6 +18,7 @@ from pilotage.proto.claims import WLCG_VERSION
 from pilotage.proto.decoding.nesting import is_deep
 from pilotage.proto.decoding.patterns import whole
 
+from .base64url import decoded, encoded
 from .errors import BadToken
 
 ES256: Final = "ES256"  # ECDSA on P-256
@@ -32,8 +32,6 @@ ID_TOKEN_MAX: Final = 262_144  # letters; it comes in a body, and may list many 
 ACCESS_TYPES: Final = frozenset({"", "jwt", "at+jwt"})  # RFC 9068; "": the header has no `typ`
 PLAIN_TYPES: Final = frozenset({"", "jwt"})
 
-_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
-_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _METHODS: Final = {
     name: JWSRegistry(algorithms=[name]).get_alg(name) for name in sorted(ALGORITHMS)
 }
@@ -204,9 +202,9 @@ def _octets(part: bytes) -> bytes:
     Each octet string has one canonical text (RFC 4648, 3.5). Others would give a second token with
     the same signature.
     """
-    octets = binascii.a2b_base64(part.translate(_FROM_URL) + b"=" * (-len(part) % 4))
-    text = binascii.b2a_base64(octets, newline=False).translate(_TO_URL).rstrip(b"=")
-    if text != part:
+    text = part.decode("ascii")
+    octets = decoded(text)
+    if encoded(octets) != text:
         raise ValueError("not canonical")
     return octets
 

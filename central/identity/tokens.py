@@ -50,9 +50,9 @@ class TokenIssuer:
         randomness: Randomness,
         issuer: str,
         audience: str,
+        outside: OutsideTokens,
         pilot_valid_s: float = 3_600.0,
         login_valid_s: float = 1_800.0,
-        outside: OutsideTokens | None = None,
         cache_max: int = CACHE_MAX,
     ) -> None:
         self._signing, self._derived, self._store = signing, derived, store
@@ -84,13 +84,7 @@ class TokenIssuer:
 
     async def fetch_keys(self, issuer: str) -> None:
         """Fetch the keys of an outside issuer, at most once a minute. It raises nothing."""
-        if self._outside is not None:
-            await self._outside.fetch_keys(issuer)
-
-    @property
-    def known(self) -> int:
-        """The number of tokens in memory, for checks."""
-        return self._verifier.known
+        await self._outside.fetch_keys(issuer)
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys that verify our tokens (RFC 7517)."""
@@ -317,7 +311,7 @@ class TokenIssuer:
             aud=self._audience,
             exp=int(expires_at),
             iat=int(self._clock.wall()),
-            jti=self._randomness.token(16),
+            jti=self._randomness.token(16).replace("-", "_"),  # a command takes it as an argument
             wlcg_ver=WLCG_VERSION,
         )
 
@@ -338,11 +332,11 @@ async def open_tokens(
     randomness: Randomness,
     issuer: str,
     audience: str,
+    outside: OutsideTokens,
     community: str = "",
     groups: tuple[str, ...] = (),
     pilot_valid_s: float = 3_600.0,
     login_valid_s: float = 1_800.0,
-    outside: OutsideTokens | None = None,
     writes: bool = True,
 ) -> TokenIssuer:
     """Return the issuer of a data directory. The first start makes the keys and the admin token.

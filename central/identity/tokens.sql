@@ -38,5 +38,6 @@ SELECT count(*), coalesce(sum(revoked_at), 0.0) FROM token
  WHERE revoked_at IS NOT NULL AND expires_at > :now;
 
 -- name: revoked
+-- No limit: all must be refused. Each person can have 10 000 tokens.
 SELECT jti, expires_at FROM token
  WHERE revoked_at IS NOT NULL AND expires_at > :now ORDER BY expires_at, jti;

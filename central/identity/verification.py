@@ -63,10 +63,10 @@ class Verifier:
         issuer: str,
         audience: str,
         bans: BanList,
-        outside: OutsideTokens | None = None,
+        outside: OutsideTokens,
         cache_max: int = CACHE_MAX,
     ) -> None:
-        """`outside` reads tokens of other issuers; without it, they are refused."""
+        """`outside` reads tokens of other issuers."""
         self._keys, self._derived, self._clock = keys, derived, clock
         self._rules = TokenRules(
             issuer=issuer,
@@ -164,11 +164,6 @@ class Verifier:
         """Return whether a token, by its jti, or a session is refused."""
         return name in self._revoked
 
-    @property
-    def known(self) -> int:
-        """The number of tokens in memory, for checks."""
-        return len(self._cache)
-
     def _remember(self, digest: bytes, verified: _Verified) -> None:
         self._sweep_in -= 1
         if not self._sweep_in:
@@ -195,8 +190,6 @@ class Verifier:
             self._remember(digest, verified)
             return verified
         self._outside_cache.pop(digest, None)
-        if self._outside is None:
-            raise BadToken
         caller, expires_at = self._outside.caller(token, now)
         verified = _Verified(caller, expires_at, "")  # only their issuer revokes them
         self._check_ban(verified)

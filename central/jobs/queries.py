@@ -1,11 +1,13 @@
 """Answers users' queries about jobs. It changes nothing."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
 import msgspec
 
+from pilotage.proto.api.jdl import JdlContext, JdlRules
 from pilotage.proto.api.jobs import (
     PAGE_MAX,
     History,
@@ -45,6 +47,7 @@ from .record_types import AttemptRow, JobRow, JobSearch
 from .restricted_view import sealed
 from .verdicts import brought_result
 
+_UNSAFE: Final = re.compile("[^A-Za-z0-9._-]+")  # in a name of a folder
 REASON_MAX: Final = 500  # characters of the reason why a job is unreadable
 FILES: Final = 100  # files of the catalogue shown for a job
 
@@ -75,6 +78,7 @@ def search_of(wanted: JobFilter, bounds: Scope) -> JobSearch:
         type=wanted.type,
         site=wanted.site,
         name=wanted.name,
+        submission_name=wanted.submission_name,
         include_deleted=wanted.include_deleted,
     )
 
@@ -114,11 +118,13 @@ class Queries:
         blobs: Blobs,
         clock: Clock,
         beat_s: float,
+        jdl: JdlRules,
     ) -> None:
         self._store, self._leases, self._owners = store, memory.leases, memory.owners
         self._classes = memory.classes
         self._counters, self._blobs, self._logs = memory.counters, blobs, memory.logs
         self._clock, self._stalled_s = clock, 1.5 * beat_s
+        self._jdl = jdl
 
     async def search(self, caller: Caller, wanted: JobFilter, after: int, limit: int) -> JobPage:
         """Return one page of jobs in order of their id."""
@@ -131,6 +137,14 @@ class Queries:
         await self._owners.meet(row.owner_id for row in rows)
         views = [self.view(row) for row in rows]
         return JobPage(jobs=views, after=rows[-1].job_id if len(rows) == limit else None)
+
+    def jdl_context(self, caller: User) -> JdlContext:
+        """Return what a description in JDL of this caller needs to become a job."""
+        return JdlContext(
+            **msgspec.structs.asdict(self._jdl),
+            group=caller.groups[0] if caller.groups else "",
+            user=_UNSAFE.sub("_", caller.name or caller.subject),
+        )
 
     async def summary(self, caller: Caller, by: SummaryBy) -> Summary:
         """Return numbers of jobs, from memory."""
@@ -173,6 +187,7 @@ class Queries:
                 )
             ],
             running_max=await self._running_max(row.class_id),
+            submission_name=row.submission_name,
         )
         opens = scope(caller, Permission.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)

@@ -6,6 +6,7 @@ from ..catalogue.record_registration import publish
 from ..catalogue.record_remnants import add_leftovers, end_marked
 from ..catalogue.record_types import INPUT_FILES_MAX
 from ..catalogue.remnants import sweep_of_key
+from ..rucio.outbox_record import put_outgoing
 from ..store.session import Session, json_list
 from .record_types import AttemptResult, NewJob
 
@@ -25,7 +26,9 @@ def keep_inputs(session: Session, first: int, jobs: Sequence[NewJob]) -> None:
 def end_with_files(
     session: Session, end: AttemptResult, write: Callable[[AttemptResult], bool]
 ) -> tuple[AttemptResult, bool]:
-    """Write a result and publish its files; return the written result and whether it won.
+    """Write a result, publish its files and put them in the outbox.
+
+    Return the written result and whether it won.
 
     `write` is the compare-and-set of the result. If it loses, nothing is published. If the
     catalogue refuses the files, the job fails.
@@ -43,6 +46,11 @@ def end_with_files(
     if publication.clash:
         end = publication.as_refused()
     won = write(end)
+    if won and publication.outgoing and not publication.clash:
+        ids = [outcome.file_id for outcome in outcomes]
+        put_outgoing(
+            session, publication.community, end.job_id, publication.outgoing, ids, at=end.at
+        )
     if not won:
         session.run("undo_publication")
         session.forget()  # the names that it cached were rolled back

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
+import msgspec
+
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import ACTIVE, JobState
 
@@ -14,6 +16,7 @@ from .record_types import JobRow, JobSearch
 ZONE_BITS: Final = 10  # a zone is 1 024 consecutive job ids
 ZONES_FIRST: Final = 4  # zones that a search reads first; each next step reads four times as many
 ZONES_WAITING: Final = 16  # zones that the rebuild reads at a time
+SUBMISSIONS_NAMED_MAX: Final = 1_000  # the newest with one name are searched
 CLASSES_LED_MAX: Final = 2_000  # with more classes, a search looks at all zones
 
 _ALL: Final = tuple(state.value for state in JobState if state not in ACTIVE)
@@ -37,6 +40,8 @@ def find(session: Session, search: JobSearch, *, after: int, limit: int) -> list
     """Return the ids of at most `limit` matching jobs above `after`, in order."""
     if limit <= 0:
         return []
+    if search.submission_name:
+        return _of_named(session, search, after=after, limit=limit)
     parameters = _parameters(search, after, limit)
     if _is_of_any_state(search):
         # Usually the next jobs match. To find the zones, each class would have to be asked.
@@ -61,6 +66,22 @@ def find(session: Session, search: JobSearch, *, after: int, limit: int) -> list
         given = session.rows("ids_named_by_template", parameters)
         return sorted(row[0] for row in own + given)[:limit]
     return _by_state(session, search, parameters)
+
+
+def _of_named(session: Session, search: JobSearch, *, after: int, limit: int) -> list[int]:
+    """Search the submissions with a name one by one; their jobs can lie between each other."""
+    clauses = {
+        "name": search.submission_name,
+        "community": search.community,
+        "owner_id": search.owner_id,
+        "submission_id": search.submission_id,
+        "limit": SUBMISSIONS_NAMED_MAX,
+    }
+    found: list[int] = []
+    for (submission_id,) in session.rows("submissions_named", clauses):
+        one = msgspec.structs.replace(search, submission_name="", submission_id=submission_id)
+        found += find(session, one, after=after, limit=limit)
+    return sorted(found)[:limit]
 
 
 def _parameters(search: JobSearch, after: int, limit: int) -> dict[str, object]:

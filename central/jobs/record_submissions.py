@@ -151,9 +151,16 @@ def _insert_bodies(session: Session, first: int, jobs: Sequence[NewJob]) -> None
     """Write the bodies of jobs, short ones without names in one statement."""
     texts = _texts(jobs)
     if texts is None:
-        session.many("insert_body", [(i, job.name, job.body) for i, job in enumerate(jobs, first)])
+        rows = [(i, _name(job, i), job.body) for i, job in enumerate(jobs, first)]
+        session.many("insert_body", rows)
     else:
         session.run("insert_bodies", (first, json_list(texts)))
+
+
+def _name(job: NewJob, job_id: int) -> str | None:
+    if job.name is None or not job.id_placeholder:
+        return job.name
+    return job.name.replace(job.id_placeholder, str(job_id))
 
 
 def _texts(jobs: Sequence[NewJob]) -> list[str] | None:

@@ -14,6 +14,7 @@ from pilotage.proto.messages import How, Output, Usage, Why
 
 from ..catalogue.record_types import JobInput, NewFile
 from ..catalogue.remnants import RemnantPlace, SweepResult
+from ..rucio.outbox_record import Outgoing
 from ..store.records import Record
 
 # -- classes ------------------------------------------------------------------------------------
@@ -73,6 +74,7 @@ class NewJob(Record, frozen=True):
     inputs: tuple[JobInput, ...] = ()  # in order
     stores: tuple[str, ...] = ()  # possible storages of its outputs
     has_tokens: bool = False  # its payload gets tokens of its owner
+    id_placeholder: str = ""  # stands for its id in its name; empty: nothing does
 
 
 # -- jobs ---------------------------------------------------------------------------------------
@@ -190,6 +192,7 @@ class JobSearch(Record, frozen=True):
     site: str = ""
     name: str = ""
     include_deleted: bool = False
+    submission_name: str = ""
 
 
 class CountRow(Record, frozen=True):
@@ -359,6 +362,7 @@ class Publication(msgspec.Struct, kw_only=True):
     files: tuple[NewFile, ...]
     refused: "AttemptResult"
     leftovers: tuple[RemnantPlace, ...] = ()  # what failed uploads may have left
+    outgoing: tuple[Outgoing, ...] = ()  # entries of the outbox for these files
     clash: str = ""
 
     def as_refused(self) -> "AttemptResult":

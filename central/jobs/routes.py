@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.api import jobs
+from pilotage.proto.api.jdl import JdlContext
 from pilotage.proto.api.jobs import Id
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
@@ -60,6 +61,7 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     type: str = ""
     site: str = ""
     name: str = ""
+    submission_name: str = ""
     include_deleted: bool = False
     after: Id = 0
     limit: Annotated[int, Meta(ge=1, le=jobs.PAGE_MAX)] = 100
@@ -109,9 +111,16 @@ async def search(queries: Queries, call: Call, query: JobsQuery) -> jobs.JobPage
         type=query.type,
         site=query.site,
         name=query.name,
+        submission_name=query.submission_name,
         include_deleted=query.include_deleted,
     )
     return await queries.search(user(call), wanted, query.after, query.limit)
+
+
+@ROUTES.add("GET", "/v1/jdl", Permission.JOB_READ, needs_leader=False)
+async def jdl_context(queries: Queries, call: Call) -> JdlContext:
+    """Show what a description in JDL needs to become a job: platforms, factors, your names."""
+    return queries.jdl_context(user(call))
 
 
 @ROUTES.add("GET", "/v1/jobs/summary", Permission.JOB_READ)

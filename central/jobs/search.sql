@@ -28,6 +28,15 @@ SELECT c.class_id
    AND (:type::text IS NULL OR c.type = :type)
    AND (:groups::text IS NULL OR c.group_name IN (SELECT value FROM json_each(:groups)));
 
+-- name: submissions_named
+SELECT submission_id FROM submission
+ WHERE name = :name AND complete = 1
+   AND (:community::text IS NULL OR community = :community)
+   AND (:owner_id::bigint IS NULL OR owner_id = :owner_id)
+   AND (:submission_id::bigint IS NULL OR submission_id = :submission_id)
+ ORDER BY submission_id DESC
+ LIMIT :limit;
+
 -- name: ids_ahead
 -- Search among the next 1 024 jobs.
 SELECT j.job_id

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from functools import partial
+from typing import Final, NamedTuple
 
 from pilotage.proto.catalogue import PUT_FOLDER
 from pilotage.proto.problems import Code
@@ -16,9 +17,10 @@ from pilotage.proto.storages import (
     is_good_path,
 )
 
-from ..catalogue import record_read as catalogue_read
+from ..catalogue import record_read as catalogue_read, record_remnants as remnant_records
 from ..catalogue.locality import writable
 from ..catalogue.publications import folder_of
+from ..catalogue.remnants import RemnantPlace
 from ..catalogue.remote.storage_http import (
     RemoteStorages,
     StorageAway,
@@ -31,6 +33,7 @@ from ..catalogue.types.s3 import signed_url
 from ..errors import Refused
 from ..identity.callers import AttemptCaller, User
 from ..identity.policy import Permission, require
+from ..identity.scope import Owners
 from ..ports import Clock
 from ..store.engine import Store
 from . import record as job_records
@@ -62,11 +65,13 @@ class StorageCredentials:
         *,
         store: Store,
         memory: SandboxMemory,
+        owners: Owners,
         storages: Storages,
         remote: RemoteStorages | None,
         clock: Clock,
     ) -> None:
-        self._store, self._memory, self._storages = store, memory, storages
+        self._store, self._memory, self._owners = store, memory, owners
+        self._storages = storages
         self._remote, self._clock = remote, clock
 
     async def give(
@@ -91,11 +96,30 @@ class StorageCredentials:
         else:
             allowed = await self._of_attempt(caller, request)
         try:
-            return await self._given(request, entry, allowed)
+            reply = await self._given(request, entry, allowed)
         except StorageAway as why:
             raise Refused(Code.UNAVAILABLE, str(why)) from None
         except StorageRefuses as why:
             raise Refused(Code.ILLEGAL_STATE, str(why), field="storage") from None
+        if isinstance(caller, User) and allowed.operation is StorageOperation.CREATE:
+            await self._note(caller, request)
+        return reply
+
+    async def _note(self, caller: User, request: StorageTokenRequest) -> None:
+        """Note the files that a person may store now: the sweeps remove those never registered."""
+        owner = await self._owners.get(caller.community, caller)
+        places = [
+            RemnantPlace(
+                storage=request.storage,
+                path=path,
+                community=owner.community,
+                owner_id=owner.owner_id,
+                group=next(iter(caller.groups), ""),
+            )
+            for path in sorted(set(request.paths))
+        ]
+        at = self._clock.wall()
+        await self._store.write(remnant_records.begin_uploads, places, at=at)
 
     # -- who may do what ------------------------------------------------------------------------
 
@@ -174,7 +198,7 @@ class StorageCredentials:
             return StorageTokenReply(float(LIFE_S))
         if entry.credential.source == KEYS:
             return await self._signed(request, entry, allowed)
-        found = await self._remote.tokens.token(request.storage, scopes_for(entry, allowed))
+        found = await self._remote.tokens.token(request.storage, scopes_for(entry.prefix, allowed))
         left_s = UNKNOWN_S
         if found.expires_at is not None:
             left_s = max(0.0, found.expires_at - self._clock.wall())
@@ -192,41 +216,28 @@ class StorageCredentials:
             raise Refused(Code.INVALID, why, field="sha256")
         keys, now = await self._remote.tokens.keys(request.storage), self._clock.wall()
 
-        def url(method: str, path: str) -> SignedUrl:
-            made = signed_url(
-                method,
-                entry.url,
-                path,
-                keys=keys,
-                region=entry.region,
-                now=now,
-                life_s=LIFE_S,
-                sha256=request.sha256 if method == "PUT" else "",
-            )
-            return SignedUrl(path, method, made)
-
-        methods = ("PUT", "HEAD") if creates else ("GET", "HEAD")
-        urls = tuple(url(method, path) for path in allowed.paths for method in methods)
+        sign = partial(
+            signed_url, url=entry.url, keys=keys, region=entry.region, now=now, life_s=LIFE_S
+        )
+        sums = {"PUT": request.sha256, "HEAD": ""} if creates else {"GET": "", "HEAD": ""}
+        urls = tuple(
+            SignedUrl(path, method, sign(method, path=path, sha256=sha256))
+            for path in allowed.paths
+            for method, sha256 in sums.items()
+        )
         return StorageTokenReply(float(LIFE_S), urls=urls)
 
 
-class ScopedEntry(Protocol):
-    """A storage whose tokens have scopes."""
-
-    @property
-    def prefix(self) -> str: ...
-
-
-def scopes_for(entry: ScopedEntry, allowed: _Allowed) -> tuple[str, ...]:
+def scopes_for(prefix: str, allowed: _Allowed) -> tuple[str, ...]:
     """Return scopes of at most SCOPES_MAX characters: the files, or the longest folders that fit.
 
     The source of their form is the WLCG profile 1.3.
     """
     if allowed.operation is StorageOperation.CREATE:
-        return (scope_for("create", entry.prefix, allowed.folder),)
+        return (scope_for("create", prefix, allowed.folder),)
     paths = sorted({_sayable(path) for path in allowed.paths})
     while True:
-        scopes = tuple(scope_for("read", entry.prefix, path) for path in paths)
+        scopes = tuple(scope_for("read", prefix, path) for path in paths)
         if len(" ".join(scopes)) <= SCOPES_MAX or len(paths) == 1:
             return scopes
         depth = max(path.count("/") for path in paths)

@@ -10,6 +10,7 @@ SELECT owner_id, community, issuer, subject, name FROM owner
  WHERE community = :community AND issuer = :issuer AND subject = :subject;
 
 -- name: all_owners
+-- No limit: the memory of a central has all owners.
 SELECT owner_id, community, issuer, subject, name FROM owner ORDER BY owner_id;
 
 -- name: live_classes

@@ -111,6 +111,12 @@ EVENTS: dict[str, frozenset[str]] = {
     "sweeps_wait": frozenset({"why"}),
     # rules pause: the store refuses their orders
     "rules_wait": frozenset({"why"}),
+    # a Rucio server, or the store, takes no files now: the outbox waits and retries
+    "outbox_waits": frozenset({"rucio", "why"}),
+    # a Rucio server refuses a file; the central retries
+    "outbox_refused": frozenset({"rucio", "entry", "why"}),
+    # Rucio has other bytes under the name of a file, which is never sent again
+    "outbox_clash": frozenset({"rucio", "entry", "why"}),
     # a user removed files from the catalogue; their bytes are removed later
     "files_removed": frozenset({"count", "first", "who"}),
     # a quota, the disk or a ban of the owner stops new tasks for now

@@ -154,6 +154,12 @@ METRICS: Final[dict[str, Metric]] = {
     "pilotage_rucio_poll_age_seconds": Metric(
         "gauge", ("rucio",), "since the last good poll of the input polled longest ago"
     ),
+    "pilotage_outbox_entries": Metric(
+        "gauge", ("rucio", "state"), "outputs that a server does not have; Clash: for ever"
+    ),
+    "pilotage_outbox_oldest_seconds": Metric(
+        "gauge", ("rucio",), "age of the oldest output that waits for a server"
+    ),
     "process_resident_memory_bytes": Metric("gauge", (), "memory of the process"),
     "process_cpu_seconds_total": Metric("counter", (), "CPU time of the process"),
     "process_open_fds": Metric("gauge", (), "open files"),

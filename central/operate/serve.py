@@ -59,6 +59,7 @@ from .datadir import (
     check_whole,
     leads_soon,
     locked,
+    running_on,
     tighten,
     withdraw,
 )
@@ -115,6 +116,14 @@ def config_of(place: ServeOptions) -> Path | None:
         return Path(os.environ["PILOTAGE_CONFIG"])
     own = place.data / CONFIG_NAME
     return own if os.path.lexists(own) else None  # refuse it later if it is no file
+
+
+def as_it_runs(place: ServeOptions) -> ServeOptions:
+    """Return the place with the settings of the running central, if none were named."""
+    running = running_on(place.data)
+    if running is None or not running.config or config_of(place) is not None:
+        return place
+    return replace(place, config=Path(running.config))
 
 
 def main(place: ServeOptions) -> int:

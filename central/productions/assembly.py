@@ -6,6 +6,7 @@ from ..catalogue.storages import Storages
 from ..identity.scope import Owners
 from ..observe.events import Log
 from ..ports import Clock
+from ..rucio.outgoing import RucioEntries
 from ..store.engine import Store
 from ..transformations.assembly import Transformations
 from .cleaning import ActOnJobs, Cleaning
@@ -33,6 +34,7 @@ def productions(
     act: ActOnJobs,
     check_rules: CheckRules,
     storages: Storages,
+    rucio: RucioEntries,
     last_line: LastLine,
     unfit: Unfit,
     version: str,
@@ -65,6 +67,7 @@ def productions(
         steering=ProductionControl(store=store, act=act, touch=made.engine.touch, clock=clock),
         check_rules=check_rules,
         storages=storages,
+        rucio=rucio,
         last_line=last_line,
         waits=made.service.why_waits,
         touch=made.engine.touch,

@@ -18,6 +18,7 @@ from pilotage.proto.problems import Code
 from ..catalogue.input_resolution import outputs_to
 from ..catalogue.storages import StorageBook
 from ..errors import Refused
+from ..rucio.files import RucioEntry
 from ..transformations.document_resolution import ParentTransformation, check_document, resolved
 from ..workflows import graph
 from ..workflows.check import faults as faults_in
@@ -137,6 +138,8 @@ def laid(
     group: str,
     first_id: int,
     keys: Mapping[str, KeyType],
+    community: str,
+    rucio: Mapping[str, RucioEntry],
 ) -> list[StoredStep]:
     """Return the steps in their stored form, with ids from `first_id` on in place of names.
 
@@ -151,7 +154,7 @@ def laid(
     for step, doc in docs.items():
         try:
             whole = resolved(doc, keys, parents)
-            check_document(whole, group, keys)
+            check_document(whole, group, keys, community=community, rucio=rucio)
         except Refused as why:
             field = f"workflow.steps.{step}"
             raise Refused(why.code, f"step {step}: {why.message}", field=field) from None

@@ -37,6 +37,7 @@ from ..identity.scope import Owners, scope
 from ..jobs.definition.checks import check_tokens, community_of, group_of
 from ..observe.events import Log
 from ..ports import Clock
+from ..rucio.outgoing import RucioEntries
 from ..store.engine import Store
 from ..store.errors import StoreError
 from ..transformations import record as transformation_records
@@ -90,6 +91,7 @@ class ProductionService:
         steering: ProductionControl,
         check_rules: CheckRules,
         storages: Storages,
+        rucio: RucioEntries,
         last_line: LastLine,
         waits: Waits,
         touch: Callable[[int], None],
@@ -103,11 +105,11 @@ class ProductionService:
 
         `check_rules` returns the failover rules for a workflow and the rules of the request, and
         raises Refused. `last_line` reads the last line of an attempt's standard error. `waits` says
-        why the waiting files of a step make no group.
+        why the waiting files of a step make no group. `rucio` returns the servers that get outputs.
         """
         self._store, self._catalogue, self._owners = store, catalogue, owners
         self._cache, self._views, self._steering = cache, views, steering
-        self._storages, self._last_line = storages, last_line
+        self._storages, self._rucio, self._last_line = storages, rucio, last_line
         self._check_rules, self._waits = check_rules, waits
         self._touch, self._nudge = touch, nudge
         self._version, self._clock, self._log = version, clock, log
@@ -128,7 +130,15 @@ class ProductionService:
         keys = {
             one.key: one.type for one in await self._catalogue.read(catalogue_read.keys, community)
         }
-        lay = partial(laid, definition, docs, group=group, keys=keys)
+        lay = partial(
+            laid,
+            definition,
+            docs,
+            group=group,
+            keys=keys,
+            community=community,
+            rucio=self._rucio(),
+        )
         workflow = definition.workflow
         await on_thread(workflow, partial(lay, first_id=1))  # before ids are reserved
         blob, sha256 = await on_thread(workflow, partial(packed, definition))

@@ -1,6 +1,7 @@
 """The files of Rucio servers and the way to them, as a process has them."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +28,10 @@ class RucioDrivers:
     files: RucioFiles = field(default_factory=RucioFiles)
     connect: Connect = _no_network
     listen: Listen = _no_events
+
+    def entries(self) -> Mapping[str, RucioEntry]:
+        """Return the servers in force, by name."""
+        return self.files.book.entries
 
     async def follow(self, clock: Clock) -> None:
         """Read changed files, until it is cancelled. A hanging disk blocks this loop only."""

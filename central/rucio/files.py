@@ -152,6 +152,8 @@ def _contradictions(entry: RucioEntry) -> Iterator[tuple[YamlPath, str]]:
         yield ("storages",), f"{', '.join(shared)} stands for two RSEs; name each storage once"
     if (entry.inputs or entry.outputs.scopes) and not entry.storages:
         yield ("storages",), "is missing: name our storage for each RSE, as in PIC-DISK: pic"
+    if entry.outputs.rules and not entry.outputs.datasets:
+        yield ("outputs", "rules"), "are for datasets: remove them, or set datasets to true"
     keys: set[str] = set()
     for i, one in enumerate(entry.inputs):
         place: YamlPath = ("inputs", i)

@@ -1,4 +1,4 @@
-"""What the mirror remembers about the inputs of a server. After a restart it is found again."""
+"""The state of a server's inputs, in memory. After a restart, the first polls rebuild it."""
 
 import math
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ TROUBLES_MAX: Final = 1_000  # kept for each input
 
 @dataclass
 class Content:
-    """The files of one dataset, or of a scope, by what became of them here."""
+    """The files of one dataset, or of a scope, by their state here."""
 
     settled: set[Name] = field(default_factory=set[Name])  # they are in the catalogue
     aside: set[Name] = field(default_factory=set[Name])  # unwanted or in trouble
@@ -67,7 +67,7 @@ class InputState:
         self.filter: Filter = parse_filter(self.entry.filter)
 
     def content(self, name: Name) -> Content:
-        """Return what is known about a dataset or scope."""
+        """Return the state of a dataset or scope."""
         return self.contents.setdefault(name, Content())
 
     @property

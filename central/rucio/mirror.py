@@ -40,7 +40,9 @@ class RucioMirrors:
         self.servers: dict[str, ServerMirror] = {}  # those that are followed now
 
     async def run(self) -> None:
-        """Follow all servers in force, for ever. A slow one delays no other."""
+        """Follow all servers in force, until cancelled. A slow one delays no other."""
+        if self._drivers.files.folder is None:
+            return
         followed: dict[str, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -100,6 +102,7 @@ class RucioMirrors:
             storages=self._storages,
             clock=self._clock,
             log=self._log,
+            hide=self._hide,
         )
 
     async def _turn(self, server: ServerMirror) -> None:

@@ -146,15 +146,15 @@ def settle_dataset(
 ) -> None:
     """Make a dataset or open it, detach files, then leave it open or closed as it is in Rucio.
 
-    A dataset of another owner is neither opened nor closed. Raises BadCatalogueField if a file has
-    the name.
+    A dataset of another owner keeps its files and its state: outputs of jobs may not be in Rucio
+    yet. Raises BadCatalogueField if a file has the name.
     """
     row = dataset_records.dataset(session, community, did)
     if row is None:
         new = NewDataset(did=did, owner_id=owner_id)
         row = dataset_records.make_dataset(session, community, new, at=at)
     if row.owner_id != owner_id:
-        is_open = row.is_open
+        return
     if gone:
         dataset_records.open_dataset(session, community, did, True)
         dataset_records.detach(session, community, did, gone)

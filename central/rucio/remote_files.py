@@ -47,8 +47,25 @@ class RemoteCopies(msgspec.Struct, frozen=True, gc=False):
     rses: dict[str, list[str]] = {}
 
 
+class RseProtocol(msgspec.Struct, frozen=True):
+    """A way to a storage. Its PFNs have a port unless it is 0."""
+
+    scheme: str
+    hostname: str = ""
+    port: int = 0
+    prefix: str = "/"
+
+
+class RemoteRse(msgspec.Struct, frozen=True):
+    """A storage of the server."""
+
+    availability_read: bool | None = None
+    deterministic: bool = False  # paths follow from names
+    protocols: tuple[RseProtocol, ...] = ()
+
+
 class RemoteDetails(NamedTuple):
-    """What the server knows about some files. Erased files are in neither."""
+    """Metadata and copies of some files. Erased files are in neither."""
 
     metadata: Mapping[Name, Mapping[str, Any]]  # of their own
     copies: Mapping[Name, RemoteCopies]
@@ -114,10 +131,9 @@ async def details(api: RucioApi, names: Sequence[Name]) -> RemoteDetails:
     return RemoteDetails(metadata, {(one.scope, one.name): one for one in rows})
 
 
-async def is_readable(api: RucioApi, rse: str) -> bool:
-    """Return whether an RSE may be read. Raises RucioAway, RucioRefused."""
-    found = _read(await api.get(f"/rses/{rse}"), dict[str, Any])
-    return found.get("availability_read") is not False
+async def rse(api: RucioApi, name: str) -> RemoteRse:
+    """Return an RSE. Raises RucioAway, RucioRefused."""
+    return _read(await api.get(f"/rses/{name}"), RemoteRse)
 
 
 def _read(found: Any, kind: type[T]) -> T:

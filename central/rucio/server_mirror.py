@@ -1,11 +1,12 @@
 """Mirrors one Rucio server: polls its inputs, and compares everything once a day.
 
 Rucio sends no event when a file gets metadata or is attached to a dataset. So the polls count, and
-events only make a poll come at once. Each step may be repeated: what is here already stays.
+events only make a poll come at once. Each step may be repeated.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from pilotage.proto.catalogue import (
     KeyType,
     Query,
     Value,
+    check_path,
     checked_metadata,
 )
 
@@ -48,6 +50,9 @@ CHANGED_MAX: Final = 10_000
 LOST_MAX: Final = 1_000  # files that may be erased together without a doubt
 
 
+_ADLER32: Final = re.compile("[0-9a-fA-F]{1,8}")
+
+
 class _Waits(Exception):
     """A file cannot be shown here yet. The message says why."""
 
@@ -57,7 +62,7 @@ class _Unwanted(Exception):
 
 
 class _Lists(NamedTuple):
-    """What a poll passes on."""
+    """The terms of a poll."""
 
     datasets: tuple[Did, ...]  # the files are attached to them
     full: bool  # everything is compared
@@ -78,8 +83,9 @@ class ServerMirror:
         storages: Storages,
         clock: Clock,
         log: Log,
+        hide: Callable[[], None],
     ) -> None:
-        self.name, self.entry = name, entry
+        self.name, self.entry, self._hide = name, entry, hide
         self._api, self._owner_id = api, owner_id
         self._store, self._storages, self._clock, self._log = store, storages, clock, log
         self.inputs = [InputState(one) for one in entry.inputs]
@@ -156,7 +162,7 @@ class ServerMirror:
         off: dict[str, str] = {}
         for rse, storage in self.entry.storages.items():
             try:
-                if not await remote_files.is_readable(self._api, rse):
+                if (await remote_files.rse(self._api, rse)).availability_read is False:
                     off[storage] = rse
             except RucioRefused as why:
                 if why.kind not in remote_files.NOT_THERE:
@@ -167,6 +173,7 @@ class ServerMirror:
             said = {"rucio": self.name, "rse": rse, "storage": storage}
             self._log("rse_off" if storage in off else "rse_on", **said)
         self.off = off
+        self._hide()  # now: the polls that follow may take long
 
     # -- polls -----------------------------------------------------------------------------------
 
@@ -413,14 +420,15 @@ class ServerMirror:
         replicas = tuple(self._copies(copies))
         if not replicas and file is None:
             raise _Waits(f"it has no copy on {', '.join(self.entry.storages)}")
-        if not copies.adler32:
-            raise BadCatalogueField("adler32", copies.adler32, "an Adler-32: Rucio has none")
-        if file is not None and (why := _other_bytes(file, copies.bytes, copies.adler32)):
+        adler32 = copies.adler32 or ""
+        if not _ADLER32.fullmatch(adler32):
+            raise BadCatalogueField("adler32", adler32, "an Adler-32 of 8 hexadecimal digits")
+        if file is not None and (why := _other_bytes(file, copies.bytes, adler32)):
             raise BadCatalogueField("bytes", copies.bytes, why)
         return NewFile(
             did=did,
             bytes=copies.bytes,
-            adler32=copies.adler32.lower().zfill(8),
+            adler32=adler32.lower().zfill(8),
             metadata=metadata,
             replicas=replicas,
             owner_id=self._owner_id,
@@ -450,6 +458,7 @@ class ServerMirror:
             if path is None:
                 right = f"a path below {storage.url}, the URL of the storage {name}"
                 raise BadCatalogueField(f"pfn on {rse}", pfns[0], right)
+            check_path(path, f"pfn on {rse}")
             yield NewReplica(storage=name, path=path)
 
     def _typed(self, one: InputState, own: Mapping[str, Any]) -> dict[str, Value]:

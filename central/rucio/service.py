@@ -1,23 +1,38 @@
-"""Shows Rucio servers, and how far they are mirrored."""
+"""Shows Rucio servers, how far they are mirrored, and which outputs they do not have yet."""
 
-from pilotage.proto.api.rucio import RucioInputView, RucioList, RucioView
+from pilotage.proto.api.rucio import (
+    OutboxEntry,
+    OutboxPage,
+    RucioInputView,
+    RucioList,
+    RucioView,
+)
 from pilotage.proto.problems import Code
 
+from ..catalogue import record_read as catalogue_read
+from ..catalogue.rights import community_of
 from ..errors import Refused
 from ..identity.callers import User
 from ..observe.times import shown
+from ..store.engine import Store
+from . import outbox_record
 from .drivers import RucioDrivers
 from .input_states import InputState
 from .mirror import RucioMirrors
+from .outbox_record import EntryRow, EntryState
+from .publisher import OutboxPublisher
 
 SHOWN_MAX = 100  # troubles of an input
 
 
 class RucioService:
-    """What routes call about Rucio servers."""
+    """The operations on Rucio servers that routes call."""
 
-    def __init__(self, drivers: RucioDrivers, mirrors: RucioMirrors) -> None:
+    def __init__(
+        self, drivers: RucioDrivers, mirrors: RucioMirrors, publisher: OutboxPublisher, store: Store
+    ) -> None:
         self._drivers, self._mirrors = drivers, mirrors
+        self._publisher, self._store = publisher, store
 
     async def all(self, caller: User, /) -> RucioList:
         """Return the servers of the caller's community, or all, in order of name."""
@@ -43,6 +58,45 @@ class RucioService:
         if server is not None:
             server.compare_now()
         return view
+
+    async def outbox(
+        self, caller: User, /, *, state: EntryState, after: int, limit: int
+    ) -> OutboxPage:
+        """Return a page of the outputs that servers do not have yet. Raises Refused, FORBIDDEN."""
+        community = community_of(caller)
+        rows = await self._store.read(
+            outbox_record.entries, community, state, after=after, limit=limit
+        )
+        ids = sorted({row.file_id for row in rows})
+        files = await self._store.read(catalogue_read.files_by_id, ids) if ids else {}
+        dids = {file_id: str(file.did) for file_id, file in files.items()}
+        return OutboxPage(
+            entries=[self._entry(row, dids.get(row.file_id, "")) for row in rows],
+            after=rows[-1].entry_id if len(rows) == limit else None,
+        )
+
+    def _entry(self, row: EntryRow, did: str) -> OutboxEntry:
+        waits = row.state is EntryState.WAITING
+        return OutboxEntry(
+            id=row.entry_id,
+            did=did,
+            rucio=row.rucio,
+            storage=row.storage,
+            state=row.state.value,
+            job=row.job_id,
+            since=shown(row.since),
+            datasets=list(row.datasets),
+            confirm=row.confirm,
+            tries=row.tries,
+            next_at=shown(row.due_at) if waits and row.due_at else None,
+            why=self._why(row) if waits else row.why,
+        )
+
+    def _why(self, row: EntryRow) -> str:
+        trouble = self._publisher.trouble(row.rucio)
+        if row.rucio not in self._drivers.entries():
+            return trouble
+        return row.why or trouble or "it is sent next"
 
     def _view(self, name: str) -> RucioView:
         book = self._drivers.files.book

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Final
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult, quote, unquote
 
 from ..catalogue.storage_types import split
 from ..catalogue.storages import StorageEntry
+from .remote_files import RseProtocol
 
 # For each type of storage, the schemes of PFNs that mean the same place, with the usual port.
 _SCHEMES: Final[Mapping[str, Mapping[str, int]]] = {
@@ -31,6 +32,22 @@ def path_below(entry: StorageEntry, pfns: Iterable[str]) -> str | None:
         if len(path) > len(top) and path[: len(top)] == top:
             return "/".join(path[len(top) :])
     return None
+
+
+def pfn_of(entry: StorageEntry, path: str, protocols: Iterable[RseProtocol]) -> str:
+    """Return the PFN of a path below the storage's URL, as one of an RSE's protocols writes it.
+
+    Rucio compares its scheme, host, port and prefix with the protocol's. Empty: none fits.
+    """
+    ours = split(entry.url)
+    whole = "/".join(_parts(ours.path) if ours is not None else ()) + f"/{path}"
+    for one in protocols:
+        port = f":{one.port}" if one.port else ""
+        pfn = f"{one.scheme}://{one.hostname}{port}/{quote(whole.lstrip('/'))}"
+        below = _parts(whole)[: len(_parts(one.prefix))] == _parts(one.prefix)
+        if below and path_below(entry, [pfn]) == path:
+            return pfn
+    return ""
 
 
 def _place(url: SplitResult, schemes: Mapping[str, int]) -> tuple[str, int]:

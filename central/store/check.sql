@@ -52,7 +52,9 @@ UNION ALL
 SELECT format('job %s is %s, but its last attempt ended by %s', j.job_id, j.state, a.event)
   FROM job AS j LEFT JOIN attempt AS a ON a.attempt_id = j.last_attempt
  WHERE (j.state = 'Done' AND a.event IS DISTINCT FROM 'succeeded')
-    OR (j.state = 'Failed' AND j.epoch > 0 AND a.event = 'succeeded')
+    OR (j.state = 'Failed' AND j.epoch > 0 AND a.event = 'succeeded'
+        AND NOT EXISTS (SELECT 1 FROM note AS n
+                         WHERE n.job_id = j.job_id AND n.event = 'not_published'))
  LIMIT :limit;
 
 -- name: check_counters
@@ -68,6 +70,7 @@ SELECT format('counter %s is at %s, but %s is in use', name, next, used)
                            WHEN 'transfer' THEN (SELECT max(transfer_id) FROM transfer)
                            WHEN 'remnant' THEN (SELECT max(remnant_id) FROM remnant)
                            WHEN 'sweep' THEN (SELECT max(sweep_id) FROM sweep)
+                           WHEN 'outbox' THEN (SELECT max(entry_id) FROM outbox)
                END AS used
           FROM counter AS c) AS n
  WHERE used >= next

@@ -137,6 +137,12 @@ SELECT * FROM meta_value ORDER BY key_id, number, text;
 -- name: all_of_note
 SELECT * FROM note ORDER BY note_id;
 
+-- name: all_of_outbox
+SELECT * FROM outbox ORDER BY entry_id;
+
+-- name: all_of_outbox_rule
+SELECT * FROM outbox_rule ORDER BY rucio, dataset, rule;
+
 -- name: all_of_own_value
 SELECT * FROM own_value ORDER BY set_id, key_id, number, text, file_id;
 

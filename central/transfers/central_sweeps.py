@@ -1,6 +1,6 @@
-"""Sweeps that the central does itself, on storages with tokens.
+"""Sweeps that the central does itself, on storages with tokens or keys.
 
-To remove a file takes a token that no attempt may have, because its holder could also replace
+To remove a file takes a credential that no attempt may have, because its holder could also replace
 files. So no job sweeps these storages.
 """
 
@@ -9,8 +9,8 @@ from typing import Final
 
 from ..catalogue import record_remnants as remnant_records
 from ..catalogue.remnants import RemnantRow, SweepResult, SweepRow
-from ..catalogue.remote.storage_http import StorageAway, StorageRefuses, StorageTokens, scope_for
-from ..catalogue.remote.webdav import WebDav, place_at
+from ..catalogue.remote.removals import RemoteStorage, SweptType, swept_type
+from ..catalogue.remote.storage_http import RemoteStorages, StorageAway, StorageRefuses
 from ..catalogue.storages import StorageEntry
 from ..observe.events import Log
 from ..ports import Clock
@@ -18,7 +18,6 @@ from ..store.engine import Store
 from ..store.errors import StoreBroken, StoreError
 from .own_work import OwnWork
 
-TYPES: Final = ("davs",)
 AWAY_MAX: Final = 3  # remnants in a row for which a storage did not answer: it is away
 AWAY_WHY: Final = "not tried, because the storage does not answer"
 
@@ -30,28 +29,29 @@ class CentralSweeps:
         self,
         *,
         store: Store,
-        dav: WebDav,
-        tokens: StorageTokens,
+        remote: RemoteStorages,
         work: OwnWork,
         clock: Clock,
         log: Log,
         after_s: float,
     ) -> None:
-        self._store, self._dav, self._tokens, self._work = store, dav, tokens, work
+        self._store, self._remote, self._work = store, remote, work
         self._clock, self._log, self._after_s = clock, log, after_s
 
     def starts(self, sweep: SweepRow, entry: StorageEntry) -> bool:
         """Begin a sweep, or go on; return False if a job has to do it."""
-        if entry.type not in TYPES:
+        kind = swept_type(entry.type)
+        if kind is None:
             return False
-        self._work.start(f"sweep {sweep.sweep_id}", partial(self._swept, sweep, entry))
+        storage = RemoteStorage(sweep.storage, entry, self._remote)
+        self._work.start(f"sweep {sweep.sweep_id}", partial(self._swept, sweep, kind, storage))
         return True
 
-    async def _swept(self, sweep: SweepRow, entry: StorageEntry) -> None:
+    async def _swept(self, sweep: SweepRow, kind: SweptType, storage: RemoteStorage) -> None:
         """Do one sweep, and store what it removed. After a crash it is done again."""
         try:
             rows = await self._store.read(remnant_records.remnants_of_open_sweep, sweep.sweep_id)
-            result = await self._result(sweep.storage, entry, rows)
+            result = await self._result(kind, storage, rows)
             await self._store.write(
                 remnant_records.end_marked, sweep.sweep_id, result, at=self._clock.wall()
             )
@@ -65,7 +65,7 @@ class CentralSweeps:
             self._log("sweep_failed", job=0, storage=sweep.storage, why=reason)
 
     async def _result(
-        self, storage: str, entry: StorageEntry, rows: list[RemnantRow]
+        self, kind: SweptType, storage: RemoteStorage, rows: list[RemnantRow]
     ) -> SweepResult:
         gone: list[int] = []
         failed: list[tuple[int, str]] = []
@@ -76,7 +76,7 @@ class CentralSweeps:
                 untried.append((row.remnant_id, AWAY_WHY))
                 continue
             try:
-                await self._removed(storage, entry, row)
+                await kind.remove(storage, row.path, is_folder=row.is_folder, size=row.size_bytes)
             except StorageAway as why:
                 away += 1
                 failed.append((row.remnant_id, str(why)))
@@ -89,13 +89,3 @@ class CentralSweeps:
         return SweepResult(
             gone=tuple(gone), failed=tuple(failed), untried=tuple(untried), after_s=self._after_s
         )
-
-    async def _removed(self, storage: str, entry: StorageEntry, row: RemnantRow) -> None:
-        """Remove the bytes of one remnant. Raises StorageAway, StorageRefuses."""
-        scopes = tuple(scope_for(may, entry.prefix, row.path) for may in ("modify", "read"))
-        token = await self._tokens.token(storage, scopes)
-        place = place_at(entry.url, row.path, token=token.text, ca_file=entry.ca_file)
-        if row.is_folder:
-            await self._dav.remove_folder(place)
-        else:
-            await self._dav.remove(place, row.size_bytes)

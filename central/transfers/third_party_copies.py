@@ -13,14 +13,10 @@ from pilotage.proto.catalogue import ReplicaState
 
 from ..catalogue.publications import GENERATION_SHOWN
 from ..catalogue.record_types import FileRow, NewFile, NewReplica, ReplicaRow
-from ..catalogue.remote.storage_http import (
-    StorageAway,
-    StorageRefuses,
-    StorageTokens,
-    scope_for,
-)
-from ..catalogue.remote.webdav import CopyFailed, DavPlace, StoredSize, WebDav, place_at
-from ..catalogue.storages import StorageEntry, Storages
+from ..catalogue.remote.removals import RemoteStorage
+from ..catalogue.remote.storage_http import RemoteStorages, StorageAway, StorageRefuses
+from ..catalogue.remote.webdav import CopyFailed, DavPlace, StoredSize, WebDav
+from ..catalogue.storages import Storages
 from ..observe.events import Log
 from ..ports import Clock
 from ..store.engine import Store
@@ -29,7 +25,6 @@ from . import record as rule_records
 from .own_work import OwnWork
 from .record import RuleRow, TransferEnd, TransferRow
 
-TYPES: Final = ("davs",)
 _WORDS: Final = {False: "the storage fetches it", True: "the other storage sends it"}
 
 
@@ -41,33 +36,37 @@ class ThirdPartyCopies:
         *,
         store: Store,
         storages: Storages,
-        dav: WebDav,
-        tokens: StorageTokens,
+        remote: RemoteStorages,
         work: OwnWork,
         clock: Clock,
         log: Log,
     ) -> None:
-        self._store, self._storages, self._dav, self._tokens = store, storages, dav, tokens
+        self._store, self._storages, self._remote = store, storages, remote
+        self._dav = WebDav(remote.http)
         self._work, self._clock, self._log = work, clock, log
 
     def starts(
         self, row: RuleRow, transfer: TransferRow, file: FileRow, copies: Sequence[ReplicaRow]
     ) -> bool:
         """Begin to make a copy, or go on; return False if a job has to make it."""
-        target = self._entry(transfer.storage)
+        target = self._copying(transfer.storage)
         if transfer.failures or target is None:
             return False
         for copy in copies:
-            source = self._entry(copy.storage)
-            if copy.state is ReplicaState.AVAILABLE and source is not None and source.readable:
+            source = self._copying(copy.storage)
+            is_there = copy.state is ReplicaState.AVAILABLE
+            if is_there and source is not None and source.entry.readable:
                 made = partial(self._made, row, transfer, file, copy, source, target)
                 self._work.start(f"transfer {transfer.transfer_id}", made)
                 return True
         return False
 
-    def _entry(self, storage: str) -> StorageEntry | None:
+    def _copying(self, storage: str) -> RemoteStorage | None:
+        """Return a storage that copies by itself; its file says so, of the type `davs` alone."""
         entry = self._storages.book.storages.get(storage)
-        return entry if entry is not None and entry.tpc and entry.type in TYPES else None
+        if entry is None or not entry.tpc:
+            return None
+        return RemoteStorage(storage, entry, self._remote)
 
     async def _made(
         self,
@@ -75,15 +74,14 @@ class ThirdPartyCopies:
         transfer: TransferRow,
         file: FileRow,
         copy: ReplicaRow,
-        source: StorageEntry,
-        target: StorageEntry,
+        source: RemoteStorage,
+        target: RemoteStorage,
     ) -> None:
         """Make one copy, and end its transfer. Raises only what concerns the whole store."""
         folder = folder_of_transfer(row.rule.community, self._store.generation, transfer)
         path = f"{folder}/{file.did.name.rpartition('/')[2]}"
         try:
-            scope = scope_for("create", target.prefix, folder)
-            to = await self._place(transfer.storage, target, path, scope)
+            to = await target.place(path, ("create", folder))
             await self._copy(file, copy, source, to)
         except (StorageAway, StorageRefuses, CopyFailed) as why:
             said = f"{copy.storage} to {transfer.storage} without a pilot: {why}"
@@ -101,13 +99,12 @@ class ThirdPartyCopies:
         await self._end(end)
 
     async def _copy(
-        self, file: FileRow, copy: ReplicaRow, source: StorageEntry, to: DavPlace
+        self, file: FileRow, copy: ReplicaRow, source: RemoteStorage, to: DavPlace
     ) -> None:
         """Make a copy that is whole, or find it. Raises CopyFailed, StorageAway, StorageRefuses."""
         stored = await self._dav.size(to)
         if stored is None:
-            scope = scope_for("read", source.prefix, copy.path)
-            at = await self._place(copy.storage, source, copy.path, scope)
+            at = await source.place(copy.path, ("read", copy.path))
             whys: list[str] = []
             for is_push in (False, True):
                 try:
@@ -121,10 +118,6 @@ class ThirdPartyCopies:
         wrong = _difference(file, stored)
         if wrong:
             raise CopyFailed(wrong)
-
-    async def _place(self, storage: str, entry: StorageEntry, path: str, scope: str) -> DavPlace:
-        token = await self._tokens.token(storage, (scope,))
-        return place_at(entry.url, path, token=token.text, ca_file=entry.ca_file)
 
     async def _end(self, end: TransferEnd) -> None:
         """End a transfer; what a failed one has left will be swept."""

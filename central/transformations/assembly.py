@@ -14,6 +14,7 @@ from ..identity.bans.ban_list import BanList
 from ..identity.callers import User
 from ..observe.events import Log
 from ..ports import Clock
+from ..rucio.outgoing import RucioEntries
 from ..store.engine import Store
 from .avoided_hosts import AvoidedHosts
 from .engine import Engine
@@ -46,6 +47,7 @@ def transformations(
     clock: Clock,
     log: Log,
     storages: Storages,
+    rucio: RucioEntries,
     repairs: Repairs,
     quotas: Quotas,
     room: DiskRoom,
@@ -84,6 +86,7 @@ def transformations(
         engine=engine,
         steering=steering,
         storages=storages,
+        rucio=rucio,
         clock=clock,
         log=log,
     )

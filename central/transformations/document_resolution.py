@@ -23,6 +23,8 @@ from pilotage.proto.problems import Code
 from ..catalogue.checks import check_scope_of
 from ..catalogue.rights import of_group
 from ..errors import Refused
+from ..rucio.files import RucioEntry
+from ..rucio.outgoing import check_going_out
 from .groupings.rule_names import rule_of
 from .live_state import outputs_dataset
 from .task_jobs import OURS, check_types, checked, metadata_of
@@ -97,9 +99,21 @@ def check_template(doc: Transformation, keys: Mapping[str, KeyType], outputs: st
         raise Refused(Code.INVALID, f"document.{why}", field="document.job") from None
 
 
-def check_document(doc: Transformation, group: str, keys: Mapping[str, KeyType]) -> None:
-    """Raise Refused if a resolved document cannot be a transformation of `group`."""
+def check_document(
+    doc: Transformation,
+    group: str,
+    keys: Mapping[str, KeyType],
+    *,
+    community: str,
+    rucio: Mapping[str, RucioEntry],
+) -> None:
+    """Raise Refused if a resolved document cannot be a transformation of `group`.
+
+    Servers of `rucio` must be able to hold the names of outputs that go out to them.
+    """
     template = checked(doc, _checked_outputs(group, doc))
+    if template.data is not None:
+        check_going_out(rucio, community, template.data, group, "document.job.data")
     outputs = doc.job.data.outputs if doc.job.data is not None else ()
     for i, out in enumerate(outputs):
         check_scope_of(out, group, f"document.job.data.outputs[{i}]")

@@ -28,6 +28,7 @@ class WantedInput:
     query: Query
     state: InputState
     from_id: int = 0  # the transformation whose outputs they are; 0: any
+    files_max: int = 0  # only the first files; 0: all
 
 
 class InputIndex:

@@ -175,6 +175,7 @@ def _new(takers: Sequence[tuple[FileRow, WantedInput]]) -> list[tuple[FileRow, N
                 file_id=row.file_id,
                 input_no=one.input_no,
                 state=one.state,
+                files_max=one.files_max,
             ),
         )
         for row, one in takers

@@ -197,7 +197,8 @@ def _looked_at(doc: Transformation, template: Template) -> Collection[str] | Non
     """Return the keys of files in use; None: all, for rules from other packages."""
     if doc.grouping.rule not in BUILT_IN:
         return None
-    return template.names.union([MISSING_KEY], doc.grouping.keys, *(one.on for one in doc.inputs))
+    keys = (doc.grouping.keys, doc.inherit, *(one.on for one in doc.inputs))
+    return template.names.union([MISSING_KEY], *keys)
 
 
 def _job(row: TransformationRow, doc: Transformation) -> Job:
@@ -217,6 +218,7 @@ def wanted(row: TransformationRow, doc: Transformation) -> tuple[WantedInput, ..
             query=parse_query(spec.query, f"inputs[{i}].query"),
             state=InputState.SHARED if spec.use == "shared" else InputState.UNUSED,
             from_id=int(spec.from_ or 0),
+            files_max=spec.files_max,
         )
         for i, spec in enumerate(doc.inputs)
     )

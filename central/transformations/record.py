@@ -154,6 +154,7 @@ class NewInput(_Record, frozen=True, kw_only=True):
     file_id: int
     input_no: int
     state: InputState
+    files_max: int = 0  # it is not stored if the input has so many files; 0: always
 
 
 class InputRow(_Record, frozen=True, kw_only=True):
@@ -491,7 +492,8 @@ def _add_inputs(
 ) -> tuple[list[bool], list[bool]]:
     moved = session.each("move_input", [_move(one, at) for one in moves])
     rows = [
-        (one.transformation_id, one.file_id, one.input_no, one.state.value, at) for one in inputs
+        (one.transformation_id, one.file_id, one.input_no, one.state.value, at, one.files_max)
+        for one in inputs
     ]
     return session.each("insert_input", rows), moved
 

@@ -48,6 +48,7 @@ from ..jobs.restricted_view import sealed_job
 from ..observe.events import Log
 from ..observe.times import shown
 from ..ports import Clock
+from ..rucio.outgoing import RucioEntries
 from ..store.engine import Store
 from ..store.errors import StoreError
 from . import record as stored, record as transformation_records
@@ -106,10 +107,12 @@ class TransformationService:
         engine: Engine,
         steering: TransformationControl,
         storages: Storages,
+        rucio: RucioEntries,
         clock: Clock,
         log: Log,
     ) -> None:
-        self._storages = storages
+        """`rucio` returns the servers that get outputs."""
+        self._storages, self._rucio = storages, rucio
         self._store, self._catalogue, self._owners = store, catalogue, owners
         self._engine, self._steering = engine, steering
         self._clock, self._log = clock, log
@@ -126,7 +129,7 @@ class TransformationService:
         doc, keys = await self._resolved(caller, community, body.document)
         group = group_of(caller, doc.job, "job")
         check_tokens(caller, doc.job, "job")
-        check_document(doc, group, keys)
+        check_document(doc, group, keys, community=community, rucio=self._rucio())
         check_template(doc, keys, doc.outputs_dataset or f"{group}:transformation-ID")
         for i, out in enumerate(doc.job.data.outputs if doc.job.data is not None else ()):
             field = f"document.job.data.outputs[{i}].storages"
@@ -244,6 +247,7 @@ class TransformationService:
         more: list[str] = []
         for i, spec in enumerate(doc.inputs):
             rows = await self._some(community, parse_query(spec.query, f"inputs[{i}].query"))
+            rows = rows[: spec.files_max or len(rows)]
             if len(rows) > PREVIEW_FILES_MAX:
                 more.append(spec.name)
                 rows = rows[:PREVIEW_FILES_MAX]

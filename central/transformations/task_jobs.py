@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from pilotage.proto.catalogue import BadCatalogueField, KeyType, Value, check_type, checked_metadata
-from pilotage.proto.documents.job import DataInput, Job, JobData
+from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData
 from pilotage.proto.documents.transformation import GROUP_MAX, InputSpec, Transformation
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import INPUTS_WORD
@@ -53,9 +53,14 @@ class Template:
         self._same: Job | None = None  # the job of all tasks, if it does not depend on them
 
     @property
+    def data(self) -> JobData | None:
+        """The data of the jobs, before values of tasks are filled in."""
+        return self._job.data
+
+    @property
     def asks_for_metadata(self) -> bool:
         """Return whether the job depends on common metadata of files."""
-        return bool(self.names - OURS)
+        return bool(self.names - OURS or self._doc.inherit)
 
     def job(self, *, transformation_id: int, number: int, metadata: TaskValues) -> Job:
         """Return the job of a task. Raises LookupError naming a key that the group lacks.
@@ -70,7 +75,7 @@ class Template:
                 f"the job uses {{{min(absent)}}}, but the files of task {number} have no such "
                 "metadata in common"
             )
-        if not self.names:
+        if not self.names and not self._doc.inherit:
             if self._same is None:
                 self._same = _readable(self._made({}, number, transformation_id))
             return self._same
@@ -97,7 +102,31 @@ class Template:
             return job
         own = job.data.inputs[: -len(self._doc.inputs)]
         inputs = (*own, *map(_described, self._doc.inputs))
-        return msgspec.structs.replace(job, data=msgspec.structs.replace(job.data, inputs=inputs))
+        outputs = self._inheriting(job.data.outputs, metadata)
+        data = msgspec.structs.replace(job.data, inputs=inputs, outputs=outputs)
+        return msgspec.structs.replace(job, data=data)
+
+    def _inheriting(
+        self, outputs: tuple[DataOutput, ...], metadata: TaskValues
+    ) -> tuple[DataOutput, ...]:
+        """Return outputs with the inherited keys; those of an output itself win."""
+        found = {key: _literal(metadata[key]) for key in self._doc.inherit if key in metadata}
+        if not found:
+            return outputs
+        given = self._doc.job.data.outputs if self._doc.job.data is not None else ()
+        return tuple(
+            msgspec.structs.replace(one, metadata={**one.metadata, **_without(found, own)})
+            for one, own in zip(outputs, given, strict=True)
+        )
+
+
+def _without(found: Mapping[str, Value], own: DataOutput) -> dict[str, Value]:
+    return {key: value for key, value in found.items() if key not in own.metadata}
+
+
+def _literal(value: Value) -> Value:
+    """Return a value whose braces stay as they are when the job is rendered."""
+    return value.replace("{", "{{").replace("}", "}}") if isinstance(value, str) else value
 
 
 def _readable(job: Job) -> Job:

@@ -46,11 +46,14 @@ UPDATE transformation SET seed_place = :place, seeded = :is_end
  WHERE transformation_id = :transformation_id AND seeded = 0;
 
 -- name: insert_input
--- ?1 transformation, ?2 file, ?3 input, ?4 state, ?5 at
+-- ?1 transformation, ?2 file, ?3 input, ?4 state, ?5 at, ?6 files_max
 INSERT INTO input (transformation_id, file_id, input_no, state, changed_at)
-VALUES (?1, ?2, ?3, ?4, ?5)
+SELECT ?1::bigint, ?2::bigint, ?3::bigint, ?4::text, ?5::float8
+ WHERE ?6::bigint = 0
+    OR ?6::bigint > (SELECT coalesce(sum(files), 0) FROM input_count
+                      WHERE transformation_id = ?1::bigint AND input_no = ?3::bigint)
     ON CONFLICT DO NOTHING
-RETURNING ?6::bigint;
+RETURNING ?7::bigint;
 
 -- name: get_looked
 SELECT seq FROM transformation_look WHERE community = :community;

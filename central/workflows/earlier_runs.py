@@ -165,7 +165,9 @@ class RunLedger:
             "job": msgspec.structs.replace(step.job, retries=0),
             "outputs": step.outputs,
             "metadata": [self._workflow.metadata, step.metadata],
-            "inherited": sorted(self._common[task.step]) if step.inherit else [],
+            "inherited": sorted(self._common[task.step])
+            if step.inherit is True
+            else step.inherit or [],
             "software": self._workflow.software,
             "task": [task.step, task.number],
             "values": task.values,

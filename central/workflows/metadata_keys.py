@@ -57,7 +57,7 @@ def key_table(workflow: Workflow) -> KeyTable:
         table.common[name] = _common(workflow, name, step, table)
         for port, output in step.outputs.items():
             if not output.value:
-                table.made[name, port] = _made(workflow, step, output, table.common[name])
+                table.made[name, port] = _made(workflow, name, step, output, table)
     return table
 
 
@@ -135,14 +135,34 @@ def _common(workflow: Workflow, name: str, step: Step, table: KeyTable) -> KeyVa
     return found
 
 
-def _made(workflow: Workflow, step: Step, output: StepOutput, common: KeyValueSets) -> KeyValueSets:
+def _made(
+    workflow: Workflow, name: str, step: Step, output: StepOutput, table: KeyTable
+) -> KeyValueSets:
+    common = table.common[name]
     found = {key: known_of(value) for key, value in workflow.metadata.items()}
-    if step.inherit:
+    if step.inherit is True:
         found |= common
-    for key, value in {**step.metadata, **output.metadata}.items():
-        found[key] = _rendered(value, common)
+    found |= {key: _rendered(value, common) for key, value in step.metadata.items()}
+    found |= _listed(workflow, name, step, table)
+    found |= {key: _rendered(value, common) for key, value in output.metadata.items()}
     for key, values in output.sets.items():
         found[key] = _either([known_of(one) for one in values]) if values else KeyValues()
+    return found
+
+
+def _listed(workflow: Workflow, name: str, step: Step, table: KeyTable) -> KeyValueSets:
+    """Return the keys that a step inherits by name, if the files for its tasks may have them."""
+    if isinstance(step.inherit, bool):
+        return {}
+    ports = graph.once_ports(workflow, step)
+    found: dict[str, KeyValues] = {}
+    for key in step.inherit:
+        each = [table.taken[name, port][key] for port in ports if key in table.taken[name, port]]
+        if each and len(each) == len(ports):
+            either = _either(each)
+            if either.values is not None and key in step.metadata and not either.is_one:
+                either = _either([either, known_of(step.metadata[key])])
+            found[key] = either
     return found
 
 

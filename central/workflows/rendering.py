@@ -64,16 +64,21 @@ def metadata_of(
 
     The keys `handed_down` are inherited: those that the files of every task of the step share. A
     key that the files of one task share by chance is not, so that all files of a step have the same
-    keys. Later values win: workflow, inherited, step, output, own. Raises CannotRender,
-    BadCatalogueField.
+    keys. Later values win: workflow, inherited, step, inherited by name, output, own.
+
+    Raises CannotRender, BadCatalogueField.
     """
     known: dict[str, Any] = {**task.common, **task.values, "task": task.number}
     known["transformation"] = task.step
-    keys = handed_down if step.inherit else ()
+    keys = handed_down if step.inherit is True else ()
     inherited = {key: task.common[key] for key in keys if key in task.common}
-    said = {**step.metadata, **output.metadata}
-    rendered = {key: _value(value, known) for key, value in said.items()}
-    return checked_metadata({**workflow.metadata, **inherited, **rendered, **own})
+    listed = () if isinstance(step.inherit, bool) else step.inherit
+    over = {key: task.common[key] for key in listed if key in task.common}
+    of_step = {key: _value(value, known) for key, value in step.metadata.items()}
+    of_output = {key: _value(value, known) for key, value in output.metadata.items()}
+    return checked_metadata(
+        {**workflow.metadata, **inherited, **of_step, **over, **of_output, **own}
+    )
 
 
 def _value(value: Value, known: Mapping[str, Any]) -> Any:

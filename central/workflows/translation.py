@@ -52,8 +52,8 @@ def _of_ports(workflow: Workflow, step: Step) -> Iterator[tuple[YamlPath, str]]:
         if not graph.brings_files(workflow, given) and given.sources:
             source = given.sources[0]
             yield at, f"the value of {source} works only in a run on one machine: pass a file"
-        if given.files_max:
-            why = f"a port that takes at most {given.files_max} files {ALONE}: use a query"
+        if given.files_max and len(given.sources) > 1:
+            why = f"at most {given.files_max} files of several sources {ALONE}"
             yield (*at, "files_max"), why
     count = sum(len(list(_origins(workflow, step, port))) for port in _file_ports(workflow, step))
     if count > INPUTS_MAX:
@@ -178,13 +178,14 @@ def _document(workflow: Workflow, name: str, table: KeyTable) -> Transformation:
         tasks_open_max=step.tasks_open_max,
         failover=step.failover,
         allow_partial=workflow.allowed(name),
+        inherit=() if isinstance(step.inherit, bool) else step.inherit,
     )
 
 
 def _metadata(workflow: Workflow, name: str, step: Step, table: KeyTable) -> dict[str, Value]:
     """Return the metadata of all files of a step; inherited keys are written out."""
     inherited: dict[str, Value] = {}
-    for key, known in table.common[name].items() if step.inherit else ():
+    for key, known in table.common[name].items() if step.inherit is True else ():
         alone = next(iter(known.values)) if known.is_one and known.values else None
         inherited[key] = "{" + key + "}" if alone is None else alone
     return {**workflow.metadata, **inherited, **step.metadata}
@@ -255,6 +256,7 @@ def _inputs(workflow: Workflow, step: Step) -> Iterator[InputSpec]:
                 on=given.on,
                 count=given.count or (1 if use == "once" else 0),
                 to=port,
+                files_max=given.files_max,
             )
 
 

@@ -12,6 +12,7 @@ from pilotage.proto.storages import META_SUFFIX
 
 from . import cta_form, yaml_form
 from .check import check
+from .cta_types import element_types
 from .errors import BadWorkflow
 from .flow import WorkflowFile
 from .source_lines import WorkflowSource, load, read_text
@@ -35,7 +36,7 @@ def read_workflow(
             raise BadWorkflow(
                 [f"{path}: there is no parameter {name}: this form has no parameters"]
             )
-        written = cta_form.parse(text, found, cta_form.element_types(types))
+        written = cta_form.parse(text, found, element_types(types))
     else:
         written = yaml_form.parse(text, found, chosen or {})
     faults = check(written.workflow)

@@ -10,34 +10,24 @@ import fnmatch
 import http.client
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Optional
 
-from .http_requests import (
-    TIMEOUT_S,
-    Answer,
-    HttpRequests,
-    SentFile,
-    answer,
-    downloaded,
-    trouble,
-    uploaded,
-    url_of,
-)
-from .http_storage import NO_FOLDER, folders_made
+from .http_driver import HttpDriver, SentFile
+from .http_requests import Answer, is_plain, server_parts, trouble, url_of
 from .storages import (
-    SWEPT_BY_CENTRAL,
     CopyChecksums,
     CopyLocation,
     CopyMissing,
+    CreatingStorage,
     CredentialRejected,
     GoOn,
     StorageError,
     StorageRefused,
     StorageUnavailable,
     bearer_token,
+    check_stored,
     has_expired,
     path_parts,
 )
@@ -49,99 +39,41 @@ _ADLER: Final = re.compile(r"adler32=([0-9a-fA-F]{1,8})(?:\s*,|\s*$)", re.IGNORE
 _ADLER_BYTES: Final = re.compile(r"adler=:([A-Za-z0-9+/=]+):")
 
 
-class DavsStorage:
+class DavsStorage(HttpDriver, CreatingStorage):
     """Driver of storages.Storage for `https://host:port/folder`. It creates files only."""
-
-    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
-        self._requests = HttpRequests(timeout_s)
-
-    def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
-        return downloaded(self._fetch(place), to, bytes_max, go_on)
-
-    def get_rest(
-        self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn
-    ) -> CopyChecksums:
-        return downloaded(self._fetch(place), to, bytes_max, go_on, keeps=True)
-
-    def _fetch(self, place: CopyLocation) -> Callable[[int], http.client.HTTPResponse]:
-        """Return a function that asks for a file from a byte on."""
-
-        def fetch(begin: int) -> http.client.HTTPResponse:
-            headers = {"Range": f"bytes={begin}-"} if begin else {}
-            response = self._asked("GET", place, headers=headers)
-            if response.status not in ((200, 206) if begin else (200,)):
-                with closing(response):
-                    raise self._trouble(place, answer(response, (bearer_token(place),)))
-            return response
-
-        return fetch
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         path_parts(place.path)
         self._check_absent(place)
-        found, sums = self._put(source, place, go_on)
-        if found.status in NO_FOLDER and self._make_folders(place):
-            found, sums = self._put(source, place, go_on)
+        found, sums = self._sent_to_folder(source, place, go_on, {"If-None-Match": "*"})
         if found.status == 412:
             raise StorageRefused("a file of that name exists there")
         if not found.is_good:
-            raise self._trouble(place, found)
-        self._check_stored(place, sums)
+            raise self._trouble("PUT", place, found)
+        check_stored(sums, lambda: self._stored(place, sums.size_bytes))
         return sums
-
-    def size(self, place: CopyLocation) -> int:
-        return self._head(place).size_bytes
-
-    def remove(self, place: CopyLocation) -> None:
-        raise StorageRefused(SWEPT_BY_CENTRAL)
-
-    def sweep(
-        self, place: CopyLocation, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
-    ) -> None:
-        raise StorageRefused(SWEPT_BY_CENTRAL)
 
     def _check_absent(self, place: CopyLocation) -> None:
         """Raise StorageRefused if the name exists: some servers would replace the file."""
         try:
-            self._head(place)
+            self.size(place)
         except (CopyMissing, StorageRefused):
             return  # some servers let nobody ask for a missing file
+        except StorageUnavailable as why:
+            why.is_sent = False
+            raise
         raise StorageRefused("a file of that name exists there")
 
-    def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> tuple[Answer, CopyChecksums]:
-        def send(body: SentFile, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-            return self._asked("PUT", place, body, {**headers, "If-None-Match": "*"})
+    def _stored(self, place: CopyLocation, size_bytes: int) -> tuple[int, str]:
+        """Return the size of a file, and its checksum if the server gives it."""
+        if place.options.checksum != "adler32":
+            return self.size(place), ""
+        more_s = size_bytes / _CHECKSUM_BYTES_A_SECOND
+        found = self._told("HEAD", place, 200, headers=_DIGEST_WANTED, more_s=more_s)
+        return found.size_bytes, _adler32(found.headers)
 
-        return uploaded(source, send, go_on, (bearer_token(place),))
-
-    def _make_folders(self, place: CopyLocation) -> bool:
-        return folders_made(place, lambda folder: self._asked("MKCOL", folder))
-
-    def _check_stored(self, place: CopyLocation, sums: CopyChecksums) -> None:
-        """Compare what the server has with what was sent. Raises StorageUnavailable."""
-        is_summed = place.options.checksum == "adler32"
-        more_s = sums.size_bytes / _CHECKSUM_BYTES_A_SECOND if is_summed else 0.0
-        try:
-            found = self._head(place, _DIGEST_WANTED if is_summed else {}, more_s)
-        except CopyMissing as why:
-            text = f"it confirmed the file, but does not have it: {why}"
-            raise StorageUnavailable(text) from None
-        if found.size_bytes != sums.size_bytes:
-            text = f"{found.size_bytes} bytes are stored, but {sums.size_bytes} were sent"
-            raise StorageUnavailable(text)
-        adler32 = _adler32(found.headers) if is_summed else ""
-        if adler32 not in ("", sums.adler32):
-            text = f"its adler32 of the file is {adler32}, but {sums.adler32} was sent"
-            raise StorageUnavailable(text)
-
-    def _head(
-        self, place: CopyLocation, headers: Optional[Mapping[str, str]] = None, more_s: float = 0.0
-    ) -> Answer:
-        with closing(self._asked("HEAD", place, headers=headers, more_s=more_s)) as response:
-            found = answer(response, (bearer_token(place),))
-        if found.status != 200:
-            raise self._trouble(place, found)
-        return found
+    def _secrets(self, method: str, place: CopyLocation) -> tuple[str, ...]:
+        return (bearer_token(place),)
 
     def _asked(
         self,
@@ -151,7 +83,7 @@ class DavsStorage:
         headers: Optional[Mapping[str, str]] = None,
         more_s: float = 0.0,
     ) -> http.client.HTTPResponse:
-        """Send a request, follow redirects, and return the head of the last answer."""
+        """Send a request, and follow redirects."""
         if "?" in place.path:  # XRootD cuts the name there, also if it is encoded
             raise StorageRefused(f"{place.path!r} has a '?', which storages of this type cut off")
         url = url_of(place, ("https",), "https://host:port/folder")
@@ -180,7 +112,7 @@ class DavsStorage:
             "set redirects in the storage's file"
         )
 
-    def _trouble(self, place: CopyLocation, found: Answer) -> StorageError:
+    def _trouble(self, method: str, place: CopyLocation, found: Answer) -> StorageError:
         token = bearer_token(place)
         if token and (found.status == 401 or (found.status == 403 and has_expired(token))):
             return CredentialRejected(f"HTTP {found.status} {found.words}")
@@ -198,11 +130,10 @@ def _is_named(host: str, place: CopyLocation) -> bool:
 def _followed(url: str, location: str) -> str:
     """Return the URL that a redirect leads to. Raises StorageRefused."""
     try:
-        parts = urllib.parse.urlsplit(urllib.parse.urljoin(url, location))
-        is_good = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
+        parts = server_parts(urllib.parse.urljoin(url, location), ("https",))
     except ValueError:
-        parts, is_good = urllib.parse.urlsplit(""), False
-    if not is_good or not location.isascii() or not location.isprintable() or " " in location:
+        parts = None
+    if parts is None or not is_plain(location):
         raise StorageRefused("it redirects to a place that is not a URL of https")
     return urllib.parse.urlunsplit(parts._replace(fragment=""))
 

@@ -14,14 +14,18 @@ from .storages import (
     BLOCK_BYTES,
     BlockChecksums,
     CopyChecksums,
+    CopyDiffers,
     CopyLocation,
     CopyMissing,
     GoOn,
+    LocalFault,
     StorageError,
     StorageFull,
     StorageRefused,
     StorageUnavailable,
+    check_stored,
     copied,
+    local_blocks,
     open_again,
     open_here,
     path_parts,
@@ -71,14 +75,14 @@ class FileStorage:
             writer = os.urandom(8).hex()
             part = target.with_name(f".{target.name[:100]}{_PART}{writer}")
             try:
-                sums = _write(file.fileno(), part, go_on)
+                sums = _write(file, part, go_on)
                 os.replace(part, target)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(part)
                 raise
             _sync_folder(target.parent)
-            _check_size(target, sums.size_bytes)
+            _check_size(target, sums)
             return sums
 
     def size(self, place: CopyLocation) -> int:
@@ -165,42 +169,24 @@ def _blocks(handle: int) -> Iterator[bytes]:
         yield block
 
 
-def _write(source: int, part: Path, go_on: GoOn) -> CopyChecksums:
+def _write(source: Any, part: Path, go_on: GoOn) -> CopyChecksums:
     """Copy an open local file to the storage, durably, and return its checksums."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(part, flags, 0o644), "wb") as out:
         os.fchmod(out.fileno(), 0o644)  # readable for others, as the folders
-        sums = copied(_ours(source), out, BlockChecksums(), go_on)
+        sums = copied(local_blocks(source, go_on), out, BlockChecksums(), go_on)
         out.flush()
         os.fsync(out.fileno())
     return sums
 
 
-def _ours(handle: int) -> Iterator[bytes]:
-    while True:
-        try:
-            block = os.read(handle, BLOCK_BYTES)
-        except OSError as why:
-            raise _OfOurs(why) from why
-        if not block:
-            return
-        yield block
-
-
-class _OfOurs(Exception):
-    """The local file cannot be read; the storage is not at fault."""
-
-    def __init__(self, why: OSError) -> None:
-        super().__init__(str(why))
-        self.why = why
-
-
-def _check_size(target: Path, size_bytes: int) -> None:
-    found = target.lstat().st_size
-    if found != size_bytes:
+def _check_size(target: Path, sums: CopyChecksums) -> None:
+    try:
+        check_stored(sums, lambda: (target.lstat().st_size, ""))
+    except CopyDiffers:
         # Otherwise it would stay without a name, because it may be stored elsewhere.
         target.unlink()
-        raise StorageUnavailable(f"{found} bytes are stored, but {size_bytes} were written")
+        raise
 
 
 def _sync_folder(folder: Path) -> None:
@@ -217,7 +203,7 @@ def _troubles() -> Generator[None, None, None]:
     """Translate errors of the system to errors of a storage."""
     try:
         yield
-    except _OfOurs as why:
+    except LocalFault as why:
         raise why.why from None
     except OSError as why:
         raise _trouble(why) from None

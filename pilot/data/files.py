@@ -1,13 +1,12 @@
 """The data files of attempts: the work of errands with the drivers of storages."""
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Optional, Protocol, TypeVar
+from typing import Final, Optional, TypeVar
 
 from pilotage.proto.messages import Assignment, How, Output
 from pilotage.proto.storages import (
@@ -34,14 +33,15 @@ from ..ports import Clock, Failed, Randomness, UnsafePath, nobody_hears
 from . import stage_in, stage_out, sweep
 from .credentials import StorageCredentials
 from .storages import (
-    BLOCK_BYTES,
     CopyChecksums,
     CopyLocation,
+    Credential,
     CredentialRejected,
     Storage,
     StorageError,
     StorageRefused,
     StorageUnavailable,
+    sums_of,
 )
 
 INPUT_PATIENCE_S: Final = 600.0  # how long storages may be unavailable before a payload starts,
@@ -76,10 +76,8 @@ class StoredOutputs:
     leftovers: tuple[Leftover, ...] = ()
 
 
-class LocationOf(Protocol):
-    """Returns the place of a file, with a new credential if the last one was rejected."""
-
-    async def __call__(self, *, is_again: bool) -> CopyLocation: ...
+# Returns a credential for a file; after a rejection (True) a new one.
+CredentialOf = Callable[[StorageCredentials, bool], Awaitable[Credential]]
 
 
 class DataFiles:
@@ -170,22 +168,14 @@ class DataFiles:
         self, assignment: Assignment, copy: Copy, to: Path, bytes_max: int
     ) -> CopyChecksums:
         storage = stage_in.driver(self._drivers, copy.type)
-
-        async def place(*, is_again: bool) -> CopyLocation:
-            found = stage_in.place_of(copy)
-            if not copy.options.needs_credential:
-                return found
-            return replace(
-                found,
-                credential=await self._needed().reading(
-                    assignment, copy.storage, copy.path, is_again=is_again
-                ),
-            )
-
-        def get(place: CopyLocation, go_on: GoOn) -> CopyChecksums:
-            return storage.get(place, to, bytes_max=bytes_max, go_on=go_on)
-
-        return await self._with_credential(place, get, bytes_max)
+        return await self._with_credential(
+            stage_in.place_of(copy),
+            lambda central, is_again: central.reading(
+                assignment, copy.storage, copy.path, is_again=is_again
+            ),
+            lambda place, go_on: storage.get(place, to, bytes_max=bytes_max, go_on=go_on),
+            bytes_max,
+        )
 
     def _write_list(self, data: DataBody, folder: Path) -> None:
         listed: list[dict[str, object]] = [
@@ -259,23 +249,16 @@ class DataFiles:
         size_bytes = os.stat(file).st_size
         sha256 = ""
         if access.options.signed_urls:
-            sha256 = await self._in_thread(lambda go_on: sha256_of(file, go_on), size_bytes)
-
-        async def place(*, is_again: bool) -> CopyLocation:
-            found = CopyLocation(access.url, path, access.options)
-            if not access.options.needs_credential:
-                return found
-            return replace(
-                found,
-                credential=await self._needed().creating(
-                    assignment, access.storage, path, sha256, is_again=is_again
-                ),
-            )
-
-        def put(place: CopyLocation, go_on: GoOn) -> CopyChecksums:
-            return storage.put(file, place, go_on=go_on)
-
-        return await self._with_credential(place, put, size_bytes)
+            sums = await self._in_thread(lambda go_on: sums_of(file, go_on), size_bytes)
+            sha256 = sums.sha256
+        return await self._with_credential(
+            CopyLocation(access.url, path, access.options),
+            lambda central, is_again: central.creating(
+                assignment, access.storage, path, sha256, is_again=is_again
+            ),
+            lambda place, go_on: storage.put(file, place, go_on=go_on),
+            size_bytes,
+        )
 
     async def _remove(self, data: DataBody, kept: "list[Published]") -> None:
         """Remove outputs that were stored in vain, if that is quick.
@@ -319,22 +302,25 @@ class DataFiles:
         until = self._clock.now() + SWEEPING_SHARE * wall_s
         return await sweep.run(data.removals, remove, is_late=lambda: self._clock.now() >= until)
 
-    def _needed(self) -> StorageCredentials:
+    async def _with_credential(
+        self,
+        place: CopyLocation,
+        credential: CredentialOf,
+        act: Callable[[CopyLocation, GoOn], T],
+        size_bytes: int,
+    ) -> T:
+        """Run `act` in a thread; if a credential is rejected, once more with a new one."""
+        if not place.options.needs_credential:
+            return await self._in_thread(lambda go_on: act(place, go_on), size_bytes)
         if self._credentials is None:
             raise stage_in.NotSent("this pilot fetches no credentials for storages")
-        return self._credentials
-
-    async def _with_credential(
-        self, place: LocationOf, act: Callable[[CopyLocation, GoOn], T], size_bytes: int
-    ) -> T:
-        """Run `act` in a thread; if the credential is rejected, once more with a new one."""
+        first = replace(place, credential=await credential(self._credentials, False))
         try:
-            there = await place(is_again=False)
-            return await self._in_thread(lambda go_on: act(there, go_on), size_bytes)
+            return await self._in_thread(lambda go_on: act(first, go_on), size_bytes)
         except CredentialRejected:
-            anew = await place(is_again=True)
+            again = replace(place, credential=await credential(self._credentials, True))
         try:
-            return await self._in_thread(lambda go_on: act(anew, go_on), size_bytes)
+            return await self._in_thread(lambda go_on: act(again, go_on), size_bytes)
         except CredentialRejected as why:
             raise StorageRefused(f"{why}, also with a new credential") from None
 
@@ -363,16 +349,6 @@ class DataFiles:
             return True
 
         return wait
-
-
-def sha256_of(file: Path, go_on: GoOn) -> str:
-    """Return the SHA-256 of a local file as hexadecimal digits."""
-    summing = hashlib.sha256()
-    with open(file, "rb") as opened:
-        while block := opened.read(BLOCK_BYTES):
-            go_on()
-            summing.update(block)
-    return summing.hexdigest()
 
 
 def _room(folder: Path) -> int:

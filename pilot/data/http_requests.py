@@ -1,4 +1,4 @@
-"""Requests of storages by HTTP and HTTPS: connections, blocks with checksums, words for troubles.
+"""Requests of storages by HTTP and HTTPS: connections, answers, words for troubles.
 
 Secrets of a request (a token, a signed URL) never come into a text: what servers say is cleared of
 them.
@@ -8,39 +8,36 @@ import http.client
 import io
 import os
 import re
+import select
 import socket
 import ssl
+import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, Final, Optional
 
 from pilotage.proto.trust import trusting
 
 from .storages import (
-    BlockChecksums,
-    CopyChecksums,
     CopyLocation,
     CopyMissing,
-    GoOn,
+    LocalFault,
     StorageError,
     StorageFull,
     StorageRefused,
     StorageUnavailable,
-    copied,
-    open_again,
-    open_here,
 )
 
 TIMEOUT_S: Final = 60.0  # for each read and write, not for the whole file
-RESUMES: Final = 3  # of a download, in a row without any progress
-_PAUSE_S: Final = 0.5  # before the first of them; then twice, three times that
 _EXPECT_S: Final = 3.0  # until a server that ignores `Expect: 100-continue` gets the file anyway
-_BLOCK: Final = 1 << 18
 _HEAD_MAX: Final = 1 << 16  # bytes of the head of an answer
+_REPEATABLE: Final = ("GET", "HEAD")  # may be sent twice, if a kept connection ends meanwhile
+_IDLE_MAX: Final = 8  # connections that wait for another request
+_IDLE_S: Final = 10.0  # after which a connection is not used again
 _WORDS_MAX: Final = 200  # characters of a server's text
 _AGENT: Final = "pilotage-pilot"
 _FULL: Final = (413, 507)
@@ -70,19 +67,79 @@ class Answer:
         return int(length)
 
 
+class _Response(http.client.HTTPResponse):
+    """A response after whose end the connection may serve another request."""
+
+    give_back: Optional[Callable[[], None]] = None  # called once, if the body was read to its end
+    give_up: Optional[Callable[[], None]] = None  # called otherwise
+
+    def close(self) -> None:
+        act = self.give_back if self.isclosed() and not self.will_close else self.give_up
+        self.give_back = self.give_up = None
+        super().close()
+        if act is not None:
+            act()
+
+
+_Idle = tuple[str, http.client.HTTPConnection, float]  # with its origin, and since when
+
+
+class _IdleConnections:
+    """Open connections, by scheme and host, that wait for another request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_Idle] = []
+        weakref.finalize(self, _close_all, self._idle)  # `__del__` may come after the sockets' own
+
+    def take(self, origin: str) -> Optional[http.client.HTTPConnection]:
+        """Return the newest connection that the server has not closed; None: there is none."""
+        while True:
+            with self._lock:
+                found = [one for one in self._idle if one[0] == origin]
+                if not found:
+                    return None
+                self._idle.remove(found[-1])
+            _, connection, since = found[-1]
+            if time.monotonic() - since < _IDLE_S and _is_silent(connection.sock):
+                return connection
+            connection.close()
+
+    def give(self, origin: str, connection: http.client.HTTPConnection) -> None:
+        """Keep a connection, and close the oldest one if there are too many."""
+        with self._lock:
+            self._idle.append((origin, connection, time.monotonic()))
+            surplus = self._idle[:-_IDLE_MAX]
+            del self._idle[:-_IDLE_MAX]
+        _close_all(surplus)
+
+
+def _close_all(idle: Sequence[_Idle]) -> None:
+    for _, one, _ in idle:
+        one.close()
+
+
+def _is_silent(sock: Any) -> bool:
+    """Return whether nothing has arrived: an end, or words that nobody has asked for."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return not poll.poll(0)
+
+
 class HttpRequests:
-    """Sends requests, each on its own connection."""
+    """Sends requests. Those without a body use a connection again if the server keeps it."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._context: Optional[ssl.SSLContext] = None
+        self._idle = _IdleConnections()
 
     def asked(
         self,
         method: str,
         url: str,
         *,
-        body: "Optional[SentFile]" = None,
+        body: Optional[Iterable[bytes]] = None,
         headers: Optional[Mapping[str, str]] = None,
         secrets: Sequence[str] = (),
         waits: bool = False,
@@ -93,46 +150,90 @@ class HttpRequests:
         With `waits` the body is sent once the server agrees, so that it may redirect or refuse the
         request before. `more_s`: how much longer than usual the server may take.
         """
-        connection, target = self._connection(url, self._timeout_s + more_s)
-        early: Optional[OSError] = None
-        response: Optional[http.client.HTTPResponse] = None
-        sent = {"User-Agent": _AGENT, "Connection": "close", **(headers or {})}
-        try:
+        parts = urllib.parse.urlsplit(url)
+        origin, timeout_s = f"{parts.scheme}://{parts.netloc}", self._timeout_s + more_s
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        sent = {"User-Agent": _AGENT, **(headers or {})}
+        if method not in _REPEATABLE:
+            sent["Connection"] = "close"
+        kept = self._idle.take(origin) if method in _REPEATABLE else None
+        if kept is not None:
+            kept.sock.settimeout(timeout_s)
             try:
-                if waits and sent.get("Content-Length") != "0":  # RFC 9110, 10.1.1
-                    response = _agreed(connection, method, target, sent)
-                    if response is None and body is not None:
-                        for block in body:
-                            connection.send(block)
-                else:
-                    connection.request(method, target, body, sent)
-            except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as why:
-                early = why  # the server may have refused before all was sent
-            if response is None:
-                response = connection.getresponse()
-                if connection.sock is not None:  # the server would keep the connection
-                    connection.sock.close()  # with the response, which still reads from it
-        except LocalFault as why:
-            raise why.why from None
-        except (http.client.HTTPException, OSError) as why:
-            raise StorageUnavailable(cleared(_reason(early or why), secrets)) from None
-        finally:
-            if response is None:
-                connection.close()
-        assert response is not None
+                kept.request(method, target, None, sent)
+                return self._to_keep(kept.getresponse(), origin, kept)
+            except (ConnectionError, ssl.SSLEOFError):
+                kept.close()  # by the server, in this moment
+            except (http.client.HTTPException, OSError) as why:
+                kept.close()
+                raise StorageUnavailable(cleared(reason_of(why), secrets)) from None
+        connection = self._connection(parts, timeout_s)
+        response = _answered(connection, method, target, body, sent, secrets, waits=waits)
+        return self._to_keep(response, origin, connection)
+
+    def _to_keep(
+        self,
+        response: http.client.HTTPResponse,
+        origin: str,
+        connection: http.client.HTTPConnection,
+    ) -> http.client.HTTPResponse:
+        """Let a connection wait for another request once its response has been read."""
+        if isinstance(response, _Response) and connection.sock is not None:
+            response.give_back = partial(self._idle.give, origin, connection)
+            response.give_up = connection.close
         return response
 
-    def _connection(self, url: str, timeout_s: float) -> tuple[http.client.HTTPConnection, str]:
-        parts = urllib.parse.urlsplit(url)
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
+    def _connection(
+        self, parts: urllib.parse.SplitResult, timeout_s: float
+    ) -> http.client.HTTPConnection:
         host = parts.hostname or ""
         if parts.scheme == "http":
-            return http.client.HTTPConnection(host, parts.port, timeout=timeout_s), target
-        if self._context is None:
-            self._context = _trusting_grid()
-        return http.client.HTTPSConnection(
-            host, parts.port, timeout=timeout_s, context=self._context
-        ), target
+            connection = http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+        else:
+            if self._context is None:
+                self._context = _trusting_grid()
+            connection = http.client.HTTPSConnection(
+                host, parts.port, timeout=timeout_s, context=self._context
+            )
+        connection.response_class = _Response
+        return connection
+
+
+def _answered(
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    body: Optional[Iterable[bytes]],
+    sent: Mapping[str, str],
+    secrets: Sequence[str],
+    *,
+    waits: bool,
+) -> http.client.HTTPResponse:
+    """Send a request on a new connection. Raises StorageUnavailable, and OSError for the body."""
+    early: Optional[OSError] = None
+    response: Optional[http.client.HTTPResponse] = None
+    try:
+        try:
+            if waits and sent.get("Content-Length") != "0":  # RFC 9110, 10.1.1
+                response = _agreed(connection, method, target, sent)
+                if response is None and body is not None:
+                    for block in body:
+                        connection.send(block)
+            else:
+                connection.request(method, target, body, dict(sent))
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as why:
+            early = why  # the server may have refused before all was sent
+        if response is None:
+            response = connection.getresponse()
+    except LocalFault as why:
+        raise why.why from None
+    except (http.client.HTTPException, OSError) as why:
+        raise StorageUnavailable(cleared(reason_of(early or why), secrets)) from None
+    finally:
+        if response is None:
+            connection.close()
+    assert response is not None
+    return response
 
 
 def _trusting_grid() -> ssl.SSLContext:
@@ -198,139 +299,33 @@ class _ReadBefore(io.RawIOBase):
         super().close()
 
 
+def server_parts(url: str, schemes: Sequence[str]) -> Optional[urllib.parse.SplitResult]:
+    """Return the parts of a server's URL, or None if it is no good URL with one of the schemes."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_good else None
+
+
+def is_plain(url: str) -> bool:
+    """Return whether a text may be sent as a URL: without blanks, and ASCII alone."""
+    return url.isascii() and url.isprintable() and " " not in url
+
+
 def url_of(place: CopyLocation, schemes: Sequence[str], form: str) -> str:
     """Return the URL of a copy. Raises StorageRefused; `form` is the right form of a storage's URL.
 
     A path may end with a slash: it is then a folder.
     """
-    try:
-        parts = urllib.parse.urlsplit(place.url)
-        is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        parts, is_good = urllib.parse.urlsplit(""), False
-    if parts.scheme not in schemes or not is_good or parts.query or parts.fragment:
+    parts = server_parts(place.url, schemes)
+    if parts is None or parts.query or parts.fragment:
         raise StorageRefused(f"{place.url!r} is not a URL such as {form}")
     if {".", ".."} & set(place.path.split("/")):
         raise StorageRefused(f"{place.path!r} is not a path below a storage")
     path = f"{parts.path.rstrip('/')}/{urllib.parse.quote(place.path)}"
     return f"{parts.scheme}://{parts.netloc}{path}"
-
-
-class LocalFault(Exception):
-    """The local file cannot be read, which is no fault of the storage."""
-
-    def __init__(self, why: OSError) -> None:
-        super().__init__(str(why))
-        self.why = why
-
-
-class SentFile:
-    """A file in the form that http.client sends: block by block, with checksums.
-
-    It is sent from its beginning each time, as a redirect needs.
-    """
-
-    def __init__(self, file: Any, go_on: GoOn) -> None:
-        self._file, self._go_on = file, go_on
-        self._summing = BlockChecksums()
-
-    @property
-    def sums(self) -> CopyChecksums:
-        """Return the checksums of the last upload."""
-        return self._summing.sums
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._summing = BlockChecksums()
-        self._file.seek(0)
-        while True:
-            self._go_on()
-            try:
-                block: bytes = self._file.read(_BLOCK)
-            except OSError as why:
-                raise LocalFault(why) from why
-            if not block:
-                return
-            self._summing.add(block)
-            yield block
-
-
-# Sends a PUT with a body and these headers.
-Send = Callable[[SentFile, Mapping[str, str]], http.client.HTTPResponse]
-
-
-def uploaded(
-    source: Path, send: Send, go_on: GoOn, secrets: Sequence[str] = ()
-) -> tuple[Answer, CopyChecksums]:
-    """Send a file and return the answer. Raises StorageError, and OSError for the local file."""
-    with open(source, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        body = SentFile(file, go_on)
-        headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-        with closing(send(body, headers)) as response:
-            found = answer(response, secrets)
-    if found.is_good and body.sums.size_bytes != size:
-        raise StorageUnavailable("the upload is incomplete")
-    return found, body.sums
-
-
-def downloaded(
-    fetch: Callable[[int], http.client.HTTPResponse],
-    to: Path,
-    bytes_max: int,
-    go_on: GoOn,
-    *,
-    keeps: bool = False,
-) -> CopyChecksums:
-    """Write a file, and fetch the rest again after a cut. Raises StorageError and OSError.
-
-    With `keeps` it begins after the bytes that are in the file.
-
-    `fetch` asks for the file from a byte on, and returns an answer with 200 or 206.
-    """
-    summing, in_vain = BlockChecksums(bytes_max), 0
-    with open_again(to, summing, go_on) if keeps else open_here(to) as out:
-        while True:
-            begin = summing.sums.size_bytes
-            try:
-                with closing(fetch(begin)) as response:
-                    if begin and not _begins_at(response, begin):  # all of it comes again
-                        summing = BlockChecksums(bytes_max)
-                        out.seek(0)
-                        out.truncate()
-                    return copied(blocks(response), out, summing, go_on)
-            except StorageUnavailable as why:
-                here = summing.sums.size_bytes
-                in_vain = 0 if here > begin else in_vain + 1
-                if type(why) is not StorageUnavailable or not here or in_vain > RESUMES:
-                    raise
-            go_on()
-            time.sleep(_PAUSE_S * in_vain)
-
-
-def _begins_at(response: http.client.HTTPResponse, begin: int) -> bool:
-    """Return whether the answer is the rest of a file. Raises StorageUnavailable."""
-    if response.status == 200:
-        return False
-    found = response.getheader("Content-Range") or ""
-    if not found.startswith(f"bytes {begin}-"):
-        raise StorageUnavailable(f"asked for bytes from {begin} on, it answers {found[:60]!r}")
-    return True
-
-
-def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield the body to its end. Raises StorageUnavailable if the connection breaks."""
-    while True:
-        left: Optional[int] = response.length
-        try:
-            block = response.read(_BLOCK if left is None else min(left, _BLOCK))
-        except (http.client.HTTPException, OSError) as why:
-            raise StorageUnavailable(_reason(why)) from None
-        if not block:
-            break
-        yield block
-    rest: Optional[int] = response.length
-    if rest:
-        raise StorageUnavailable(f"the connection broke: {rest} bytes are missing")
 
 
 def answer(response: http.client.HTTPResponse, secrets: Sequence[str] = ()) -> Answer:
@@ -369,7 +364,7 @@ def trouble(status: int, said: str) -> StorageError:
     return StorageRefused(text)
 
 
-def _reason(why: BaseException) -> str:
+def reason_of(why: BaseException) -> str:
     if isinstance(why, socket.timeout):
         return "it did not answer in time"
     return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__

@@ -1,8 +1,8 @@
 """Storages that speak XRootD's own protocol, by the programs xrdcp and xrdfs of the node.
 
-A token goes to them in a file of the pilot's own, which only its user can read. Files pass through
-pipes, so that checksums are computed on the way. Exit codes and numbers of errors are those of
-XRootD 5 (XrdCl/XrdClStatus.hh, XProtocol/XProtocol.hh).
+A token goes to them in an open file without a name, which payloads cannot find in any folder. Files
+pass through pipes, so that checksums are computed on the way. Exit codes and numbers of errors are
+those of XRootD 5 (XrdCl/XrdClStatus.hh, XProtocol/XProtocol.hh).
 """
 
 import os
@@ -19,14 +19,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Optional
 
-from .http_requests import TIMEOUT_S, cleared
+from .http_requests import TIMEOUT_S, cleared, server_parts
 from .storages import (
     BLOCK_BYTES,
-    SWEPT_BY_CENTRAL,
     BlockChecksums,
     CopyChecksums,
     CopyLocation,
     CopyMissing,
+    CreatingStorage,
     CredentialRejected,
     GoOn,
     StorageError,
@@ -34,6 +34,7 @@ from .storages import (
     StorageRefused,
     StorageUnavailable,
     bearer_token,
+    check_stored,
     copied,
     has_expired,
     open_here,
@@ -63,7 +64,7 @@ _DROPPED: Final = (
 )
 
 
-class RootStorage:
+class RootStorage(CreatingStorage):
     """Driver of storages.Storage for `root://host:port//folder`, or `roots`. It creates only."""
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
@@ -86,7 +87,7 @@ class RootStorage:
                 raise
             # After a cut, xrdcp creates the file once more, and finds its own.
             raise StorageUnavailable(f"the upload was cut: {why}") from None
-        self._check_stored(place, sums, go_on)
+        check_stored(sums, lambda: self._stored(place, go_on))
         return sums
 
     def _put(self, source: Path, place: CopyLocation, go_on: GoOn) -> CopyChecksums:
@@ -114,39 +115,19 @@ class RootStorage:
     def size(self, place: CopyLocation) -> int:
         return self._size(place, _never)
 
-    def remove(self, place: CopyLocation) -> None:
-        raise StorageRefused(SWEPT_BY_CENTRAL)
-
-    def sweep(
-        self, place: CopyLocation, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
-    ) -> None:
-        raise StorageRefused(SWEPT_BY_CENTRAL)
-
     def _size(self, place: CopyLocation, go_on: GoOn) -> int:
         found = _SIZE.search(self._said(place, ["stat"], go_on))
         if found is None:
             raise StorageUnavailable("it does not report the size of the file")
         return int(found[1])
 
-    def _check_stored(self, place: CopyLocation, sums: CopyChecksums, go_on: GoOn) -> None:
-        """Compare what the server has with what was sent. Raises StorageError."""
-        try:
-            found = self._size(place, go_on)
-        except CopyMissing as why:
-            text = f"it confirmed the file, but does not have it: {why}"
-            raise StorageUnavailable(text) from None
-        if found != sums.size_bytes:
-            raise StorageUnavailable(f"{found} bytes are stored, but {sums.size_bytes} were sent")
-        if place.options.checksum != "adler32":
-            return
-        try:
-            said = _ADLER.search(self._said(place, ["query", "checksum"], go_on))
-        except StorageRefused:
-            return  # it computes none
-        adler32 = said[1].lower().zfill(8) if said is not None else sums.adler32
-        if adler32 != sums.adler32:
-            text = f"its adler32 of the file is {adler32}, but {sums.adler32} was sent"
-            raise StorageUnavailable(text)
+    def _stored(self, place: CopyLocation, go_on: GoOn) -> tuple[int, str]:
+        """Return the size of a file, and its checksum if the server computes one."""
+        size, found = self._size(place, go_on), None
+        if place.options.checksum == "adler32":
+            with suppress(StorageRefused):
+                found = _ADLER.search(self._said(place, ["query", "checksum"], go_on))
+        return size, found[1].lower().zfill(8) if found else ""
 
     def _said(self, place: CopyLocation, words: Sequence[str], go_on: GoOn) -> str:
         """Return what xrdfs prints. Raises StorageError."""
@@ -167,14 +148,16 @@ class RootStorage:
             raise StorageRefused(f"this node has no {words[0]} on its PATH")
         with tempfile.TemporaryDirectory(prefix="pilotage-root-") as name:
             folder = Path(name)
-            environ = _environ(token, folder, self._timeout_s)
-            with open(folder / "said", "w+b") as said:
+            with open(folder / "said", "w+b") as said, tempfile.TemporaryFile() as secret:
+                secret.write(token.encode())
+                secret.seek(0)
                 process = subprocess.Popen(
                     [found, *words[1:]],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=said,
-                    env=environ,
+                    env=_environ(secret.fileno() if token else None, self._timeout_s),
+                    pass_fds=(secret.fileno(),),
                     cwd=folder,
                     start_new_session=True,
                     bufsize=0,
@@ -267,18 +250,15 @@ def _never() -> None:
     """Never stop the work."""
 
 
-def _environ(token: str, folder: Path, timeout_s: float) -> Mapping[str, str]:
-    """Return the environment of a program, with the token in a file of the folder."""
+def _environ(secret: Optional[int], timeout_s: float) -> Mapping[str, str]:
+    """Return the environment of a program that inherits the open file of its token."""
     environ = {
         name: value
         for name, value in os.environ.items()
         if name not in _DROPPED and not name.startswith("XrdSec")
     }
-    if token:
-        file = folder / "token"
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(token)
-        environ.update(BEARER_TOKEN_FILE=str(file), XrdSecPROTOCOL="ztn")
+    if secret is not None:
+        environ.update(BEARER_TOKEN_FILE=f"/dev/fd/{secret}", XrdSecPROTOCOL="ztn")
     seconds = str(max(1, int(timeout_s)))
     return {
         **environ,
@@ -299,13 +279,8 @@ def _environ(token: str, folder: Path, timeout_s: float) -> Mapping[str, str]:
 
 def _address(place: CopyLocation) -> tuple[str, str]:
     """Return the URL of the server, and the path of a copy there. Raises StorageRefused."""
-    try:
-        parts = urllib.parse.urlsplit(place.url)
-        is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        parts, is_good = urllib.parse.urlsplit(""), False
-    has_extra = bool(parts.query or parts.fragment or parts.username)
-    if parts.scheme not in ("root", "roots") or not is_good or has_extra:
+    parts = server_parts(place.url, ("root", "roots"))
+    if parts is None or parts.query or parts.fragment or parts.username:
         raise StorageRefused(f"{place.url!r} is not a URL such as root://host:port//folder")
     path_parts(place.path)
     if "?" in place.path:  # it would begin other information

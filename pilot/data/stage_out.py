@@ -208,7 +208,7 @@ class StageOut:
 
     def __init__(self, folder: str, job: int, rules: Sequence[DataRule]) -> None:
         self._folder = folder
-        self._tries = Counter[tuple[str, str]]()  # by file and storage
+        self._tries = Counter[str]()  # by file: failed ones that may have left bytes
         self.leftovers: list[Leftover] = []
         self._orders = [list(order(rule, job)) for rule in rules]
         self._out: dict[str, str] = {}  # storages that take no more files, and why
@@ -219,17 +219,17 @@ class StageOut:
         rounds = 0
         while True:
             for access in [one for one in storages if one.storage not in self._out]:
-                path = self._next_path(chosen.name, access.storage)
+                path = self._next_path(chosen.name)
                 try:
                     sums = await put(chosen.path, access, path)
                 except StorageUnavailable as why:
-                    self._left(access.storage, path, why)
+                    self._left(chosen.name, access.storage, path, why)
                     whys[access.storage] = str(why)
                     storages.remove(access)  # from now on, the others are asked first
                     storages.append(access)
                     continue
                 except (StorageRefused, CopyMissing) as why:
-                    self._left(access.storage, path, why)
+                    self._left(chosen.name, access.storage, path, why)
                     self._out[access.storage] = str(why)
                     continue
                 return published(chosen, access, path, sums)
@@ -243,16 +243,21 @@ class StageOut:
             f"{chosen.name}: {_reasons_text({**refused, **whys}) or 'no storage accepts it'}"
         )
 
-    def _next_path(self, name: str, storage: str) -> str:
-        """Return the path for the next try; after TRIES_MAX, the last one comes again."""
-        number = min(self._tries[name, storage] + 1, TRIES_MAX)
-        self._tries[name, storage] = number
-        return try_path(self._folder, name, number)
+    def _next_path(self, name: str) -> str:
+        """Return the path for the next try; after TRIES_MAX, the last one comes again.
 
-    def _left(self, storage: str, path: str, why: StorageError) -> None:
+        The other storages get another path too: no bytes are swept at a path that a file has on
+        any storage, because two storages may be the same place.
+        """
+        return try_path(self._folder, name, min(self._tries[name] + 1, TRIES_MAX))
+
+    def _left(self, name: str, storage: str, path: str, why: StorageError) -> None:
         """Note that a failed upload may have left bytes."""
+        if not why.is_sent:
+            return
+        self._tries[name] += 1
         left = Leftover(storage, path)
-        if not why.is_sent or left in self.leftovers:
+        if left in self.leftovers:
             return
         if len(self.leftovers) >= LEFTOVERS_MAX:
             raise OutputNotStored(f"{path}: {LEFTOVERS_MAX} uploads failed before; {why}")

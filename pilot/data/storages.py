@@ -11,7 +11,8 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Optional, Protocol, runtime_checkable
@@ -24,7 +25,7 @@ FOLDER_PARTS: Final = 4
 GoOn = Callable[[], None]  # raises an error if the work should stop
 
 BLOCK_BYTES: Final = 1 << 20
-SWEPT_BY_CENTRAL: Final = "the central sweeps storages of this type"
+_ALONE_BYTES: Final = 4 << 20  # of a file, whose checksums need no thread
 EXPIRY_MARGIN_S: Final = 60.0  # a credential that ends so soon counts as expired
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 
@@ -115,11 +116,15 @@ class ResumingStorage(Protocol):
 class StorageError(ValueError):
     """A storage, or a copy there, is at fault."""
 
-    is_sent = True  # false: nothing was sent to the storage
+    is_sent = True  # false: no part of a file was sent to the storage
 
 
 class StorageUnavailable(StorageError):
     """The storage does not answer now: the same request may succeed later."""
+
+
+class CopyDiffers(StorageUnavailable):
+    """The storage has other bytes than were sent."""
 
 
 class CredentialRejected(StorageUnavailable):
@@ -140,6 +145,18 @@ class CopyMissing(StorageError):
 
 class CopyTooLong(StorageError):
     """The copy is longer than the file."""
+
+
+class CreatingStorage:
+    """The base of drivers that only create files: the central removes them."""
+
+    def remove(self, place: CopyLocation) -> None:
+        raise StorageRefused("the central sweeps storages of this type")
+
+    def sweep(
+        self, place: CopyLocation, *, is_folder: bool, go_on: GoOn, size: Optional[int] = None
+    ) -> None:
+        self.remove(place)
 
 
 def path_parts(path: str) -> "list[str]":
@@ -188,22 +205,38 @@ def has_expired(token: str) -> bool:
 
 
 class BlockChecksums:
-    """Computes checksums of blocks as they pass."""
+    """Computes checksums of blocks as they pass; those of large files in a thread beside."""
 
     def __init__(self, bytes_max: int = -1) -> None:
         self._bytes_max = bytes_max
         self._size, self._adler, self._sha = 0, 1, hashlib.sha256()
+        self._beside: Optional[ThreadPoolExecutor] = None
+        self._last: Optional[Future[None]] = None
 
     def add(self, block: bytes) -> None:
         """Add a block. Raises CopyTooLong."""
         self._size += len(block)
         if 0 <= self._bytes_max < self._size:
             raise CopyTooLong(f"it has more than {self._bytes_max} bytes")
+        if self._size <= _ALONE_BYTES:
+            self._sum(block)
+            return
+        if self._beside is None:
+            self._beside = ThreadPoolExecutor(1, "checksums")
+        self._wait()
+        self._last = self._beside.submit(self._sum, block)
+
+    def _sum(self, block: bytes) -> None:
         self._adler = zlib.adler32(block, self._adler)
         self._sha.update(block)
 
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
     @property
     def sums(self) -> CopyChecksums:
+        self._wait()
         return CopyChecksums(self._size, f"{self._adler & 0xFFFFFFFF:08x}", self._sha.hexdigest())
 
 
@@ -229,10 +262,55 @@ def open_again(to: Path, summing: BlockChecksums, go_on: GoOn) -> Generator[Any,
     """Open a local file to continue it, and add its bytes to the checksums."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(to, flags), "r+b") as out:
-        while True:
+        while block := out.read(BLOCK_BYTES):
             go_on()
-            block = out.read(BLOCK_BYTES)
-            if not block:
-                break
             summing.add(block)
         yield out
+
+
+class LocalFault(Exception):
+    """The local file cannot be read, which is no fault of the storage."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+def local_blocks(file: Any, go_on: GoOn, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """Yield the blocks of an open local file. Raises LocalFault."""
+    while True:
+        go_on()
+        try:
+            block: bytes = file.read(size)
+        except OSError as why:
+            raise LocalFault(why) from why
+        if not block:
+            return
+        yield block
+
+
+def sums_of(path: Path, go_on: GoOn) -> CopyChecksums:
+    """Return the checksums of a local file. Raises OSError."""
+    summing = BlockChecksums()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            go_on()
+            summing.add(block)
+    return summing.sums
+
+
+def check_stored(sent: CopyChecksums, look: Callable[[], tuple[int, str]]) -> None:
+    """Compare what was sent with what the storage has: its size in bytes, and adler32 if known.
+
+    Raises StorageUnavailable (CopyDiffers for other bytes), and what `look` raises.
+    """
+    try:
+        size, adler32 = look()
+    except CopyMissing as why:
+        text = f"it confirmed the file, but does not have it: {why}"
+        raise StorageUnavailable(text) from None
+    if size != sent.size_bytes:
+        raise CopyDiffers(f"{size} bytes are stored, but {sent.size_bytes} were sent")
+    if adler32 not in ("", sent.adler32):
+        text = f"its adler32 of the file is {adler32}, but {sent.adler32} was sent"
+        raise CopyDiffers(text)

@@ -11,6 +11,7 @@ On a busy node, this costs a short payload more than everything else.
 """
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -144,6 +145,14 @@ class Workspaces:
 
     def drop_tokens(self, folder: Path) -> None:
         remove_tokens(folder)
+
+    def name_stream(self, folder: Path, stream: str, name: str) -> None:
+        target = folder / "work" / name
+        if not FolderGuard(folder / "work").has(target.parent):
+            raise OSError(errno.EPERM, "its folder is not in the payload's folder", name)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.link(folder / stream, target, follow_symlinks=False)
 
     def tail(self, folder: Path, stream: str, offset: int, size_max: int) -> bytes:
         try:

@@ -190,7 +190,8 @@ class BlobTransfer:
         self, assignment: Assignment, *, outputs: bool, checkpoint: bool = False
     ) -> bool:
         """Return whether there is nothing to upload, so that the end can be reported at once."""
-        if checkpoint or (outputs and assignment.body.outputs):
+        body = assignment.body
+        if checkpoint or (outputs and (body.outputs or body.stdout_file or body.stderr_file)):
             return False
         folder = self.make(assignment.attempt_id)
         return not any(self._workspace.size(folder, stream.value) for stream in Stream)
@@ -203,8 +204,9 @@ class BlobTransfer:
         The checkpoint is uploaded with `checkpoint`, or if the outputs fail the attempt.
         """
         folder = self.make(assignment.attempt_id)
-        found, absent, failure = [*self._streams(folder)], list[str](), ""
-        if outputs and assignment.body.outputs:
+        found, absent = [*self._streams(folder)], list[str]()
+        failure = self._name_streams(assignment, folder) if outputs else ""
+        if outputs and assignment.body.outputs and not failure:
             rules = tuple((rule.pattern, rule.required) for rule in assignment.body.outputs)
             try:
                 files, absent = await self._workspace.collect(folder / "work", rules)
@@ -236,6 +238,18 @@ class BlobTransfer:
         note = "; ".join(one for one in notes if one)
         bytes_out = sum(output.size_bytes for output in kept)
         return UploadResult(tuple(kept), tuple(absent), failure, how, note, bytes_out)
+
+    def _name_streams(self, assignment: Assignment, folder: Path) -> str:
+        """Show the streams as the files that the job names; return why that failed."""
+        body = assignment.body
+        for stream, name in ((Stream.OUT, body.stdout_file), (Stream.ERR, body.stderr_file)):
+            if not name:
+                continue
+            try:
+                self._workspace.name_stream(folder, stream.value, name)
+            except (OSError, UnsafePath) as why:
+                return f"{stream.value} cannot become the file {name!r}: {why}"
+        return ""
 
     async def _keep_checkpoint(
         self, assignment: Assignment, folder: Path, kept: list[Output]

@@ -71,6 +71,7 @@ class JobFilter(_In, frozen=True):
     site: str = ""
     name: str = ""
     include_deleted: bool = False
+    submission_name: str = ""  # of the newest 1,000 submissions with this name
 
 
 class JobView(_Out, frozen=True):
@@ -226,6 +227,7 @@ class JobDetail(_Out, frozen=True):
     reads: list[str] = []  # files of the catalogue, at most 100
     made: list[str] = []  # published files, at most 100
     running_max: int = 0  # most running jobs of its submission; 0: no limit
+    submission_name: str = ""
 
 
 class SummaryBy(str, enum.Enum):

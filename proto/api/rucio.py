@@ -37,3 +37,27 @@ class RucioList(_Out, frozen=True):
 
     servers: list[RucioView]
     trouble: str = ""  # why the files could not be listed
+
+
+class OutboxEntry(_Out, frozen=True):
+    """An output that a Rucio server does not have yet."""
+
+    id: int
+    did: str  # empty: the file was removed
+    rucio: str  # name of the server
+    storage: str
+    state: str  # Waiting, or Clash: it is never sent again
+    job: int
+    since: str
+    datasets: list[str] = []
+    confirm: bool = False  # its job is Completing until the server has it
+    tries: int = 0
+    next_at: str | None = None  # not sent again before; null: it is sent next, or never
+    why: str = ""  # why the server does not have it yet
+
+
+class OutboxPage(_Out, frozen=True):
+    """Outputs in order of id."""
+
+    entries: list[OutboxEntry]
+    after: int | None = None

@@ -33,7 +33,8 @@ class StorageView(_Out, frozen=True):
     tpc: bool = False  # copies to and from other such storages without a pilot
     ca_file: str = ""
     region: str = ""
-    trouble: str = ""  # mistake in its file; the last good version stays in force
+    https_url: str = ""
+    trouble: str = ""  # mistake in its file (the last good version counts), or why nobody deletes
 
 
 class StorageList(_Out, frozen=True):

@@ -211,6 +211,7 @@ class DataOutput(
     storages: Annotated[tuple[Word, ...], Meta(max_length=64)] = ()  # empty: the default ones
     required: bool = True  # the attempt fails if nothing matches
     order: Literal["listed", "balanced"] = "listed"  # balanced: jobs start with different storages
+    confirm: bool = False  # the job is Done only when Rucio has the files
 
 
 class JobData(
@@ -285,6 +286,11 @@ class Job(
     )  # one must be met
     preference: Preference | None = None  # preferred sites
     data: JobData | None = None  # files on storages
+    #: file in the payload's folder that gets the standard output when it ends; empty: none
+    stdout_file: Annotated[str, Meta(max_length=255)] = ""
+    stderr_file: Annotated[str, Meta(max_length=255)] = ""  # the same for the standard error
+    #: `%j`: these letters become the job's id in its name, command, environment and outputs
+    id_placeholder: Literal["", "%j"] = ""
     #: tokens of its owner by name; only for people who logged in through an identity provider
     tokens: Annotated[dict[TokenName, PayloadToken], Meta(max_length=TOKENS_MAX)] = {}
 

@@ -47,6 +47,7 @@ class InputSpec(
     )
     #: folder below the payload's folder; empty: that folder
     to: Annotated[str, Meta(max_length=512)] = ""
+    files_max: Count = 0  # only the first files that it takes; 0: all
 
 
 class Grouping(
@@ -106,3 +107,5 @@ class Transformation(
     # Share of the parents' results that may be missing for a task that takes all, or for groups
     # that are not full.
     allow_partial: Portion = 0.0  # share of inputs that may be missing
+    #: keys of outputs, over `metadata`, if all files of the task have the same value
+    inherit: Annotated[tuple[GroupingKey, ...], Meta(max_length=64)] = ()

@@ -138,7 +138,8 @@ class Step(_Part, frozen=True, kw_only=True):
     grouping: Grouping | None = None
     outputs: dict[PortName, StepOutput] = {}
     metadata: dict[ElementKey, Value] = {}  # of all files that it makes
-    inherit: bool = True  # files inherit the common metadata of their inputs
+    #: files inherit the common metadata of their inputs; a list: only these keys, over `metadata`
+    inherit: bool | Annotated[tuple[ElementKey, ...], Meta(max_length=64)] = True
     scouts: Annotated[int, Meta(ge=0, le=1_000)] = 0  # tasks that run first
     pause_when_failed: Annotated[float, Meta(gt=0, le=1)] = 0.3  # share of the last 100 tasks
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10  # tries of a file

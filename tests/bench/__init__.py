@@ -30,6 +30,7 @@ NAMES = (
     "day",
     "factory",
     "identity",
+    "data",
 )
 ON_POSTGRESQL = ("dispatch", "life", "rebuild")
 

@@ -25,7 +25,7 @@ CLASSES = (
 )
 MODULES = (
     *("handles", "client", "outputs", "operators", "identity", "data", "data_files"),
-    *("transformations", "productions"),
+    *("transformations", "productions", "jdl"),
 )
 _PARTS = {  # what the class inherits
     "Client": (
@@ -36,6 +36,7 @@ _PARTS = {  # what the class inherits
         ("DataFileCalls", "data_files"),
         ("TransformationCalls", "transformations"),
         ("ProductionCalls", "productions"),
+        ("JdlCalls", "jdl"),
     )
 }
 _TWINS = {old: new for old, new, _ in CLASSES}

@@ -85,7 +85,8 @@ JOB_FILES: Final = """
     Short forms work in files:
     `needs` may be one mapping, an output a pattern, an input a path beside the file, and words of a
     command need no quotes. In a file whose name ends in `.ndjson` each line is a job in JSON, for
-    up to 10^6 jobs.
+    up to 10^6 jobs. Files of DIRAC are
+    taken as [JDL](jdl.md).
 """
 
 # Options that set keys of a file, which its page describes.

@@ -26,6 +26,7 @@ from pilotage.proto import (
     storages,
     transformation_states,
 )
+from pilotage.proto.api.jdl import JdlPlatform
 from pilotage.proto.documents import job, transformation, workflow
 from pilotage.proto.problems import STATUS, Code
 from tests.state_tables import mermaid
@@ -152,7 +153,7 @@ def configuration_page() -> str:
         _struct("##", section, title=name, prefix=f"{name}.")
         for name, section in get_type_hints(Settings).items()
     ]
-    inner = (RunningLimit, StartLimit, KeptDays, MailSettings)
+    inner = (RunningLimit, StartLimit, KeptDays, MailSettings, JdlPlatform)
     sections.extend(_struct("###", struct) for struct in inner)
     return _page("Configuration", "central/settings.py", text, *sections)
 

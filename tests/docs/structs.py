@@ -145,6 +145,9 @@ def comments(struct: type) -> dict[str, str]:
     """Return the comment beside each field in the source, or else the `#:` above it."""
     classes, noted = _read(sys.modules[struct.__module__])
     found: dict[str, str] = {}
+    for base in struct.__bases__:
+        if hasattr(base, "__struct_fields__") and base.__module__.startswith("pilotage."):
+            found.update(comments(base))
     for node in classes[struct.__name__].body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)

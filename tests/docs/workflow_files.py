@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 
-from pilotage.central.workflows.cta_form import ElementType, KeyRule, TypeOutput, TypesFile
+from pilotage.central.workflows.cta_types import (
+    ElementType,
+    KeyRule,
+    SharedFiles,
+    TypeOutput,
+    TypesFile,
+    TypeVariant,
+)
 from pilotage.proto.documents.workflow import Parameter, Step, StepInput, StepOutput, Workflow
 
 from . import structs
 
 OURS: tuple[type, ...] = (Workflow, Parameter, Step, StepInput, StepOutput)
-TYPES: tuple[type, ...] = (TypesFile, ElementType, KeyRule, TypeOutput)
+TYPES: tuple[type, ...] = (TypesFile, ElementType, KeyRule, TypeOutput, SharedFiles, TypeVariant)
 # What the form in YAML writes in another way than the model holds it.
 WRITTEN: Mapping[type, Mapping[str, structs.Field]] = {
     Workflow: {"name": structs.Field("workflow", "text", "", "name of the workflow", True)},

@@ -2,6 +2,7 @@
 
 import subprocess
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+_HOSTS = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
 _POLICY = """\
 access_id_CA X509 '{name}'
 pos_rights globus CA:sign
@@ -94,7 +96,7 @@ def _certificate(
         .not_valid_after(now + timedelta(days=2))
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_HOSTS), critical=False)
         .sign(signer, hashes.SHA256())
     )
 

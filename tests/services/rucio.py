@@ -108,6 +108,7 @@ from rucio.core.rse import get_rse_id
 scope, name, rse = sys.argv[1:]
 delete_replicas(get_rse_id(rse), [{"scope": InternalScope(scope), "name": name}])
 """
+_IMPLEMENTATIONS: Final = {"davs": "webdav", "root": "xrootd"}
 _BUILD: Final = (
     "from rucio.db.sqla.util import build_database, create_base_vo, create_root_account as root\n"
     "build_database(); create_base_vo(); root()"
@@ -301,6 +302,19 @@ class RucioServer:
             "domains": {"lan": ranks, "wan": {**ranks, "third_party_copy_read": 1}},
         }
         self.ask("POST", f"/rses/{rse}/protocols/file", protocol)
+
+    def add_server(self, rse: str, scheme: str, port: int, prefix: str, host: str) -> None:
+        """Add a storage on a server of this machine. Paths do not follow from names."""
+        self.ask("POST", f"/rses/{rse}", {"deterministic": False})
+        ranks = {"read": 1, "write": 1, "delete": 1}
+        protocol = {
+            "hostname": host,
+            "port": port,
+            "prefix": prefix,
+            "impl": f"rucio.rse.protocols.{_IMPLEMENTATIONS[scheme]}.Default",
+            "domains": {"lan": ranks, "wan": {**ranks, "third_party_copy_read": 1}},
+        }
+        self.ask("POST", f"/rses/{rse}/protocols/{scheme}", protocol)
 
     def set_rse(self, rse: str, **settings: object) -> None:
         self.ask("PUT", f"/rses/{rse}", settings)

@@ -8,6 +8,7 @@ listens on all addresses, because it has no setting for another; without a token
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -164,10 +165,18 @@ class Xrootd:
                 stderr=said,
             )
         until = time.monotonic() + READY_S
-        while "initialization completed" not in self.log():
+        while "initialization completed" not in self.log() or not self._answers():
             assert self._process.poll() is None, f"xrootd has ended: {self.log()}"
             assert time.monotonic() < until, f"xrootd does not start: {self.log()}"
             time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        for port in (self.port, self.https_port):
+            try:
+                socket.create_connection(("localhost", port), 1).close()
+            except OSError:
+                return False
+        return True
 
     def stop(self) -> None:
         """Kill it; whoever asks now is refused."""
@@ -184,10 +193,12 @@ class Xrootd:
 
 @contextmanager
 def xrootd(
-    others: Mapping[str, str] | None = None, authority: Path | None = None
+    others: Mapping[str, str] | None = None,
+    authority: Path | None = None,
+    inside: str | None = None,
 ) -> Generator[Xrootd]:
-    """Run one that also trusts `others`, and end it."""
-    with open_folder("xrootd") as folder:
+    """Run one that also trusts `others`, and end it. Its folder is in `inside`, or in /tmp."""
+    with open_folder("xrootd", inside) as folder:
         server = Xrootd(folder, others, authority)
         server.start()
         try:

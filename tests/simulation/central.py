@@ -21,6 +21,7 @@ from pilotage.central.store.errors import StoreBroken, StoreFull
 from pilotage.pilot.ports import HttpReply
 from tests.fake_central import FakeBlobs, FakeDisk
 from tests.fakes import DATA, request
+from tests.no_providers import no_providers
 
 from .bus import Broker, CentralBus, Point
 from .clocks import CentralClock, Tokens as Randomness
@@ -155,6 +156,7 @@ class CentralHost:
             randomness=randomness,
             issuer=settings.token.issuer,
             audience=settings.token.audience,
+            outside=no_providers(self.clock, randomness).outside,
             community=settings.community.name,
             groups=settings.community.groups,
             writes=writes,
@@ -170,6 +172,7 @@ class CentralHost:
             bus=bus,
             clock=self.clock,
             randomness=randomness,
+            identity=no_providers(self.clock, randomness),
             **{"log": self._note} | named,
         )
 

@@ -11,6 +11,7 @@ from . import tree
 
 # File, and test. Of a test with parameters all cases may be long.
 ALLOWED: Final = {
+    "acceptance/data/test_chain.py": ("test_the_chain_is_complete_although_a_storage_dies",),
     "acceptance/sites/test_four_sites.py": ("test_all_jobs_that_fit_are_done_once",),
     "acceptance/test_backup.py": (
         "test_a_copy_that_was_taken_under_load_goes_on_and_what_came_later_never_counts",

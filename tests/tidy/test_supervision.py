@@ -38,7 +38,9 @@ DRIVERS: Final = (
     "central/operate/",
     "pilot/__main__.py",
     "pilot/clock.py",
-    # Drivers of storages block in threads: they read when tokens end, and when a server is silent.
+    # Drivers of storages block in threads: they read when tokens end, when a server is silent,
+    # and how old a kept connection is.
+    "pilot/data/http_driver.py",
     "pilot/data/http_requests.py",
     "pilot/data/root_storage.py",
     "pilot/data/s3_storage.py",

@@ -10,15 +10,10 @@ from pilotage.proto.problems import Code
 from ...errors import Refused
 from ...identity.callers import User
 from ...ports import Randomness
-from ..storages import StorageEntry, Storages
-from .storage_http import (
-    RemoteStorages,
-    StorageAway,
-    StorageRefuses,
-    StorageToken,
-    scope_for,
-)
-from .webdav import DavPlace, WebDav, place_at
+from ..storages import Storages
+from .removals import RemoteStorage
+from .storage_http import RemoteStorages, StorageAway, StorageRefuses
+from .webdav import WebDav
 
 TYPES: Final = ("davs",)
 CONTENT: Final = b"pilotage checks this storage\n"
@@ -46,7 +41,7 @@ class StorageChecks:
             why += f"{' or '.join(TYPES)}: only pilots use the others"
             raise Refused(Code.ILLEGAL_STATE, f"storage: {why}", field="storage")
         parts = filter(None, (caller.community, FOLDER, self._randomness.token(9)))
-        attempt = _Attempt(self._remote, name, entry, "/".join(parts))
+        attempt = _Attempt(RemoteStorage(name, entry, self._remote), "/".join(parts))
         await attempt.run()
         steps = attempt.steps
         return StorageCheck(storage=name, ok=all(one.ok for one in steps), steps=steps)
@@ -55,9 +50,9 @@ class StorageChecks:
 class _Attempt:
     """One check of a storage, in a folder of its own."""
 
-    def __init__(self, remote: RemoteStorages, name: str, entry: StorageEntry, folder: str) -> None:
-        self._tokens, self._dav = remote.tokens, WebDav(remote.http)
-        self._name, self._entry, self._folder = name, entry, folder
+    def __init__(self, storage: RemoteStorage, folder: str) -> None:
+        self._storage, self._dav = storage, WebDav(storage.remote.http)
+        self._folder = folder
         self._file = f"{folder}/file"
         self.steps: list[StorageCheckStep] = []
 
@@ -67,16 +62,16 @@ class _Attempt:
             return
         await self._works("confirm size and checksum", self._size())
         await self._works("read it", self._get(("read", self._file)))
-        if self._entry.credential is not None:
+        if self._storage.entry.credential is not None:
             await self._never("replace it with a job's token", self._put(self._file, self._folder))
             await self._never("remove it with a job's token", self._remove("create"))
             beside = f"{self._folder}-2/file"
             await self._never("store in another job's folder", self._put(beside, self._folder))
             another = self._get(("read", f"{self._folder}/another"))
             await self._never("read it with a token for another file", another)
-            await self._never("read it without a token", self._get(None))
+            await self._never("read it without a token", self._get())
         await self._works("remove it", self._remove("modify"))
-        wide = self._tokens.width(self._name)
+        wide = self._storage.remote.tokens.width(self._storage.name)
         if wide:
             self.steps.append(StorageCheckStep(what="give narrow tokens", ok=False, said=wide))
 
@@ -102,30 +97,24 @@ class _Attempt:
             said = "the storage allowed it"
             self.steps.append(StorageCheckStep(what=f"refuse to {what}", ok=False, said=said))
 
-    async def _place(self, path: str, scope: tuple[str, str] | None) -> DavPlace:
-        """Return the place of a path, with a token for (operation, path)."""
-        token = StorageToken()
-        if scope is not None:
-            scopes = (scope_for(scope[0], self._entry.prefix, scope[1]),)
-            token = await self._tokens.token(self._name, scopes)
-        return place_at(self._entry.url, path, token=token.text, ca_file=self._entry.ca_file)
-
     async def _put(self, path: str, folder: str) -> None:
-        await self._dav.put(await self._place(path, ("create", folder)), CONTENT)
+        await self._dav.put(await self._storage.place(path, ("create", folder)), CONTENT)
 
     async def _size(self) -> None:
         """Raise StorageRefuses if the stored size or checksum is wrong."""
-        found = await self._dav.size(await self._place(self._file, ("create", self._folder)))
+        found = await self._dav.size(
+            await self._storage.place(self._file, ("create", self._folder))
+        )
         size = "nothing" if found is None else f"{found.size} bytes"
         if found is None or found.size != len(CONTENT):
             raise StorageRefuses(f"it has {size}, but {len(CONTENT)} bytes were stored")
-        if self._entry.checksum and found.adler32 != f"{zlib.adler32(CONTENT):08x}":
+        if self._storage.entry.checksum and found.adler32 != f"{zlib.adler32(CONTENT):08x}":
             told = found.adler32 or "no checksum"
             raise StorageRefuses(f"it tells {told}, expected adler32 {zlib.adler32(CONTENT):08x}")
 
-    async def _get(self, scope: tuple[str, str] | None) -> None:
-        if await self._dav.get(await self._place(self._file, scope)) != CONTENT:
+    async def _get(self, *allowed: tuple[str, str]) -> None:
+        if await self._dav.get(await self._storage.place(self._file, *allowed)) != CONTENT:
             raise StorageRefuses("it gives other bytes than were stored")
 
     async def _remove(self, operation: str) -> None:
-        await self._dav.remove(await self._place(self._file, (operation, self._folder)))
+        await self._dav.remove(await self._storage.place(self._file, (operation, self._folder)))

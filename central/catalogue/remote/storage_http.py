@@ -3,15 +3,19 @@
 The central removes what no file needs, orders copies between storages, and checks storages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
+from xml.etree import ElementTree
 
 import msgspec
 
-from ..types.s3 import S3Keys
+from ...ports import Clock
 
-SILENT_S = 60.0  # without a byte of an answer
+SILENT_S: Final = 60.0  # without a byte of an answer
+GONE: Final = (404, 410)
+_LATER: Final = (408, 423, 425, 429)
+_SAID_MAX: Final = 512  # bytes of the server's words
 
 
 class StorageAway(Exception):
@@ -48,6 +52,29 @@ class StorageHttp(Protocol):
         It must send a byte at least every `silent_s`. Raises StorageAway, StorageRefuses.
         """
         ...
+
+
+class Xrdfs(Protocol):
+    """The program of XRootD for files on its servers, on the host of the central."""
+
+    async def run(
+        self, server: str, words: Sequence[str], *, token: str, ca_file: str = ""
+    ) -> str | None:
+        """Return what a command prints; None: the file or folder is not there.
+
+        `server` is a URL without a path. Raises StorageAway, StorageRefuses.
+        """
+        ...
+
+
+class S3Keys(NamedTuple):
+    """The access key and the secret of an account."""
+
+    access: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"S3Keys({self.access}, …)"
 
 
 class StorageToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,3 +114,43 @@ class RemoteStorages:
 
     http: StorageHttp
     tokens: StorageTokens
+    xrdfs: Xrdfs
+    clock: Clock
+
+
+def expect(answer: StorageAnswer, *good: int, secrets: tuple[str, ...] = ()) -> None:
+    """Raise StorageAway or StorageRefuses for other statuses, with the server's words.
+
+    They never contain `secrets`, which the request carried.
+    """
+    if answer.status in good:
+        return
+    said = said_safely(answer.body[:_SAID_MAX].decode(errors="replace"), *secrets)
+    if answer.status >= 500 or answer.status in _LATER:
+        raise StorageAway(f"HTTP {answer.status} {said}".strip())
+    raise StorageRefuses(f"HTTP {answer.status} {said}".strip())
+
+
+def said_safely(text: str, *secrets: str) -> str:
+    """Return a text of a server without our secrets and odd characters."""
+    for one in filter(None, secrets):
+        text = text.replace(one, "…")
+    return "".join(char for char in text if char.isprintable())[:300]
+
+
+def xml_list(body: bytes) -> ElementTree.Element:
+    """Return the list of a folder. Raises StorageRefuses."""
+    try:
+        return ElementTree.fromstring(body)
+    except ElementTree.ParseError as why:
+        raise StorageRefuses(f"its list of the folder is no XML: {why}") from None
+
+
+def check_same(found: int | None, expected: int | None) -> None:
+    """Raise StorageRefuses if a stored file has another size than the one to remove, in bytes.
+
+    None: no file is there, or its expected size is unknown.
+    """
+    if found is not None and expected is not None and found != expected:
+        why = f"{found} bytes are stored, but {expected} were expected"
+        raise StorageRefuses(f"{why}: it is another file")

@@ -7,20 +7,29 @@ is moved: the last line of the body says whether the copy succeeded.
 
 import re
 import urllib.parse
+from collections.abc import Mapping
 from typing import Final
-from xml.etree import ElementTree
 
 import msgspec
 
-from .storage_http import SILENT_S, StorageAnswer, StorageAway, StorageHttp, StorageRefuses
+from .storage_http import (
+    GONE,
+    SILENT_S,
+    StorageAnswer,
+    StorageAway,
+    StorageHttp,
+    StorageRefuses,
+    check_same,
+    expect,
+    said_safely,
+    xml_list,
+)
 
-GONE: Final = (404, 410)
 DEPTH_MAX: Final = 32  # of folders in the folder of an attempt
 ENTRIES_MAX: Final = 100_000  # removed in one call
 MARKERS_S: Final = 120.0  # between two lines of progress of a copy
 _DAV: Final = "{DAV:}"
-SAID_MAX: Final = 512  # bytes of the server's words
-_LATER: Final = (408, 423, 425, 429)
+_ORIGIN: Final = re.compile(r"^https?://[^/]*")
 _NOT_HERE: Final = (400, 405, 501)  # answers of a server without COPY
 
 
@@ -61,10 +70,9 @@ class WebDav:
 
         Raises StorageAway, StorageRefuses.
         """
-        answer = await self._ask("HEAD", place, {"want-digest": "adler32"})
+        answer = await self._ask("HEAD", place, 200, *GONE, headers={"want-digest": "adler32"})
         if answer.status in GONE:
             return None
-        _expect(answer, 200, tokens=(place.token,))
         length = answer.headers.get("content-length", "")
         if not length.isdecimal():
             raise StorageRefuses("it does not report the size of the file")
@@ -73,14 +81,11 @@ class WebDav:
 
     async def put(self, place: DavPlace, content: bytes) -> None:
         """Store a small file. Raises StorageAway, StorageRefuses."""
-        answer = await self._ask("PUT", place, {}, body=content)
-        _expect(answer, 200, 201, 204, tokens=(place.token,))
+        await self._ask("PUT", place, 200, 201, 204, body=content)
 
     async def get(self, place: DavPlace) -> bytes:
         """Return a small file. Raises StorageAway, StorageRefuses."""
-        answer = await self._ask("GET", place, {})
-        _expect(answer, 200, tokens=(place.token,))
-        return answer.body
+        return (await self._ask("GET", place, 200)).body
 
     async def remove(self, place: DavPlace, size: int | None = None) -> None:
         """Remove a file. A missing one counts as removed. `size` is in bytes, None if unknown.
@@ -91,9 +96,7 @@ class WebDav:
             found = await self.size(place)
             if found is None:
                 return
-            if found.size != size:
-                why = f"{found.size} bytes are stored, but {size} were expected"
-                raise StorageRefuses(f"{why}: it is another file")
+            check_same(found.size, size)
         await self._delete(place)
 
     async def remove_folder(self, place: DavPlace) -> None:
@@ -133,87 +136,78 @@ class WebDav:
         }
         if other.token:
             headers["transferheaderauthorization"] = f"Bearer {other.token}"
-        answer = await self._ask("COPY", asked, headers, silent_s=MARKERS_S)
+        good = (200, 201, 202, *_NOT_HERE)
+        answer = await self._ask("COPY", asked, *good, headers=headers, other=other.token)
         if answer.status in _NOT_HERE:
             raise CopyFailed(f"HTTP {answer.status}: it does not copy between storages")
-        _expect(answer, 200, 201, 202, tokens=(source.token, target.token))
         lines = answer.body.decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         if not last.lower().startswith("success"):
             said = last or "the answer ended without a result"
-            raise CopyFailed(_safe(said, source.token, target.token))
+            raise CopyFailed(said_safely(said, source.token, target.token))
 
     async def _entries(self, folder: DavPlace) -> list[tuple[DavPlace, bool]]:
-        """Return the entries of a folder, and whether each is a folder."""
-        answer = await self._ask("PROPFIND", folder, {"depth": "1"})
+        """Return the entries of a folder, and whether each is a folder.
+
+        XRootD does not encode names, against RFC 4918. So a name with a `%` comes in both readings,
+        of which one is not there.
+        """
+        answer = await self._ask("PROPFIND", folder, 207, *GONE, headers={"depth": "1"})
         if answer.status in GONE:
             return []
-        _expect(answer, 207, tokens=(folder.token,))
-        base = urllib.parse.urlsplit(folder.url)
-        above = urllib.parse.unquote(base.path).rstrip("/") + "/"
+        here = urllib.parse.unquote(urllib.parse.urlsplit(folder.url).path).rstrip("/")
         found: list[tuple[DavPlace, bool]] = []
         for href, is_folder in _listed(answer.body):
-            path = urllib.parse.unquote(urllib.parse.urlsplit(href).path).rstrip("/")
-            name = path.removeprefix(above)
-            if path + "/" == above:
+            path = _ORIGIN.sub("", href, count=1).rstrip("/")
+            if here in (path, urllib.parse.unquote(path)):
                 continue
-            if not path.startswith(above) or "/" in name or name in ("", ".", ".."):
+            above, _, name = path.rpartition("/")
+            readings = {name, urllib.parse.unquote(name)}
+            names = [one for one in readings if "/" not in one and one not in ("", ".", "..")]
+            if here not in (above, urllib.parse.unquote(above)) or not names:
                 raise StorageRefuses(f"it lists {path[:200]!r}, which is not in the folder")
-            url = f"{folder.url.rstrip('/')}/{urllib.parse.quote(name)}"
-            found.append((msgspec.structs.replace(folder, url=url), is_folder))
+            for one in names:
+                url = f"{folder.url.rstrip('/')}/{urllib.parse.quote(one)}"
+                found.append((msgspec.structs.replace(folder, url=url), is_folder))
         return found
 
     async def _delete(self, place: DavPlace) -> None:
-        answer = await self._ask("DELETE", place, {})
+        answer = await self._ask("DELETE", place, 200, 202, 204, *GONE)
         if answer.status == 202:
             raise StorageAway("the removal was accepted, but is not done yet")
-        if answer.status not in GONE:
-            _expect(answer, 200, 204, tokens=(place.token,))
 
     async def _ask(
         self,
         method: str,
         place: DavPlace,
-        headers: dict[str, str],
-        *,
+        *good: int,
+        headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-        silent_s: float = SILENT_S,
+        other: str = "",
     ) -> StorageAnswer:
-        sent = dict(headers)
+        """Return an answer with one of the good statuses. Raises StorageAway, StorageRefuses.
+
+        No text shows the token, nor the one for the `other` end of a copy.
+        """
+        sent = dict(headers or {})
         if place.token:
             sent["authorization"] = f"Bearer {place.token}"
-        return await self._http.ask(
-            method, place.url, headers=sent, ca_file=place.ca_file, body=body, silent_s=silent_s
+        answer = await self._http.ask(
+            method,
+            place.url,
+            headers=sent,
+            ca_file=place.ca_file,
+            body=body,
+            silent_s=MARKERS_S if method == "COPY" else SILENT_S,
         )
-
-
-def _expect(answer: StorageAnswer, *good: int, tokens: tuple[str, ...] = ()) -> None:
-    """Raise StorageAway or StorageRefuses for other statuses, with the server's words.
-
-    They never contain `tokens`, which the request carried.
-    """
-    if answer.status in good:
-        return
-    said = _safe(answer.body[:SAID_MAX].decode(errors="replace"), *tokens)
-    if answer.status >= 500 or answer.status in _LATER:
-        raise StorageAway(f"HTTP {answer.status} {said}".strip())
-    raise StorageRefuses(f"HTTP {answer.status} {said}".strip())
+        expect(answer, *good, secrets=(place.token, other))
+        return answer
 
 
 def _listed(body: bytes) -> list[tuple[str, bool]]:
     """Return the names in an answer to PROPFIND, and whether each is a folder."""
-    try:
-        root = ElementTree.fromstring(body)
-    except ElementTree.ParseError as why:
-        raise StorageRefuses(f"its list of the folder is no XML: {why}") from None
+    root = xml_list(body)
     return [
         (one.findtext(f"{_DAV}href", ""), one.find(f".//{_DAV}collection") is not None)
         for one in root.iter(f"{_DAV}response")
     ]
-
-
-def _safe(text: str, *tokens: str) -> str:
-    """Return a text of a server without our tokens and odd characters."""
-    for token in filter(None, tokens):
-        text = text.replace(token, "…")
-    return "".join(char for char in text if char.isprintable())[:300]

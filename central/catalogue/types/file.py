@@ -10,7 +10,6 @@ class FolderType:
 
     tag = ""
     credential = ""
-    swept_by = "pilots"
 
     def wrong(self, url: str) -> str:
         parts = split(url)

@@ -8,7 +8,6 @@ class HttpType:
 
     tag = ""
     credential = ""
-    swept_by = "pilots"
 
     def wrong(self, url: str) -> str:
         return wrong_server(url, ("http", "https"), "http://host:port/folder, or https")

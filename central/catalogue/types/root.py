@@ -1,18 +1,31 @@
-"""`root`: an XRootD server, which pilots reach with xrdcp and xrdfs."""
+"""`root`: an XRootD server, which pilots reach with xrdcp and xrdfs.
 
+The central removes files by xrdfs, or by HTTPS if the storage's file says where. The form of what
+xrdfs prints is that of XRootD 5 (XrdCl/XrdClFS.cc).
+"""
+
+import re
+import shutil
 import urllib.parse
+from functools import partial
+from typing import Final
 
 from pilotage.proto.storages import XROOTD_TAG
 
+from ..remote.removals import RemoteStorage
+from ..remote.storage_http import StorageRefuses, check_same
 from ..storage_types import wrong_server
+from ..storages import StorageEntry
+
+_AT_ONCE: Final = 100  # files that one command removes
+_SIZE: Final = re.compile(r"^Size:\s+(\d+)$", re.MULTILINE)
 
 
 class RootType:
-    """A StorageType whose URLs are folders of an XRootD server."""
+    """A StorageType whose URLs are folders of an XRootD server. The central sweeps it."""
 
     tag = XROOTD_TAG
     credential = "token"
-    swept_by = ""
 
     def wrong(self, url: str) -> str:
         right = "roots://host:port//folder, with two slashes"
@@ -21,5 +34,50 @@ class RootType:
             wrong = f"expected {right}"
         return wrong
 
+    def unswept(self, entry: StorageEntry) -> str:
+        if entry.https_url or shutil.which("xrdfs"):
+            return ""
+        return "the host of the central has no xrdfs on its PATH: install it, or set https_url"
+
+    async def remove(
+        self, storage: RemoteStorage, path: str, *, is_folder: bool, size: int | None
+    ) -> None:
+        entry = storage.entry
+        if entry.https_url:
+            await storage.remove_by_dav(path, is_folder=is_folder, size=size, url=entry.https_url)
+            return
+        url = urllib.parse.urlsplit(entry.url)
+        token = await storage.token(("modify", path), ("read", path))
+        xrdfs = partial(
+            storage.remote.xrdfs.run,
+            f"{url.scheme}://{url.netloc}",
+            token=token,
+            ca_file=entry.ca_file,
+        )
+        at = f"/{urllib.parse.unquote(url.path).strip('/')}/{path}".replace("//", "/")
+        if not is_folder:
+            if size is not None:
+                found = _SIZE.search(await xrdfs(["stat", at]) or "")
+                check_same(int(found[1]) if found else None, size)
+            await xrdfs(["rm", at])
+            return
+        folders, files = _listed(await xrdfs(["ls", "-l", "-R", at]) or "", at)
+        for start in range(0, len(files), _AT_ONCE):
+            await xrdfs(["rm", *files[start : start + _AT_ONCE]])
+        for folder in (*sorted(folders, key=len, reverse=True), at):
+            await xrdfs(["rmdir", folder])
+
 
 TYPE = RootType()
+
+
+def _listed(text: str, folder: str) -> tuple[list[str], list[str]]:
+    """Return the folders and the files in a recursive list. Raises StorageRefuses."""
+    folders: list[str] = []
+    files: list[str] = []
+    for line in filter(None, text.splitlines()):
+        path = f"/{line.partition(' /')[2]}"
+        if not path.startswith(f"{folder}/") or {".", ".."} & set(path.split("/")):
+            raise StorageRefuses(f"it lists {line[:200]!r}, which is not in the folder")
+        (folders if line.startswith("d") else files).append(path)
+    return folders, files

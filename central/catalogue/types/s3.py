@@ -9,21 +9,25 @@ import hashlib
 import hmac
 import time
 import urllib.parse
-from typing import NamedTuple
+from collections.abc import AsyncGenerator
+from typing import Final
 
+from ..remote.removals import RemoteStorage
+from ..remote.storage_http import (
+    GONE,
+    S3Keys,
+    StorageAnswer,
+    StorageRefuses,
+    check_same,
+    expect,
+    xml_list,
+)
 from ..storage_types import wrong_server
+from ..storages import StorageEntry
 
-REGION = "us-east-1"  # of stores without regions
-
-
-class S3Keys(NamedTuple):
-    """The access key and the secret of an account."""
-
-    access: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"S3Keys({self.access}, …)"
+REGION: Final = "us-east-1"  # of stores without regions
+_LIFE_S: Final = 300  # of a URL that the central uses itself
+_PAGES_MAX: Final = 100  # of 1 000 names in the folder of an attempt
 
 
 class S3Type:
@@ -31,7 +35,6 @@ class S3Type:
 
     tag = ""
     credential = "keys"
-    swept_by = ""
 
     def wrong(self, url: str) -> str:
         right = "https://host/bucket"
@@ -40,8 +43,92 @@ class S3Type:
             wrong = f"expected {right}"
         return wrong
 
+    def unswept(self, storage: StorageEntry) -> str:
+        return ""
+
+    async def remove(
+        self, storage: RemoteStorage, path: str, *, is_folder: bool, size: int | None
+    ) -> None:
+        bucket = _Bucket(storage, await storage.remote.tokens.keys(storage.name))
+        if is_folder:
+            async for one in bucket.below(path):
+                await bucket.delete(one)
+            return
+        check_same(await bucket.size(path), size)
+        await bucket.delete(path)
+
 
 TYPE = S3Type()
+
+
+class _Bucket:
+    """A bucket, or a folder in one, with the keys to it."""
+
+    def __init__(self, storage: RemoteStorage, keys: S3Keys) -> None:
+        self._storage, self._keys = storage, keys
+        path = urllib.parse.unquote(urllib.parse.urlsplit(storage.entry.url).path).strip("/")
+        self._bucket, _, folder = path.partition("/")
+        self._prefix = f"{folder}/" if folder else ""
+
+    async def size(self, path: str) -> int | None:
+        """Return the size of an object in bytes; None: there is none. Raises StorageRefuses."""
+        answer = await self._asked("HEAD", self._storage.entry.url, path, (200, *GONE))
+        if answer.status in GONE:
+            return None
+        length = answer.headers.get("content-length", "")
+        if not length.isdecimal():
+            raise StorageRefuses("it does not report the size of the object")
+        return int(length)
+
+    async def delete(self, path: str) -> None:
+        """Delete an object. Stores confirm it for a missing one too; 404 is a missing bucket."""
+        await self._asked("DELETE", self._storage.entry.url, path, (200, 204))
+
+    async def below(self, path: str) -> AsyncGenerator[str]:
+        """Yield the paths of the objects below a path (ListObjectsV2)."""
+        server = urllib.parse.urlsplit(self._storage.entry.url)
+        url = f"{server.scheme}://{server.netloc}/{urllib.parse.quote(self._bucket)}"
+        wanted = query = {"list-type": "2", "prefix": f"{self._prefix}{path}/"}
+        for _ in range(_PAGES_MAX):
+            names = _names((await self._asked("GET", url, "", (200,), query)).body)
+            for name in names:
+                if not name.startswith(wanted["prefix"]):
+                    raise StorageRefuses(f"it lists {name[:200]!r}, which is not in the folder")
+                yield name.removeprefix(self._prefix)
+            if not names:
+                return
+            query = {**wanted, "start-after": names[-1]}
+        raise StorageRefuses("the folder has too many entries")
+
+    async def _asked(
+        self,
+        method: str,
+        url: str,
+        path: str,
+        good: tuple[int, ...],
+        query: dict[str, str] | None = None,
+    ) -> StorageAnswer:
+        """Return an answer with a good status. Raises StorageAway, StorageRefuses."""
+        entry, remote = self._storage.entry, self._storage.remote
+        signed = signed_url(
+            method,
+            url,
+            path,
+            keys=self._keys,
+            region=entry.region,
+            now=remote.clock.wall(),
+            life_s=_LIFE_S,
+            query=query,
+        )
+        answer = await remote.http.ask(method, signed, headers={}, ca_file=entry.ca_file)
+        secrets = (self._keys.access, self._keys.secret, signed.rpartition("=")[2])
+        expect(answer, *good, secrets=secrets)
+        return answer
+
+
+def _names(body: bytes) -> list[str]:
+    """Return the names in a list of objects. Raises StorageRefuses."""
+    return [one.text or "" for one in xml_list(body).iter() if one.tag.rpartition("}")[2] == "Key"]
 
 
 def signed_url(

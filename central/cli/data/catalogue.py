@@ -30,6 +30,7 @@ from ..exit_codes import ExitCode, UsageError
 from ..presentation import aligned, note, print_line, query_in_words, table
 from ..whole_numbers import whole
 from .listings import dataset_table, du, ls, pairs_of, shown
+from .outbox import outbox
 from .sweeps import sweep
 from .transfers import get, keys_of, put, query_of
 
@@ -44,6 +45,7 @@ app.command(get)
 app.command(ls)
 app.command(du)
 app.command(sweep)
+app.command(outbox)
 
 EXAMPLES = "run=7 thetaP>=20 nsb=1,5 particle~gam* key !key dataset=SCOPE:NAME"
 _WORDS = Parameter(help=f"Conditions: {EXAMPLES}")

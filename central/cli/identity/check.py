@@ -14,6 +14,7 @@ from ...regular_files import read_regular
 from ..command_frame import CommandResult
 from ..exit_codes import ExitCode, UsageError
 from ..presentation import note, print_line
+from .login_words import groups_in_words
 
 if TYPE_CHECKING:
     from ...identity.providers.mapping import ClaimReading, Membership
@@ -56,8 +57,11 @@ def check(
     /,
     *,
     claims: Annotated[
-        Path, Parameter(help="JSON file with the claims about a person, as in an ID token.")
-    ],
+        Path | None, Parameter(help="JSON file with the claims about a person, as in an ID token.")
+    ] = None,
+    ask: Annotated[
+        bool, Parameter(help="Ask the provider for its keys and flows, and test the secret.")
+    ] = False,
     role: Annotated[
         Role | None, Parameter(help="Role to ask for (default: user, else the narrowest one).")
     ] = None,
@@ -68,8 +72,8 @@ def check(
 ) -> int:
     """Show the community, groups and role that a person would get, and the rows that give them.
 
-    FILE is a file of an identity provider. This command needs no central and no provider. It exits
-    with code 1 if the person would not get in, and shows the groups that were seen.
+    FILE is a file of an identity provider. Only --ask needs the provider. The exit code is 1 if the
+    person would not get in, or if --ask finds a fault.
     """
     from ...entry_files import BadEntryFile
     from ...identity.providers.mapping import choose, read_claims
@@ -79,12 +83,16 @@ def check(
         entry = read_provider(file)
     except BadEntryFile as why:
         raise UsageError(str(why)) from None
+    if (claims is None) is not ask:
+        raise UsageError("give either --claims FILE or --ask")
+    if claims is None:
+        return _asked(file, entry, json=json)
     said = _claims(claims)
     read = read_claims(entry, said)
     chosen: Membership | None = None
     refused = ""
     try:
-        chosen = choose(read.memberships, community=community, role=role, seen=read.seen)
+        chosen = choose(read, community=community, role=role)
     except Refused as why:
         refused = why.message
     found = LoginCheck(
@@ -99,6 +107,18 @@ def check(
     for remark in (*_remarks(entry, said, read), *_of_named_files(file, entry)):
         note(remark)
     return code
+
+
+def _asked(file: Path, entry: "ProviderEntry", *, json: bool) -> int:
+    import asyncio
+
+    from ...operate.doctor import provider_checks
+    from ...operate.doctor.findings import at_fault
+    from ..admin import print_findings
+
+    findings = asyncio.run(provider_checks.ask(file, entry))
+    code = ExitCode.FAILED if at_fault(findings) else ExitCode.OK
+    return CommandResult(findings, print_findings, code).print(json=json)
 
 
 def _of_named_files(file: Path, entry: "ProviderEntry") -> list[str]:
@@ -155,8 +175,7 @@ def _print(found: LoginCheck) -> None:
 
 
 def _print_rights(rights: LoginRights) -> None:
-    is_manager = rights.role is Role.MANAGER  # without groups, of the whole community
-    groups = ", ".join(rights.groups) or ("all" if is_manager else "none")
+    groups = groups_in_words(rights.role, rights.groups)
     print_line(f"community {rights.community}, role {rights.role.value}, groups {groups}")
     for row in rights.rows:
         print_line(f"  by {row.place}, which matches {row.value!r}")

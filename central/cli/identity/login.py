@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,13 @@ from cyclopts import Parameter
 from pilotage.proto.api.logins import DeviceStarted, ProviderView, SessionEnd
 from pilotage.proto.claims import Role
 
-from ...client.credentials import CentralLogin, find_connection, login_file, read_credentials
+from ...client.credentials import (
+    CentralLogin,
+    find_connection,
+    login_file,
+    other_logins,
+    read_credentials,
+)
 from ...client.errors import ClientError, NotAuthenticated
 from ...client.logins.login_files import forget_login, save_login
 from ...client.logins.login_flows import (
@@ -101,7 +107,10 @@ async def logout(
     target = await _target(central, url)
     path = login_file(os.environ, target.url)
     if not path.exists():
-        raise UsageError(f"you are not logged in at {target.url}")
+        others = other_logins(os.environ, target.url)
+        raise UsageError(
+            "; ".join(filter(None, (f"you are not logged in at {target.url}", others)))
+        )
     kept = read_credentials(path)
     transport = Transport(target, pace=RealPace(), patience_s=_patience(central))
     try:
@@ -109,7 +118,17 @@ async def logout(
     finally:
         await transport.close()
     await forget_login(os.environ, target.url)
-    return CommandResult({"url": target.url}, said)
+    return CommandResult({"url": target.url}, "\n".join(filter(None, (said, *_after_logout()))))
+
+
+def _after_logout() -> Iterator[str]:
+    """Yield the central that commands use now, and other logins."""
+    with suppress(ClientError):
+        now = find_connection(os.environ, token="-").url
+        yield f"commands now use {now}; --url chooses another central"
+        return
+    with suppress(ClientError):
+        yield other_logins(os.environ)
 
 
 async def end_session(transport: Transport, renewal: str) -> str:

@@ -55,10 +55,14 @@ def no_such_provider(known: Sequence[ProviderView], provider: str) -> str:
     return ""
 
 
+def groups_in_words(role: Role, groups: Sequence[str]) -> str:
+    """Return the groups of a token. A manager without groups manages the whole community."""
+    return ", ".join(groups) or ("all" if role is Role.MANAGER else "none")
+
+
 def login_words(url: str, tokens: LoginTokens) -> str:
     """Return the words for a login that is complete."""
-    is_manager = tokens.role is Role.MANAGER  # without groups, of the whole community
-    groups = ", ".join(tokens.groups) or ("all" if is_manager else "none")
+    groups = groups_in_words(tokens.role, tokens.groups)
     return one_line(
         f"logged in at {url} as {tokens.subject} ({tokens.name or 'no name'}), "
         f"{tokens.role.value} in {tokens.community or 'all communities'}, groups {groups}"

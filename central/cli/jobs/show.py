@@ -1,18 +1,30 @@
 """`pilotage show` and `history`: everything about one job."""
 
+from typing import Annotated
+
 import msgspec
+from cyclopts import Parameter
 
 from pilotage.proto.api.jobs import AttemptView, History, JobDetail
 from pilotage.proto.messages import KEPT_BYTES
 
 from ..command_frame import Client, CommandResult, reads
 from ..presentation import number, print_line, print_table
+from .jdl import as_jdl
 from .selection import JobArgument
 
 
 @reads
-async def show(client: Client, job: JobArgument, /) -> CommandResult:
+async def show(
+    client: Client,
+    job: JobArgument,
+    /,
+    *,
+    jdl: Annotated[bool, Parameter(help="Print the job as JDL.")] = False,
+) -> CommandResult:
     """Show one job: its state, command, usage and outputs."""
+    if jdl:
+        return await as_jdl(client, job)
     return CommandResult(await client.detail(job), _print)
 
 

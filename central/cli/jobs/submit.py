@@ -25,6 +25,7 @@ from ..presentation import jobs_in_words, note
 from ..progress import bar
 from ..unknown_places import warn_of_unknown
 from .error_places import Told, by_line_of, by_ndjson_line, by_option, in_place
+from .jdl import JdlSubmission, add_ids, are_jdl, submit_jdl_files
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, parse_array, refuse_with_file
 from .waiting import LongestWait, report_states, says_what_continues, wait_for
 
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
 @changes
 async def submit(
     central: CentralConnection,
-    file: Path | None = None,
     /,
-    *,
+    *files: Path,
     job: JobOptions = JOB_OPTIONS,
     array: Annotated[
         str, Parameter(help="Submit one job for each number: N or A-B. `{index}` is the number.")
@@ -55,6 +55,12 @@ async def submit(
     through_held: Annotated[
         bool, Parameter(help="With --wait: keep waiting if all remaining jobs are Held.")
     ] = False,
+    dry_run: Annotated[
+        bool, Parameter(help="Only for JDL: print the job in our form, and submit nothing.")
+    ] = False,
+    ids_file: Annotated[
+        Path | None, Parameter(alias="-f", help="Add the ids of the jobs to this file, one a line.")
+    ] = None,
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
 ) -> Answers:
     """Submit a command, a job file or an array of jobs.
@@ -63,13 +69,31 @@ async def submit(
 
     pilotage submit [OPTIONS] FILE.yaml|FILE.json|FILE.ndjson
 
+    pilotage submit [OPTIONS] FILE.jdl…
+
     A file holds one job, a list under `jobs:`, or `template:` with `parameters:`. In an .ndjson
-    file each line is a job. With --wait or --follow the exit codes are those of `wait`.
+    file each line is a job. With --wait or --follow the exit codes are those of `wait`. JDL files
+    are submissions of their own; `-` reads one from standard input.
     """
     if not (wait or follow) and (timeout_s is not None or through_held):
         option = "--through-held" if timeout_s is None else "--timeout-s"
         raise UsageError(f"{option} needs --wait or --follow")
-    plan = _plan(file, job, array, payload)
+    if files and payload is None and are_jdl(files):
+        if array or key or follow or through_held or timeout_s is not None:
+            raise UsageError("with JDL files, leave out --array, --key, --follow and --timeout-s")
+        refuse_with_file(job)
+        asked = JdlSubmission(files, job.group, running_max, wait, dry_run, ids_file)
+        async for answer in submit_jdl_files(central, asked):
+            yield answer
+        return
+    if dry_run:
+        raise UsageError("--dry-run is for JDL files: `pilotage explain` shows if a job would run")
+    if len(files) > 1:
+        raise UsageError(
+            f"unexpected argument {str(files[1])!r} after 'submit {files[0]}': a command comes"
+            " after `--`, as in submit -- …"
+        )
+    plan = _plan(files[0] if files else None, job, array, payload)
     sent = SentJobs(plan.count)
     if follow and plan.count != 1:
         raise UsageError(
@@ -82,6 +106,7 @@ async def submit(
             handle = await plan.submit(client, labels, sent)
         except Refused as why:
             raise in_place(why, plan.told) from None
+    add_ids(ids_file, handle.ids())
     yield CommandResult(handle.submitted, _in_words(handle))
     await warn_of_unknown(client, plan.jobs)
     if follow:
@@ -223,7 +248,9 @@ async def _submit_file(
         return await _send(
             client, labels, sent, len(entries), template=template, parameters=entries
         )
-    jobs = await _complete_all(client, read.jobs)
+    from ...client.jdl import complete_all
+
+    jobs = await complete_all(client, read.jobs)
     return await _send(client, labels, sent, len(jobs), jobs=jobs)
 
 
@@ -268,13 +295,6 @@ def _decoded(lines: Iterator[bytes], file: Path) -> Iterator[Job]:
 async def _complete(client: Client, draft: "Draft") -> Job:
     """Upload the files of a job, and return the job with these inputs."""
     return draft.with_inputs(await client.upload(draft.files)) if draft.files else draft.job
-
-
-async def _complete_all(client: Client, drafts: "tuple[Draft, ...]") -> list[Job]:
-    """Upload the files of many jobs. A file that several jobs need is hashed once."""
-    local = list(dict.fromkeys(file for draft in drafts for file in draft.files))
-    uploaded = dict(zip(local, await client.upload(local), strict=True)) if local else {}
-    return [draft.with_inputs([uploaded[file] for file in draft.files]) for draft in drafts]
 
 
 async def _follow(handle: "AsyncSubmissionHandle", timeout_s: float | None) -> None:

@@ -100,6 +100,8 @@ async def _files(client: Client, number: int, spec: InputSpec) -> "list[WaitingI
     found: list[WaitingInput] = []
     async for one in client.find_files(spec.query):
         found.append(WaitingInput(len(found), number, one.did, one.bytes, one.metadata, (), 0.0))
+        if len(found) == spec.files_max:
+            break
         if len(found) == FILES_MAX:
             note(f"{spec.name}: only the first {FILES_MAX} files are used")
             break

@@ -165,12 +165,15 @@ async def _awaited(
 ) -> ProductionView:
     """Wait until the production has ended, or until it is stuck."""
     lines: list[str] = []
+    unfit: list[str] = []  # at the last look: a pilot that has just started fits at the next one
     with bar(f"% of {named}", 100) as moved:
 
         def looked_at(view: ProductionView) -> None:
+            nonlocal unfit
+            lasting, unfit = [one for one in _unfit(view) if one in unfit], _unfit(view)
             if moved is not None:
                 moved(int(view.progress * 100))
-            for words in (*_more_files(view), *_unfit(view), *waits_in_words(view)):
+            for words in (*_more_files(view), *lasting, *waits_in_words(view)):
                 if words not in lines:
                     lines.append(words)
                     note(words)

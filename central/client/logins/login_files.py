@@ -27,7 +27,6 @@ from ..credentials import (
     check_logins,
     login_file,
     read_credentials,
-    read_secret,
 )
 from ..errors import UnreadableCredentials
 
@@ -63,14 +62,14 @@ def prepare_logins(environment: Mapping[str, str]) -> None:
 
 
 async def forget_login(environment: Mapping[str, str], url: str) -> None:
-    """Remove the file of a login. Raises UnreadableCredentials, UnsafeLogins."""
+    """Remove the file of a login; its central is no longer the default one.
+
+    Raises UnreadableCredentials, UnsafeLogins.
+    """
     check_logins(environment)
     path = login_file(environment, url)
     async with _locked(path.with_suffix(".lock")):
         path.unlink(missing_ok=True)
-    latest = path.parent / LATEST
-    if latest.exists() and read_secret(latest).strip() == url.encode():
-        latest.unlink(missing_ok=True)
 
 
 class LoginKeeper:

@@ -53,25 +53,25 @@ async def in_parallel(
     count: ByteCount,
     pace: Pace,
 ) -> AsyncGenerator[R]:
-    """Yield the results of `work` for each item, in the order in which they end.
+    """Yield the results of `work` for each item, in the order of the items.
 
     Raises Invalid for a wrong `parallel`. The first error of `work` stops the others.
     """
     if not 1 <= parallel <= PARALLEL_MAX:
         right = f"expected 1 to {PARALLEL_MAX} transfers at once"
         raise Invalid("invalid", f"parallel: found {parallel}, {right}", "parallel")
-    left = deque(items)
-    ended: asyncio.Queue[R] = asyncio.Queue(maxsize=parallel)
+    left = deque((item, asyncio.get_running_loop().create_future()) for item in items)
+    results: list[asyncio.Future[R]] = [found for _, found in left]
 
     async def worker() -> None:
         while left:
-            await ended.put(await work(left.popleft()))
+            item, found = left.popleft()
+            found.set_result(await work(item))
 
     async with Tasks() as tasks:
         watching = tasks.start(count.watch(pace))
-        wanted = len(left)
-        for _ in range(min(parallel, wanted)):
+        for _ in range(min(parallel, len(results))):
             tasks.start(worker())
-        for _ in range(wanted):
-            yield await ended.get()
+        for found in results:
+            yield await found
         watching.cancel()

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 
 from pilotage.pilot.data.drivers import storages
 from pilotage.pilot.data.storages import (
-    BlockChecksums,
     CopyChecksums,
     CopyLocation,
     Credential,
@@ -23,6 +22,7 @@ from pilotage.pilot.data.storages import (
     Storage,
     StorageError,
     StorageUnavailable,
+    sums_of as sums_of,
 )
 from pilotage.pilot.files.worker_thread import BackgroundWork
 from pilotage.proto.api.data import FileView
@@ -45,7 +45,6 @@ BYTES_A_SECOND_MIN: Final = 200_000
 STOPPING_S: Final = 5.0  # until the thread of an interrupted transfer has cleaned up
 PATHS_TOGETHER: Final = 50  # in one credential for reading
 FRESH_SHARE: Final = 0.75  # of a credential's life, after which it is renewed
-_READ_BYTES: Final = 1 << 20
 
 
 class StorageCopies:
@@ -105,8 +104,14 @@ class StorageCopies:
     async def drop(self, storage: StorageView, path: str) -> None:
         """Remove a file that was not registered, and its empty folders.
 
-        Raises StorageTrouble if bytes may stay there, which no file of the catalogue names.
+        The central does it if the upload needed a credential. Raises StorageTrouble if bytes may
+        stay there, which no file of the catalogue names.
         """
+        if storage.credential:
+            if not storage.deletes:
+                text = f"{path} may stay there: the storage's file does not set deletes: true"
+                raise StorageTrouble(storage.name, text)
+            return
         driver, place = self.driver(storage), CopyLocation(storage.url, path)
 
         def act(go_on: GoOn) -> None:
@@ -198,16 +203,6 @@ async def in_thread(act: Callable[[GoOn], T], size: int) -> T:
         raise
     except TimeoutError:
         raise StorageUnavailable(f"it was not finished after {patience_s:.0f} s") from None
-
-
-def sums_of(path: Path, go_on: GoOn) -> Checksums:
-    """Return the checksums of a local file. Raises OSError."""
-    summing = BlockChecksums()
-    with path.open("rb") as stream:
-        while block := stream.read(_READ_BYTES):
-            go_on()
-            summing.add(block)
-    return summing.sums
 
 
 def size_of(path: Path) -> int:

@@ -41,6 +41,7 @@ from ...jobs.definition.rendering import (
 from ...jobs.definition.sizes import FilledSizes, check_name, check_size
 from ...jobs.definition.software import needs_of
 from ...jobs.record_types import JobClassRow, NewJob
+from ...rucio.outgoing import RucioEntries, check_going_out, no_servers
 
 SHORT = 4_096  # bytes: most entries of parameters are shorter
 SHOWN_MAX = 20  # names in a message
@@ -110,6 +111,11 @@ def _some(names: list[str]) -> str:
     return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
 
 
+def _names_id(job: Job) -> bool:
+    """Return whether the id of a job is a part of its name."""
+    return bool(job.id_placeholder) and job.id_placeholder in job.name
+
+
 class RowMaker:
     """Turns the entries of one submission into checked rows."""
 
@@ -122,8 +128,9 @@ class RowMaker:
         header: Submission,
         at: float,
         data: InputResolver | None = None,
+        rucio: RucioEntries = no_servers,
     ) -> None:
-        self._data = data
+        self._data, self._rucio = data, rucio
         self._classes, self._caller = classes, caller
         self.fresh: list[KnownClass] = []  # classes that are new with this submission
         self.owner, self._at = owner, at
@@ -177,7 +184,9 @@ class RowMaker:
             raise Refused(Code.INVALID, why, field=f"{where}.data")
         assert job.data is not None
         group = group_of(self._caller, job, where)
-        check_scopes(job.data, group, writing(self._caller), f"{where}.data")
+        at = f"{where}.data"
+        check_scopes(job.data, group, writing(self._caller), at)
+        check_going_out(self._rucio(), self.owner.community, job.data, group, at)
         return await self._data.settle(job, where, group=group)
 
     async def _filled_with_data(
@@ -189,6 +198,7 @@ class RowMaker:
         """
         rows: list[NewJob] = []
         classes: list[JobClassRow] = []
+        own_names = _names_id(template)
         for number, body in enumerate(map(bytes, entries), start):
             where = f"parameters[{number}]"
             given = self._parameters(body, number)
@@ -206,7 +216,8 @@ class RowMaker:
                     priority=job.priority,
                     retries=job.retries,
                     queue_until=self._until(job),
-                    name=job.name if job.name != template.name else None,
+                    name=job.name if own_names or job.name != template.name else None,
+                    id_placeholder=job.id_placeholder,
                     inputs=found.inputs,
                     stores=found.stores,
                     has_tokens=bool(template.tokens),
@@ -230,7 +241,7 @@ class RowMaker:
         until = self._until(template)
         bodies = list(map(bytes, entries))
         suspect = self._suspect(bodies)
-        own_names = "{" in template.name or "}" in template.name
+        own_names = "{" in template.name or "}" in template.name or _names_id(template)
         rows: list[NewJob] = []
         for number, body in enumerate(bodies, start):
             given = self._parameters(body, number)
@@ -249,6 +260,7 @@ class RowMaker:
                     queue_until=until,
                     name=name,
                     has_tokens=bool(template.tokens),
+                    id_placeholder=template.id_placeholder,
                 )
             )
         return CheckedJobs([info] * len(rows), rows)
@@ -290,6 +302,7 @@ class RowMaker:
             queue_until=self._until(job),
             name=job.name or None,
             has_tokens=bool(job.tokens),
+            id_placeholder=job.id_placeholder,
         )
 
     def _class(self, job: Job, where: str) -> JobClassRow:

@@ -22,6 +22,7 @@ from ...jobs.record_types import NewSubmission, SubmissionRecord
 from ...observe.events import Log
 from ...pauses import by_and_by
 from ...ports import Clock
+from ...rucio.outgoing import RucioEntries, no_servers
 from ...store.engine import CHUNK_MAX, Store
 from ...store.errors import KeyReused, StillArriving, StoreError
 from .. import record_arrivals as arrival_records
@@ -54,10 +55,14 @@ class Submissions:
         room: DiskRoom,
         bans: BanList,
         queued: Queued,
+        rucio: RucioEntries = no_servers,
     ) -> None:
-        """`queued` is called with the jobs of a submission once they are durable."""
+        """`queued` is called with the jobs of a submission once they are durable.
+
+        `rucio` returns the servers that get outputs.
+        """
         self._storages, self._quotas, self._room = storages, quotas, room
-        self._bans = bans
+        self._bans, self._rucio = bans, rucio
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
         self._clock, self._log, self._queued = clock, log, queued
         self._classes = memory.classes
@@ -135,6 +140,7 @@ class Submissions:
             header=header,
             at=self._clock.wall(),
             data=InputResolver(self._store, self._storages.book, owner.community),
+            rucio=self._rucio,
         )
         key = (caller.community, owner.owner_id, header.key)
         while key in self._arriving:  # another request writes the same key: wait for its end

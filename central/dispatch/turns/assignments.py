@@ -88,7 +88,7 @@ class Assignments:
         return assigned
 
     def _assignment(self, lease: Lease, body: JobBody) -> Assignment:
-        order = self._orders.order(body, lease.kind.owner)
+        order = self._orders.order(lease.job, body, lease.kind.owner)
         lease.success_codes, lease.checkpoint = order.success_codes, order.checkpoint
         lease.has_data = order.has_data
         return Assignment(

@@ -25,7 +25,7 @@ from ...catalogue.remnants import not_its_own
 from ...catalogue.storage_sweeps import SWEEP_TYPE, swept
 from ...catalogue.storages import StorageBook, Storages
 from ...jobs import record as job_records
-from ...jobs.definition.rendering import job_of
+from ...jobs.definition.rendering import job_of, with_id
 from ...jobs.leases import Lease
 from ...store.engine import Store
 
@@ -51,7 +51,8 @@ class DataOrders:
         bodies = await self._store.read(job_records.bodies, [lease.job])
         if lease.job not in bodies:
             return None
-        data = job_of(bodies[lease.job].template, bodies[lease.job].body).data or JobData()
+        body = bodies[lease.job]
+        data = with_id(job_of(body.template, body.body), lease.job).data or JobData()
         book, community = self._storages.book, lease.kind.community
         return DataBody(
             folder=folder_of(community, self._store.generation, lease.job, lease.epoch),

@@ -22,6 +22,7 @@ from ...jobs.leases import Lease
 from ...jobs.record_types import AttemptChange, AttemptResult, Publication
 from ...jobs.verdicts import state_of
 from ...observe.events import Log
+from ...rucio.outgoing import RucioEntries, going_out, no_servers
 from ...store.engine import Store
 from ..queue import JobQueue
 
@@ -37,6 +38,7 @@ class DataReports:
     queue: JobQueue
     log: Log
     sweep_after_s: float = 0.0
+    rucio: RucioEntries = no_servers  # servers that get outputs
 
     async def looked_at(
         self, lease: Lease, report: Report, change: AttemptChange, at: float
@@ -72,11 +74,18 @@ class DataReports:
             )
         except (NotPublished, NotReadable) as why:
             return msgspec.structs.replace(refused, reason=f"{refused.reason}{why}"[:4_096])
-        left = _leftovers(report, folder, kind, owner_id)
+        outgoing = going_out(self.rucio(), kind.community, data, report.published, files)
         publication = Publication(
-            community=kind.community, files=files, refused=refused, leftovers=left
+            community=kind.community,
+            files=files,
+            refused=refused,
+            leftovers=_leftovers(report, folder, kind, owner_id),
+            outgoing=outgoing,
         )
-        return msgspec.structs.replace(change, publication=publication)
+        new = change.new
+        if any(one.confirm for one in outgoing):
+            new = next_state(state_of(lease), JobEvent.PUBLISHING)
+        return msgspec.structs.replace(change, new=new, publication=publication)
 
     def _with_removed(self, lease: Lease, report: Report, change: AttemptResult) -> AttemptResult:
         """Return a result with its removed remnants. The store checks that the job had them."""

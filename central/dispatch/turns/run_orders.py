@@ -20,6 +20,7 @@ from ...jobs.definition.rendering import (
     job_of,
     size_at_most,
     uses_in,
+    with_id,
 )
 from ...jobs.definition.sizes import FILLED_BYTES_MAX
 from ...jobs.record_types import JobBody
@@ -67,7 +68,7 @@ class Orders:
         """Return how many forms are cached."""
         return len(self._forms)
 
-    def order(self, body: JobBody, owner: str) -> RunOrder:
+    def order(self, job_id: int, body: JobBody, owner: str) -> RunOrder:
         """Return the run order of a stored job."""
         template = body.template
         if template is not None:
@@ -75,7 +76,7 @@ class Orders:
             if form.is_whole:
                 filled = _filled(form, body.body)
                 return RunOrder(filled, form.success_codes, form.checkpoint, form.has_data)
-        job = job_of(template, body.body)
+        job = with_id(job_of(template, body.body), job_id)
         encoded = msgspec.Raw(_encode(body_of(job, owner)))
         return RunOrder(encoded, job.success_codes, bool(job.checkpoint), job.data is not None)
 
@@ -93,7 +94,7 @@ def _form(template: bytes, owner: str) -> _Form:
     marked = fill(job, {name: f"{_HERE}{name}{_ENDS}" for name in uses_in(job)})
     encoded = _encode(body_of(marked, owner))
     found = _MARKS.split(encoded)
-    is_whole = _HERE.encode() not in template and _HERE not in owner
+    is_whole = not (job.id_placeholder or _HERE.encode() in template or _HERE in owner)
     names = tuple(name.decode() for name in found[1::2])
     only = names[0] if len(set(names)) == 1 else ""
     return _Form(

@@ -31,6 +31,7 @@ SELECT {ban} FROM ban
  ORDER BY ban_id LIMIT :limit;
 
 -- name: open_bans
+-- No limit: all must be refused. Operators make them one by one.
 SELECT {ban} FROM ban WHERE released_at IS NULL ORDER BY ban_id;
 
 -- name: open_bans_mark

@@ -1,15 +1,11 @@
-"""Routes of logins and sessions.
+"""Routes of logins.
 
 The routes of a login need no token: its secrets are in the body. They are for the leader, which
 keeps the logins that have begun.
 """
 
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
-from msgspec import Meta
-
-from pilotage.proto.api.jobs import PAGE_MAX
 from pilotage.proto.api.logins import (
     CodeClaim,
     DeviceStart,
@@ -20,7 +16,6 @@ from pilotage.proto.api.logins import (
     Providers,
     Renewal,
     SessionEnd,
-    Sessions,
 )
 from pilotage.proto.problems import Code
 
@@ -30,17 +25,11 @@ from ...http.call import Call
 from ...http.route import Routes
 from ..calls import user
 from ..policy import Permission
+from .browser_flow import BrowserAnswer, BrowserStart
 from .cookies import LOGIN, LOGIN_S, SESSION, cookie, set_cookie
-from .service import BrowserAnswer, BrowserStart, LoginService
+from .service import LoginService
 
 ROUTES: Final = Routes[LoginService]()
-
-
-class SessionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Selects a page of sessions."""
-
-    after: Annotated[str, Meta(max_length=300)] = ""
-    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = PAGE_MAX
 
 
 @ROUTES.add("GET", "/v1/login/providers", Permission.PUBLIC_READ)
@@ -52,19 +41,19 @@ async def providers(logins: LoginService, call: Call) -> Providers:
 @ROUTES.add("POST", "/v1/login/device", Permission.PUBLIC_READ)
 async def start_device(logins: LoginService, call: Call, body: DeviceStart) -> DeviceStarted:
     """Begin a login that a person confirms in a browser on any device."""
-    return await logins.start_device(body, call.address)
+    return await logins.device.start(body, call.address)
 
 
 @ROUTES.add("POST", "/v1/login/poll", Permission.PUBLIC_READ)
 async def poll(logins: LoginService, call: Call, body: LoginClaim) -> LoginPoll:
     """Ask whether a login is confirmed, and for its tokens."""
-    return await logins.poll(body)
+    return await logins.device.poll(body)
 
 
 @ROUTES.add("POST", "/v1/login/code", Permission.PUBLIC_READ)
 async def claim(logins: LoginService, call: Call, body: CodeClaim) -> LoginTokens:
     """Exchange the code of a browser login for tokens."""
-    return await logins.claim(body)
+    return await logins.browser.claim(body)
 
 
 @ROUTES.add("POST", "/v1/login/renew", Permission.PUBLIC_READ)
@@ -79,18 +68,6 @@ async def log_out(logins: LoginService, call: Call, body: SessionEnd) -> None:
     await logins.sessions.log_out(body.renewal, body.new)
 
 
-@ROUTES.add("GET", "/v1/sessions", Permission.TOKEN_READ)
-async def sessions(logins: LoginService, call: Call, query: SessionsQuery) -> Sessions:
-    """List sessions of people, newest first, without their secrets."""
-    return await logins.sessions.list(user(call), after=query.after, limit=query.limit)
-
-
-@ROUTES.add("DELETE", "/v1/sessions/{session}", Permission.TOKEN_REVOKE)
-async def end(logins: LoginService, call: Call) -> None:
-    """End a session. Its tokens are refused from now on."""
-    await logins.sessions.end(user(call), call.path("session"))
-
-
 @ROUTES.add("GET", "/auth/start", Permission.PUBLIC_READ, redirects=True, gives=str)
 async def start_browser(logins: LoginService, call: Call, query: BrowserStart) -> HttpAnswer:
     """For browsers: begin a login at an identity provider."""
@@ -98,20 +75,20 @@ async def start_browser(logins: LoginService, call: Call, query: BrowserStart) -
     if query.role and is_elsewhere:
         why = "a link of another site asks for a role: choose it on a page of this central"
         raise Refused(Code.FORBIDDEN, why, field="role")
-    departure = await logins.start_browser(query, call.address)
-    bound = set_cookie(LOGIN, departure.cookie, is_secure=logins.is_secure, life_s=LOGIN_S)
+    departure = await logins.browser.start(query, call.address)
+    bound = set_cookie(LOGIN, departure.cookie, is_secure=logins.browser.is_secure, life_s=LOGIN_S)
     return _redirect(departure.url, bound)
 
 
 @ROUTES.add("GET", "/auth/callback/{provider}", Permission.PUBLIC_READ, redirects=True, gives=str)
 async def arrive(logins: LoginService, call: Call, query: BrowserAnswer) -> HttpAnswer:
     """For browsers: come back from an identity provider."""
-    sent = call.header(b"cookie")
-    bound, held = (cookie(sent, name, is_secure=logins.is_secure) for name in (LOGIN, SESSION))
-    arrival = await logins.arrive(call.path("provider"), query, bound, held)
-    headers = [set_cookie(LOGIN, "", is_secure=logins.is_secure, life_s=0)]
+    sent, is_secure = call.header(b"cookie"), logins.browser.is_secure
+    bound, held = (cookie(sent, name, is_secure=is_secure) for name in (LOGIN, SESSION))
+    arrival = await logins.browser.arrive(call.path("provider"), query, bound, held)
+    headers = [set_cookie(LOGIN, "", is_secure=is_secure, life_s=0)]
     if arrival.cookie:
-        headers.append(set_cookie(SESSION, arrival.cookie, is_secure=logins.is_secure))
+        headers.append(set_cookie(SESSION, arrival.cookie, is_secure=is_secure))
     return _redirect(arrival.url, *headers)
 
 
@@ -121,7 +98,7 @@ async def leave(logins: LoginService, call: Call) -> HttpAnswer:
     caller = user(call)
     if caller.session:
         await logins.sessions.end(caller, caller.session)
-    gone = set_cookie(SESSION, "", is_secure=logins.is_secure, life_s=0)
+    gone = set_cookie(SESSION, "", is_secure=logins.browser.is_secure, life_s=0)
     return HttpAnswer(b"", status=204, headers=[gone])
 
 

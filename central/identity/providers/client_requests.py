@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .metadata import Metadata, MetadataReader
+from .metadata import Metadata, MetadataReader, ProviderAddress
 from .provider_http import NoConnection, NoEndpoint, ProviderHttp
 
 SECONDS_MAX: Final = 1e9
@@ -40,19 +40,17 @@ class ClientRequests:
 
         `endpoint` is its name in the metadata (RFC 8414, 2). Raises ProviderAway, BadProvider.
         """
-        found = await self.metadata.of(client.issuer, ca_file=client.ca_file)
+        found = await self.metadata.of(client)
         url = found.address(endpoint)
         form, basic = found.with_secret(fields, client.id, client.secret)
         with self._doubting(found):
             return await self._http.post(url, form, ca_file=client.ca_file, basic=basic)
 
-    async def get(
-        self, issuer: str, endpoint: str, *, ca_file: str = "", bearer: str = ""
-    ) -> dict[str, Any]:
+    async def get(self, at: ProviderAddress, endpoint: str, *, bearer: str = "") -> dict[str, Any]:
         """Return the JSON object at an endpoint. Raises ProviderAway, BadProvider."""
-        found = await self.metadata.of(issuer, ca_file=ca_file)
+        found = await self.metadata.of(at)
         with self._doubting(found):
-            return await self._http.get(found.address(endpoint), ca_file=ca_file, bearer=bearer)
+            return await self._http.get(found.address(endpoint), ca_file=at.ca_file, bearer=bearer)
 
     @contextmanager
     def _doubting(self, found: Metadata) -> Generator[None]:

@@ -22,7 +22,7 @@ LIFE_MAX_S: Final = 7 * 86_400.0  # providers choose minutes or hours
 class IdTokenReader:
     """Reads ID tokens that a provider has just given to the central."""
 
-    def __init__(self, keys: ProviderKeys | None, clock: Clock) -> None:
+    def __init__(self, keys: ProviderKeys, clock: Clock) -> None:
         self._keys, self._clock = keys, clock
 
     async def claims(self, entry: ProviderEntry, token: str, *, nonce: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ class IdTokenReader:
 
         Raises ProviderAway (its keys cannot be fetched), BadProvider.
         """
-        if entry.client is None or self._keys is None:
+        if entry.client is None:
             raise BadProvider(f"{entry.issuer}: nobody logs in there")
         rules = TokenRules(
             issuer=entry.issuer,

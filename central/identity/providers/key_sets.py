@@ -4,7 +4,6 @@ Two kinds of keys are used: P-256 for ES256, and RSA of at least 2048 bits for R
 error is skipped, and only the tokens that it signed are refused.
 """
 
-import base64
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -14,6 +13,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from pilotage.proto.decoding.complaints import short
 
+from ..base64url import decoded
 from ..strict_tokens import ES256, RS256, VerificationKey
 from .provider_http import BadProvider
 
@@ -117,8 +117,7 @@ def _ec(fields: dict[str, Any]) -> ECKey:
 
 def _rsa(fields: dict[str, Any]) -> RSAKey:
     n, e = _text(fields["n"]), _text(fields["e"])
-    octets = base64.urlsafe_b64decode(n + "=" * (-len(n) % 4))
-    bits = int.from_bytes(octets, "big").bit_length()
+    bits = int.from_bytes(decoded(n), "big").bit_length()
     if not RSA_BITS_MIN <= bits <= RSA_BITS_MAX:
         raise _Unusable(f"it has {bits} bits; expected {RSA_BITS_MIN} to {RSA_BITS_MAX}")
     return RSAKey.import_key({"kty": "RSA", "n": n, "e": e})

@@ -51,14 +51,9 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
 class ClaimReading(msgspec.Struct, frozen=True, kw_only=True):
     """The rights and groups in the claims about a person."""
 
-    memberships: tuple[Membership, ...]
+    memberships: tuple[Membership, ...]  # one for each community and role, as in the file
     seen: tuple[str, ...]  # all groups in the claims
     skipped: tuple[str, ...]  # groups here whose names no token can have, with their origin
-
-
-def memberships(entry: ProviderEntry, claims: Mapping[str, Any]) -> tuple[Membership, ...]:
-    """Return one membership for each community and role, in the order of the file's rows."""
-    return read_claims(entry, claims).memberships
 
 
 def seen_groups(entry: ProviderEntry, claims: Mapping[str, Any]) -> tuple[str, ...]:
@@ -106,30 +101,24 @@ def read_claims(
     )
 
 
-def choose(
-    found: Sequence[Membership],
-    *,
-    community: str = "",
-    role: Role | None = None,
-    seen: Sequence[str],
-) -> Membership:
+def choose(found: ClaimReading, *, community: str = "", role: Role | None = None) -> Membership:
     """Return the membership for a login. Raises Refused with the field `community` or `role`.
 
     `community`: "*" means all; empty: the only one. Without a role it is `user`, or else the
     narrowest role that the person has.
     """
-    if not found:
+    left = list(found.memberships)
+    if not left:
         raise Forbidden(
-            f"none of your groups gives access here; the groups seen are {in_words(seen)}"
+            f"none of your groups gives access here; the groups seen are {in_words(found.seen)}"
         )
-    left = list(found)
     if community:
         wanted = "" if community == ALL else community
         left = [one for one in left if one.community == wanted]
         if not left:
             raise Forbidden(
                 f"you are not in the community {short(repr(community))}; your groups give "
-                f"{_communities(found)}",
+                f"{_communities(found.memberships)}",
                 field="community",
             )
     if role is not None:

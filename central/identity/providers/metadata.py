@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -59,7 +59,21 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class _Issuer:
+class ProviderAddress(Protocol):
+    """How a provider is reached: a provider's entry, or an account of ours there."""
+
+    @property
+    def issuer(self) -> str:
+        """Its URL, letter by letter."""
+        ...
+
+    @property
+    def ca_file(self) -> str:
+        """File with its authorities; empty: those of the system."""
+        ...
+
+
+class _Known:
     """What is known of one issuer. Times are those of the monotonic clock."""
 
     def __init__(self) -> None:
@@ -79,19 +93,19 @@ class MetadataReader:
 
     def __init__(self, http: ProviderHttp, clock: Clock) -> None:
         self._http, self._clock = http, clock
-        self._issuers: dict[str, _Issuer] = {}
+        self._issuers: dict[str, _Known] = {}
 
     def find(self, issuer: str) -> Metadata | None:
         """Return the last metadata from memory, however old. It asks nobody."""
         known = self._issuers.get(issuer)
         return known.found if known is not None else None
 
-    async def of(self, issuer: str, *, ca_file: str = "") -> Metadata:
+    async def of(self, at: ProviderAddress) -> Metadata:
         """Return an issuer's metadata. Raises ProviderAway, BadProvider.
 
         Callers that come during a fetch get the last metadata, or else the outcome of the fetch.
         """
-        known = self._issuers.setdefault(issuer, _Issuer())
+        known = self._issuers.setdefault(at.issuer, _Known())
         while known.fetching is not None and known.found is None:
             await known.fetching.wait()
             if known.failure is not None:
@@ -99,7 +113,7 @@ class MetadataReader:
         if known.fetching is None and self._clock.monotonic() >= known.fetch_at:
             known.fetching, known.failure = asyncio.Event(), None
             try:
-                await self._fetch(issuer, ca_file, known)
+                await self._fetch(at, known)
             finally:  # after a cancellation, the next caller fetches
                 known.fetching.set()
                 known.fetching = None
@@ -122,11 +136,11 @@ class MetadataReader:
         for gone in self._issuers.keys() - set(issuers):
             del self._issuers[gone]
 
-    async def _fetch(self, issuer: str, ca_file: str, known: _Issuer) -> None:
+    async def _fetch(self, at: ProviderAddress, known: _Known) -> None:
         known.asked_at = self._clock.monotonic()
         try:
-            document = await self._http.get(issuer.removesuffix("/") + PATH, ca_file=ca_file)
-            known.found = checked(document, issuer)
+            url = at.issuer.removesuffix("/") + PATH
+            known.found = checked(await self._http.get(url, ca_file=at.ca_file), at.issuer)
         except (ProviderAway, BadProvider) as why:
             known.failure = why
             known.fetch_at = self._clock.monotonic() + (ONCE_IN_S if known.found else SOON_S)

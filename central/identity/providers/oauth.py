@@ -4,7 +4,6 @@ The central is the client; its secret never leaves it. All requests go to the ad
 provider's metadata.
 """
 
-import base64
 import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeVar
@@ -15,11 +14,12 @@ from msgspec import Meta
 
 from pilotage.proto.decoding.patterns import whole
 
+from ..base64url import encoded
 from .addresses import wrong_address
 from .client_requests import SECONDS_MAX, ClientAccount, ClientRequests, seconds
-from .metadata import Metadata, MetadataReader
+from .metadata import Metadata
 from .provider_files import ProviderClient, ProviderEntry
-from .provider_http import BadProvider, NoJson, ProviderHttp
+from .provider_http import BadProvider, NoJson
 
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -85,12 +85,12 @@ class DeviceCodes(msgspec.Struct, frozen=True):
 class OAuth:
     """Speaks the flows. `secret_of` reads the secret of a client from its file."""
 
-    def __init__(self, http: ProviderHttp, metadata: MetadataReader, secret_of: SecretOf) -> None:
-        self._requests, self._secret_of = ClientRequests(http, metadata), secret_of
+    def __init__(self, requests: ClientRequests, secret_of: SecretOf) -> None:
+        self._requests, self._secret_of = requests, secret_of
 
     async def metadata(self, entry: ProviderEntry) -> Metadata:
         """Return the provider's metadata. Raises ProviderAway, BadProvider."""
-        return await self._requests.metadata.of(entry.issuer, ca_file=entry.ca_file)
+        return await self._requests.metadata.of(entry)
 
     def has_device_flow(self, entry: ProviderEntry) -> bool:
         """Return whether a provider has the device flow, by its last metadata in memory.
@@ -177,12 +177,9 @@ class OAuth:
 
         Raises ProviderAway, BadProvider.
         """
-        name = "userinfo_endpoint"
         if not (await self.metadata(entry)).userinfo_endpoint:
             return {}
-        return await self._requests.get(
-            entry.issuer, name, ca_file=entry.ca_file, bearer=access_token
-        )
+        return await self._requests.get(entry, "userinfo_endpoint", bearer=access_token)
 
     async def revoke(self, entry: ProviderEntry, refresh_token: str) -> None:
         """Tell the provider that a refresh token is no longer used (RFC 7009).
@@ -254,8 +251,7 @@ def client_of(entry: ProviderEntry) -> ProviderClient:
 
 def challenge(verifier: str) -> str:
     """Return the challenge of a verifier by the method S256 (RFC 7636, 4.2)."""
-    digest = hashlib.sha256(verifier.encode()).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return encoded(hashlib.sha256(verifier.encode()).digest())
 
 
 def error_in(answer: dict[str, Any]) -> str:

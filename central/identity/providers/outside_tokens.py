@@ -107,11 +107,7 @@ def _membership(entry: ProviderEntry, bearer: BearerRules, said: Mapping[str, An
             "get a token without compute and storage scopes"
         )
     has_default = any(one.community == bearer.community for one in read.memberships)
-    return choose(
-        read.memberships,
-        community=bearer.community if has_default else "",
-        seen=read.seen,
-    )
+    return choose(read, community=bearer.community if has_default else "")
 
 
 def _name(claims: Mapping[str, Any]) -> str:

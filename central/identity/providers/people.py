@@ -1,12 +1,11 @@
 """Reads a person's claims, from a provider's tokens and from its userinfo endpoint."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from ..base64url import decoded
 from .mapping import seen_groups
 from .oauth import OAuth, TokenAnswer
 from .provider_files import ProviderEntry
@@ -98,9 +97,8 @@ def _payload(token: str) -> dict[str, Any]:
     if len(parts) != 3:
         return {}
     try:
-        text = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (binascii.Error, ValueError, RecursionError, msgspec.DecodeError):
+        return msgspec.json.decode(decoded(parts[1]), type=dict[str, Any])
+    except (ValueError, RecursionError):
         return {}
 
 

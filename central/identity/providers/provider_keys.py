@@ -14,9 +14,8 @@ from ...ports import Clock, Randomness
 from ..strict_tokens import VerificationKey
 from .client_requests import ClientRequests
 from .key_sets import KeySet, read_key_set
-from .metadata import MetadataReader
 from .provider_files import ProviderEntry, Providers
-from .provider_http import BadProvider, ProviderAway, ProviderHttp, TooManyRequests
+from .provider_http import BadProvider, ProviderAway, TooManyRequests
 
 # WLCG profile 1.3: keys are fetched every 1 to 6 hours, and kept 1 to 4 days without an answer.
 REFRESH_S: Final = (18_000.0, 20_400.0)  # 5 h to 5 h 40 min
@@ -49,14 +48,12 @@ class ProviderKeys:
         self,
         *,
         providers: Providers,
-        http: ProviderHttp,
-        metadata: MetadataReader,
+        requests: ClientRequests,
         clock: Clock,
         randomness: Randomness,
         log: Log,
     ) -> None:
-        self._providers = providers
-        self._requests = ClientRequests(http, metadata)
+        self._providers, self._requests = providers, requests
         self._clock, self._randomness, self._log = clock, randomness, log
         self._known: dict[str, _Provider] = {}  # by issuer
 
@@ -129,9 +126,7 @@ class ProviderKeys:
         asked_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(FETCH_S):
-                document = await self._requests.get(
-                    entry.issuer, "jwks_uri", ca_file=entry.ca_file
-                )  # the address may be on another host than the issuer
+                document = await self._requests.get(entry, "jwks_uri")  # maybe on another host
             read = read_key_set(document)
         except BadProvider as why:
             self._requests.metadata.doubt(entry.issuer)

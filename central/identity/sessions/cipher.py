@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ...ports import Randomness
+from ..base64url import decoded
 
 _NONCE: Final = 12  # bytes, of AES-GCM
 
@@ -30,7 +31,7 @@ class TokenCipher:
         """Return the cipher text as base64; empty for an empty text."""
         if not text:
             return ""
-        nonce = base64.urlsafe_b64decode(self._randomness.token(_NONCE) + "==")[:_NONCE]
+        nonce = decoded(self._randomness.token(_NONCE))[:_NONCE]
         sealed = self._cipher.encrypt(nonce, text.encode(), session.encode())
         return base64.b64encode(nonce + sealed).decode()
 

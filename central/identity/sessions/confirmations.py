@@ -16,7 +16,7 @@ from ...observe.events import Log
 from ...ports import Clock
 from ...store.engine import Store
 from ..errors import LoginEnded
-from ..providers.mapping import choose, memberships, seen_groups
+from ..providers.mapping import choose, read_claims
 from ..providers.people import People, ProvidedPerson
 from ..providers.provider_files import ALL, ProviderEntry
 from ..providers.provider_http import BadProvider, ProviderAway
@@ -73,25 +73,21 @@ class Confirmations:
     ) -> LoginSession:
         """Store the groups that a person has now. Raises LoginEnded if the role was lost."""
         try:
-            rights = choose(
-                memberships(entry, person.claims),
-                community=row.community or ALL,
-                role=Role(row.role),
-                seen=seen_groups(entry, person.claims),
-            )
+            found = read_claims(entry, person.claims)
+            rights = choose(found, community=row.community or ALL, role=Role(row.role))
         except Refused:
             why = f"{row.provider} no longer gives you the role {row.role} in {row.community}"
             raise await self._endings.end(row, why) from None
-        found = msgspec.structs.replace(
+        stored = msgspec.structs.replace(
             row,
             name=person.name if person.is_described else row.name,
             email=person.email if person.is_described else row.email,
             groups=rights.groups,
             checked_at=self._clock.wall(),
         )
-        if not await self._store.write(session_rows.keep_check, found):
+        if not await self._store.write(session_rows.keep_check, stored):
             raise LoginEnded("another request ended it")
-        return found
+        return stored
 
     async def _unconfirmed(self, row: LoginSession) -> LoginSession:
         """Return a session that is not confirmed now. Raises LoginEnded if it is so for too long.

@@ -107,7 +107,8 @@ class LoginSessions:
     ) -> LoginSession:
         """Store a new session. Raises Banned; Refused, TOO_MANY."""
         self._bans.check(person.issuer, person.subject)
-        now, name = self._clock.wall(), self._randomness.token(18)
+        now = self._clock.wall()
+        name = self._randomness.token(18).replace("-", "_")  # a command takes it as an argument
         many = await self._store.read(
             session_rows.open_sessions, person.issuer, person.subject, now
         )

@@ -75,6 +75,7 @@ UPDATE login_session SET ended_at = :at, ended_why = :why, refresh = ''
  WHERE session = :session AND ended_at IS NULL;
 
 -- name: open_login_sessions_of_person
+-- No limit: all must end. A person can have 200 open ones.
 SELECT session FROM login_session
  WHERE issuer = :issuer AND subject = :subject AND ended_at IS NULL ORDER BY session;
 
@@ -113,6 +114,7 @@ SELECT {login_session}
  ORDER BY session LIMIT :limit;
 
 -- name: ended_login_sessions
+-- No limit: all must be refused. These are the ends of the last hour.
 SELECT session, ended_at FROM login_session
  WHERE ended_at IS NOT NULL AND ended_at > :after ORDER BY ended_at, session;
 

@@ -111,6 +111,8 @@ def check(job: Job, where: str) -> None:
         _check_path(one.name, f"{where}.inputs[{i}].name")
     for i, rule in enumerate(job.outputs):
         _check_path(rule.pattern, f"{where}.outputs[{i}].pattern")
+    _check_stream_files(job, where)
+    _check_id_places(job, where)
     if job.checkpoint:
         _check_path(job.checkpoint, f"{where}.checkpoint")
         if not set(job.checkpoint.split("/")) - {"", "."}:  # it would contain the inputs, too
@@ -137,6 +139,26 @@ def check(job: Job, where: str) -> None:
                 "(use letters, digits and _; names with PILOTAGE_ are reserved)",
                 field=f"{where}.environment.{key}",
             )
+
+
+def _check_id_places(job: Job, where: str) -> None:
+    """Refuse a job that grows too much when its id is filled in."""
+    mark = job.id_placeholder
+    if mark:
+        texts = (*job.command, *job.environment.values(), *(one.pattern for one in job.outputs))
+        check_number(sum(text.count(mark) for text in texts), f"{where}.id_placeholder")
+
+
+def _check_stream_files(job: Job, where: str) -> None:
+    """Refuse names outside the job's folder, and one file for both streams."""
+    for field in ("stdout_file", "stderr_file"):
+        name = getattr(job, field)
+        if name:
+            _check_path(name, f"{where}.{field}")
+    if job.stdout_file and job.stdout_file == job.stderr_file:
+        field = f"{where}.stderr_file"
+        why = f"{field}: {job.stderr_file!r} is stdout_file too, so one would replace the other"
+        raise Refused(Code.INVALID, why, field=field)
 
 
 def check_number(found: int, where: str) -> None:

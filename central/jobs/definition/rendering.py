@@ -5,11 +5,11 @@ import string
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from pilotage.proto.documents.job import Job, JobLimits, PayloadToken
+from pilotage.proto.documents.job import DataOutput, Job, JobLimits, OutputPattern, PayloadToken
 from pilotage.proto.messages import Body, InputFile, Limits, OutputRule
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import INPUTS_WORD
@@ -20,6 +20,7 @@ from .sizes import FilledSizes
 
 TemplateParameters = Mapping[str, str | int | float]
 
+_Pattern = TypeVar("_Pattern", OutputPattern, DataOutput)
 _formatter = string.Formatter()
 _name = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 
@@ -200,6 +201,33 @@ def body_of(job: Job, owner: str) -> Body:
         checkpoint=job.checkpoint,
         limits=_limits(job.limits),
         tokens=tuple(job.tokens),
+        stdout_file=job.stdout_file,
+        stderr_file=job.stderr_file,
+    )
+
+
+def with_id(job: Job, job_id: int) -> Job:
+    """Return a stored job with its id in place of its placeholder, if it has one."""
+    mark, number = job.id_placeholder, str(job_id)
+    if not mark:
+        return job
+
+    def filled(text: str) -> str:
+        return text.replace(mark, number)
+
+    def outputs(rules: tuple[_Pattern, ...]) -> tuple[_Pattern, ...]:
+        return tuple(msgspec.structs.replace(one, pattern=filled(one.pattern)) for one in rules)
+
+    data = job.data
+    return msgspec.structs.replace(
+        job,
+        name=filled(job.name),
+        command=tuple(map(filled, job.command)),
+        environment={key: filled(value) for key, value in job.environment.items()},
+        outputs=outputs(job.outputs),
+        stdout_file=filled(job.stdout_file),
+        stderr_file=filled(job.stderr_file),
+        data=data and msgspec.structs.replace(data, outputs=outputs(data.outputs)),
     )
 
 

@@ -7,7 +7,7 @@ import resource
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -40,13 +40,14 @@ from ..datadir import (
     running_on,
 )
 from ..last_port import API_PORT, BUS_PORT
-from ..serve import CONFIG_NAME, ServeOptions, config_of, settings_of
+from ..serve import CONFIG_NAME, ServeOptions, as_it_runs, config_of, settings_of
 from ..store_selection import reading_of, where
 from . import (
     identity_checks,
     key_checks,
     machine_checks,
     pilot_checks,
+    provider_checks,
     reach_checks,
     rucio_checks,
     site_checks,
@@ -148,7 +149,7 @@ def _all(place: ServeOptions, whole_store: bool, whole_files: bool) -> Iterator[
         place.data, settings.community, is_default=config_of(place) is None
     )
     yield key_checks.certificate(settings)
-    yield from identity_checks.identity(place.data, settings)
+    yield from identity_checks.identity(place.data, settings, provider_checks.ask_all)
     if answered is not None:
         yield from trust(answered.url)
     yield from site_checks.sites(place.data, settings)
@@ -186,14 +187,6 @@ def _gone(data: Path) -> Finding | None:
     except StoreGone as gone:
         return fault("data", f"{data}: {gone.why}", gone.do)
     return None
-
-
-def as_it_runs(place: ServeOptions) -> ServeOptions:
-    """Return the place with the settings of the running central, if none were named."""
-    running = running_on(place.data)
-    if running is None or not running.config or config_of(place) is not None:
-        return place
-    return replace(place, config=Path(running.config))
 
 
 def _settings(place: ServeOptions) -> tuple[Settings | None, Finding]:

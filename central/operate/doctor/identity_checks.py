@@ -1,14 +1,12 @@
-"""Checks of identity providers: each file field by field, secrets, authorities, communities.
-
-No provider is asked.
-"""
+"""Checks of identity providers: each file field by field, secrets, communities, and answers."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from msgspec.structs import replace
 
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.decoding.strict_yaml import YamlPath
@@ -25,15 +23,18 @@ from ...identity.providers.provider_files import (
 )
 from ...settings import Settings
 from ..providers.setup import read_secret
-from .findings import Finding, fault, ok, warning
+from .findings import Finding, Severity, at_fault, fault, ok, warning
 
 CHECK: Final = "identity"
 MEND: Final = "correct the file; a running central keeps its last valid version"
 NEARLY: Final = (".yml", ".json")  # unread endings that look right
 
+# Asks providers, by name, and returns findings about their answers.
+Ask = Callable[[Mapping[str, ProviderEntry]], Mapping[str, Sequence[Finding]]]
 
-def identity(data: Path, settings: Settings) -> Iterator[Finding]:
-    """Check all files of providers, and the files that they name."""
+
+def identity(data: Path, settings: Settings, ask: Ask) -> Iterator[Finding]:
+    """Check all files of providers, the files that they name, and the providers' answers."""
     said = settings.token.providers
     folder = Path(said) if said else data / FOLDER
     if not folder.is_dir():
@@ -43,15 +44,27 @@ def identity(data: Path, settings: Settings) -> Iterator[Finding]:
         return
     book = read_providers(folder, ProviderBook())
     yield from _of_folder(folder, book)
+    files = {
+        name: [*named_files(folder / f"{name}{SUFFIX}", entry)]
+        for name, entry in book.providers.items()
+    }
+    usable = {name: book.providers[name] for name, found in files.items() if not at_fault(found)}
+    told: Mapping[str, Sequence[Finding]] = ask(usable) if usable else {}
     for name, entry in book.providers.items():
-        file = folder / f"{name}{SUFFIX}"
         found = [
-            *named_files(file, entry),
-            *_communities(file, entry, settings),
+            *files[name],
+            *communities(folder / f"{name}{SUFFIX}", entry, settings),
+            *_wrong_answers(name, told.get(name, ())),
         ]
         yield from found
         if not found:
-            yield ok(CHECK, f"{name}: {entry.issuer}, {_ways(entry)}")
+            yield ok(CHECK, f"{name}: {entry.issuer} answers, {_ways(entry)}")
+
+
+def _wrong_answers(name: str, told: Sequence[Finding]) -> Iterator[Finding]:
+    for one in told:
+        if one.level is not Severity.OK:
+            yield replace(one, check=CHECK, said=f"{name}: {one.check}: {one.said}")
 
 
 def _of_folder(folder: Path, book: ProviderBook) -> Iterator[Finding]:
@@ -105,7 +118,7 @@ def _authority(file: Path, entry: ProviderEntry) -> Iterator[Finding]:
         yield fault(CHECK, f"{at}: {why}", do)
 
 
-def _communities(file: Path, entry: ProviderEntry, settings: Settings) -> Iterator[Finding]:
+def communities(file: Path, entry: ProviderEntry, settings: Settings) -> Iterator[Finding]:
     """Warn of communities that this central does not serve."""
     known = settings.community.names
     rows: dict[YamlPath, str] = {("map", at): row.community for at, row in enumerate(entry.map)}

@@ -1,6 +1,5 @@
 """Checks of keys, tokens and certificates: present, private and valid."""
 
-import base64
 import os
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from cryptography import x509
 from pilotage.proto.decoding.nesting import loads
 
 from ...identity import derived_secrets, element_issuer, keys, signature
+from ...identity.base64url import decoded
 from ...identity.errors import BadKeyFile
 from ...identity.tokens import ADMIN_FILE
 from ...settings import CommunitySettings, Settings
@@ -97,8 +97,7 @@ def _claims_of(token: str) -> _Claims | None:
     if len(parts) != 3:
         return None
     try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        return loads(payload, _Claims)
+        return loads(decoded(parts[1]), _Claims)
     except (ValueError, msgspec.DecodeError):
         return None
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import ipaddress
 import re
 import ssl
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import msgspec
 
 from pilotage.proto.decoding.nesting import loads
 
+from ...identity.providers.addresses import wrong_address
 from ...identity.providers.provider_http import (
     BadProvider,
     NoConnection,
@@ -148,25 +148,10 @@ def _object(url: str, status: int, content: bytes) -> dict[str, Any]:
 
 
 def _check_url(url: str) -> None:
-    """Raise BadProvider unless the URL is an https one, or an http one of this machine."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        host, parts = "", urlsplit("")
-    is_secure = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-    if not (is_secure and host and "@" not in parts.netloc and _PRINTED.fullmatch(url)):
+    """Raise BadProvider unless the URL is one of a provider. Its text has no secrets."""
+    if wrong_address(url):
         right = "expected https://HOST/PATH (http only for this machine) without a user name"
         raise BadProvider(f"found the URL {_shown(url)!r}, {right}")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _shown(url: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ...identity.assembly import IdentityDrivers
+from ...identity.providers.client_requests import ClientRequests
 from ...identity.providers.metadata import MetadataReader
 from ...identity.providers.outside_tokens import OutsideTokens
 from ...identity.providers.provider_files import FOLDER, ProviderBook, Providers
@@ -37,19 +38,17 @@ def identity_of(
 
     providers = Providers(Path(said) if said else data / FOLDER, changed)
     http = RealProviderHttp()
-    metadata = MetadataReader(http, clock)
+    requests = ClientRequests(http, MetadataReader(http, clock))
     keys = ProviderKeys(
-        http=http,
-        metadata=metadata,
         providers=providers,
+        requests=requests,
         clock=clock,
         randomness=randomness,
         log=log,
     )
     return IdentityDrivers(
         providers=providers,
-        http=http,
-        metadata=metadata,
+        requests=requests,
         secret_of=read_secret,
         keys=keys,
         outside=OutsideTokens(providers=providers, keys=keys),

@@ -6,8 +6,6 @@ from pathlib import Path
 from ...factory.credentials.sources import source
 from ...identity.assembly import IdentityDrivers
 from ...identity.element_issuer import ElementIssuer
-from ...identity.providers.client_requests import ClientRequests
-from ...identity.providers.metadata import MetadataReader
 from ...observe.events import Log
 from ...ports import Clock, Randomness
 from ...rucio.drivers import RucioDrivers
@@ -42,12 +40,11 @@ def rucio_drivers(
     signer = ElementIssuer(
         data, lambda: identity.address.url, disk=RealDisk(), clock=clock, randomness=randomness
     )
-    metadata = identity.metadata or MetadataReader(identity.http, clock)
     credentials = partial(
         source,
         clock=clock,
         signer=signer,
-        requests=ClientRequests(identity.http, metadata),
+        requests=identity.requests,
         randomness=randomness,
     )
     listen = StompListener(clock, log).listen

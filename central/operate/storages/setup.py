@@ -6,13 +6,12 @@ from ...catalogue.remote.storage_http import RemoteStorages
 from ...catalogue.storages import StorageBook, Storages
 from ...identity.assembly import IdentityDrivers
 from ...identity.element_issuer import ElementIssuer
-from ...identity.providers.client_requests import ClientRequests
-from ...identity.providers.metadata import MetadataReader
 from ...observe.events import Log
 from ...ports import Clock, Randomness
 from ..files import RealDisk
 from .requests import RealStorageHttp
 from .tokens import TokensOfStorages, wrong_credential
+from .xrdfs import RealXrdfs
 
 FOLDER = "storages"  # in the data directory
 
@@ -48,12 +47,11 @@ def remote_storages(
     signer = ElementIssuer(
         data, lambda: identity.address.url, disk=RealDisk(), clock=clock, randomness=randomness
     )
-    metadata = identity.metadata or MetadataReader(identity.http, clock)
     tokens = TokensOfStorages(
         storages,
         signer=signer,
-        requests=ClientRequests(identity.http, metadata),
+        requests=identity.requests,
         clock=clock,
         randomness=randomness,
     )
-    return RemoteStorages(RealStorageHttp(), tokens)
+    return RemoteStorages(RealStorageHttp(), tokens, RealXrdfs(), clock)

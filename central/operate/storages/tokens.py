@@ -9,9 +9,8 @@ from typing import Final
 import msgspec
 
 from ...bounded_cache import BoundedCache
-from ...catalogue.remote.storage_http import StorageAway, StorageRefuses, StorageToken
+from ...catalogue.remote.storage_http import S3Keys, StorageAway, StorageRefuses, StorageToken
 from ...catalogue.storages import KEYS, StorageCredential, StorageEntry, Storages
-from ...catalogue.types.s3 import S3Keys
 from ...factory.credential import CredentialSource
 from ...factory.credentials.files import read_in, read_private
 from ...factory.credentials.issued_tokens import Signer

@@ -3,6 +3,7 @@
 The central signs the tokens itself; the XRootD servers trust the keys of its element issuer.
 """
 
+import hashlib
 import json
 import urllib.error
 import urllib.request
@@ -12,21 +13,24 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.identity.element_issuer import ElementIssuer
-from pilotage.central.operate.clocks import SystemClock, SystemRandomness
-from pilotage.central.operate.files import RealDisk
+from pilotage.central.identity.tokens import ADMIN_FILE
+from pilotage.pilot.data.s3_storage import S3Storage
+from pilotage.pilot.data.storages import CopyLocation, CopyMissing, Credential
 from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData, Need
 from pilotage.proto.job_states import JobState
+from pilotage.proto.storages import StorageOperation, StorageTokenRequest
 from pilotage.proto.trust import trusting
+from pilotage.proto.wire import encode
 from tests.acceptance.catalogue_rows import files_in
 from tests.acceptance.running import RunningCentral, eventually, running_central
 from tests.services import s3
 from tests.services.authority import make_authority
 from tests.services.xrootd import Xrootd, missing, xrootd
 
+from .issuing import ISSUER, published_keys
+
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "XRootD is there")
 
-ISSUER = "https://central.test/elements"
 NEED = (Need(wall_s=300),)
 MAKE = "seq $1 > run$1.txt"
 TO = ("--storage", "first", "--storage", "second")
@@ -39,15 +43,7 @@ class Rig:
         data = folder / "central" / "central"
         (data / "storages").mkdir(parents=True)
         data.chmod(0o700)
-        issuer = ElementIssuer(
-            data,
-            lambda: ISSUER.removesuffix("/elements"),
-            disk=RealDisk(),
-            clock=SystemClock(),
-            randomness=SystemRandomness(),
-        )
-        issuer.make()
-        keys = {ISSUER: json.dumps(issuer.published().jwks)}
+        keys = {ISSUER: published_keys(data)}
         authority = folder / "ca"
         authority.mkdir()
         make_authority(authority)
@@ -55,7 +51,9 @@ class Rig:
         self.second: Xrootd = stack.enter_context(xrootd(keys, authority))
         monkeypatch.setenv("X509_CERT_DIR", str(authority / "trusted"))
         self._describe(data / "storages")
-        self.central: RunningCentral = stack.enter_context(running_central(folder / "central"))
+        self.central: RunningCentral = stack.enter_context(
+            running_central(folder / "central", {"data.sweep_after_s": "5"})
+        )
         self.client = self.central.client
 
     def _describe(self, folder: Path) -> None:
@@ -77,6 +75,7 @@ class Rig:
             "type": "root",
             "url": self.first.root_url,
             "credential": {"source": "issuer", "options": audience},
+            "ca_file": str(self.first.folder / "ca" / "ca.pem"),
         }
         (folder / "roots.yaml").write_text(json.dumps(roots))
 
@@ -179,6 +178,24 @@ def test_people_put_and_get_with_tokens_of_their_own(rig: Rig, tmp_path: Path) -
     assert len(list(rig.first.files.rglob("f?.txt"))) == 3, refused
 
 
+def put_without_end(rig: Rig, source: Path, path: str) -> CopyLocation:
+    """Store a file on the bucket as a `data put` that is killed before it registers the file."""
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    asked = StorageTokenRequest(0, 0, "bucket", StorageOperation.CREATE, (path,), sha256)
+    headers = {
+        "Authorization": f"Bearer {(rig.central.data / ADMIN_FILE).read_text().strip()}",
+        "Content-Type": "application/json",
+    }
+    request = urllib.request.Request(
+        f"{rig.central.url}/v1/data/tokens", data=encode(asked), headers=headers
+    )
+    with urllib.request.urlopen(request) as answer:
+        urls = {(one["method"], path): one["url"] for one in json.loads(answer.read())["urls"]}
+    place = CopyLocation("", path, credential=Credential(urls=urls))
+    S3Storage().put(source, place, go_on=lambda: None)
+    return place
+
+
 def test_an_object_store_takes_files_by_signed_urls(rig: Rig, tmp_path: Path) -> None:
     if s3.missing():
         pytest.skip(s3.missing())
@@ -190,6 +207,7 @@ def test_an_object_store_takes_files_by_signed_urls(rig: Rig, tmp_path: Path) ->
             "type": "s3",
             "url": store.url,
             "credential": {"source": "keys", "options": {"file": str(secret)}},
+            "deletes": True,
         }
         (rig.central.data / "storages" / "bucket.yaml").write_text(json.dumps(entry))
         eventually(lambda: "bucket" in rig.central.type("storage", "list"), what="the storage")
@@ -200,3 +218,17 @@ def test_an_object_store_takes_files_by_signed_urls(rig: Rig, tmp_path: Path) ->
         assert (state, reason, rig.text(read)) == (JobState.DONE, "", "6\n")
         said = rig.central.log + "".join(one.log for one in rig.central.pilots)
         assert "X-Amz-Signature" not in said
+
+        (source := tmp_path / "f.txt").write_text("bytes\n")
+        rig.central.type("data", "put", str(source), "users:good", "--storage", "bucket")
+        place = put_without_end(rig, source, "local/put/0a/killed")
+
+        def is_swept() -> bool:
+            try:
+                S3Storage().size(place)
+            except CopyMissing:
+                return True
+            return False
+
+        eventually(is_swept, what="the sweep")
+        rig.central.type("data", "get", "users:good", "--to", str(tmp_path / "got"))

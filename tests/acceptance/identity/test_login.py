@@ -181,7 +181,10 @@ def test_logging_out_ends_the_tokens_and_the_grant(institutes: Institutes) -> No
     token_file.touch(mode=0o600)
     token_file.write_text(kept["token"])
     revoked = len(institutes.providers["wlcg"].requests("/token/revocation"))
-    assert "logged out" in terminal.type("logout")
+    again = f"`pilotage login {institutes.central.url}` logs in again"
+    said = terminal.type("logout")
+    assert "logged out" in said and again in said
+    assert again in terminal.type("logout", code=4)
     assert not list((terminal.home / ".config/pilotage/centrals").glob("*.json"))
     assert len(institutes.providers["wlcg"].requests("/token/revocation")) == revoked + 1
     thief = institutes.terminal("thief")
@@ -217,8 +220,10 @@ def test_several_centrals_work_side_by_side(institutes: Institutes, tmp_path: Pa
             there = json.loads(terminal.type("whoami", "--json", "--url", institutes.central.url))
             assert here["issuer"] == provider.issuer, "the last login is the default"
             assert there["issuer"] == institutes.providers["wlcg"].issuer
-            terminal.type("logout")
-            assert "no central is running" in terminal.type("whoami", code=4)
+            here = f"you are logged in at {institutes.central.url}: choose it with --url"
+            assert here in terminal.type("logout")
+            assert here in terminal.type("whoami", code=4)
+            assert here in terminal.type("logout", code=4)
             terminal.type("whoami", "--url", institutes.central.url)
         finally:
             provider.set_redirects(f"{institutes.central.url}/auth/callback/iam")

@@ -13,6 +13,7 @@ import pytest
 
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.errors import BadToken, Forbidden, KeysNeeded
+from pilotage.central.identity.providers.client_requests import ClientRequests
 from pilotage.central.identity.providers.mapping import choose, read_claims
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.outside_tokens import OutsideTokens
@@ -87,8 +88,7 @@ class Reader:
         self.http = RealProviderHttp()
         self.keys = ProviderKeys(
             providers=self.providers,
-            http=self.http,
-            metadata=MetadataReader(self.http, self.clock),
+            requests=ClientRequests(self.http, MetadataReader(self.http, self.clock)),
             clock=self.clock,
             randomness=FakeRandomness(),
             log=no_log,
@@ -136,7 +136,7 @@ async def test_a_login_at_each_kind_of_provider_gives_the_same_rights(
         tokens = Client(reader.provider).by_device("alice", scope=reader.scope)
         claims = await reader.id_claims(tokens["id_token"])
         found = read_claims(reader.entry, claims)
-        chosen = choose(found.memberships, seen=found.seen)
+        chosen = choose(found)
         minted = reader.provider.mint(claims={"scope": "openid", **_of_person(claims)})
         user = await reader.bearer(minted)
         with pytest.raises(BadToken):

@@ -1,12 +1,15 @@
 """Robots with tokens of a provider; a provider that is away; and secrets that must not leak."""
 
 import json
+import re
+import subprocess
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from pilotage.central.client import Client, errors
@@ -19,6 +22,7 @@ from .logging_in import COMMUNITY, Terminal, provider_file
 from .providers import FACTORY, Account, RunningProvider, running_provider
 
 AUDIENCE = "https://central.example.org"
+PAGE = Path(__file__).resolve().parents[3] / "docs/identity/robots.md"
 USERS = {"alice": Account(("/ctao/prod",))}
 
 
@@ -31,6 +35,12 @@ def robot_token(provider: RunningProvider, audience: str = AUDIENCE) -> str:
         verify=trusting(str(provider.ca_file)),
     )
     return str(answer.json()["access_token"])
+
+
+def block_of_page(kind: str) -> str:
+    """Return a block of the page about robots, for the client that the provider knows."""
+    (found,) = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return str(found).replace("robot-1", FACTORY)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +56,7 @@ def central(
     """A central that starts while the provider is away."""
     folder = tmp_path_factory.mktemp("central")
     (folder / "identity").mkdir()
-    rights = {"role": "user", "community": COMMUNITY, "groups": ["prod"]}
-    written = provider_file(provider, bearer={"audiences": [AUDIENCE]}, subjects={FACTORY: rights})
+    written = provider_file(provider, **msgspec.yaml.decode(block_of_page("yaml")))
     (folder / "identity" / "iam.yaml").write_bytes(written)
     options = {"token.providers": str(folder / "identity"), "community.name": COMMUNITY}
     provider.away("refuse")
@@ -78,6 +87,27 @@ def test_a_robot_submits_with_a_token_of_the_provider(
         assert (who.issuer, who.subject, who.groups) == (provider.issuer, FACTORY, ("prod",))
         (job,) = robot.submit([Job(command=("true",))]).ids()
         assert robot.detail(job).view.owner == f"{FACTORY}@{provider.issuer}"
+
+
+def test_a_robot_gets_its_token_with_the_script_of_its_page(
+    central: RunningCentral, provider: RunningProvider, tmp_path: Path
+) -> None:
+    terminal, token = Terminal(tmp_path), tmp_path / "robot.token"
+    secret, script = tmp_path / "robot.secret", tmp_path / "robot-token.sh"
+    secret.write_text(provider.clients[FACTORY])
+    here = block_of_page("sh").replace("https://iam.example.org/token", f"{provider.issuer}/token")
+    script.write_text(here.replace("audience=", "resource="))  # as RFC 8707 calls it
+    trusting = terminal.environment | {"CURL_CA_BUNDLE": str(provider.ca_file)}
+    subprocess.run(["sh", script.name], cwd=tmp_path, env=trusting, check=True, timeout=60)
+    terminal.environment |= {"PILOTAGE_URL": central.url, "PILOTAGE_TOKEN_FILE": str(token)}
+    mode = token.stat().st_mode & 0o777
+    said = terminal.type("whoami")
+    secret.write_text("wrong")
+    again = subprocess.run(["sh", script.name], cwd=tmp_path, env=trusting, timeout=60)
+
+    assert mode == 0o600
+    assert f"{FACTORY} (no name), user at" in said and "groups prod" in said
+    assert again.returncode == 22 and token.stat().st_size, "a failure keeps the last token"
 
 
 @pytest.mark.parametrize("audience", ["https://other.example.org", AUDIENCE + "/"])

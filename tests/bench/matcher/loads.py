@@ -11,7 +11,7 @@ from pilotage.matcher.rules import Rules
 from pilotage.matcher.types import ClassSpec, LiveOffer, NodeFacts
 from pilotage.proto.documents.job import Need
 
-from ..data import WaitingClass, lhcb
+from ..waiting import WaitingClass, lhcb
 
 SEED = 1
 BULK_JOBS = 500  # of a submission: their ids are neighbours

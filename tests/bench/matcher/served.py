@@ -26,9 +26,9 @@ from pilotage.proto.messages import (
     What,
 )
 
-from ..data import lhcb
 from ..figures import Figure, figure, percentile
 from ..rig import Rig, Sender, rig
+from ..waiting import lhcb
 from .loads import BULK_JOBS, Load, production
 
 SERVED_JOBS: Final = 100_000

@@ -9,15 +9,20 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 _BLOCK: Final = 1 << 16
-# How many bytes the next connection may carry, both ways together; None: any number.
+# How many bytes the next connection may carry; None: any number.
 NextLimit = Callable[[], int | None]
 
 
 class CuttingProxy:
-    """Forwards each connection to a server until its bytes are used up."""
+    """Forwards each connection to a server until its bytes are used up.
 
-    def __init__(self, port: int, limit: NextLimit, *, stalls: bool = False) -> None:
-        self._to, self._limit, self._stalls = port, limit, stalls
+    `sent`: only the bytes of clients count; otherwise those of both ways.
+    """
+
+    def __init__(
+        self, port: int, limit: NextLimit, *, stalls: bool = False, sent: bool = False
+    ) -> None:
+        self._to, self._limit, self._stalls, self._sent = port, limit, stalls, sent
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.cuts = 0
@@ -45,18 +50,22 @@ class CuttingProxy:
         ):
             ready.register(client, selectors.EVENT_READ, server)
             ready.register(server, selectors.EVENT_READ, client)
-            self._pump(ready, left)
+            self._pump(ready, left, server if self._sent else None)
             if self._stalls:
                 self._over.wait()
             for one in (client, server):  # as a firewall does: a reset
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    def _pump(self, ready: selectors.BaseSelector, left: int | None) -> None:
+    def _pump(
+        self, ready: selectors.BaseSelector, left: int | None, free: socket.socket | None
+    ) -> None:
+        """Forward until `left` bytes are used up. Those from `free` do not count."""
         while not self._over.is_set():
             for key, _ in ready.select(0.1):
                 source = key.fileobj
                 assert isinstance(source, socket.socket)
-                block = source.recv(_BLOCK if left is None else max(1, min(left, _BLOCK)))
+                counts = left is not None and source is not free
+                block = source.recv(min(left, _BLOCK) if counts and left else _BLOCK)
                 if not block:
                     with contextlib.suppress(OSError):
                         key.data.shutdown(socket.SHUT_WR)
@@ -64,11 +73,11 @@ class CuttingProxy:
                     if not ready.get_map():
                         return
                     continue
-                if left is not None and left <= 0:
+                if left is not None and counts and left <= 0:
                     self.cuts += 1
                     return
                 key.data.sendall(block)
-                left = None if left is None else left - len(block)
+                left = left - len(block) if left is not None and counts else left
 
     def close(self) -> None:
         self._over.set()
@@ -81,9 +90,11 @@ class CuttingProxy:
 
 
 @contextlib.contextmanager
-def cutting(port: int, limit: NextLimit, *, stalls: bool = False) -> Generator[CuttingProxy]:
+def cutting(
+    port: int, limit: NextLimit, *, stalls: bool = False, sent: bool = False
+) -> Generator[CuttingProxy]:
     """Run a proxy in front of a port of this machine, and end it."""
-    proxy = CuttingProxy(port, limit, stalls=stalls)
+    proxy = CuttingProxy(port, limit, stalls=stalls, sent=sent)
     try:
         yield proxy
     finally:

@@ -16,6 +16,7 @@ from pilotage.pilot.data.davs_storage import DavsStorage
 from pilotage.pilot.data.root_storage import RootStorage
 from pilotage.pilot.data.s3_storage import S3Storage
 from pilotage.pilot.data.storages import (
+    CopyDiffers,
     CopyLocation,
     CopyMissing,
     Credential,
@@ -111,19 +112,19 @@ PUTS: dict[str, tuple[str, servers.Answer, type[StorageError], str]] = {
     "it has fewer bytes": (
         GOOD,
         _Heads(_says(201), Content_Length="3"),
-        StorageUnavailable,
+        CopyDiffers,
         "3 bytes are stored",
     ),
     "it has other bytes": (
         GOOD,
         _Heads(_says(201), Content_Length=LENGTH, Digest="adler32=1234abcd"),
-        StorageUnavailable,
+        CopyDiffers,
         "adler32 of the file is 1234abcd",
     ),
     "it has other bytes, by RFC 9530": (
         GOOD,
         _Heads(_says(201), Content_Length=LENGTH, Repr_Digest="sha-256=:AA==:, adler=:EjSrzQ==:"),
-        StorageUnavailable,
+        CopyDiffers,
         "adler32 of the file is 1234abcd",
     ),
     "it forgets the file": (
@@ -149,6 +150,19 @@ def test_what_goes_wrong_with_an_upload(trusted: Path, tmp_path: Path, day: str)
 
     assert raised.type is trouble, raised.value
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("heads", "is_sent"), [(_says(503), False), (_says(401), False), (_says(404), True)]
+)
+def test_only_a_storage_that_got_a_part_of_a_file_may_keep_it(
+    trusted: Path, tmp_path: Path, heads: servers.Answer, is_sent: bool
+) -> None:
+    answer = _by_method(HEAD=heads, PUT=_says(503))
+    with servers.serving(answer, trusted) as url, pytest.raises(StorageUnavailable) as raised:
+        DavsStorage(5).put(_source(tmp_path), _place(url, GOOD), go_on=_go_on)
+
+    assert raised.value.is_sent is is_sent
 
 
 @pytest.mark.parametrize("digest", [f"adler32={0:x}", "md5=abc", ""])
@@ -336,7 +350,7 @@ S3_PUTS: dict[str, tuple[float, servers.Answer, type[StorageError], str]] = {
     "it has fewer bytes": (
         600,
         _Heads(_says(200), Content_Length="3"),
-        StorageUnavailable,
+        CopyDiffers,
         "3 bytes are stored",
     ),
     "it forgets the object": (

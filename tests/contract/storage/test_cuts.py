@@ -3,13 +3,14 @@
 import hashlib
 import random
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from pilotage.pilot.data import http_requests
+from pilotage.pilot.data import http_driver
 from pilotage.pilot.data.davs_storage import DavsStorage
 from pilotage.pilot.data.root_storage import RootStorage
 from pilotage.pilot.data.storages import (
@@ -18,6 +19,7 @@ from pilotage.pilot.data.storages import (
     CredentialRejected,
     Storage,
     StorageError,
+    StorageRefused,
     StorageUnavailable,
 )
 from pilotage.pilot.files.worker_thread import WorkAbandoned
@@ -45,7 +47,7 @@ def _go_on() -> None:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait hardly between two tries to resume."""
-    monkeypatch.setattr(http_requests, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(http_driver, "_PAUSE_S", 0.001)
 
 
 def _limits(chance: random.Random, share: float, size: int = SIZE) -> int | None:
@@ -101,9 +103,10 @@ def test_a_file_that_was_fetched_is_right(
     whys, good, to = list[str](), 0, tmp_path / "got"
     port = xrootd.https_port if kind == "davs" else xrootd.port
     with cutting(port, lambda: _limits(chance, share, len(LARGE))) as proxy:
-        driver, url = _driver(kind, proxy, 2 if kind == "davs" else 5)
-        place = CopyLocation(url, f"fetched-{kind}", OPTIONS, credential)
         for _ in range(files):
+            # Another connection each time, which the proxy may cut.
+            driver, url = _driver(kind, proxy, 2 if kind == "davs" else 5)
+            place = CopyLocation(url, f"fetched-{kind}", OPTIONS, credential)
             try:
                 sums = driver.get(place, to, bytes_max=len(LARGE), go_on=_go_on)
             except StorageUnavailable as why:
@@ -193,6 +196,51 @@ def test_a_server_that_starts_again_is_waited_for_by_the_caller(
     assert (xrootd.files / "restarted/after").read_bytes() == CONTENT
 
 
+# -- kept connections ----------------------------------------------------------------------------
+
+
+def test_downloads_share_a_connection_and_one_that_it_cuts_goes_on(
+    xrootd: Xrootd, tmp_path: Path
+) -> None:
+    xrootd.lay("kept", LARGE)
+    credential = Credential(xrootd.token("storage.read:/kept"))
+    limits = [3 * len(LARGE) + len(LARGE) // 2, None]
+    with cutting(xrootd.https_port, lambda: limits.pop(0)) as proxy:
+        driver, url = _driver("davs", proxy, 5)
+        place = CopyLocation(url, "kept", OPTIONS, credential)
+        for number in range(3):
+            driver.get(place, tmp_path / f"got{number}", bytes_max=len(LARGE), go_on=_go_on)
+        assert (len(limits), proxy.cuts) == (1, 0), "the first connection serves all of them"
+        driver.get(place, tmp_path / "got3", bytes_max=len(LARGE), go_on=_go_on)
+
+    assert (limits, proxy.cuts) == ([], 1)
+    assert all((tmp_path / f"got{number}").read_bytes() == LARGE for number in range(4))
+
+
+def test_a_kept_connection_gives_no_request_the_token_of_another(
+    xrootd: Xrootd, tmp_path: Path
+) -> None:
+    xrootd.lay("mine/file", CONTENT)
+    xrootd.lay("theirs/file", CONTENT)
+    mine, theirs = (xrootd.token(f"storage.read:/{name}") for name in ("mine", "theirs"))
+    used = list[None]()
+    with cutting(xrootd.https_port, lambda: used.append(None)) as proxy:
+        driver, url = _driver("davs", proxy, 5)
+
+        def get(path: str, token: str) -> None:
+            options = replace(OPTIONS, needs_credential=bool(token))
+            place = CopyLocation(url, path, options, Credential(token))
+            driver.get(place, tmp_path / "got", bytes_max=len(CONTENT), go_on=_go_on)
+
+        for wrong in (theirs, ""):
+            get("mine/file", mine)
+            before = len(used)
+            with pytest.raises(StorageRefused, match="403"):
+                get("mine/file", wrong)
+            assert len(used) == before, "both requests used one connection"
+            get("theirs/file", theirs)
+
+
 # -- resumed downloads --------------------------------------------------------------------------
 
 
@@ -263,7 +311,7 @@ def test_a_download_ends_if_it_cannot_go_on(trusted: Path, tmp_path: Path, kind:
         _fetched(url, tmp_path)
 
     assert words in str(raised.value)
-    assert len(answer.asked) <= 2 + http_requests.RESUMES
+    assert len(answer.asked) <= 2 + http_driver.RESUMES
 
 
 def _fetched(url: str, tmp_path: Path) -> str:

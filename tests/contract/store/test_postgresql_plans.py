@@ -147,6 +147,7 @@ SWEPT: list[tuple[str, str, dict[str, object]]] = [
     ("names_of_path", "replica_of_path", {"storage": "pic", "path": "ctao/7", "before": 1.0}),
     ("remnants_of_sweep", "remnant_of_sweep", {"sweep_id": 7}),
     ("remnants_of_files", "remnant_of_file", {"ids": "[7]"}),
+    ("uploads_at", "remnant_of_upload", {"storage": "pic", "paths": '["ctao/put/1/a"]'}),
 ]
 
 

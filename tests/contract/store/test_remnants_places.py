@@ -12,7 +12,7 @@ from pilotage.central.catalogue import (
     record_remnants as remnant_records,
 )
 from pilotage.central.catalogue.record_types import NewFile, ReplicaChange
-from pilotage.central.catalogue.remnants import HELD_S, NAMES_MAX, RemnantRow
+from pilotage.central.catalogue.remnants import HELD_S, NAMES_MAX, RemnantPlace, RemnantRow
 from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.record_types import Publication
@@ -277,3 +277,49 @@ async def test_what_a_sweep_has_is_given_up_once_it_has_ended(store: Store) -> N
     assert [row.state for row in still] == [RemnantState.SWEEPING]
     assert (again, never) == (True, False)
     assert await all_of(store, 1e12) == []
+
+
+def an_upload(owner: Owner, number: int, storage: str = "pic") -> RemnantPlace:
+    return RemnantPlace(
+        storage=storage,
+        path=f"ctao/put/{number}/f",
+        community="ctao",
+        owner_id=owner.owner_id,
+        group="users",
+    )
+
+
+async def test_an_upload_is_a_remnant_until_a_file_names_it(store: Store) -> None:
+    ada = await an_owner(store)
+    for some in ([1], [1, 2, 3], [3]):
+        places = [an_upload(ada, number) for number in some]
+        await store.write(remnant_records.begin_uploads, places, at=NOW)
+    await store.write(remnant_records.begin_uploads, [an_upload(ada, 2, "cscs")], at=NOW)
+    await store.write(
+        registration.register_files,
+        "ctao",
+        [a_file(ada, "two", "pic/ctao/put/2/f"), a_file(ada, "other", "pic/ctao/put/4/f")],
+        at=NOW,
+    )
+    left = await all_of(store)
+    counts = {one.storage: one.waiting for one in await store.read(remnant_records.remnant_counts)}
+    (sweep,) = await ordered(store)
+
+    assert [(one.storage, one.path, one.size_bytes, one.is_folder) for one in left] == [
+        ("pic", "ctao/put/1/f", None, False),
+        ("pic", "ctao/put/3/f", None, False),
+        ("cscs", "ctao/put/2/f", None, False),
+    ]
+    assert {one.path for one in await swept(store, sweep)} == {"ctao/put/1/f", "ctao/put/3/f"}
+    assert counts == {"pic": 2, "cscs": 1}
+
+
+async def test_an_upload_that_is_being_removed_gets_no_name(store: Store) -> None:
+    ada = await an_owner(store)
+    await store.write(remnant_records.begin_uploads, [an_upload(ada, 1)], at=NOW)
+    await ordered(store)
+    (late,) = await store.write(
+        registration.register_files, "ctao", [a_file(ada, "one", "pic/ctao/put/1/f")], at=LATER
+    )
+
+    assert late.clash is not None and late.clash.field == "replicas.path"

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
@@ -209,3 +210,35 @@ async def test_a_limit_holds(store: Store, limit: int) -> None:
     await fill(store)
     for name, (search, expected) in CLAUSES.items():
         assert await store.read(job_search.ids, search, limit=limit) == expected[:limit], name
+
+
+async def test_jobs_are_found_by_the_name_of_their_submission(store: Store) -> None:
+    ada = await a_class(store)
+    bob = await a_class(store, subject="bob")
+    for key, (kind, name) in enumerate([(ada, "a"), (bob, "a"), (ada, "b"), (ada, "a")]):
+        new = a_submission(kind, key=f"key-{key}", name=name)
+        await store.write(submission_records.submit, new, some_jobs(kind, 2))
+
+    async def found(limit: int = 9, after: int = 0, **clauses: Any) -> list[int]:
+        search = JobSearch(submission_name="a", **clauses)
+        return await store.read(job_search.ids, search, limit=limit, after=after)
+
+    assert await found() == [1, 2, 3, 4, 7, 8]
+    assert await found(owner_id=ada.owner_id) == [1, 2, 7, 8]
+    assert await found(limit=2, after=2) == [3, 4]
+    assert await found(submission_id=4) == [7, 8]
+    assert await found(submission_id=3) == []
+
+
+async def test_a_job_is_found_by_a_name_with_its_id(store: Store) -> None:
+    kind = await a_class(store)
+    own = NewJob(class_id=kind.class_id, body=b"{}", name="job %j of %j", id_placeholder="%j")
+    as_it_is = NewJob(class_id=kind.class_id, body=b"{}", name="job %j")
+    await store.write(
+        submission_records.submit, a_submission(kind, template=None), [own, own, as_it_is]
+    )
+
+    names = ("job 1 of 1", "job 2 of 2", "job %j")
+    found = [await store.read(job_search.ids, JobSearch(name=one), limit=9) for one in names]
+
+    assert found == [[1], [2], [3]]

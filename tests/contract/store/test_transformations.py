@@ -181,6 +181,27 @@ async def test_inputs_are_known_once(store: Store, reopen: Reopen) -> None:
     assert counts[1].inputs == {(0, I.UNUSED): 3}
 
 
+async def test_an_input_takes_at_most_its_number_of_files(store: Store) -> None:
+    row = await a_transformation(store)
+    asked = [
+        NewInput(
+            transformation_id=row.transformation_id,
+            file_id=one,
+            input_no=number,
+            state=I.UNUSED,
+            files_max=2 if number == 0 else 0,
+        )
+        for number in (0, 1)
+        for one in (5, 6, 7)
+    ]
+
+    first, _ = await store.write(transformation_records.add_inputs, asked[::2], 15.0)
+    again, _ = await store.write(transformation_records.add_inputs, asked, 16.0)
+
+    assert first == [True, True, True]
+    assert again == [False, False, False, True, False, True]
+
+
 async def test_how_far_the_catalogue_was_looked_through_only_grows(store: Store) -> None:
     await store.write(transformation_records.add_inputs, [], 1.0, looked=("ctao", 7))
     await store.write(transformation_records.add_inputs, [], 1.0, looked=("ctao", 5))

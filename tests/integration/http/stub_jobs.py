@@ -15,6 +15,7 @@ from pilotage.central.jobs.output.stream_output import StreamContent
 from pilotage.central.jobs.queries import Queries
 from pilotage.proto import messages
 from pilotage.proto.api import explanations, jobs
+from pilotage.proto.api.jdl import JdlContext
 from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 
@@ -71,6 +72,11 @@ class StubQueries(Hearing, Queries):
     ) -> jobs.JobPage:
         self.hear("search", caller, (filter, after, limit))
         return jobs.JobPage(jobs=[VIEW])
+
+    @override
+    def jdl_context(self, caller: User) -> JdlContext:
+        self.hear("jdl_context", caller, None)
+        return JdlContext()
 
     @override
     async def summary(self, caller: Caller, filter_by: jobs.SummaryBy) -> jobs.Summary:

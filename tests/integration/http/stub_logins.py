@@ -3,13 +3,15 @@
 from typing import Any
 
 from pilotage.central.identity.callers import AttemptCaller, User
-from pilotage.central.identity.logins.service import (
+from pilotage.central.identity.logins.browser_flow import (
     Arrival,
     BrowserAnswer,
+    BrowserLogins,
     BrowserStart,
     Departure,
-    LoginService,
 )
+from pilotage.central.identity.logins.device_flow import DeviceLogins
+from pilotage.central.identity.logins.service import LoginService
 from pilotage.central.identity.payload_tokens.service import PayloadTokens
 from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.identity.sessions import rows as session_rows
@@ -72,24 +74,11 @@ class StubSessions(Hearing, LoginSessions):
         self.hear("end", caller, name)
 
 
-class StubLogins(Hearing, LoginService):
+class StubDeviceLogins(Hearing, DeviceLogins):
     """Lets everybody in."""
 
-    def __init__(self, calls: Calls) -> None:
-        super().__init__(calls)
-        self.sessions = StubSessions(calls)
-
-    @property
-    def is_secure(self) -> bool:
-        return True
-
     @override
-    def providers(self) -> Providers:
-        self.hear("providers", None, None)
-        return Providers(providers=[])
-
-    @override
-    async def start_device(self, body: DeviceStart, address: str) -> DeviceStarted:
+    async def start(self, body: DeviceStart, address: str) -> DeviceStarted:
         self.hear("start_device", None, (body, address))
         return DeviceStarted(
             login="l",
@@ -106,17 +95,21 @@ class StubLogins(Hearing, LoginService):
         self.hear("poll", None, body)
         return LoginPoll(state=LoginState.DONE, tokens=TOKENS)
 
+
+class StubBrowserLogins(Hearing, BrowserLogins):
+    """Lets everybody in."""
+
+    @property
+    def is_secure(self) -> bool:
+        return True
+
     @override
     async def claim(self, body: CodeClaim) -> LoginTokens:
         self.hear("claim", None, body)
         return TOKENS
 
     @override
-    async def renew(self, body: Renewal, address: str = "") -> LoginTokens:
-        return await self.sessions.renew(body.renewal, body.nonce, address=address)
-
-    @override
-    async def start_browser(self, wanted: BrowserStart, address: str) -> Departure:
+    async def start(self, wanted: BrowserStart, address: str) -> Departure:
         self.hear("start_browser", None, wanted)
         return Departure("https://iam.test/auth", "bound")
 
@@ -126,6 +119,24 @@ class StubLogins(Hearing, LoginService):
     ) -> Arrival:
         self.hear("arrive", None, (provider, answer, cookie, held))
         return Arrival("/portal", "session")
+
+
+class StubLogins(Hearing, LoginService):
+    """Lets everybody in."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls)
+        self.sessions = StubSessions(calls)
+        self.device, self.browser = StubDeviceLogins(calls), StubBrowserLogins(calls)
+
+    @override
+    def providers(self) -> Providers:
+        self.hear("providers", None, None)
+        return Providers(providers=[])
+
+    @override
+    async def renew(self, body: Renewal, address: str = "") -> LoginTokens:
+        return await self.sessions.renew(body.renewal, body.nonce, address=address)
 
 
 class StubPayloadTokens(Hearing, PayloadTokens):

@@ -7,6 +7,7 @@ from pilotage.central.factory.view import ElementsView
 from pilotage.central.identity.callers import Caller, PilotCaller, User
 from pilotage.central.pilots.logs import PilotLogService
 from pilotage.central.pilots.service import PilotService
+from pilotage.central.rucio.outbox_record import EntryState
 from pilotage.central.rucio.service import RucioService
 from pilotage.central.sites.service import SiteService
 from pilotage.proto import messages
@@ -21,7 +22,7 @@ from pilotage.proto.api.pilots import (
     SecretRequest,
     Secrets,
 )
-from pilotage.proto.api.rucio import RucioList, RucioView
+from pilotage.proto.api.rucio import OutboxPage, RucioList, RucioView
 from pilotage.proto.api.sites import (
     Elements,
     SiteAction,
@@ -214,3 +215,10 @@ class StubRucio(Hearing, RucioService):
     async def compare(self, caller: User, name: str, /) -> RucioView:
         self.hear("compare_rucio", caller, name)
         return RucioView(name=name)
+
+    @override
+    async def outbox(
+        self, caller: User, /, *, state: EntryState, after: int, limit: int
+    ) -> OutboxPage:
+        self.hear("outbox", caller, (state, after, limit))
+        return OutboxPage(entries=[])

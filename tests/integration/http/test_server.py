@@ -577,7 +577,7 @@ async def test_a_stranger_who_leaves_counts_until_the_request_has_ended(
             await hangs.wait()
             raise Refused(Code.NOT_FOUND, "no such login")
 
-        monkeypatch.setattr(logins, "poll", poll)
+        monkeypatch.setattr(logins.device, "poll", poll)
         body = b'{"login":"h"}'
         request = b"POST /v1/login/poll HTTP/1.1\r\nhost: x\r\n"
         request += (

@@ -49,6 +49,7 @@ async def beside(one: Scene) -> ApiCentral:
         clock=there.clock,
         randomness=there.randomness,
         log=no_log,
+        identity=there.identity,
     )
     tokens = await open_tokens(
         DATA,
@@ -58,6 +59,7 @@ async def beside(one: Scene) -> ApiCentral:
         randomness=there.randomness,
         issuer=there.settings.token.issuer,
         audience=there.settings.token.audience,
+        outside=there.identity.outside,
         writes=False,
     )
 

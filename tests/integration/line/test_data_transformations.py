@@ -17,6 +17,7 @@ from pilotage.central.catalogue import (
 from pilotage.central.catalogue.record_types import NewFile, NewReplica, ReplicaChange
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry
 from pilotage.central.errors import Refused
+from pilotage.central.jobs import record as job_records
 from pilotage.central.transformations import (
     record as transformation_records,
     task_creation as making,
@@ -27,6 +28,7 @@ from pilotage.pilot.ports import HttpReply
 from pilotage.proto.api.quotas import QuotaChange
 from pilotage.proto.api.transformations import NewTransformation, Preview
 from pilotage.proto.catalogue import Did, ReplicaState
+from pilotage.proto.documents.job import Job
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.messages import Assignment
 from pilotage.proto.transformation_states import (
@@ -182,6 +184,31 @@ def test_of_many_files_groups_are_kept_and_the_next_look_waits(
         assert max(looks) <= 17 and before <= 3, looks  # 8 tasks, two a chunk
         assert len(looks) - before <= 3, looks
         assert set((await times_done(world, one)).values()) == {1}
+
+    story(tell, script=lasts(1.0))
+
+
+def test_only_the_first_files_are_taken_and_their_keys_are_handed_down() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await registered(world, [1, 2], site="LaPalma")
+        job = {"command": ["run"], "data": {"outputs": [{"pattern": "x"}]}}
+        inputs = [{**EVENTS["inputs"][0], "files_max": 3}]
+        one = await added(
+            world, inputs=inputs, job=job, inherit=["site"], metadata={"site": "any", "level": 1}
+        )
+        await until(world, one, lambda v: v.tasks.get(T.DONE) == 2)
+        await registered(world, [3, 4], part=1)
+        await until(world, one, lambda v: v.tasks.get(T.DONE) == 3)
+        await asyncio.sleep(100.0)
+
+        assert set(await rows(world, one)) == {"run1", "run2", "run3"}
+        tasks = await world.store.read(
+            transformation_records.tasks, one, states=(), after=0, limit=9
+        )
+        bodies = await world.store.read(job_records.bodies, [task.job_id for task in tasks])
+        jobs = [msgspec.json.decode(bodies[task.job_id].body, type=Job) for task in tasks]
+        sites = [job.data.outputs[0].metadata["site"] for job in jobs if job.data is not None]
+        assert sites == ["LaPalma", "LaPalma", "any"]
 
     story(tell, script=lasts(1.0))
 

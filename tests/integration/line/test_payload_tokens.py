@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
-from pilotage.central.identity.assembly import IdentityDrivers
 from pilotage.central.identity.callers import AttemptCaller, User
 from pilotage.central.identity.providers.mapping import Membership
 from pilotage.central.identity.providers.people import ProvidedPerson
@@ -32,6 +31,7 @@ from pilotage.proto.wire import encode
 from tests.fake_central import settle
 from tests.fake_pilot import FakePilot, FakeProbe, Script
 from tests.fakes import FakeInstallation
+from tests.no_providers import drivers_of
 from tests.unit.identity.login_world import IAM, FakeProvider, FakeProviderHttp, entry
 
 from .test_on_fakes import lasts, states, story, until_all_end
@@ -52,9 +52,7 @@ class Institute:
         self.http = FakeProviderHttp({IAM: self.provider})
         providers = Providers()
         providers.book = ProviderBook({"iam": entry()})
-        world.identity = IdentityDrivers(
-            providers=providers, http=self.http, secret_of=lambda _: "s/ecret"
-        )
+        world.identity = drivers_of(providers, self.http, world.clock, world.randomness)
 
     async def logged_in(self) -> tuple[User, str]:
         """Return alice, and the renewal secret of a new session."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from pilotage.matcher.types import ClassSpec, LiveOffer
 from pilotage.proto.documents.job import Need
-from tests.bench.data import WaitingClass, lhcb
+from tests.bench.waiting import WaitingClass, lhcb
 
 from .load import HOUR_S, WEEK_S, Arrival, Load, LoadClass, Shape, bursts
 

@@ -31,6 +31,7 @@ from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.transformation_states import LIVE
 from tests.fake_central import FakeBlobs, FakeDisk, FakeRandomness
 from tests.fakes import DATA, LoopClock
+from tests.no_providers import no_providers
 from tests.tidy.tree import ROOT
 
 from .fates import PassingCrashes
@@ -171,6 +172,7 @@ async def _central(store: Store, bus: WakeBus, clock: LoopClock, seed: int) -> t
         community=CommunitySettings(name="ctao", groups=("production",)),
     )
     disk, randomness = FakeDisk(), FakeRandomness(seed)
+    identity = no_providers(clock, randomness)
     tokens = await open_tokens(
         DATA,
         store=store,
@@ -179,6 +181,7 @@ async def _central(store: Store, bus: WakeBus, clock: LoopClock, seed: int) -> t
         randomness=randomness,
         issuer=settings.token.issuer,
         audience=settings.token.audience,
+        outside=identity.outside,
         community=settings.community.name,
         groups=settings.community.groups,
     )
@@ -192,6 +195,7 @@ async def _central(store: Store, bus: WakeBus, clock: LoopClock, seed: int) -> t
         clock=clock,
         randomness=randomness,
         log=no_log,
+        identity=identity,
         storages=storages,
     )
     central = build(world, tokens, settings)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from tests.bench.data import FILE, WaitingClass, generate, lhcb
+from tests.bench.waiting import FILE, WaitingClass, generate, lhcb
 
 TABLE = lhcb()
 SHARE = 0.02

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from pilotage.central.catalogue.remote.storage_checks import StorageChecks
-from pilotage.central.catalogue.remote.storage_http import RemoteStorages, StorageAnswer
+from pilotage.central.catalogue.remote.storage_http import StorageAnswer
 from pilotage.central.catalogue.storages import (
     StorageBook,
     StorageCredential,
@@ -17,7 +17,7 @@ from pilotage.central.identity.callers import User
 from pilotage.proto.api.storages import StorageCheck
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeRandomness
-from tests.fake_storage_server import FakeStorageNetwork, FakeStorageServer, FakeStorageTokens
+from tests.fake_storage_server import FakeStorageNetwork, FakeStorageServer, fake_remote
 
 OSCAR = User(
     issuer="here",
@@ -79,7 +79,7 @@ def service(allows: str = "", **entry: object) -> tuple[StorageChecks, FakeStora
     }
     book = StorageBook(storages={"pic": StorageEntry(**fields)})  # type: ignore[arg-type]
     storages.book = book
-    remote = RemoteStorages(StrictNetwork(server, allows), FakeStorageTokens())
+    remote = fake_remote(StrictNetwork(server, allows))
     return StorageChecks(storages, remote, FakeRandomness()), server
 
 

@@ -13,12 +13,16 @@ from pilotage.central.cli.identity.login_words import (
     no_such_provider,
     one_line,
 )
+from pilotage.central.cli.main import run
 from pilotage.central.client.credentials import CentralLogin
 from pilotage.central.client.logins.login_flows import pause_between_polls_s
 from pilotage.central.client.transport import Transport
 from pilotage.proto.api.logins import DeviceStarted, LoginTokens, ProviderView
+from pilotage.proto.api.tokens import WhoAmI
 from pilotage.proto.claims import Role
 from tests.unit.client.stub_central import StubCentral, ok, problem
+
+from .stub_client import give
 
 
 def started(**changed: str) -> DeviceStarted:
@@ -134,3 +138,29 @@ def test_a_manager_without_groups_has_all(role: Role, groups: str) -> None:
     )
 
     assert login_words("https://central.test", tokens).endswith(f"groups {groups}")
+
+
+class Central:
+    """Its caller manages a community without groups of its own."""
+
+    url = "https://central.test"
+
+    async def whoami(self) -> WhoAmI:
+        return WhoAmI(
+            subject="ada",
+            issuer="https://iam.test/",
+            name="Ada",
+            community="ctao",
+            groups=(),
+            role=Role.MANAGER,
+            expires_in_s=60.0,
+        )
+
+
+def test_whoami_says_that_a_manager_without_groups_has_all(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(Central(), monkeypatch)
+    assert run(["whoami"]) == 0
+
+    assert "community ctao, groups all\n" in capsys.readouterr().out

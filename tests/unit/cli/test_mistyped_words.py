@@ -67,7 +67,7 @@ def test_options_of_other_systems_lead_to_options_of_a_job() -> None:
 
 
 def test_what_only_submit_takes_is_known() -> None:
-    assert {*ONLY_SUBMIT} == _options("submit") - _options("explain") - {"FILE"}
+    assert {*ONLY_SUBMIT} == _options("submit") - _options("explain") - {"FILES"}
 
 
 @pytest.mark.parametrize("name", ["show", "history", "logs", "peek", "curve", "explain"])

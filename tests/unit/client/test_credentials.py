@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.client.credentials import find_connection
+from pilotage.central.client.credentials import find_connection, other_logins
 from pilotage.central.client.errors import (
     NoCentral,
     NoneRuns,
@@ -119,7 +119,7 @@ def test_an_idle_data_directory_in_the_environment_says_what_it_hides(home: Home
     home.keep(REMOTE, "kept")
     home.environment["PILOTAGE_DATA"] = str(home.data)
 
-    with pytest.raises(NoneRuns, match=f"or unset PILOTAGE_DATA to use {REMOTE} in credentials"):
+    with pytest.raises(NoneRuns, match=f"or unset PILOTAGE_DATA to use {REMOTE}$"):
         found(home)
 
 
@@ -247,3 +247,38 @@ def test_the_last_login_comes_before_the_file_of_an_operator(home: Home) -> None
 
     assert found(home) == (REMOTE, "mine")
     assert found(home, url="https://other.example.org") == ("https://other.example.org", "theirs")
+
+
+OTHER_LOGIN = ".config/pilotage/centrals/other.example.org_443.json"
+
+
+def refused(home: Home, **arguments: str) -> str:
+    with pytest.raises(NoneRuns) as caught:
+        found(home, **arguments)
+    return str(caught.value)
+
+
+def test_after_a_logout_the_message_says_how_to_log_in_again(home: Home) -> None:
+    home.write(".config/pilotage/centrals/latest", REMOTE + "\n", 0o600)
+
+    assert refused(home).startswith(
+        f"you have logged out from {REMOTE}: `pilotage login {REMOTE}` logs in again; no central"
+    )
+    home.environment["PILOTAGE_DATA"] = str(home.data)
+    assert "logged out" not in refused(home)
+
+
+def test_after_a_logout_the_message_names_the_other_logins(home: Home) -> None:
+    other = "https://other.example.org"
+    home.write(".config/pilotage/centrals/latest", REMOTE + "\n", 0o600)
+    home.write(OTHER_LOGIN, json.dumps({"url": other, "token": "mine"}), 0o600)
+
+    assert refused(home).startswith(f"you are logged in at {other}: choose it with --url; no ")
+    assert other_logins(home.environment, other) == ""
+
+
+def test_after_a_logout_the_local_central_is_used(home: Home) -> None:
+    home.write(".config/pilotage/centrals/latest", REMOTE + "\n", 0o600)
+    home.run_central()
+
+    assert found(home) == (LOCAL, "admin")

@@ -14,11 +14,13 @@ from pilotage.central.catalogue import (
 )
 from pilotage.central.catalogue.record_types import JobInput, NewFile, NewReplica
 from pilotage.central.catalogue.remnants import SweepResult
+from pilotage.central.catalogue.storages import StorageCredential
 from pilotage.central.dispatch.turns.data_reports import DataReports, as_written
 from pilotage.central.jobs import record_submissions as submission_records
 from pilotage.central.jobs.leases import Lease
 from pilotage.central.jobs.record_types import AttemptResult, NewJob
 from pilotage.central.jobs.verdicts import result
+from pilotage.central.rucio.files import RucioEntry, RucioOutputs
 from pilotage.proto.catalogue import Did, ReplicaState
 from pilotage.proto.documents.job import DataOutput, Job, JobData
 from pilotage.proto.job_states import JobState
@@ -106,6 +108,28 @@ async def test_only_where_no_program_runs_a_copy_is_one_of_anybodys_file(
 
     assert change.publication is not None
     assert [one.own for one in change.publication.files] == [own]
+
+
+@pytest.mark.parametrize("confirm", [False, True])
+async def test_a_result_whose_outputs_rucio_must_confirm_completes(confirm: bool) -> None:
+    rig = Rig()
+    lease = await rig.begin()
+    out = DataOutput(pattern="*", confirm=confirm)
+    body = Job(command=("run",), data=JobData(outputs=(out,)))
+    rig.store.put_body(lease.job, msgspec.json.encode(body))
+    server = RucioEntry(
+        url="https://rucio.org",
+        account="a",
+        community="ctao",
+        credential=StorageCredential(source="file"),
+        outputs=RucioOutputs(scopes=("dpps",)),
+    )
+    rig.data = replace(rig.data, rucio=lambda: {"rucio": server})
+    change = await rig.looked_at(lease, ended(lease, published=(stored(lease),)))
+
+    assert change.publication is not None
+    assert [one.confirm for one in change.publication.outgoing] == [confirm]
+    assert change.new is (JobState.COMPLETING if confirm else JobState.DONE)
 
 
 async def test_a_good_result_publishes_and_a_bad_one_does_not() -> None:

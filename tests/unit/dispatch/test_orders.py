@@ -41,7 +41,7 @@ def test_an_order_is_the_job_with_its_parameters_in_place(template: object, give
     body, orders = stored(template, given), Orders()
     job = job_of(body.template, body.body)
     for owner in ("somebody", "else é", "somebody"):
-        order = orders.order(body, owner)
+        order = orders.order(1, body, owner)
 
         assert msgspec.json.decode(order.body, type=Body) == body_of(job, owner)
         assert order.success_codes == job.success_codes
@@ -52,7 +52,7 @@ def test_forms_are_kept_up_to_a_bound_and_made_again() -> None:
     for number in (*range(10), *range(10)):
         body = stored({"command": ["run", str(number), "{n}"]}, {"n": 1})
 
-        found = msgspec.json.decode(orders.order(body, "somebody").body, type=Body)
+        found = msgspec.json.decode(orders.order(1, body, "somebody").body, type=Body)
         assert found.command == ("run", str(number), "1")
     assert len(orders) <= 3
 
@@ -64,3 +64,33 @@ def test_an_answer_has_room_for_many_small_jobs_and_few_large_ones() -> None:
     assert room([small] * 256) == 256
     assert room([large] * 256) == BODIES_BYTES_MAX // len(large.body)
     assert room([None, large, None]) == 3
+
+
+NAMED = {
+    "command": ["run", "--seed=%j", "{n}"],
+    "environment": {"OUT": "out_%j"},
+    "outputs": [{"pattern": "*_%j.txt"}],
+    "stdout_file": "%j.out",
+    "name": "job %j",
+    "id_placeholder": "%j",
+}
+
+
+@pytest.mark.parametrize("template", [None, NAMED])
+def test_an_order_has_the_id_of_its_job_in_place_of_the_placeholder(template: object) -> None:
+    body = stored(template, NAMED if template is None else {"n": 3})
+
+    order = msgspec.json.decode(Orders().order(4711, body, "somebody").body, type=Body)
+
+    assert order.command == ("run", "--seed=4711", "{n}" if template is None else "3")
+    assert order.environment == {"OUT": "out_4711"}
+    assert order.outputs[0].pattern == "*_4711.txt"
+    assert (order.stdout_file, order.stderr_file, order.name) == ("4711.out", "", "job 4711")
+
+
+def test_letters_stay_in_a_job_without_a_placeholder() -> None:
+    body = stored(None, {"command": ["date", "+%j"]})
+
+    order = msgspec.json.decode(Orders().order(4711, body, "somebody").body, type=Body)
+
+    assert order.command == ("date", "+%j")

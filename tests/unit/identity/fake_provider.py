@@ -15,6 +15,7 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 
 from pilotage.central.identity.errors import KeysNeeded
+from pilotage.central.identity.providers.client_requests import ClientRequests
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.outside_tokens import OutsideTokens
 from pilotage.central.identity.providers.provider_files import (
@@ -127,8 +128,7 @@ class Outside:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.keys = ProviderKeys(
             providers=self.providers,
-            http=self.http,
-            metadata=MetadataReader(self.http, self.clock),
+            requests=ClientRequests(self.http, MetadataReader(self.http, self.clock)),
             clock=self.clock,
             randomness=FakeRandomness(),
             log=lambda event, **fields: self.events.append((event, fields)),

@@ -15,6 +15,7 @@ from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_token
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock, FakeDisk, FakeRandomness
 from tests.memory_store import MemoryStore
+from tests.no_providers import no_providers
 
 from .token_store import DATA
 
@@ -109,7 +110,7 @@ async def make_issuer(
         randomness=FakeRandomness(seed),
         issuer=ISSUER,
         audience=AUDIENCE,
-        outside=outside,
+        outside=outside or no_providers(clock, FakeRandomness()).outside,
     )
     return Issuer(clock, disk, store, tokens)
 

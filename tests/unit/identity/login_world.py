@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from pilotage.central.identity.logins.service import LoginService
+from pilotage.central.identity.providers.client_requests import ClientRequests
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
 from pilotage.central.identity.providers.people import People
@@ -250,7 +251,7 @@ async def login_world(*, two: bool = False, url: str = URL) -> LoginWorld:
     def note(event: str, **fields: Any) -> None:
         log.append((event, fields))
 
-    oauth = OAuth(http, MetadataReader(http, issuer.clock), lambda _: "s/ecret")
+    oauth = OAuth(ClientRequests(http, MetadataReader(http, issuer.clock)), lambda _: "s/ecret")
     people = People(oauth, FakeIdTokens())
     sessions = session_services(
         store=issuer.store,

@@ -9,8 +9,8 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.identity.bans.record import NewBan
 from pilotage.central.identity.errors import BadToken, Banned, LoginEnded
+from pilotage.central.identity.logins.browser_flow import BrowserStart
 from pilotage.central.identity.logins.browser_sessions import CACHED_S, UNKNOWN_S, BrowserSessions
-from pilotage.central.identity.logins.service import BrowserStart
 from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.identity.sessions import rows as session_rows
 from pilotage.central.identity.sessions.browser_checks import AT_ONCE, BROWSERS_S
@@ -36,14 +36,14 @@ def browsers(world: LoginWorld, url: str = "https://central.test") -> BrowserSes
 
 async def cookie_of(world: LoginWorld, held: str = "", provider: str = "iam") -> str:
     """Log in with a browser that holds the cookie of an earlier session, or none."""
-    departure = await world.service.start_browser(
+    departure = await world.service.browser.start(
         BrowserStart(to="/portal", provider=provider), "192.0.2.7"
     )
     query = query_of(departure.url)
     one = world.provider if provider == "iam" else world.other
     answer = back(query, iss=one.issuer)
     one.nonce = query["nonce"]
-    return (await world.service.arrive(provider, answer, departure.cookie, held)).cookie
+    return (await world.service.browser.arrive(provider, answer, departure.cookie, held)).cookie
 
 
 async def test_a_cookie_is_read_once_and_names_the_person() -> None:

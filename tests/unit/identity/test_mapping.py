@@ -1,6 +1,7 @@
 """What a person may be, from the claims of five kinds of providers."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -8,14 +9,18 @@ import pytest
 from pilotage.central.errors import Refused
 from pilotage.central.identity.errors import Forbidden
 from pilotage.central.identity.providers.mapping import (
+    ClaimReading,
     Membership,
     capabilities,
     choose,
-    memberships,
     read_claims,
     seen_groups,
 )
-from pilotage.central.identity.providers.provider_files import GroupClaims, SubjectRow
+from pilotage.central.identity.providers.provider_files import (
+    GroupClaims,
+    ProviderEntry,
+    SubjectRow,
+)
 from pilotage.proto.claims import Role
 from pilotage.proto.problems import Code
 
@@ -28,9 +33,12 @@ def brief(found: tuple[Membership, ...]) -> list[tuple[str, str, tuple[str, ...]
     return [(one.community, one.role.value, one.groups) for one in found]
 
 
+def memberships(entry: ProviderEntry, claims: Mapping[str, Any]) -> tuple[Membership, ...]:
+    return read_claims(entry, claims).memberships
+
+
 def default(profile: str, *groups: str) -> Membership:
-    entry, claims = of_profile(profile), told(profile, groups)
-    return choose(memberships(entry, claims), seen=seen_groups(entry, claims))
+    return choose(read_claims(of_profile(profile), told(profile, groups)))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -45,11 +53,11 @@ def test_a_member_is_a_user_of_the_groups_that_match(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_an_admin_is_a_user_unless_another_role_is_asked_for(profile: str) -> None:
-    found = memberships(of_profile(profile), told(profile, ["/ctao/admins", "/ctao/prod"]))
+    found = read_claims(of_profile(profile), told(profile, ["/ctao/admins", "/ctao/prod"]))
 
-    assert brief(found) == [("ctao", "admin", ()), ("ctao", "user", ("admins", "prod"))]
-    assert choose(found, seen=()).role is Role.USER
-    assert choose(found, role=Role.ADMIN, seen=()).groups == ()
+    assert brief(found.memberships) == [("ctao", "admin", ()), ("ctao", "user", ("admins", "prod"))]
+    assert choose(found).role is Role.USER
+    assert choose(found, role=Role.ADMIN).groups == ()
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -67,7 +75,7 @@ def test_without_claims_nobody_gets_in(profile: str) -> None:
 
     assert memberships(entry, {"sub": "ada"}) == ()
     with pytest.raises(Forbidden, match="the groups seen are none"):
-        choose((), seen=())
+        choose(ClaimReading(memberships=(), seen=(), skipped=()))
 
 
 def test_a_slash_is_taken_as_it_is_written() -> None:
@@ -140,25 +148,25 @@ def test_several_communities_need_a_word_of_the_person() -> None:
         row("/{group}", groups=("{group}",)),
         row("/root", community="*", role=Role.OPERATOR),
     )
-    found = memberships(entry, {"wlcg.groups": ["/ctao", "/lhcb", "/root"]})
-    one = memberships(entry, {"wlcg.groups": ["/ctao", "/root"]})
+    found = read_claims(entry, {"wlcg.groups": ["/ctao", "/lhcb", "/root"]})
+    one = read_claims(entry, {"wlcg.groups": ["/ctao", "/root"]})
 
     with pytest.raises(Refused, match="your groups give lhcb, ctao, ") as refused:
-        choose(found, seen=())
+        choose(found)
     assert (refused.value.code, refused.value.field) == (Code.INVALID, "community")
-    assert choose(found, community="lhcb", seen=()).community == "lhcb"
-    assert choose(one, seen=()).community == "ctao"
-    assert choose(one, community="*", seen=()).role is Role.OPERATOR
-    assert choose(found, role=Role.OPERATOR, seen=()).community == ""
+    assert choose(found, community="lhcb").community == "lhcb"
+    assert choose(one).community == "ctao"
+    assert choose(one, community="*").role is Role.OPERATOR
+    assert choose(found, role=Role.OPERATOR).community == ""
 
 
 def test_what_a_person_has_not_is_refused_by_name() -> None:
-    found = memberships(of_profile("wlcg"), told("wlcg", ["/ctao/prod"]))
+    found = read_claims(of_profile("wlcg"), told("wlcg", ["/ctao/prod"]))
 
     with pytest.raises(Forbidden, match="not in the community 'lhcb'; your groups give ctao") as no:
-        choose(found, community="lhcb", seen=())
+        choose(found, community="lhcb")
     with pytest.raises(Forbidden, match="do not give the role admin; they give user") as not_that:
-        choose(found, role=Role.ADMIN, seen=())
+        choose(found, role=Role.ADMIN)
 
     assert (no.value.field, not_that.value.field) == ("community", "role")
 
@@ -169,9 +177,9 @@ def test_what_a_person_has_not_is_refused_by_name() -> None:
 )
 def test_the_default_role_is_user_and_else_the_narrowest(has: str, gets: str) -> None:
     rows = (row("/g", role=Role(one)) for one in has.split())
-    found = memberships(an_entry(*rows), {"wlcg.groups": ["/g"]})
+    found = read_claims(an_entry(*rows), {"wlcg.groups": ["/g"]})
 
-    assert choose(found, seen=()).role is Role(gets)
+    assert choose(found).role is Role(gets)
 
 
 def test_a_subject_of_the_table_needs_no_groups() -> None:
@@ -214,7 +222,7 @@ def test_thousands_of_groups_take_a_moment_and_are_bounded() -> None:
 def test_a_refusal_names_some_groups_of_many() -> None:
     many = [f"/x/{number}" for number in range(1_000)]
     with pytest.raises(Forbidden) as refused:
-        choose((), seen=many)
+        choose(ClaimReading(memberships=(), seen=tuple(many), skipped=()))
 
     assert "'/x/0', '/x/1', " in refused.value.message
     assert refused.value.message.endswith("'/x/19' and 980 more")

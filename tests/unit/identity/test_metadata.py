@@ -81,7 +81,7 @@ async def test_callers_at_once_share_one_fetch() -> None:
     world = World()
     world.provider.slow = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        callers = [tasks.create_task(world.reader.of(ISSUER)) for _ in range(10)]
+        callers = [tasks.create_task(world.reader.of(CLIENT)) for _ in range(10)]
         await settle()
         world.provider.slow.set()
 
@@ -92,7 +92,7 @@ async def test_callers_at_once_share_one_fetch() -> None:
 async def test_callers_at_once_share_a_failure() -> None:
     world = World()
     world.provider.slow, world.provider.fails = asyncio.Event(), ProviderAway("no answer")
-    waiting = asyncio.gather(*(world.reader.of(ISSUER) for _ in range(10)), return_exceptions=True)
+    waiting = asyncio.gather(*(world.reader.of(CLIENT) for _ in range(10)), return_exceptions=True)
     await settle()
     world.provider.slow.set()
 
@@ -106,21 +106,21 @@ async def test_after_a_failure_the_provider_is_asked_again_soon(failure: Excepti
     world.provider.fails = failure
     for _ in range(50):
         with pytest.raises(type(failure), match=str(failure)):
-            await world.reader.of(ISSUER)
+            await world.reader.of(CLIENT)
     assert world.provider.fetches == 1
     world.provider.fails = None
     world.clock.move(SOON_S)
 
-    assert (await world.reader.of(ISSUER)).issuer == ISSUER
+    assert (await world.reader.of(CLIENT)).issuer == ISSUER
 
 
 async def test_a_cancelled_fetch_leaves_nobody_waiting() -> None:
     world = World()
     world.provider.slow = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        first = tasks.create_task(world.reader.of(ISSUER))
+        first = tasks.create_task(world.reader.of(CLIENT))
         await settle()
-        second = tasks.create_task(world.reader.of(ISSUER))
+        second = tasks.create_task(world.reader.of(CLIENT))
         await settle()
         first.cancel()
         await settle()
@@ -132,14 +132,14 @@ async def test_a_cancelled_fetch_leaves_nobody_waiting() -> None:
 
 async def test_nobody_waits_for_a_provider_whose_metadata_are_known() -> None:
     world = World()
-    await world.reader.of(ISSUER)
+    await world.reader.of(CLIENT)
     world.clock.move(KEPT_S)
     world.provider.slow = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        fetching = tasks.create_task(world.reader.of(ISSUER))
+        fetching = tasks.create_task(world.reader.of(CLIENT))
         await settle()
 
-        assert (await world.reader.of(ISSUER)).issuer == ISSUER
+        assert (await world.reader.of(CLIENT)).issuer == ISSUER
         assert not fetching.done()
         world.provider.slow.set()
 
@@ -149,14 +149,14 @@ async def test_nobody_waits_for_a_provider_whose_metadata_are_known() -> None:
 )
 async def test_the_last_metadata_stay_while_the_provider_fails(failure: Exception) -> None:
     world = World()
-    await world.reader.of(ISSUER)
+    await world.reader.of(CLIENT)
     world.provider.fails = failure
     world.clock.move(KEPT_S)
     for _ in range(5):
-        assert (await world.reader.of(ISSUER)).token_endpoint
+        assert (await world.reader.of(CLIENT)).token_endpoint
     fetches = world.provider.fetches
     world.clock.move(ONCE_IN_S)
-    await world.reader.of(ISSUER)
+    await world.reader.of(CLIENT)
 
     assert (fetches, world.provider.fetches) == (2, 3)
 
@@ -193,7 +193,7 @@ async def test_a_provider_that_is_away_keeps_its_metadata() -> None:
     with pytest.raises(ProviderAway):
         await world.token()
     world.clock.move(KEPT_S - 1)
-    await world.reader.of(ISSUER)
+    await world.reader.of(CLIENT)
 
     assert world.provider.fetches == 1
 
@@ -201,7 +201,7 @@ async def test_a_provider_that_is_away_keeps_its_metadata() -> None:
 async def test_what_is_in_memory_asks_nobody() -> None:
     world = World()
     before = world.reader.find(ISSUER)
-    await world.reader.of(ISSUER)
+    await world.reader.of(CLIENT)
     world.clock.move(10 * KEPT_S)
     found = world.reader.find(ISSUER)
     world.reader.keep_only([])

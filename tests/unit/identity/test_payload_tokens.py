@@ -17,8 +17,10 @@ from pilotage.central.identity.payload_tokens.service import (
     REFUSED_S,
     PayloadTokens,
 )
+from pilotage.central.identity.providers.client_requests import ClientRequests
 from pilotage.central.identity.providers.metadata import MetadataReader
 from pilotage.central.identity.providers.oauth import OAuth
+from pilotage.central.identity.providers.provider_http import NoEndpoint
 from pilotage.central.identity.sessions import job_grants, outages, rows as session_rows
 from pilotage.central.identity.sessions.confirmations import CHECK_S
 from pilotage.central.identity.sessions.life import COMMAND_S, TOLERATED_S
@@ -97,7 +99,8 @@ class PayloadWorld:
 async def payload_world() -> AsyncGenerator[PayloadWorld]:
     logins = await login_world()
     requested, banned = FakeRequested(), set[str]()
-    oauth = OAuth(logins.http, MetadataReader(logins.http, logins.clock), lambda _: "s/ecret")
+    requests = ClientRequests(logins.http, MetadataReader(logins.http, logins.clock))
+    oauth = OAuth(requests, lambda _: "s/ecret")
     store, clock = logins.issuer.store, logins.clock
 
     async def gives_tokens(session: str) -> bool:
@@ -211,6 +214,19 @@ async def test_a_full_disk_loses_no_refresh_token(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(store, "write", write)
         await world.give()
 
+        assert not world.provider.ended
+
+
+async def test_a_token_endpoint_that_is_not_found_is_tried_again_later() -> None:
+    async with payload_world() as world:
+        await in_world(world)
+        world.provider.away_as = NoEndpoint(f"{IAM}token: answered with status 404")
+        why = await world.refusal()
+        world.provider.away_as = None
+        world.logins.clock.move(HALF_S)
+
+        assert why.code is Code.UNAVAILABLE and "status 404" in why.message
+        await world.give()
         assert not world.provider.ended
 
 

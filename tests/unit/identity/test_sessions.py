@@ -43,8 +43,8 @@ HOUR_S = 3_600.0
 
 async def logged_in(world: LoginWorld, **claim: object) -> LoginTokens:
     world.provider.is_confirmed = True
-    started = await world.service.start_device(DeviceStart(host="laptop"), "192.0.2.7")
-    poll = await world.service.poll(LoginClaim(login=started.login, **claim))  # type: ignore[arg-type]
+    started = await world.service.device.start(DeviceStart(host="laptop"), "192.0.2.7")
+    poll = await world.service.device.poll(LoginClaim(login=started.login, **claim))  # type: ignore[arg-type]
     assert poll.state is LoginState.DONE and poll.tokens is not None
     return poll.tokens
 
@@ -64,6 +64,16 @@ async def test_the_token_names_the_person_of_the_provider() -> None:
     assert (caller.community, caller.role, caller.groups) == ("ctao", Role.USER, ("prod",))
     assert caller.session == tokens.session
     assert 900 <= tokens.expires_in_s <= 3_600
+
+
+async def test_no_name_of_a_session_looks_like_an_option_of_a_command() -> None:
+    world = await login_world()
+    names = []
+    for _ in range(150):  # one of 64 random names begins with a hyphen
+        names.append((await logged_in(world)).session)
+        world.clock.move(60.0)
+
+    assert not [one for one in names if one.startswith("-")]
 
 
 async def test_a_renewal_gives_a_new_token_and_a_new_secret() -> None:

@@ -146,3 +146,21 @@ def test_a_caller_without_groups_hears_how_to_get_one(
 
     with pytest.raises(Refused, match=remedy):
         group_of(caller, Job(command=("run",)), "jobs[0]")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"stdout_file": "../std.out"}, "stdout_file"),
+        ({"stderr_file": "/tmp/std.err"}, "stderr_file"),
+        ({"stdout_file": "both", "stderr_file": "both"}, "stderr_file"),
+        ({"id_placeholder": "%j", "environment": {"A": "%j" * 4_097}}, "id_placeholder"),
+    ],
+)
+def test_files_of_streams_and_places_of_the_id_are_bounded(
+    fields: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        check(Job(command=("true",), **fields), "jobs[0]")
+
+    assert refused.value.field == f"jobs[0].{field}"

@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from pilotage.central.catalogue import record_read as catalogue_read
+from pilotage.central.catalogue import (
+    record_read as catalogue_read,
+    record_remnants as remnant_records,
+)
 from pilotage.central.catalogue.publications import folder_of
 from pilotage.central.catalogue.record_types import JobInput, ReplicaRow
-from pilotage.central.catalogue.remote.storage_http import RemoteStorages
 from pilotage.central.catalogue.storages import (
     StorageBook,
     StorageCredential,
@@ -18,6 +20,7 @@ from pilotage.central.catalogue.storages import (
 )
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import AttemptCaller, User
+from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.leases import LeasePhase
 from pilotage.central.jobs.record_types import JobBody
@@ -28,7 +31,7 @@ from pilotage.proto.documents.job import DataOutput, Job, JobData
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import StorageOperation, StorageTokenReply, StorageTokenRequest
 from tests.fake_central import FakeClock
-from tests.fake_storage_server import FakeStorageNetwork, FakeStorageTokens
+from tests.fake_storage_server import FakeStorageNetwork, FakeStorageTokens, fake_remote
 
 READ, CREATE = StorageOperation.READ, StorageOperation.CREATE
 GENERATION = "0123456789abcdef"
@@ -44,6 +47,11 @@ class Store:
 
     def __init__(self) -> None:
         self.paths = ["raw/a.h5", "raw/b.h5"]
+        self.begun: list[tuple[str, str, int, str]] = []  # uploads of people
+
+    async def write(self, verb: Any, places: Any, *, at: float) -> None:
+        assert verb is remnant_records.begin_uploads
+        self.begun += [(one.storage, one.path, one.owner_id, one.group) for one in places]
 
     async def read(self, verb: Any, *given: Any) -> Any:
         if verb is catalogue_read.inputs_of_job:
@@ -63,6 +71,13 @@ class Store:
         data = JobData(outputs=(DataOutput(pattern="*", storages=("pic", "bucket")),))
         body = msgspec.json.encode(Job(command=("true",), data=data))
         return {7: JobBody(job_id=7, template=None, body=body)}
+
+
+class Known:
+    """Knows one person."""
+
+    async def get(self, community: str, caller: User) -> Owner:
+        return Owner(owner_id=4, community=community, issuer="here", subject=caller.subject)
 
 
 class World:
@@ -93,8 +108,9 @@ class World:
         self.service = StorageCredentials(
             store=self.store,  # type: ignore[arg-type]
             memory=memory,
+            owners=Known(),  # type: ignore[arg-type]
             storages=storages,
-            remote=RemoteStorages(FakeStorageNetwork(), self.tokens),
+            remote=fake_remote(FakeStorageNetwork(), self.tokens),
             clock=FakeClock(),
         )
 
@@ -227,6 +243,7 @@ async def test_people_read_files_of_the_catalogue_and_create_where_put_stores() 
 
     assert read.token == "pic|storage.read:/data/raw/a.h5"
     assert create.token == "pic|storage.create:/data/ctao/put/0a1b"
+    assert world.store.begun == [("pic", "ctao/put/0a1b/run7.h5", 4, "users")]
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from pilotage.central.operate.datadir import (
     withdraw,
 )
 from pilotage.central.operate.doctor import key_checks, machine_checks, store_checks
-from pilotage.central.operate.doctor.examination import OURS, as_it_runs, examine
+from pilotage.central.operate.doctor.examination import OURS, examine
 from pilotage.central.operate.doctor.findings import Finding, Severity, at_fault, fault, ok, warning
-from pilotage.central.operate.serve import ServeOptions
+from pilotage.central.operate.serve import ServeOptions, as_it_runs
 from pilotage.central.settings import CommunitySettings, HttpSettings, Settings
 from pilotage.central.store.sqlite import check, durable, open_sqlite, store
 from pilotage.central.store.sqlite.check import reading

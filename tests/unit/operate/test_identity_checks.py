@@ -1,10 +1,12 @@
 """What `doctor` says of files of identity providers, and of the files that they name."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from pilotage.central.operate.doctor.findings import Finding, Severity
+from pilotage.central.identity.providers.provider_files import ProviderEntry
+from pilotage.central.operate.doctor.findings import Finding, Severity, fault, ok, warning
 from pilotage.central.operate.doctor.identity_checks import identity
 from pilotage.central.settings import CommunitySettings, Settings, TokenSettings
 
@@ -17,6 +19,11 @@ map:
   - {{match: "/ctao/{{group}}", community: ctao, role: user, groups: ["{{group}}"]}}
 """
 SETTINGS = Settings(community=CommunitySettings(name="ctao"))
+
+
+def silent(_: Mapping[str, ProviderEntry]) -> dict[str, list[Finding]]:
+    """Ask no provider."""
+    return {}
 
 
 @pytest.fixture
@@ -44,11 +51,11 @@ def changed(data: Path, old: str, new: str) -> Path:
 
 
 def said(data: Path) -> list[tuple[Severity, str]]:
-    return [(one.level, one.said) for one in identity(data, SETTINGS)]
+    return [(one.level, one.said) for one in identity(data, SETTINGS, silent)]
 
 
 def only(data: Path) -> Finding:
-    (found,) = identity(data, SETTINGS)
+    (found,) = identity(data, SETTINGS, silent)
     return found
 
 
@@ -60,7 +67,7 @@ def test_a_central_without_providers_hears_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
     settings = Settings(token=TokenSettings(providers=str(tmp_path / "none")))
-    (found,) = identity(tmp_path, settings)
+    (found,) = identity(tmp_path, settings, silent)
 
     assert found.level is Severity.FAULT
     assert "token.providers names it, but it is not a folder" in found.said
@@ -74,6 +81,7 @@ def test_the_folder_of_the_settings_is_read(data: Path, tmp_path: Path) -> None:
         Settings(
             token=TokenSettings(providers=str(other)), community=CommunitySettings(name="ctao")
         ),
+        silent,
     )
 
     assert found.level is Severity.OK
@@ -84,7 +92,7 @@ def test_a_good_provider_is_told_with_its_ways(data: Path) -> None:
 
     assert found.level is Severity.OK
     assert found.said == (
-        "iam: https://iam.example.org/, people log in, its tokens for "
+        "iam: https://iam.example.org/ answers, people log in, its tokens for "
         "https://central.example.org are taken"
     )
 
@@ -163,3 +171,26 @@ def test_a_file_with_another_end_is_told_as_ignored(data: Path) -> None:
 
     assert said(data)[0][0] is Severity.WARNING
     assert "egi.yml is not read: its name does not end in .yaml" in said(data)[0][1]
+
+
+def test_the_wrong_answers_of_a_provider_are_named(data: Path) -> None:
+    told = [ok("metadata", "fine"), fault("secret", "refused", "x"), warning("logins", "no", "y")]
+    found = [*identity(data, SETTINGS, lambda entries: dict.fromkeys(entries, told))]
+
+    assert [(one.check, one.level, one.said, one.do) for one in found] == [
+        ("identity", Severity.FAULT, "iam: secret: refused", "x"),
+        ("identity", Severity.WARNING, "iam: logins: no", "y"),
+    ]
+
+
+def test_a_provider_whose_secret_cannot_be_read_is_not_asked(data: Path) -> None:
+    (data / "iam.secret").unlink()
+    asked = list[str]()
+
+    def ask(entries: Mapping[str, ProviderEntry]) -> dict[str, list[Finding]]:
+        asked.extend(entries)
+        return {}
+
+    (found,) = identity(data, SETTINGS, ask)
+
+    assert "iam.secret" in found.said and asked == []

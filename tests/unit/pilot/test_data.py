@@ -452,7 +452,7 @@ def test_outputs_go_to_the_first_storage_that_takes_them(rig: Rig, trouble: Exce
 
     failure, _, published = rig.store(DataRule("**", TWO))
 
-    assert (failure, published) == ("", ["B:local/7/2/a", "B:local/7/2/d/b"])
+    assert (failure, published) == ("", ["B:local/7/2/~2/a", "B:local/7/2/d/b"])
     assert rig.storage.asked.count("fake://A") == 1  # what is full is not asked for each file
 
 

@@ -1,7 +1,7 @@
 """Credentials of attempts for storages, and the tries of uploads with them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,13 +92,15 @@ class Rig:
         )
         return self.assignment(DataBody(FOLDER, inputs=files))
 
-    def stored(self, *names: str, options: StorageOptions = NEEDS) -> StoredOutputs:
+    def stored(
+        self, *names: str, options: StorageOptions = NEEDS, on: Sequence[str] = ("pic",)
+    ) -> StoredOutputs:
         for name in names:
             target = self.folder / "work" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(name)
-        access = StorageAccess("pic", "fake", "fake://A", options)
-        data = DataBody(FOLDER, outputs=(DataRule("**", (access,)),))
+        accesses = tuple(StorageAccess(name, "fake", f"fake://{name}", options) for name in on)
+        data = DataBody(FOLDER, outputs=(DataRule("**", accesses),))
         return asyncio.run(self.data.store(self.assignment(data), self.folder))
 
 
@@ -190,6 +192,16 @@ def test_each_try_has_a_path_of_its_own_and_the_failed_ones_are_named(rig: Rig) 
         Leftover("pic", f"{FOLDER}/out.h5"),
         Leftover("pic", f"{FOLDER}/~2/out.h5"),
     }
+
+
+def test_another_storage_does_not_get_the_path_of_what_a_failed_try_left(rig: Rig) -> None:
+    """A path that a file has on any storage is swept on none."""
+    rig.storage.away = {f"{FOLDER}/out.h5"}
+    stored = rig.stored("out.h5", on=("pic", "lst"))
+
+    (one,) = stored.published
+    assert (one.storage, one.path) == ("lst", f"{FOLDER}/~2/out.h5")
+    assert stored.leftovers == (Leftover("pic", f"{FOLDER}/out.h5"),)
 
 
 def test_no_two_files_and_tries_share_a_path() -> None:

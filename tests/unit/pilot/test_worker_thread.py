@@ -179,3 +179,15 @@ async def test_work_that_is_given_up_stops_within_an_archive(tmp_path: Path) -> 
     with pytest.raises(WorkAbandoned):
         archives.extract(archive, tmp_path / "work", go_on=go_on)
     assert (tmp_path / "work" / "zeros").stat().st_size < 10_000_000
+
+
+async def test_work_after_work_shares_threads_and_work_that_hangs_holds_up_none() -> None:
+    release = threading.Event()
+    hanging = [BackgroundWork(lambda _: release.wait(10)) for _ in range(3)]
+    before = set(threading.enumerate())
+    works = (BackgroundWork(lambda _: threading.current_thread()) for _ in range(50))
+    used = {await one.result(10) for one in works}
+    release.set()
+
+    assert len(used - before) <= 3, "a thread serves again once it has told its result"
+    assert all([await one.result(10) for one in hanging])

@@ -286,3 +286,21 @@ async def test_the_folder_that_is_shown_ahead_is_the_next_that_is_made(tmp_path:
     assert folders.ahead() == ahead != first
     assert folders.make(2) == ahead
     assert folders.make(3) == first
+
+
+def test_an_ended_stream_becomes_a_file_of_the_payload(tmp_path: Path) -> None:
+    folders = Workspaces(tmp_path)
+    folder = folders.make(7)
+    (folder / "stdout").write_bytes(b"said")
+    (folder / "stderr").write_bytes(b"complained")
+    (folder / "work" / "own.err").write_bytes(b"of the payload")
+    (folder / "work" / "out").symlink_to(tmp_path)
+
+    folders.name_stream(folder, "stdout", "logs/std.out")
+    folders.name_stream(folder, "stderr", "own.err")
+    with pytest.raises(OSError, match="not in the payload's folder"):
+        folders.name_stream(folder, "stdout", "out/std.out")
+
+    assert (folder / "work" / "logs" / "std.out").read_bytes() == b"said"
+    assert (folder / "work" / "own.err").read_bytes() == b"of the payload"
+    assert not (tmp_path / "std.out").exists()

@@ -10,6 +10,7 @@ from pilotage.central.productions.definition_cache import ProductionCache
 from pilotage.central.productions.service import ProductionService
 from pilotage.central.productions.steering import ProductionControl
 from pilotage.central.productions.views import Views
+from pilotage.central.rucio.outgoing import no_servers
 from pilotage.central.transformations import record as transformation_records
 from pilotage.central.transformations.record import NewInput, TransformationMove, TransformationRow
 from pilotage.proto.api.jobs import Action as JobAction
@@ -66,6 +67,7 @@ class Served:
             ),
             check_rules=lambda workflow, rules: rules,
             storages=self.storages,
+            rucio=no_servers,
             last_line=_wrote,
             waits=_waits,
             touch=lambda one: None,

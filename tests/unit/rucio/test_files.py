@@ -24,6 +24,9 @@ WRONG = {
     "inputs: [{scope: .raw}]": "inputs.0.scope: scope: found '.raw'",
     "inputs: [{scope: raw, period: 5}]": "there is no field 'period'",
     "events: {broker: 'http://host:1', destination: d}": "stomp://HOST:PORT",
+    "outputs: {scopes: [a b]}": "outputs.scopes",
+    "outputs: {scopes: [a], rules: [{rse_expression: ''}]}": "outputs.rules",
+    "outputs: {datasets: false, rules: [{rse_expression: A}]}": "outputs.rules: are for datasets",
     "account: Upper": "account",
     "url: http://rucio.example.org": "url",
 }

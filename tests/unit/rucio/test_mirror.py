@@ -74,6 +74,7 @@ class World:
             storages=self.storages,
             clock=self.clock,
             log=lambda event, **fields: self.said.append((event, fields)),
+            hide=lambda: None,
         )
         self.rucio.add("raw:/f1", run=1)
         self.rucio.dataset("raw:/night", "raw:/f1")
@@ -328,6 +329,8 @@ BAD: dict[str, tuple[Callable[[FakeRucio], object], str]] = {
     "a name": (lambda rucio: rucio.dataset("raw:/night", "raw:/a//b"), "raw:/a//b"),
     "no prefix": (lambda rucio: rucio.dataset("raw:/night", "raw:a"), "raw:a"),
     "no checksum": (lambda rucio: rucio.dataset("raw:/night", "raw:/md5"), "raw:/md5"),
+    "a checksum": (lambda rucio: rucio.dataset("raw:/night", "raw:/rot"), "raw:/rot"),
+    "a way out": (lambda rucio: rucio.dataset("raw:/night", "raw:/out"), "raw:/out"),
     "a place": (lambda rucio: rucio.dataset("raw:/night", "raw:/far"), "raw:/far"),
 }
 
@@ -339,6 +342,9 @@ async def test_a_file_that_we_cannot_hold_is_named_and_skipped(what: str) -> Non
     for did in ("raw:/a//b", "raw:a", "raw:/far"):
         world.rucio.add(did)
     world.rucio.add("raw:/md5", adler32=None)
+    world.rucio.add("raw:/rot", adler32="xyz")
+    world.rucio.add("raw:/out")
+    world.rucio.file("raw:/out").copies = {"A": "davs://a.example.org/top/../etc/x"}
     world.rucio.file("raw:/far").copies = {"A": "davs://a.example.org/topless/far"}
     make(world.rucio)
 

@@ -8,14 +8,13 @@ import pytest
 
 from pilotage.central.catalogue import record_remnants as remnant_records
 from pilotage.central.catalogue.remnants import RemnantPlace
-from pilotage.central.catalogue.remote.webdav import WebDav
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry
 from pilotage.central.transfers.central_sweeps import AWAY_MAX, CentralSweeps
 from pilotage.central.transfers.own_work import OwnWork
 from pilotage.central.transfers.sweep_loop import Sweeper
 from pilotage.proto.catalogue import RemnantState
 from tests.fake_central import settle
-from tests.fake_storage_server import FakeStorageNetwork, FakeStorageServer, FakeStorageTokens
+from tests.fake_storage_server import FakeStorageNetwork, FakeStorageServer, fake_remote
 
 from .test_sweeper import AFTER_S, World
 
@@ -35,8 +34,7 @@ class SweepWorld(World):
     def new_sweeper(self) -> Sweeper:
         here = CentralSweeps(
             store=self.store,
-            dav=WebDav(self.network),
-            tokens=FakeStorageTokens(),
+            remote=fake_remote(self.network),
             work=self.work,
             clock=self.clock,
             log=self._log,

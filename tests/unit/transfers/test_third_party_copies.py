@@ -8,14 +8,18 @@ import pytest
 
 from pilotage.central.catalogue import record_read, record_remnants
 from pilotage.central.catalogue.record_types import ReplicaRow
-from pilotage.central.catalogue.remote.webdav import WebDav
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry
 from pilotage.central.transfers.own_work import OwnWork
 from pilotage.central.transfers.rule_loop import CopyRuleLoop
 from pilotage.central.transfers.third_party_copies import ThirdPartyCopies
 from pilotage.proto.catalogue import Did, RuleState
 from tests.fake_central import settle
-from tests.fake_storage_server import FakeStorageNetwork, FakeStorageServer, FakeStorageTokens
+from tests.fake_storage_server import (
+    FakeStorageNetwork,
+    FakeStorageServer,
+    FakeStorageTokens,
+    fake_remote,
+)
 
 from .test_carry import FILES, World, counts
 
@@ -52,8 +56,7 @@ class CopyWorld(World):
         copies = ThirdPartyCopies(
             store=self.store,
             storages=self.storages,
-            dav=WebDav(self.network),
-            tokens=self.tokens,
+            remote=fake_remote(self.network, self.tokens),
             work=self.work,
             clock=self.clock,
             log=self._log,

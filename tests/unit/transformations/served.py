@@ -5,6 +5,7 @@ from typing import cast
 from pilotage.central.catalogue.storages import Storages
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.scope import Owners
+from pilotage.central.rucio.outgoing import no_servers
 from pilotage.central.transformations.engine import Engine
 from pilotage.central.transformations.service import TransformationService
 from pilotage.central.transformations.steering import TransformationControl
@@ -33,6 +34,7 @@ async def service(store: MemoryStore, owner: User) -> TransformationService:
         engine=cast(Engine, _NoEngine()),
         steering=TransformationControl(store=store, catalogue=store, kill=_nobody, clock=clock),
         storages=Storages(),
+        rucio=no_servers,
         clock=clock,
         log=lambda event, **fields: None,
     )

@@ -52,6 +52,28 @@ def test_outputs_lie_in_the_dataset_of_the_transformation_with_its_metadata() ->
     assert third == outputs[2]
 
 
+def test_inherited_keys_replace_defaults_if_all_files_agree() -> None:
+    outputs = (
+        DataOutput(pattern="x", metadata={"own": "{task}"}),
+        DataOutput(pattern="y"),
+    )
+    job = Job(command=("run",), data=JobData(outputs=outputs))
+    made = template(job, metadata={"sct": "False", "nsb": 1}, inherit=("sct", "own", "nsb"))
+    keys = {"sct": "{a}", "own": 5}
+
+    first, second = _outputs(made, keys)
+
+    assert first == {"sct": "{{a}}", "nsb": 1, "own": 2}
+    assert second == {"sct": "{{a}}", "nsb": 1, "own": 5}
+    assert _outputs(made, {}) == [{"sct": "False", "nsb": 1, "own": 2}, {"sct": "False", "nsb": 1}]
+
+
+def _outputs(made: Template, metadata: dict[str, Any]) -> list[dict[str, Any]]:
+    job = made.job(transformation_id=1, number=2, metadata=metadata)
+    assert job.data is not None
+    return [one.metadata for one in job.data.outputs]
+
+
 def test_a_key_that_the_files_have_not_in_common_is_named() -> None:
     with pytest.raises(LookupError, match=r"uses \{particle\}, but the files of task 3"):
         template(Job(command=("run", "{particle}"))).job(transformation_id=7, number=3, metadata={})

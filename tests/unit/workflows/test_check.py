@@ -244,6 +244,23 @@ def test_what_children_ask_is_what_parents_hand_down(tmp_path: Path) -> None:
     assert "files of own.o do not have it" in found
 
 
+def test_a_step_can_name_the_keys_that_it_hands_down(tmp_path: Path) -> None:
+    text = """
+        workflow: heirs
+        keys: {site: string}
+        steps:
+          make: {inputs: {i: {query: {site: {"!=": A}}}}, inherit: [site], metadata: {site: none},
+                 grouping: 5, job: {command: [x]}, outputs: {o: "*"}}
+          use: {inputs: {i: {from: make.o, where: {site: B}}}, job: {command: [x]}}
+    """
+
+    assert faults(tmp_path, text) == []
+    (found,) = faults(tmp_path, text.replace("inherit: [site], metadata: {site: none}", "title: t"))
+    assert "files of make.o" in found
+    found, *_ = faults(tmp_path, text.replace("inherit: [site]", "inherit: no"))
+    assert "has the value B: the values are none" in found
+
+
 def test_joins_need_keys_in_which_files_agree(tmp_path: Path) -> None:
     text = """
         workflow: join

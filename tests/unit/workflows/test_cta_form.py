@@ -2,12 +2,15 @@
 
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.central.workflows import graph
-from pilotage.central.workflows.cta_form import element_types
+from pilotage.central.workflows.cta_types import element_types
 from pilotage.central.workflows.errors import BadWorkflow
+from pilotage.central.workflows.flow import WorkflowFile
 from pilotage.central.workflows.plan import plan
 from pilotage.central.workflows.workflow_files import read_workflow
 from pilotage.proto.documents.workflow import Workflow
@@ -53,7 +56,7 @@ CHAIN = """
           nb_processors: 4
           catalogs: DIRACFileCatalog
       - ID: 2
-        input_meta_query: {parentID: 1, moon: dark, sct: "False"}
+        input_meta_query: {parentID: 1, moon: dark, sct: "True"}
         job_config: {type: CtapipeProcessing, version: v0.19.3, array_layout: Alpha,
                      data_level: 2, output_extension: DL2.h5, group_size: 5,
                      options: "-c dl0_to_dl2.yml"}
@@ -83,7 +86,8 @@ DATA = """
                      options: "-c train_energy.yml"}
       - ID: 4
         input_meta_query: {dataset: DEMO_DL2_train_cl}
-        job_config: {type: CtapipeTrainClassifier, version: v0.19.3, options: "-c train_cl.yml"}
+        job_config: {type: CtapipeTrainClassifier, version: v0.19.3, group_size: 2,
+                     options: "-c train_cl.yml"}
       - ID: 5
         input_meta_query: {dataset: DEMO_DL2_test}
         job_config: {type: CtapipeApplyModels, version: v0.19.3, split: test,
@@ -95,8 +99,12 @@ DATA = """
 """
 
 
+SIMPIPE = "{grid_output_path: made, site: North, array_layout_name: A, model_version: 6.1.0,\n\
+azimuth_angle: 10, nshow: 5}"
+
+
 def read(folder: Path, text: str, *types: Path) -> Workflow:
-    (folder / "simpipe.yml").touch()
+    (folder / "simpipe.yml").write_text(SIMPIPE)
     file = folder / "demo.yml"
     file.write_text(dedent(text))
     return read_workflow(file, types=types).workflow
@@ -128,13 +136,13 @@ def test_a_chain_with_a_simulation(tmp_path: Path) -> None:
     (need,) = simulation.job.needs
     assert (need.cores_min, need.sites, need.tags) == (4, ("CTAO.PIC.es",), "production")
     assert need.wall_s == 259_200
-    assert "--instrument_random_seeds" in simulation.job.command
-    assert "--magic" not in simulation.job.command
-    assert ctapipe.inputs["files"].where == {"nsb": 1, "sct": "False"}
+    assert "--instrument-random-seeds" in simulation.job.command
+    assert "--with-magic" not in simulation.job.command
+    assert ctapipe.inputs["files"].where == {"nsb": 1, "sct": "True"}
     assert ctapipe.grouping is not None and ctapipe.grouping.size == 5
-    assert ctapipe.outputs["data"].pattern == "*.DL2.h5"
-    assert ctapipe.job.command[-3:] == ("-c", "dl0_to_dl2.yml", "{files}")
-    assert (ctapipe.metadata["merged"], merging.metadata["merged"]) == (0, 1)
+    assert ctapipe.outputs["data"].pattern == "Data/*.h5"
+    assert ctapipe.job.command[-4:] == ("--out_ext", "DL2.h5", "-c", "dl0_to_dl2.yml")
+    assert (ctapipe.outputs["data"].metadata["merged"], merging.metadata["merged"]) == (0, 1)
     assert merging.grouping is not None and merging.grouping.size == 25
 
 
@@ -145,13 +153,17 @@ def test_steps_that_are_driven_by_data(tmp_path: Path) -> None:
     assert all(not graph.parents(found, name) for name in found.steps)
     assert simtel.inputs["files"].dataset == "ctao:DEMO_CORSIKA_proton_North_20deg"
     assert simtel.inputs["files"].files_max == 10
-    assert simtel.metadata["systematics"] == "sys/mirror/low"
+    assert simtel.metadata["systematics"] == "mirror_low"
     assert evndisp.inputs["files"].where == {"phiP": 180, "thetaP": 20, "nsb": 1}
     assert energy.inputs["files"].query["merged"] == 3
     assert energy.job.needs[0].cores_min == 8
     assert classifier.grouping is not None and classifier.grouping.size == 2
-    assert models.job.command[-3:] == ("energy_model.pkl", "classifier_model.pkl", "{files}")
-    assert simpipe.files == ("simpipe.yml",)
+    assert models.job.command[-2:] == ("energy_model.pkl", "classifier_model.pkl")
+    assert set(models.inputs) == {"files", "energy_model", "classifier_model"}
+    assert models.inputs["energy_model"].use == "shared"
+    agreed = {"array_layout", "site", "phiP", "thetaP", "sct", "nsb"}
+    assert set(models.inputs["energy_model"].on) == agreed
+    assert [Path(one).name for one in simpipe.files] == ["cta_job.sh", "simpipe.yml"]
     assert simpipe.inputs == {}
     assert str(plan(found).steps[0].tasks) == "?"
 
@@ -174,6 +186,10 @@ WRONG = {
     ),
     "a number": ("zenith_angle: 40", "zenith_angle: high", "expected a number, found 'high'"),
     "a parent": ("parentID: 2", "parentID: 3", "expected the ID of a step before this one (1, 2),"),
+    "words of a list": (
+        "moon: dark, half", "moon: half, dark", "job_config.moon: unknown value 'half, dark'"
+    ),
+    "a key of Common": ("base_path:", "basepath:", "demo.yml:5: unknown key 'basepath': did"),
     "a parent and a dataset": (
         "parentID: 2", "parentID: 2, dataset: X", "either a parentID or a dataset, not both"
     ),
@@ -243,6 +259,63 @@ def test_a_community_brings_types_of_its_own_and_runs_them_here(tmp_path: Path) 
     text = "".join((tmp_path / "run" / p).read_text() for p in made(outcome, "again", "data"))
     assert sorted(text.split()) == ["1", "2", "3"]
     assert "step sim: unknown key 'runs'" in fault(tmp_path, OURS)
+
+
+APPLY = """
+    Common: {MCCampaign: DemoCampaign, configuration_id: 42, base_path: /ctao/demo}
+    ProdSteps:
+      - ID: 1
+        input_meta_query: {dataset: EVENTS}
+        job_config: {type: CtapipeApplyModels, version: v1, group_size: 2,
+                     options: "--reconstructor energy_model.pkl"}
+"""
+PLACE = {"array_layout": "Alpha", "site": "LaPalma", "phiP": 180, "thetaP": 20, "sct": "False"}
+
+
+def test_the_model_that_fits_the_files_comes_to_the_job(tmp_path: Path) -> None:
+    programs = tmp_path / "software" / "gcc48_default" / "stage1" / "ctapipe" / "v1"
+    programs.mkdir(parents=True)
+    program = programs / "dirac_ctapipe-apply-models_wrapper"
+    program.write_text("#!/bin/sh\nmkdir Data; cat $2 *.DL2.h5 > Data/run7___cta.h5\n")
+    program.chmod(0o755)
+    model = {
+        **PLACE,
+        "MCCampaign": "DemoCampaign",
+        "configuration_id": 42,
+        "outputType": "Model",
+        "data_level": 2,
+        "analysis_prog": "ctapipe-train-energy-regressor",
+        "analysis_prog_version": "v1",
+        "nsb": 1,
+    }
+    events = {**PLACE, "dataset": "ctao:EVENTS", "nsb": 1, "particle": "gamma", "split": "test"}
+    catalogue = [
+        catalogued(tmp_path, "a/energy_model.pkl", "other site, ", {**model, "site": "Paranal"}),
+        catalogued(tmp_path, "b/energy_model.pkl", "model, ", model),
+        catalogued(tmp_path, "1.DL2.h5", "one, ", events),
+        catalogued(tmp_path, "2.DL2.h5", "two", events),
+    ]
+    found = read(tmp_path, APPLY)
+    (step,) = found.steps.values()
+    job = msgspec.structs.replace(
+        step.job, environment={"PILOTAGE_SOFTWARE": str(tmp_path / "software")}
+    )
+    step = msgspec.structs.replace(step, job=job)
+    outcome = run_here(msgspec.structs.replace(found, steps={"apply": step}), tmp_path, catalogue)
+
+    assert outcome.complete, outcome.failures
+    (path,) = made(outcome, "apply", "data")
+    assert (tmp_path / "run" / path).read_text() == "model, one, two"
+    (file,) = outcome.record.files
+    wanted = {"particle": "gamma", "split": "test", "nsb": 1, "runNumber": 7, **PLACE}
+    assert {key: file.metadata.get(key) for key in wanted} == wanted
+
+
+def catalogued(folder: Path, name: str, text: str, metadata: dict[str, Any]) -> WorkflowFile:
+    path = folder / "there" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return WorkflowFile(path.name, str(path), len(text), metadata)
 
 
 def test_what_is_wrong_with_types_is_told_with_its_line(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
           b: {inputs: {v: a.v}, gather: v, job: {command: ["{v}"]}}
           c: {job: {command: [x]}, outputs: {o: "*", p: "*"}}
           d: {inputs: {o: c.o, p: {from: c.p, use: shared}}, job: {command: [x, "{o}"]}}
-          f: {inputs: {o: {from: c.o, files_max: 2}}, job: {command: [x]}}
+          f: {inputs: {o: {from: [c.o, c.p], files_max: 2}}, job: {command: [x]}}
           g: {inputs: {o: c.o}, gather: o, tasks: 3, job: {command: [x]}}
           e: {inputs: {o: c.o, w: {parameter: words}}, job: {command: [x, "{w}", "-{w}", "{o}"]}}
           h: {inputs: {w: {value: 3}, o: c.o}, when: {w: 4}, job: {command: [x]}}

@@ -1,0 +1,1 @@
+"""Job descriptions in JDL, the form of DIRAC: reading them into jobs, and writing jobs."""
