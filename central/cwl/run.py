@@ -55,9 +55,9 @@ class CwlRun:
 
     def _want(self, job: PlannedJob, wanted: list[ToolJob]) -> None:
         try:
-            one = job.described(job.name.rstrip("_0123456789"), self._context, self._files)
+            one = job.described(self._context, self._files)
         except WorkflowException as why:
-            self.why.append(f"{job.name}: {why}")
+            self.why.append(f"{job.step}: {why}")
             _callback(job)({}, PERMANENT)
             return
         self._times[one.key] += 1
@@ -72,13 +72,13 @@ class CwlRun:
         job = self._open.pop(key)
         outputs, status = job.ended(key, result, self._files)
         if job.why:
-            self.why.append(f"{job.name}: {job.why}")
+            self.why.append(f"{job.step}: {job.why}")
         _callback(job)(outputs, status)
 
     def failed(self, key: str, why: str) -> None:
         """Note that a job has failed for good without a result."""
         job = self._open.pop(key)
-        self.why.append(f"{job.name}: {why}")
+        self.why.append(f"{job.step}: {why}")
         _callback(job)({}, PERMANENT)
 
 

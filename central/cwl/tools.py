@@ -19,7 +19,7 @@ from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import UnsupportedRequirement
 from cwltool.job import JobBase
 from cwltool.pathmapper import MapperEnt, PathMapper
-from cwltool.process import Process
+from cwltool.process import Process, shortname
 from cwltool.stdfsaccess import abspath
 from cwltool.utils import bytes2str_in_dicts, visit_class
 from cwltool.workflow import default_make_tool
@@ -123,7 +123,9 @@ class PlannedJob(JobBase):
     ) -> None:
         self.environment = dict(envVarReq)
 
-    def described(self, step: str, context: JobContext, files: RunFiles) -> ToolJob:
+    step = ""  # of the workflow, or the name of the tool
+
+    def described(self, context: JobContext, files: RunFiles) -> ToolJob:
         """Return the description. Raises WorkflowException if the tool has no command."""
         argv = [str(one) for one in self.command_line]
         if not argv:
@@ -145,12 +147,12 @@ class PlannedJob(JobBase):
                 spec[name] = value
         if self.timelimit:
             spec["limit_s"] = self.timelimit
-        digest = hashlib.sha256(json.dumps([step, spec], sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([self.step, spec], sort_keys=True).encode()).hexdigest()
         return ToolJob(
             key=digest[:24],
-            name=self.name,
+            name=self.step,
             spec=spec,
-            needs=self.builder.resources,
+            needs=dict(self.builder.resources),
             network=self.networkaccess,
         )
 
@@ -227,7 +229,10 @@ class PlannedTool(CommandLineTool):
                     f"DockerRequirement: no tree is known for {image.get('dockerPull') or image}"
                 )
             self.hints = [one for one in self.hints if one["class"] != "DockerRequirement"]
-        return super().job(job_order, output_callbacks, runtimeContext)
+        for job in super().job(job_order, output_callbacks, runtimeContext):
+            if isinstance(job, PlannedJob):
+                job.step = runtimeContext.name or shortname(self.tool["id"])
+            yield job
 
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
         return PlannedJob
@@ -242,8 +247,8 @@ class PlannedTool(CommandLineTool):
         return JobPaths(reffiles, runtimeContext.basedir, stagedir, separateDirs)
 
 
-def made_tool(document: CommentedMap, context: LoadingContext) -> Process:
-    """Make the processes of a document: tools become jobs."""
-    if document.get("class") == "CommandLineTool":
-        return PlannedTool(document, context)
-    return default_make_tool(document, context)
+def made_tool(toolpath_object: CommentedMap, loadingContext: LoadingContext) -> Process:
+    """Make the processes of a document: tools become jobs. The library names the arguments."""
+    if toolpath_object.get("class") == "CommandLineTool":
+        return PlannedTool(toolpath_object, loadingContext)
+    return default_make_tool(toolpath_object, loadingContext)
