@@ -24,7 +24,7 @@ GENERATED := tests/docs/test_generated.py tests/docs/test_production_graph.py te
 
 QUICK_CHECKS := check-format check-lint check-mypy check-layers
 
-.PHONY: help dev check quick test durations long demo bench soak load simulate quality pilot docs site \
+.PHONY: help dev check quick test durations long demo bench soak load simulate quality cwl pilot docs site \
         packages-run packages-test compiled ctapipe ctadirac zpeak provider rucio $(CHECKS)
 
 help:
@@ -68,6 +68,9 @@ simulate: .venv/ready-dev ## simulate central and pilots with random seeds: SEED
 
 quality: .venv/ready-dev ## simulate a week of scheduling, write docs/scheduling.md and its pictures
 	$(PYTHON_RUN) -m tests.simulation.quality --write docs/scheduling.md
+
+cwl: .venv/ready-dev ## run the conformance tests of CWL v1.2
+	$(PYTHON_RUN) -m tests.cwl.suite
 
 pilot: .venv/ready-run ## build the pilot as one file, build/pilot.pyz
 	$(PYTHON_RUN) deploy/pilot/bundle.py build/pilot.pyz

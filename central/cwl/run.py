@@ -1,0 +1,87 @@
+"""A run of a CWL document: which jobs it wants next, given what the earlier ones said.
+
+The state is a function of the document, its inputs and the results. So a run that was lost is made
+again by giving it the same results: `advance` wants the same jobs by the same keys.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from cwl_utils.errors import WorkflowException
+from cwltool.process import Process
+
+from .known_files import RunAccess, RunFiles
+from .tools import PERMANENT, JobContext, PlannedJob, ToolJob
+
+
+class CwlRun:
+    """One run. Not for several threads."""
+
+    def __init__(
+        self, process: Process, order: Any, files: RunFiles, context: JobContext | None = None
+    ) -> None:
+        self._context = JobContext() if context is None else context
+        self._context.make_fs_access = lambda basedir: RunAccess(basedir, files)  # type: ignore
+        self._context.compute_checksum = False  # nodes do that: see `PlannedJob.ended`
+        self._files = files
+        self._open: dict[str, PlannedJob] = {}
+        self._times: Counter[str] = Counter()  # how often a key was wanted
+        self._jobs: Iterator[Any] = process.job(order, self._ended, self._context)
+        self.outputs: Any = None
+        self.status = ""  # empty: it still runs
+        self.why: list[str] = []
+
+    def _ended(self, outputs: Any, status: str) -> None:
+        self.outputs, self.status = outputs, status
+
+    def advance(self) -> list[ToolJob]:
+        """Return the jobs that can run now and were not returned before.
+
+        Raises WorkflowException if the document or the inputs are wrong, UnsupportedRequirement,
+        and UnknownContent.
+        """
+        wanted: list[ToolJob] = []
+        for job in self._jobs:
+            if job is None:
+                break
+            if isinstance(job, PlannedJob):
+                self._want(job, wanted)
+            else:
+                job.run(self._context)
+        if not self.status and not self._open:
+            self.status = PERMANENT
+        return wanted
+
+    def _want(self, job: PlannedJob, wanted: list[ToolJob]) -> None:
+        try:
+            one = job.described(self._context, self._files)
+        except WorkflowException as why:
+            self.why.append(f"{job.step}: {why}")
+            _callback(job)({}, PERMANENT)
+            return
+        self._times[one.key] += 1
+        if self._times[one.key] > 1:
+            key = f"{one.key}-{self._times[one.key]}"
+            one = ToolJob(key, one.name, one.spec, one.needs, one.network, one.image)
+        self._open[one.key] = job
+        wanted.append(one)
+
+    def done(self, key: str, result: Mapping[str, Any]) -> None:
+        """Take the result of a job."""
+        job = self._open.pop(key)
+        outputs, status = job.ended(key, result, self._files)
+        if job.why:
+            self.why.append(f"{job.step}: {job.why}")
+        _callback(job)(outputs, status)
+
+    def failed(self, key: str, why: str) -> None:
+        """Note that a job has failed for good without a result."""
+        job = self._open.pop(key)
+        self.why.append(f"{job.step}: {why}")
+        _callback(job)({}, PERMANENT)
+
+
+def _callback(job: PlannedJob) -> Callable[[Any, str], None]:
+    assert job.output_callback is not None
+    return job.output_callback

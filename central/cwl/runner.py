@@ -1,0 +1,126 @@
+"""`pilotage-cwl-runner`: the command line that CWL's conformance tests call."""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, Final
+
+from cwl_utils.sandboxjs import set_js_engine
+from cwltool import main as cwltool_main
+from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.executors import JobExecutor
+from cwltool.process import Process
+from cwltool.utils import visit_class
+from schema_salad.ref_resolver import file_uri, uri_file_path
+
+from pilotage.pilot.cwl import tool_job
+
+from .javascript import QuickJs
+from .known_files import RUNS, RunFiles
+from .run import CwlRun
+from .tools import JobContext, ToolJob, made_tool
+
+_FOLDERS: Final = {
+    "docker_outdir": tool_job.OUT,
+    "docker_tmpdir": tool_job.TMP,
+    "docker_stagedir": tool_job.IN,
+}
+
+
+class LocalExecutor(JobExecutor):
+    """Runs the jobs on this machine."""
+
+    def __init__(self, folder: Path, cores: int) -> None:
+        super().__init__()
+        self._folder, self._cores = folder, cores
+
+    def run_jobs(
+        self,
+        process: Process,
+        job_order_object: Any,
+        logger: logging.Logger,
+        runtime_context: RuntimeContext,
+    ) -> None:
+        files = RunFiles(self._content, sees_disk=True)
+        context = JobContext({**vars(runtime_context), **_FOLDERS})
+        context.trees = {"*": "/"} if shutil.which("bwrap") else {}
+        run = CwlRun(process, job_order_object, files, context)
+        with ThreadPoolExecutor(self._cores) as pool:
+            open_: dict[Future[Any], str] = {}
+            while True:
+                for job in run.advance():
+                    open_[pool.submit(self._run, job)] = job.key
+                if run.status and not open_:
+                    break
+                done, _ = wait(open_, return_when=FIRST_COMPLETED)
+                for one in done:
+                    key = open_.pop(one)
+                    try:
+                        result = one.result()
+                    except OSError as why:
+                        run.failed(key, str(why))
+                    else:
+                        if result["why"]:
+                            logger.error("%s", result["why"])
+                        run.done(key, result)
+        for said in run.why:
+            logger.error("%s", said)
+        outputs = run.outputs
+        visit_class(outputs, ("File", "Directory"), self._on_disk)
+        self.output_callback(outputs, run.status)
+
+    def _run(self, job: ToolJob) -> Any:
+        sources = {
+            one["source"]: str(self._path(one["source"]))
+            for one in job.spec["stage"]
+            if one["kind"] in ("file", "folder")
+        }
+        return tool_job.run(job.spec, self._folder / job.key, sources)
+
+    def _path(self, path: str) -> Path:
+        if path.startswith("file://"):
+            path = uri_file_path(path)
+        if not path.startswith(RUNS + "/"):
+            return Path(path)
+        key, _, rest = path[len(RUNS) + 1 :].partition("/")
+        return self._folder / key / "out" / rest
+
+    def _content(self, path: str) -> bytes | None:
+        return self._path(path).read_bytes()
+
+    def _on_disk(self, one: Any) -> None:
+        location = one.get("location", "")
+        if location.startswith("file://"):
+            one["location"] = file_uri(os.path.realpath(self._path(location)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a CWL document; return 0, 1 if it failed, or 33 if a requirement is not supported."""
+    parser = argparse.ArgumentParser(prog="pilotage-cwl-runner", allow_abbrev=False)
+    parser.add_argument("--local", action="store_true")
+    parser.add_argument("--url", default="")
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    given, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    set_js_engine(QuickJs())
+    with tempfile.TemporaryDirectory(prefix="pilotage-cwl-", ignore_cleanup_errors=True) as folder:
+        loading = LoadingContext()
+        loading.construct_tool_object = made_tool
+        loading.disable_js_validation = True
+        loading.relax_path_checks = True
+        found: int = cwltool_main.main(
+            ["--disable-js-validation", "--relax-path-checks", *rest],
+            executor=LocalExecutor(Path(folder), given.cores),
+            loadingContext=loading,
+            stdout=sys.stdout,
+        )
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
