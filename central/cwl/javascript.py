@@ -3,11 +3,12 @@
 import json
 from typing import Any, Final, cast
 
-import quickjs
+import quickjs  # pyright: ignore[reportMissingTypeStubs]
 from cwl_utils.errors import JavascriptException
 from cwl_utils.sandboxjs import NodeJSEngine, code_fragment_to_js, default_timeout
 from cwl_utils.types import CWLOutputType
 
+_quickjs: Any = quickjs  # has no types
 MEMORY_BYTES: Final = 128 << 20
 STACK_BYTES: Final = 1 << 20
 CPU_S: Final = 20.0  # of one expression
@@ -34,7 +35,7 @@ class QuickJs(NodeJSEngine):
         **kwargs: Any,
     ) -> CWLOutputType:
         """Return the value of an expression. Raises JavascriptException if it fails."""
-        context = quickjs.Context()
+        context = _quickjs.Context()
         context.set_memory_limit(MEMORY_BYTES)
         context.set_max_stack_size(STACK_BYTES)
         context.set_time_limit(min(timeout, CPU_S))
@@ -43,6 +44,6 @@ class QuickJs(NodeJSEngine):
             found = context.eval(
                 f"JSON.stringify((function(){{ return eval({json.dumps(code)}) }})())"
             )
-        except quickjs.JSException as why:
+        except _quickjs.JSException as why:
             raise JavascriptException(f"{why}\nin the expression {scan}") from why
         return cast(CWLOutputType, None if found is None else json.loads(found))

@@ -59,7 +59,8 @@ class RunFiles:
     def _put(self, path: str, one: KnownFile) -> None:
         self.known[path] = one
         while path not in ("", "/"):
-            folder, name = os.path.split(path)
+            folder: str = os.path.dirname(path)
+            name = os.path.basename(path)
             names = self.children.setdefault(folder, {})
             if name in names:
                 return

@@ -10,6 +10,7 @@ from typing import Any
 
 from cwl_utils.errors import WorkflowException
 from cwltool.process import Process
+from cwltool.stdfsaccess import StdFsAccess
 
 from .known_files import RunAccess, RunFiles
 from .tools import PERMANENT, JobContext, PlannedJob, ToolJob
@@ -22,7 +23,7 @@ class CwlRun:
         self, process: Process, order: Any, files: RunFiles, context: JobContext | None = None
     ) -> None:
         self._context = JobContext() if context is None else context
-        self._context.make_fs_access = lambda basedir: RunAccess(basedir, files)  # type: ignore
+        self._context.make_fs_access = _access_to(files)
         self._context.compute_checksum = False  # nodes do that: see `PlannedJob.ended`
         self._files = files
         self._open: dict[str, PlannedJob] = {}
@@ -80,6 +81,14 @@ class CwlRun:
         job = self._open.pop(key)
         self.why.append(f"{job.step}: {why}")
         _callback(job)({}, PERMANENT)
+
+
+def _access_to(files: RunFiles) -> type[StdFsAccess]:
+    class Access(RunAccess):
+        def __init__(self, basedir: str) -> None:
+            super().__init__(basedir, files)
+
+    return Access
 
 
 def _callback(job: PlannedJob) -> Callable[[Any, str], None]:

@@ -23,7 +23,6 @@ from cwltool.process import Process, shortname
 from cwltool.stdfsaccess import abspath
 from cwltool.utils import bytes2str_in_dicts, visit_class
 from cwltool.workflow import default_make_tool
-from ruamel.yaml.comments import CommentedMap
 from schema_salad.ref_resolver import file_uri
 
 from pilotage.pilot.cwl.tool_job import IN, OUT, TMP
@@ -89,7 +88,7 @@ class JobPaths(PathMapper):
         copy: bool = False,
         staged: bool = False,
     ) -> None:
-        location = obj["location"]
+        location = obj.get("location", "")
         if obj["class"] == "Directory" or ("contents" in obj and location.startswith("_:")):
             super().visit(obj, stagedir, basedir, copy=copy, staged=staged)
             return
@@ -98,7 +97,7 @@ class JobPaths(PathMapper):
         folder = (cast(str, obj.get("dirname")) or stagedir).rstrip("/")
         self._pathmap[location] = MapperEnt(
             abspath(location, basedir),
-            os.path.join(folder, obj["basename"]),
+            os.path.join(folder, obj.get("basename", "")),
             "WritableFile" if copy else "File",
             staged,
         )
@@ -159,7 +158,7 @@ class PlannedJob(JobBase):
     def _stage(self, context: JobContext, files: RunFiles) -> list[dict[str, Any]]:
         """Return what lies where before the command runs. Raises WorkflowException on clashes."""
         made: PathMapper = self.make_path_mapper(
-            self.generatefiles["listing"], self.builder.outdir, context, False
+            self.generatefiles.get("listing", []), self.builder.outdir, context, False
         )
         if self.stdin is not None and self.pathmapper.reversemap(self.stdin) is None:
             raise WorkflowException(f"stdin {self.stdin} is no input file of the tool")
@@ -229,9 +228,10 @@ class PlannedTool(CommandLineTool):
                     f"DockerRequirement: no tree is known for {image.get('dockerPull') or image}"
                 )
             self.hints = [one for one in self.hints if one["class"] != "DockerRequirement"]
+        tool = cast(Mapping[str, Any], self.tool)
         for job in super().job(job_order, output_callbacks, runtimeContext):
             if isinstance(job, PlannedJob):
-                job.step = runtimeContext.name or shortname(self.tool["id"])
+                job.step = runtimeContext.name or shortname(tool["id"])
             yield job
 
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
@@ -247,7 +247,7 @@ class PlannedTool(CommandLineTool):
         return JobPaths(reffiles, runtimeContext.basedir, stagedir, separateDirs)
 
 
-def made_tool(toolpath_object: CommentedMap, loadingContext: LoadingContext) -> Process:
+def made_tool(toolpath_object: Any, loadingContext: LoadingContext) -> Process:
     """Make the processes of a document: tools become jobs. The library names the arguments."""
     if toolpath_object.get("class") == "CommandLineTool":
         return PlannedTool(toolpath_object, loadingContext)

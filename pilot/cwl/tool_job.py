@@ -25,7 +25,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 OUT, TMP, IN = "/pilotage-cwl/out", "/pilotage-cwl/tmp", "/pilotage-cwl/in"
 HEAD_BYTES = 65_537  # of a file: one more than an expression may read
@@ -58,7 +58,7 @@ class _Job:
     def __init__(self, spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> None:
         self._spec, self._sources = spec, sources
         self._out, self._tmp, self._in = folder / "out", folder / "tmp", folder / "in"
-        self._tree = spec.get("tree", "")  # the root of a container; empty: no container
+        self._tree: str = spec.get("tree", "")  # the root of a container; empty: no container
         names = spec["folders"]
         # The folders by the paths that the command knows, longest first.
         self._at = [(names["out"], self._out), (names["tmp"], self._tmp), (names["in"], self._in)]
@@ -270,22 +270,20 @@ def _holds(folder: str, paths: Iterable[str]) -> bool:
 def _file(path: str, most: int) -> dict[str, Any]:
     """Return the size, the SHA-1 and the first bytes of a file; no bytes if they are too many."""
     digest = hashlib.sha1(usedforsecurity=False)
-    head: Optional[bytes] = None
+    head = b""
     size = 0
     keeps = HEAD_BYTES if os.path.basename(path) != OUTPUT_OBJECT else OUTPUT_OBJECT_BYTES
     with open(path, "rb") as file:
         while True:
             block = file.read(1 << 20)
-            if head is None:
-                head = block[:keeps]
-            elif len(head) < keeps:
-                head += block[: keeps - len(head)]
             if not block:
                 break
+            if len(head) < keeps:
+                head += block[: keeps - len(head)]
             digest.update(block)
             size += len(block)
-    found = {"bytes": size, "sha1": digest.hexdigest()}
-    if head is not None and len(head) <= most:
+    found: dict[str, Any] = {"bytes": size, "sha1": digest.hexdigest()}
+    if len(head) <= most:
         found["head"] = head.hex()
     return found
 
