@@ -26,7 +26,7 @@ from .delivery import Delivered, Deliverer, OutgoingFile, ask_for_rule
 from .drivers import RucioDrivers
 from .files import RucioEntry
 from .http import RucioApi, RucioAway, RucioRefused
-from .names import outside
+from .names import outside, wrong_key
 from .outbox_record import EntryRow, SentBatch
 from .remote_files import RemoteRse, rse as rse_of
 from .storage_paths import pfn_of
@@ -197,6 +197,9 @@ class OutboxPublisher:
             )
             if file is None or file.state is FileState.REMOVED or copy is None:
                 gone.append(row.entry_id)
+                continue
+            if wrong := wrong_key(file.metadata):  # of the payload, or of a dataset
+                delivered.clashes[row.entry_id] = wrong
                 continue
             one = self._outgoing(row, file, copy, rses.get(row.storage, ""), server.entry.strip)
             if isinstance(one, str):

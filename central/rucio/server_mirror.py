@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from pilotage.proto.catalogue import (
+    BYTES_MAX,
     BadCatalogueField,
     Did,
     FileState,
@@ -417,6 +418,8 @@ class ServerMirror:
             self._check_wanted(one, own, metadata)
         if copies is None or copies.bytes is None:
             raise _Waits("Rucio has no copy of it")
+        if not 0 <= copies.bytes <= BYTES_MAX:
+            raise BadCatalogueField("bytes", copies.bytes, f"a size of 0 to {BYTES_MAX} bytes")
         replicas = tuple(self._copies(copies))
         if not replicas and file is None:
             raise _Waits(f"it has no copy on {', '.join(self.entry.storages)}")

@@ -17,7 +17,7 @@ from ...errors import printable
 from ...factory.credential import CredentialSource
 from ...factory.errors import BadOptions, CredentialExpired
 from ...rucio.files import RucioEntry
-from ...rucio.http import RucioApi, RucioAway, RucioRefused
+from ...rucio.http import RucioApi, RucioAway, RucioFailed, RucioRefused
 from ..http_clients import HttpClients, words_of
 
 if TYPE_CHECKING:  # importing it takes a tenth of a second
@@ -152,6 +152,8 @@ def _trouble(where: str, status: int, content: bytes) -> RucioAway | RucioRefuse
     except msgspec.MsgspecError:
         pass
     words = f"{where}: status {status}: {f'{kind}: {message}' if kind else 'no reason given'}"
+    if status == 500 and kind in ("", DATABASE):
+        return RucioFailed(words[:1_000])
     is_away = status in LATER or (status >= 500 and kind in ("", DATABASE)) or status < 400
     is_away = is_away or (status == 401 and kind != DENIED)
     return RucioAway(words[:1_000]) if is_away else RucioRefused(kind or str(status), words[:1_000])

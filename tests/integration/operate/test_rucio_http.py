@@ -10,7 +10,7 @@ from pilotage.central.catalogue.storages import StorageCredential
 from pilotage.central.factory.credential import Credential
 from pilotage.central.operate.rucio_servers.rucio_http import RucioHttp
 from pilotage.central.rucio.files import RucioEntry
-from pilotage.central.rucio.http import RucioApi, RucioAway, RucioRefused
+from pilotage.central.rucio.http import RucioApi, RucioAway, RucioFailed, RucioRefused
 
 CHUNKS = b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{"a": 1}\r\n1\r\n\n\r\n'
 LAST = b"0\r\n\r\n"
@@ -72,10 +72,14 @@ ANSWERS = {
     "no reason": (b"404 X", b"<html>", "404", "no reason given"),
     "a gateway": (b"502 X", b"<html>", "", "502"),
     "a database that is away": (b"500 X", b'{"ExceptionClass": "DatabaseException"}', "", "500"),
+    "an error without words": (b"500 X", b"time data 'x' does not match", "", "500"),
     "an old token": (b"401 X", b'{"ExceptionClass": "CannotAuthenticate"}', "", "401"),
     "a right": (b"401 X", b'{"ExceptionClass": "AccessDenied"}', "AccessDenied", "401"),
     "a redirect": (b"302 X\r\nlocation: http://other/", b"", "", "302"),
 }
+
+
+FAILURES = ("a database that is away", "an error without words")
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -89,6 +93,7 @@ async def test_a_refusal_has_rucios_words_and_everything_else_may_be_asked_again
             await api.post("/x", {})
 
     assert getattr(why.value, "kind", "") == kind
+    assert isinstance(why.value, RucioFailed) is (answer in FAILURES)
 
 
 async def test_an_answer_that_is_no_json_is_an_error() -> None:

@@ -541,3 +541,22 @@ async def test_a_hidden_storage_is_as_its_file_says_again_when_it_is_shown() -> 
 
     assert hidden == {"sa": False, "sb": True}
     assert world.storages.book.storages["sa"].readable
+
+
+@pytest.mark.parametrize("size", [-1, 2**70])
+async def test_an_impossible_size_holds_no_other_file(size: int) -> None:
+    world = World()
+    world.rucio.add("raw:/f2", size=size)
+    world.rucio.dataset("raw:/night", "raw:/f2")
+    await world.mirror.turn()
+
+    assert await world.inside() == ["f1"]
+    assert world.troubles()["raw:/f2"].startswith(f"bytes: found {size}, expected a size of 0 to")
+
+
+async def test_a_number_too_large_for_a_filter_meets_it_as_a_text() -> None:
+    world = World(RucioInput(scope="raw", filter="run>=0"))
+    world.rucio.file("raw:/f1").meta["run"] = 10**400
+    await world.mirror.turn()
+
+    assert await world.state("f1") is FileState.AVAILABLE
