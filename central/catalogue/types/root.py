@@ -12,7 +12,7 @@ from typing import Final
 
 from pilotage.proto.storages import XROOTD_TAG
 
-from ..remote.removals import RemoteStorage
+from ..remote.removals import RemoteStorage, check_whole
 from ..remote.storage_http import StorageRefuses, check_same
 from ..storage_types import wrong_server
 from ..storages import StorageEntry
@@ -43,6 +43,7 @@ class RootType:
         self, storage: RemoteStorage, path: str, *, is_folder: bool, size: int | None
     ) -> None:
         entry = storage.entry
+        check_whole(path)
         if entry.https_url:
             await storage.remove_by_dav(path, is_folder=is_folder, size=size, url=entry.https_url)
             return

@@ -112,6 +112,19 @@ async def test_a_file_of_another_size_stays(swept: Swept) -> None:
     assert swept.has(ODD)
 
 
+@pytest.mark.parametrize("kind", ["davs", "root", "root by https"])
+async def test_a_name_that_the_server_cuts_removes_no_other_file(
+    xrootd: grid.Xrootd, kind: str
+) -> None:
+    wide = xrootd.token("storage.modify:/", "storage.read:/")
+    swept = xrootd_swept(xrootd, kind, lambda *_: wide)
+    swept.rig.lay("ctao/a", b"other")
+
+    with pytest.raises(StorageRefuses, match="cut the name"):
+        await swept.remove("ctao/a?b", size=5)
+    assert swept.has("ctao/a")
+
+
 async def test_the_folder_of_an_attempt_goes_with_its_contents(swept: Swept) -> None:
     below = [ODD, f"{FOLDER}/b", f"{FOLDER}/c/d/e", f"{FOLDER}/c/f"]
     beside = [f"{FOLDER}0/a", f"{FOLDER.rpartition('/')[0]}/2"]
