@@ -560,3 +560,22 @@ async def test_a_number_too_large_for_a_filter_meets_it_as_a_text() -> None:
     await world.mirror.turn()
 
     assert await world.state("f1") is FileState.AVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"), [("night", ["g1"]), ("other", ["f1"]), ("season", list[str]())]
+)
+async def test_a_file_with_the_name_of_a_dataset_holds_that_one_alone(
+    name: str, inside: list[str]
+) -> None:
+    world = World(RucioInput(scope="raw", container="/season"))
+    world.rucio.add("raw:/g1")
+    world.rucio.dataset("raw:/other", "raw:/g1")
+    world.rucio.dataset("raw:/season", "raw:/night", "raw:/other", kind="CONTAINER")
+    file = NewFile(did=Did("raw", name), bytes=1, adler32="00000001", owner_id=1)
+    await world.store.write(registration.register_files, "ctao", [file], at=0.0)
+    await world.mirror.turn()
+
+    why = f"did: found 'raw:{name}', expected another name: a file has this one"
+    assert world.troubles()[f"raw:/{name}"] == why
+    assert [one for one in ("f1", "g1") if await world.file(one)] == inside
