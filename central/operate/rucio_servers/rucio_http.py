@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from pilotage.proto.decoding.nesting import TOO_DEEP, is_deep
+
 from ...errors import printable
 from ...factory.credential import CredentialSource
 from ...factory.errors import BadOptions, CredentialExpired
@@ -108,6 +110,8 @@ class _Server:
             raise RucioAway(f"{where}: no whole answer in time") from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as why:
             raise RucioAway(f"{where}: {words_of(why)}") from None
+        if is_deep(content):
+            raise RucioAway(f"{where}: its answer is {TOO_DEEP}")
         if 200 <= status < 300:
             return content
         raise _trouble(where, status, content)

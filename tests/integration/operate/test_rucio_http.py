@@ -100,3 +100,14 @@ async def test_an_answer_that_is_no_json_is_an_error() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno") as (api, _):
         with pytest.raises(RucioAway, match="no JSON"):
             await api.get("/x")
+
+
+@pytest.mark.parametrize("status", [b"200 X", b"500 X"])
+async def test_an_answer_that_is_too_deep_is_an_error(status: bytes) -> None:
+    body = b"[" * 100_000 + b"]" * 100_000
+    head = b"HTTP/1.1 " + status + b"\r\ncontent-length: 200000\r\n\r\n"
+    async with answering(head + body) as (api, _):
+        with pytest.raises(RucioAway, match="nested deeper"):
+            await api.get("/x")
+        with pytest.raises(RucioAway, match="nested deeper"):
+            await api.lines("/x")
