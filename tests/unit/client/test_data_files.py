@@ -63,6 +63,7 @@ class Client(DataFileCalls):
         self.registered: list[FileItem] = []
         self.tokens: list[StorageTokenRequest] = []
         self.credential = ""  # of the storage
+        self.deletes = False
         self._pace = HandPace()
         self._transport = cast("Transport", self)
 
@@ -104,6 +105,7 @@ class Client(DataFileCalls):
             writable=True,
             default=True,
             credential=self.credential,
+            deletes=self.deletes,
         )
         return StorageList(storages=[one])
 
@@ -343,6 +345,19 @@ async def test_a_credential_is_for_many_files_and_a_rejected_one_is_renewed(
     (tmp_path / "to" / "4").unlink()
     await client.get_file("users:4", tmp_path / "to")
     assert len(client.tokens) == 3
+
+
+async def test_the_central_knows_an_upload_before_a_byte_is_stored(
+    client: Client, tmp_path: Path
+) -> None:
+    client.deletes = True
+    (tmp_path / "mine").write_bytes(PHOTONS)
+    with pytest.raises(Invalid):
+        await client.put_file(tmp_path / "mine", "users:b")
+
+    (asked,), (item,) = client.tokens, client.registered
+    assert asked.operation is StorageOperation.CREATE
+    assert [asked.paths] == [(one.path,) for one in item.replicas]
 
 
 async def test_bytes_that_cannot_be_taken_back_are_named(
