@@ -52,6 +52,7 @@ class FakeStorageNetwork:
         ca_file: str = "",
         body: bytes = b"",
         silent_s: float = 60.0,
+        whole_s: float = 600.0,
     ) -> StorageAnswer:
         server, path = self._at(url)
         self.requests.append((method, server.host, path))

@@ -13,6 +13,7 @@ import msgspec
 from ...ports import Clock
 
 SILENT_S: Final = 60.0  # without a byte of an answer
+WHOLE_S: Final = 600.0  # for a whole answer
 GONE: Final = (404, 410)
 _LATER: Final = (408, 423, 425, 429)
 LIST_MAX: Final = 16 << 20  # bytes of a list; in memory it takes thirty times as much
@@ -47,8 +48,9 @@ class StorageHttp(Protocol):
         ca_file: str = "",
         body: bytes = b"",
         silent_s: float = SILENT_S,
+        whole_s: float = WHOLE_S,
     ) -> StorageAnswer:
-        """Return the answer with its whole body, however long the storage works on it.
+        """Return the answer with its whole body, for which the storage has `whole_s`.
 
         It must send a byte at least every `silent_s`. Raises StorageAway, StorageRefuses.
         """

@@ -15,6 +15,7 @@ import msgspec
 from .storage_http import (
     GONE,
     SILENT_S,
+    WHOLE_S,
     StorageAnswer,
     StorageAway,
     StorageHttp,
@@ -122,8 +123,15 @@ class WebDav:
         for folder in reversed(emptied):
             await self._delete(folder)
 
-    async def copy(self, source: DavPlace, target: DavPlace, *, is_push: bool = False) -> None:
-        """Copy a file between two storages; none of its bytes passes the central.
+    async def copy(
+        self,
+        source: DavPlace,
+        target: DavPlace,
+        *,
+        is_push: bool = False,
+        whole_s: float = WHOLE_S,
+    ) -> None:
+        """Copy a file between two storages in `whole_s`; none of its bytes passes the central.
 
         The target fetches it, or the source sends it (`is_push`). Raises CopyFailed, StorageAway,
         StorageRefuses.
@@ -137,7 +145,9 @@ class WebDav:
         if other.token:
             headers["transferheaderauthorization"] = f"Bearer {other.token}"
         good = (200, 201, 202, *_NOT_HERE)
-        answer = await self._ask("COPY", asked, *good, headers=headers, other=other.token)
+        answer = await self._ask(
+            "COPY", asked, *good, headers=headers, other=other.token, whole_s=whole_s
+        )
         if answer.status in _NOT_HERE:
             raise CopyFailed(f"HTTP {answer.status}: it does not copy between storages")
         lines = answer.body.decode(errors="replace").split("\n")
@@ -184,6 +194,7 @@ class WebDav:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         other: str = "",
+        whole_s: float = WHOLE_S,
     ) -> StorageAnswer:
         """Return an answer with one of the good statuses. Raises StorageAway, StorageRefuses.
 
@@ -199,6 +210,7 @@ class WebDav:
             ca_file=place.ca_file,
             body=body,
             silent_s=MARKERS_S if method == "COPY" else SILENT_S,
+            whole_s=whole_s,
         )
         expect(answer, *good, secrets=(place.token, other))
         return answer

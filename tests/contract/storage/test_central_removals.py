@@ -204,6 +204,12 @@ async def test_a_list_that_is_none_is_refused(kind: str) -> None:
         await WebDav(RealStorageHttp()).remove_folder(DavPlace(url=f"{url}/{FOLDER}"))
 
 
+async def test_an_answer_that_drips_has_an_end() -> None:
+    drips = servers.gives(b"x" * 100_000, pause_s=0.02)
+    with servers.serving(drips) as url, pytest.raises(StorageAway, match="did not end after 0.3 s"):
+        await RealStorageHttp().ask("GET", url, headers={}, whole_s=0.3)
+
+
 async def test_a_token_that_a_server_repeats_is_not_shown() -> None:
     token = "opaque" * 100
 
