@@ -50,6 +50,7 @@ class _Server:
     api: RucioApi
     deliverer: Deliverer
     failures: int = 0  # in a row
+    batch: int = BATCH  # halved by a failure: a gateway may give up on many files
     rests_until: float = 0.0  # monotonic
     why: str = ""
 
@@ -135,7 +136,7 @@ class OutboxPublisher:
     async def _publish(self, name: str, server: _Server) -> None:
         """Send a batch to a server, and write what became of it."""
         at = self._clock.wall()
-        rows = await self._store.read(outbox_record.due, name, at, BATCH)
+        rows = await self._store.read(outbox_record.due, name, at, server.batch)
         if not rows:
             return
         delivered, gone, away = Delivered(), list[int](), ""
@@ -146,7 +147,9 @@ class OutboxPublisher:
         except RucioAway as why:
             away = str(why)
             self._rest(name, server, away)
+            server.batch = max(1, server.batch // 2)
         else:
+            server.batch = min(BATCH, 2 * server.batch)
             if files and not delivered.taken and not delivered.clashes:
                 first = next(iter(delivered.refused.values()))
                 self._rest(name, server, f"it refused all files of the last batch: {first}")

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -21,6 +21,7 @@ from pilotage.central.identity.callers import User
 from pilotage.central.rucio import outbox_record
 from pilotage.central.rucio.drivers import RucioDrivers
 from pilotage.central.rucio.files import RucioBook, RucioEntry, RucioFiles, RucioOutputs, RucioRule
+from pilotage.central.rucio.http import RucioAway
 from pilotage.central.rucio.mirror import RucioMirrors
 from pilotage.central.rucio.outbox_record import EntryRow, EntryState, Outgoing
 from pilotage.central.rucio.publisher import BATCH, OutboxPublisher
@@ -274,6 +275,26 @@ async def test_a_denied_account_waits_after_one_request() -> None:
     assert world.rucio.asked.count("/replicas") == 1
     assert {row.why for row in await world.entries()} == {"AccessDenied: /1/3 is refused"}
     assert world.publisher.trouble("rucio").endswith("batch: AccessDenied: /1/3 is refused")
+
+
+class Slow(FakeRucio):
+    """A server behind a gateway that gives up on many files."""
+
+    async def post(self, path: str, body: Any) -> None:
+        if path == "/replicas" and len(body["files"]) > 40:
+            raise RucioAway("status 504")
+        await super().post(path, body)
+
+
+async def test_a_server_that_is_too_slow_for_a_batch_gets_smaller_ones() -> None:
+    world = World()
+    slow = Slow(world.clock.wall, "PIC-DISK")
+    slow.protocols, world.rucio = world.rucio.protocols, slow
+    await world.put(BATCH)
+    await world.turns(40, every_s=60.0)
+
+    assert await world.entries() == []
+    assert world.rucio.added == BATCH
 
 
 async def test_a_scope_without_a_right_does_not_hold_the_others() -> None:
