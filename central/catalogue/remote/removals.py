@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from ..storage_types import storage_type
 from ..storages import StorageEntry
 from .storage_http import RemoteStorages, StorageRefuses, scope_for
@@ -37,7 +39,9 @@ class RemoteStorage:
         """Remove as SweptType.remove does, by WebDAV."""
         dav = WebDav(self.remote.http)
         place = await self.place(path, ("modify", path), ("read", path), url=url)
-        await (dav.remove_folder(place) if is_folder else dav.remove(place, size))
+        if not await (dav.remove_folder(place) if is_folder else dav.remove(place, size)):
+            top = (url or self.entry.url).rstrip("/")
+            await dav.check_there(msgspec.structs.replace(place, url=top))
 
 
 def check_whole(path: str) -> None:

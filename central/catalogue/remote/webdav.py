@@ -14,6 +14,7 @@ import msgspec
 
 from .storage_http import (
     GONE,
+    MISSING,
     SILENT_S,
     WHOLE_S,
     StorageAnswer,
@@ -88,20 +89,25 @@ class WebDav:
         """Return a small file. Raises StorageAway, StorageRefuses."""
         return (await self._ask("GET", place, 200)).body
 
-    async def remove(self, place: DavPlace, size: int | None = None) -> None:
-        """Remove a file. A missing one counts as removed. `size` is in bytes, None if unknown.
+    async def check_there(self, place: DavPlace) -> None:
+        """Raise StorageAway if a folder is missing that is always there."""
+        if (await self._ask("HEAD", place, 200, 403, 405, *GONE)).status in GONE:
+            raise StorageAway(MISSING)
+
+    async def remove(self, place: DavPlace, size: int | None = None) -> bool:
+        """Remove a file, and return whether it was there. `size` is in bytes, None if unknown.
 
         A file of another size stays. Raises StorageAway, StorageRefuses.
         """
         if size is not None:
             found = await self.size(place)
             if found is None:
-                return
+                return False
             check_same(found.size, size)
-        await self._delete(place)
+        return await self._delete(place)
 
-    async def remove_folder(self, place: DavPlace) -> None:
-        """Remove a folder and its contents; a missing one counts as removed.
+    async def remove_folder(self, place: DavPlace) -> bool:
+        """Remove a folder and its contents, and return whether it was there.
 
         Some servers remove no folder that is not empty, so everything is removed one by one.
         Raises StorageAway, StorageRefuses.
@@ -120,8 +126,7 @@ class WebDav:
                     folders.append((entry, depth + 1))
                 else:
                     await self._delete(entry)
-        for folder in reversed(emptied):
-            await self._delete(folder)
+        return [await self._delete(folder) for folder in reversed(emptied)][-1]
 
     async def copy(
         self,
@@ -181,10 +186,11 @@ class WebDav:
                 found.append((msgspec.structs.replace(folder, url=url), is_folder))
         return found
 
-    async def _delete(self, place: DavPlace) -> None:
+    async def _delete(self, place: DavPlace) -> bool:
         answer = await self._ask("DELETE", place, 200, 202, 204, *GONE)
         if answer.status == 202:
             raise StorageAway("the removal was accepted, but is not done yet")
+        return answer.status not in GONE
 
     async def _ask(
         self,

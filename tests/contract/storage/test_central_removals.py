@@ -125,6 +125,19 @@ async def test_a_name_that_the_server_cuts_removes_no_other_file(
     assert swept.has("ctao/a")
 
 
+@pytest.mark.parametrize("kind", ["davs", "root", "root by https"])
+@pytest.mark.parametrize("is_folder", [True, False])
+async def test_nothing_counts_as_removed_if_the_storage_itself_is_missing(
+    xrootd: grid.Xrootd, kind: str, is_folder: bool
+) -> None:
+    swept = xrootd_swept(xrootd, kind)
+    await swept.remove(FOLDER, is_folder=is_folder, size=None if is_folder else 5)
+    shutil.rmtree(swept.rig.files)
+
+    with pytest.raises(StorageAway, match="the storage itself is missing"):
+        await swept.remove(FOLDER, is_folder=is_folder, size=None if is_folder else 5)
+
+
 async def test_the_folder_of_an_attempt_goes_with_its_contents(swept: Swept) -> None:
     below = [ODD, f"{FOLDER}/b", f"{FOLDER}/c/d/e", f"{FOLDER}/c/f"]
     beside = [f"{FOLDER}0/a", f"{FOLDER.rpartition('/')[0]}/2"]
