@@ -9,7 +9,7 @@ import msgspec
 
 from .http import RucioApi, RucioAway, RucioRefused
 
-DATASETS_MAX: Final = 10_000  # of a container
+DATASETS_MAX: Final = 10_000  # of a container, with the containers in it
 NOT_THERE: Final = ("DataIdentifierNotFound", "RSENotFound", "ScopeNotFound")
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ async def datasets_below(api: RucioApi, scope: str, name: str) -> list[Name]:
                 todo.append(one.key)
             elif one.type == "DATASET":
                 found[one.key] = None
-        if len(found) + len(todo) > DATASETS_MAX:
+        if len(found) + len(seen) > DATASETS_MAX:
             raise RucioRefused("Container", f"{scope}:{name} has more than {DATASETS_MAX} datasets")
     return list(found)
 

@@ -24,6 +24,7 @@ from pilotage.central.catalogue.storages import (
     StorageEntry,
     Storages,
 )
+from pilotage.central.rucio import remote_files
 from pilotage.central.rucio.files import RucioEntry, RucioInput
 from pilotage.central.rucio.server_mirror import (
     COMPARE_FIRST_S,
@@ -579,3 +580,14 @@ async def test_a_file_with_the_name_of_a_dataset_holds_that_one_alone(
     why = f"did: found 'raw:{name}', expected another name: a file has this one"
     assert world.troubles()[f"raw:/{name}"] == why
     assert [one for one in ("f1", "g1") if await world.file(one)] == inside
+
+
+async def test_containers_in_containers_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_files, "DATASETS_MAX", 20)
+    world = World(RucioInput(scope="raw", container="/c0"))
+    for n in range(40):
+        world.rucio.dataset(f"raw:/c{n}", f"raw:/c{n + 1}", kind="CONTAINER")
+    world.rucio.dataset("raw:/c40")
+    await world.mirror.turn()
+
+    assert world.mirror.inputs[0].why == "Container: raw:/c0 has more than 20 datasets"
