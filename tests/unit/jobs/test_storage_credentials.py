@@ -187,7 +187,9 @@ async def test_wrong_storages_and_hashes_are_refused(given: dict[str, str], code
     assert await World().refused(CREATE, f"{FOLDER}/x", **given) is code
 
 
-@pytest.mark.parametrize("path", [f"{FOLDER}/../x", "", "/raw/a.h5", "raw//a.h5"])
+@pytest.mark.parametrize(
+    "path", [f"{FOLDER}/../x", "", "/raw/a.h5", "raw//a.h5", f"{FOLDER}/" + "\U0001f980" * 700]
+)
 async def test_odd_paths_are_refused(path: str) -> None:
     assert await World().refused(CREATE, path) is Code.INVALID
 
