@@ -13,6 +13,7 @@ import msgspec
 
 from .decoding.complaints import short
 from .ids import ID_MAX
+from .storages import PATH_BYTES_MAX
 
 Value = str | int | float | bool  # of a metadata key; a whole number is an int (20, never 20.0)
 Metadata = Mapping[str, Value]
@@ -23,8 +24,7 @@ KEYS_MAX: Final = 64  # of one file
 CONDITIONS_MAX: Final = 64  # of one query
 CHOICES_MAX: Final = 1_000  # of one condition
 STORAGE_MAX: Final = 64  # characters of a storage's name
-PATH_MAX: Final = 1_024  # characters of a copy's path in its storage …
-PATH_BYTES_MAX: Final = 2_500  # … and bytes in UTF-8: an index row of PostgreSQL holds no more
+PATH_MAX: Final = 1_024  # characters of a copy's path in its storage
 PUT_FOLDER: Final = "put"  # folder of a community on a storage, for files that users store
 BYTES_MAX: Final = ID_MAX
 DATASET_KEY: Final = "dataset"  # in a query: not metadata, but the dataset that holds the files

@@ -19,7 +19,8 @@ INPUTS_WORD: Final = "{inputs}"  # word of a command that becomes one argument f
 META_SUFFIX: Final = ".meta.json"  # suffix of a file beside an output: metadata from the payload
 META_BYTES_MAX: Final = 65_536  # of such a file
 NAME_MAX: Final = 512  # characters of a file's name inside its scope
-PATH_MAX: Final = 1_024  # characters of a path below a storage
+PATH_MAX: Final = 1_024  # characters of a path below a storage …
+PATH_BYTES_MAX: Final = 2_500  # … and bytes in UTF-8: an index row of PostgreSQL holds no more
 TOKEN_PATHS_MAX: Final = 100  # for which one credential is asked
 TRIES_MAX: Final = 99  # of one file on one storage
 
@@ -186,6 +187,7 @@ def is_good_path(path: str, longest: int = NAME_MAX) -> bool:
     With PATH_MAX as `longest`: below a storage, where its folder stands before a name.
     """
     good = 0 < len(path) <= longest and path.isprintable() and " " not in path
+    good = good and len(path.encode()) <= PATH_BYTES_MAX
     return good and not ({"", ".", ".."} & set(path.split("/")))
 
 

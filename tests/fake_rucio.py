@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pilotage.central.rucio.http import RucioAway, RucioRefused
+from pilotage.central.rucio.http import RucioAway, RucioFailed, RucioRefused
 
 Name = tuple[str, str]
+FAILS = "fails"  # a name at which the server fails inside, in place of the class of an exception
 
 
 @dataclass
@@ -44,7 +45,9 @@ class FakeRucio:
         self.is_deterministic = False
         self.protocols: dict[str, list[dict[str, Any]]] = {}  # by RSE
         self.rules: list[tuple[Name, str]] = []  # dataset and RSE expression
-        self.refused: dict[str, str] = {}  # class of the exception, by name or RSE expression
+        self.refused: dict[
+            str, str
+        ] = {}  # class of the exception, by name, scope or RSE expression
         self.added = 0  # copies that it has ever got by requests
         self.around: Callable[[bool], None] = lambda is_over: None  # a request begins, or is over
         self.is_away = False
@@ -121,12 +124,14 @@ class FakeRucio:
 
     def _refuse(self, *words: str) -> None:
         for word in words:
+            if self.refused.get(word) == FAILS:
+                raise RucioFailed("status 500")
             if word in self.refused:
                 raise RucioRefused(self.refused[word], f"{word} is refused")
 
     def _add_copies(self, rse: str, files: Sequence[Mapping[str, Any]]) -> None:
         """Add copies. Other bytes under a known name change nothing, and are no error."""
-        self._refuse(*(one["name"] for one in files))
+        self._refuse(*(one["name"] for one in files), *(one["scope"] for one in files))
         for one in files:
             its = FakeFile(one["bytes"], one["adler32"], {}, {}, self._wall())
             copies = self.files.setdefault(_name(one), its).copies

@@ -52,6 +52,7 @@ class FakeStorageNetwork:
         ca_file: str = "",
         body: bytes = b"",
         silent_s: float = 60.0,
+        whole_s: float = 600.0,
     ) -> StorageAnswer:
         server, path = self._at(url)
         self.requests.append((method, server.host, path))
@@ -80,6 +81,8 @@ class FakeStorageNetwork:
         return self.servers[parts.netloc], urllib.parse.unquote(parts.path)
 
     def _no_file(self, server: FakeStorageServer, method: str, path: str) -> StorageAnswer:
+        if method == "HEAD" and path.count("/") == 1:
+            return StorageAnswer(200, {})  # the folder of the storage itself
         is_full = any(name.startswith(f"{path}/") for name in server.files)
         return StorageAnswer(409 if is_full and method == "DELETE" else 404, {})
 

@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 import tempfile
+import unicodedata
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -87,11 +88,12 @@ def clash_in(places: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
     """Return two owners whose files clash in one folder; None if there are none.
 
     `places` are pairs of an owner and a relative path. Two paths clash if they are equal, or if one
-    is a folder of the other. Upper and lower case are equal, as on some file systems.
+    is a folder of the other. Upper and lower case are equal, and so are the forms of a letter in
+    Unicode, as on some file systems.
     """
     files, folders = dict[str, str](), dict[str, str]()
     for owner, path in places:
-        whole = path.casefold()
+        whole = unicodedata.normalize("NFC", path.casefold())
         above = [str(one) for one in PurePosixPath(whole).parents][:-1]
         inside = next((files[one] for one in above if one in files), None)
         other = files.get(whole) or folders.get(whole) or inside

@@ -44,7 +44,9 @@ from .leases import LeasePhase
 LIFE_S: Final = 3_600  # of signed URLs
 UNKNOWN_S: Final = 300.0  # after which a token without a known end is asked for again
 SCOPES_MAX: Final = 2_500  # characters: many servers take headers of 4 kB
-_IN_SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
+# A part of a path in a scope. Without `%`, which some servers would decode, and find `..`.
+_IN_SCOPE: Final = re.compile(r"[!#$&-\[\]-~]+")
+_PUT_PART: Final = re.compile("[A-Za-z0-9_-]+")  # the folder of an upload
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 _PUT_PARTS: Final = 4  # COMMUNITY/put/ANYTHING/NAME
 
@@ -181,7 +183,8 @@ class StorageCredentials:
             raise Refused(Code.FORBIDDEN, why, field="storage")
         parts = request.paths[0].split("/")
         folder = "/".join(parts[: _PUT_PARTS - 1])
-        if len(parts) < _PUT_PARTS or parts[:2] != [community, PUT_FOLDER]:
+        is_put = len(parts) >= _PUT_PARTS and parts[:2] == [community, PUT_FOLDER]
+        if not is_put or not _PUT_PART.fullmatch(parts[2]):
             right = f"expected a path such as {community}/{PUT_FOLDER}/FOLDER/NAME"
             why = f"paths: found {request.paths[0]!r}, {right}"
             raise Refused(Code.FORBIDDEN, why, field="paths")

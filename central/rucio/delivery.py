@@ -14,13 +14,21 @@ import msgspec
 from pilotage.proto.catalogue import Did, Metadata, Value
 
 from .files import RucioRule
-from .http import RucioApi, RucioRefused
+from .http import RucioApi, RucioFailed, RucioRefused
+from .remote_files import read_as
 
 THERE: Final = ("DataIdentifierAlreadyExists", "DuplicateRule")  # fine: asked before
-DENIED: Final = "AccessDenied"  # of a right of the account, whatever the files are
+DENIED: Final = "AccessDenied"  # of a right of the account in a scope, whatever the files are
 DATASETS_KNOWN_MAX: Final = 10_000
 
 _Found = dict[tuple[str, str], dict[str, Any]]
+
+
+class _Copies(msgspec.Struct):
+    """What must be in a row about the copies of a file."""
+
+    states: dict[str, str] | None = None
+    rses: dict[str, list[str]] | None = None
 
 
 class OutgoingFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,20 +82,31 @@ class Deliverer:
     async def deliver(self, files: Sequence[OutgoingFile]) -> Delivered:
         """Deliver files, each at most once in the batch. Raises RucioAway.
 
-        The server refuses a batch for one bad file. Then the halves are delivered.
+        The server refuses a batch for one bad file. Then the halves are delivered; or the scopes,
+        if a right is missing.
         """
         try:
             return await self._steps(files)
         except RucioRefused as why:
-            if len(files) == 1 or why.kind == DENIED:
+            parts = [files[: len(files) // 2], files[len(files) // 2 :]]
+            if why.kind == DENIED:
+                scopes = sorted({one.did.scope for one in files})
+                parts = [[one for one in files if one.did.scope == scope] for scope in scopes]
+            if len(files) == 1 or len(parts) == 1:
                 return Delivered(refused={one.entry_id: str(why) for one in files})
-        half = len(files) // 2
-        found = await self.deliver(files[:half])
-        found.add(await self.deliver(files[half:]))
+        found = Delivered()
+        for part in parts:
+            found.add(await self.deliver(part))
         return found
 
     async def _steps(self, files: Sequence[OutgoingFile]) -> Delivered:
         known = await self._metadata(files, "DID_COLUMN")
+        try:
+            return await self._sent(files, known)
+        except RucioFailed as why:  # its database has just answered, so it fails at these files
+            raise RucioRefused("Failed", str(why)) from None
+
+    async def _sent(self, files: Sequence[OutgoingFile], known: _Found) -> Delivered:
         found = Delivered()
         for one in files:
             if (there := known.get(one.key)) and (why := _other_bytes(one, there)):
@@ -206,7 +225,9 @@ class Deliverer:
             "all_states": True,
             "ignore_availability": True,  # copies on RSEs that are off are copies
         }
-        return _by_name(await self._api.lines("/replicas/list", body))
+        rows = await self._api.lines("/replicas/list", body)
+        read_as(list(rows), list[_Copies])
+        return _by_name(rows)
 
 
 async def ask_for_rule(api: RucioApi, account: str, dataset: Did, rule: RucioRule) -> None:
@@ -243,8 +264,10 @@ def plain(value: Value) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _by_name(rows: Sequence[dict[str, Any]]) -> _Found:
-    return {(str(row.get("scope")), str(row.get("name"))): row for row in rows}
+def _by_name(rows: Sequence[Any]) -> _Found:
+    """Return rows by the name of their file. Raises RucioAway if they have another form."""
+    known = read_as(list(rows), list[dict[str, Any]])
+    return {(str(row.get("scope")), str(row.get("name"))): row for row in known}
 
 
 def _other_bytes(one: OutgoingFile, there: dict[str, Any]) -> str:
@@ -280,6 +303,13 @@ def _path(pfn: str) -> str:
 def _other_metadata(one: OutgoingFile, there: dict[str, Any]) -> str:
     """Return which key Rucio shows with another value, or an empty text."""
     for key, value in one.metadata.items():
-        if str(there.get(key)) != str(plain(value)):
+        if not _is_same(there.get(key), plain(value)):
             return f"Rucio shows {key} of {one.did} as {there.get(key)!r}, not {plain(value)!r}"
     return ""
+
+
+def _is_same(theirs: object, ours: object) -> bool:
+    """Return whether a value came back. Rucio writes a number such as 1e17 with all its digits."""
+    if isinstance(ours, float) and isinstance(theirs, int):
+        return theirs == ours
+    return str(theirs) == str(ours)

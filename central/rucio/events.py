@@ -37,7 +37,7 @@ def event_of(text: str | bytes) -> RucioEvent | None:
     """Return the event of a message, or None if it is none (`lib/rucio/daemons/hermes`)."""
     try:
         found = msgspec.json.decode(text, type=_Message)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
     scope, name = found.payload.get("scope"), found.payload.get("name")
     return RucioEvent(

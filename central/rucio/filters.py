@@ -76,7 +76,7 @@ def _number(value: object) -> float | None:
         return None
     try:
         return float(value) if isinstance(value, (int, float, str)) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -10,6 +10,10 @@ class RucioAway(Exception):
     """The server did not answer, stopped in the middle, or takes no token now. Ask again later."""
 
 
+class RucioFailed(RucioAway):
+    """The server failed inside. Its database may be away, or it cannot do what it was asked."""
+
+
 class RucioRefused(Exception):
     """The server refused a request. The same request will be refused again.
 

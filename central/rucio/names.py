@@ -5,6 +5,7 @@ are exact. The forms are those of Rucio's schema `generic` (`lib/rucio/common/sc
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from pilotage.proto.catalogue import BadCatalogueField, Did
@@ -15,6 +16,24 @@ _FORM: Final = (
     "a name that Rucio can hold: SCOPE:NAME with at most 25 letters, digits, '_', '-', '.' in the "
     "scope, and at most 250 of these and '/' in the name, the first no '_', '-' or '.'"
 )
+# Keys of Rucio 41 itself (`RESERVED_KEYS` in `lib/rucio/common/constants.py`, and columns in
+# `lib/rucio/core/did_meta_plugins/did_column_meta.py`): it refuses them, or acts on them. So
+# `lifetime` would make it delete the file.
+_ITS_OWN: Final = re.compile(
+    "access_cnt|accessed_at|account|adler32|availability|closed_at|complete|constituent|"
+    "created_(after|at|before)|deleted_at|did_type|eol_at|expired_at|hidden|is_(archive|new|open)|"
+    "length|lifetime|md5|monotonic|obsolete|purge_replicas|rule_evaluation_(action|required)|"
+    "suppressed|transient|type|updated_at"
+)
+
+
+def wrong_key(keys: Iterable[str]) -> str:
+    """Return why Rucio cannot hold one of these metadata keys, or an empty text."""
+    for key in keys:
+        if _ITS_OWN.fullmatch(key) or "." in key:
+            right = "a key without '.' that Rucio does not use itself"
+            return f"metadata.{key}: found {key!r}, expected {right}"
+    return ""
 
 
 def wrong_name(did: str, strip: str = "") -> str:

@@ -11,7 +11,7 @@ from ..catalogue.placeholders import finished, later
 from ..catalogue.record_types import NewFile
 from ..errors import Refused
 from .files import RucioEntry
-from .names import wrong_name
+from .names import wrong_key, wrong_name
 from .outbox_record import Outgoing
 
 PATTERN: Final = frozenset("*?[{")  # such a pattern leaves the name of the file open
@@ -87,6 +87,9 @@ def _check_output(servers: Sequence[RucioEntry], out: DataOutput, group: str, wh
         raise Refused(Code.INVALID, why, field=f"{where}.confirm")
     if out.did:
         return  # the file exists, so its name is not chosen here
+    if taking and (wrong := wrong_key(out.metadata)):
+        field = f"{where}.{wrong.partition(':')[0]}"
+        raise Refused(Code.INVALID, f"{where}.{wrong}", field=field)
     name, dataset = f"{scope}:{finished(out.name, sample)}", finished(out.dataset, sample)
     for server in taking:
         theirs = _has_dataset(server, dataset.partition(":")[0])

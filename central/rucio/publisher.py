@@ -26,7 +26,7 @@ from .delivery import Delivered, Deliverer, OutgoingFile, ask_for_rule
 from .drivers import RucioDrivers
 from .files import RucioEntry
 from .http import RucioApi, RucioAway, RucioRefused
-from .names import outside
+from .names import outside, wrong_key
 from .outbox_record import EntryRow, SentBatch
 from .remote_files import RemoteRse, rse as rse_of
 from .storage_paths import pfn_of
@@ -50,6 +50,7 @@ class _Server:
     api: RucioApi
     deliverer: Deliverer
     failures: int = 0  # in a row
+    batch: int = BATCH  # halved by a failure: a gateway may give up on many files
     rests_until: float = 0.0  # monotonic
     why: str = ""
 
@@ -135,7 +136,7 @@ class OutboxPublisher:
     async def _publish(self, name: str, server: _Server) -> None:
         """Send a batch to a server, and write what became of it."""
         at = self._clock.wall()
-        rows = await self._store.read(outbox_record.due, name, at, BATCH)
+        rows = await self._store.read(outbox_record.due, name, at, server.batch)
         if not rows:
             return
         delivered, gone, away = Delivered(), list[int](), ""
@@ -146,7 +147,9 @@ class OutboxPublisher:
         except RucioAway as why:
             away = str(why)
             self._rest(name, server, away)
+            server.batch = max(1, server.batch // 2)
         else:
+            server.batch = min(BATCH, 2 * server.batch)
             if files and not delivered.taken and not delivered.clashes:
                 first = next(iter(delivered.refused.values()))
                 self._rest(name, server, f"it refused all files of the last batch: {first}")
@@ -197,6 +200,9 @@ class OutboxPublisher:
             )
             if file is None or file.state is FileState.REMOVED or copy is None:
                 gone.append(row.entry_id)
+                continue
+            if wrong := wrong_key(file.metadata):  # of the payload, or of a dataset
+                delivered.clashes[row.entry_id] = wrong
                 continue
             one = self._outgoing(row, file, copy, rses.get(row.storage, ""), server.entry.strip)
             if isinstance(one, str):

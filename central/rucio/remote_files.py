@@ -9,7 +9,7 @@ import msgspec
 
 from .http import RucioApi, RucioAway, RucioRefused
 
-DATASETS_MAX: Final = 10_000  # of a container
+DATASETS_MAX: Final = 10_000  # of a container, with the containers in it
 NOT_THERE: Final = ("DataIdentifierNotFound", "RSENotFound", "ScopeNotFound")
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class RemoteDetails(NamedTuple):
 
 async def dataset(api: RucioApi, scope: str, name: str) -> RemoteDataset:
     """Return a dataset or container. Raises RucioAway, RucioRefused."""
-    return _read(await api.get(f"/dids/{scope}/{quote(name)}"), RemoteDataset)
+    return read_as(await api.get(f"/dids/{scope}/{quote(name)}"), RemoteDataset)
 
 
 async def content(api: RucioApi, scope: str, name: str) -> list[RemoteName]:
@@ -82,7 +82,7 @@ async def content(api: RucioApi, scope: str, name: str) -> list[RemoteName]:
     Raises RucioAway, RucioRefused.
     """
     rows = await api.lines(f"/dids/{scope}/{quote(name)}/dids")
-    return _read(list(rows), list[RemoteName])
+    return read_as(list(rows), list[RemoteName])
 
 
 async def datasets_below(api: RucioApi, scope: str, name: str) -> list[Name]:
@@ -100,7 +100,7 @@ async def datasets_below(api: RucioApi, scope: str, name: str) -> list[Name]:
                 todo.append(one.key)
             elif one.type == "DATASET":
                 found[one.key] = None
-        if len(found) + len(todo) > DATASETS_MAX:
+        if len(found) + len(seen) > DATASETS_MAX:
             raise RucioRefused("Container", f"{scope}:{name} has more than {DATASETS_MAX} datasets")
     return list(found)
 
@@ -115,7 +115,7 @@ async def files_of_scope(api: RucioApi, scope: str, since: float | None) -> list
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(since))
         query["filters"] = msgspec.json.encode([{"created_at.gte": at}]).decode()
     names = await api.lines(f"/dids/{scope}/dids/search", query=query)
-    return [RemoteName(scope, name) for name in _read(list(names), list[str])]
+    return [RemoteName(scope, name) for name in read_as(list(names), list[str])]
 
 
 async def details(api: RucioApi, names: Sequence[Name]) -> RemoteDetails:
@@ -123,20 +123,21 @@ async def details(api: RucioApi, names: Sequence[Name]) -> RemoteDetails:
     dids = [{"scope": scope, "name": name} for scope, name in names]
     metadata: dict[Name, Mapping[str, Any]] = {}
     for row in await api.lines("/dids/bulkmeta", {"dids": dids, "plugin": "JSON"}):
-        own = _read(row, dict[str, Any])
+        own = read_as(row, dict[str, Any])
         metadata[str(own.pop("scope", "")), str(own.pop("name", ""))] = own
     # Copies on RSEs that are off are copies.
     asked = {"dids": dids, "ignore_availability": True}
-    rows = _read(list(await api.lines("/replicas/list", asked)), list[RemoteCopies])
+    rows = read_as(list(await api.lines("/replicas/list", asked)), list[RemoteCopies])
     return RemoteDetails(metadata, {(one.scope, one.name): one for one in rows})
 
 
 async def rse(api: RucioApi, name: str) -> RemoteRse:
     """Return an RSE. Raises RucioAway, RucioRefused."""
-    return _read(await api.get(f"/rses/{name}"), RemoteRse)
+    return read_as(await api.get(f"/rses/{name}"), RemoteRse)
 
 
-def _read(found: Any, kind: type[T]) -> T:
+def read_as(found: Any, kind: type[T]) -> T:
+    """Return an answer of the server in the form that it must have. Raises RucioAway."""
     try:
         return msgspec.convert(found, kind)
     except msgspec.ValidationError as why:

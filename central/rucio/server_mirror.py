@@ -6,12 +6,13 @@ events only make a poll come at once. Each step may be repeated.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from pilotage.proto.catalogue import (
+    BYTES_MAX,
     BadCatalogueField,
     Did,
     FileState,
@@ -185,7 +186,8 @@ class ServerMirror:
         if full:
             one.troubles.clear()
         if entry.container:
-            await self._poll_container(one, lists)
+            with self._troubles(one, (entry.scope, entry.container)):
+                await self._poll_container(one, lists)
         elif entry.dataset:
             await self._poll_dataset(one, (entry.scope, entry.dataset), lists)
         else:
@@ -210,7 +212,14 @@ class ServerMirror:
         await self._settle(one.content(name), did, listed, is_open, lists.full)
 
     async def _poll_dataset(self, one: InputState, name: Name, lists: _Lists) -> set[Did]:
-        """Poll a dataset. Return its files."""
+        """Poll a dataset. Return its files; none if a file here has the name of the dataset."""
+        listed = set[Did]()
+        with self._troubles(one, name):
+            listed = await self._poll_good_dataset(one, name, lists)
+        return listed
+
+    async def _poll_good_dataset(self, one: InputState, name: Name, lists: _Lists) -> set[Did]:
+        """Poll a dataset. Return its files. Raises BadCatalogueField if a file has its name."""
         did = self._ours(one, name)
         if did is None:
             return set()
@@ -417,6 +426,8 @@ class ServerMirror:
             self._check_wanted(one, own, metadata)
         if copies is None or copies.bytes is None:
             raise _Waits("Rucio has no copy of it")
+        if not 0 <= copies.bytes <= BYTES_MAX:
+            raise BadCatalogueField("bytes", copies.bytes, f"a size of 0 to {BYTES_MAX} bytes")
         replicas = tuple(self._copies(copies))
         if not replicas and file is None:
             raise _Waits(f"it has no copy on {', '.join(self.entry.storages)}")
@@ -525,6 +536,14 @@ class ServerMirror:
                 known.set_aside(name)
             self._trouble(one, ":".join(name), str(why))
             return None
+
+    @contextlib.contextmanager
+    def _troubles(self, one: InputState, name: Name) -> Generator[None]:
+        """Note that the catalogue cannot hold a dataset."""
+        try:
+            yield
+        except BadCatalogueField as why:
+            self._trouble(one, ":".join(name), str(why))
 
     def _settled(self, one: InputState, known: Content, name: Name) -> None:
         known.settle(name)

@@ -16,6 +16,7 @@ _SCHEMES: Final[Mapping[str, Mapping[str, int]]] = {
     "root": {"root": 1094, "roots": 1094, "xroot": 1094, "xroots": 1094},
     "s3": {"s3": 443, "s3s": 443, "https": 443, "http": 80},
 }
+_AS_THEY_ARE: Final = ("file", "root")  # types in whose PFNs nothing is percent-encoded
 
 
 def path_below(entry: StorageEntry, pfns: Iterable[str]) -> str | None:
@@ -37,13 +38,15 @@ def path_below(entry: StorageEntry, pfns: Iterable[str]) -> str | None:
 def pfn_of(entry: StorageEntry, path: str, protocols: Iterable[RseProtocol]) -> str:
     """Return the PFN of a path below the storage's URL, as one of an RSE's protocols writes it.
 
-    Rucio compares its scheme, host, port and prefix with the protocol's. Empty: none fits.
+    Rucio compares its scheme, host, port and prefix with the protocol's. Empty: none fits, or the
+    path cannot be written so.
     """
     ours = split(entry.url)
     whole = "/".join(_parts(ours.path) if ours is not None else ()) + f"/{path}"
+    at = whole.lstrip("/") if entry.type in _AS_THEY_ARE else quote(whole.lstrip("/"))
     for one in protocols:
         port = f":{one.port}" if one.port else ""
-        pfn = f"{one.scheme}://{one.hostname}{port}/{quote(whole.lstrip('/'))}"
+        pfn = f"{one.scheme}://{one.hostname}{port}/{at}"
         below = _parts(whole)[: len(_parts(one.prefix))] == _parts(one.prefix)
         if below and path_below(entry, [pfn]) == path:
             return pfn

@@ -25,6 +25,8 @@ from . import record as rule_records
 from .own_work import OwnWork
 from .record import RuleRow, TransferEnd, TransferRow
 
+COPY_S: Final = 1_800.0  # for one copy, besides the time for its size
+BYTES_A_SECOND_MIN: Final = 200_000
 _WORDS: Final = {False: "the storage fetches it", True: "the other storage sends it"}
 
 
@@ -105,10 +107,11 @@ class ThirdPartyCopies:
         stored = await self._dav.size(to)
         if stored is None:
             at = await source.place(copy.path, ("read", copy.path))
+            whole_s = COPY_S + file.bytes / BYTES_A_SECOND_MIN
             whys: list[str] = []
             for is_push in (False, True):
                 try:
-                    await self._dav.copy(at, to, is_push=is_push)
+                    await self._dav.copy(at, to, is_push=is_push, whole_s=whole_s)
                     break
                 except (CopyFailed, StorageRefuses, StorageAway) as why:
                     whys.append(f"{_WORDS[is_push]}: {why}")

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
-from .file_sweep import swept
+from .file_sweep import part_of, swept
 from .storages import (
     BLOCK_BYTES,
     BlockChecksums,
@@ -35,7 +35,6 @@ from .storages import (
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
-_PART = ".part-"  # begins the suffix of a file that is being written
 PUT_TRIES = 3
 
 
@@ -73,7 +72,7 @@ class FileStorage:
             target = _target(place, make=True)
             # Pilots on other machines, or in containers, have the same process numbers.
             writer = os.urandom(8).hex()
-            part = target.with_name(f".{target.name[:100]}{_PART}{writer}")
+            part = target.with_name(part_of(target.name, writer))
             try:
                 sums = _write(file, part, go_on)
                 os.replace(part, target)

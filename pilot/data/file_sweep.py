@@ -8,6 +8,7 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,9 +20,15 @@ _NAMES_MAX = 1_000  # names of a folder that are kept in memory at a time
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def part_of(name: str, writer: str) -> str:
+    """Return the name of a file while a writer, of 16 hexadecimal digits, makes it."""
+    return f".{name[:100]}.part-{writer}"
+
+
 def swept(root: Path, parts: Sequence[str], *, is_folder: bool, go_on: GoOn) -> None:
     """Remove a file or folder, and the folders above it that are then empty, except the topmost.
 
+    With a file go the parts of it that killed writers have left.
     The topmost folder stays, so that a root in use is never empty: an empty root is a mount point
     without its file system. Raises StorageUnavailable for an empty root, StorageRefused for another
     kind of file, and OSError.
@@ -37,6 +44,8 @@ def swept(root: Path, parts: Sequence[str], *, is_folder: bool, go_on: GoOn) -> 
             handles.append(_opened(opened, handle))
         else:
             _remove(parts[-1], handles[-1], is_folder, go_on)
+            if not is_folder:
+                _remove_parts(parts[-1], handles[-1], go_on)
             with contextlib.suppress(OSError):  # some file systems do not support it
                 os.fsync(handles[-1])
         with contextlib.suppress(OSError):  # the folder is not empty
@@ -84,6 +93,19 @@ def _remove(name: str, above: int, is_folder: bool, go_on: GoOn) -> None:
         _unlink(name, above)
     else:
         raise StorageRefused(f"{name!r} is not a regular file")
+
+
+def _remove_parts(name: str, above: int, go_on: GoOn) -> None:
+    part = re.compile(re.escape(part_of(name, "")) + "[0-9a-f]{16}")
+    with os.scandir(above) as entries:
+        found = [one.name for one in entries if part.fullmatch(one.name) and _is_file(one)]
+    for one in found:
+        go_on()
+        _unlink(one, above)
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_file(follow_symlinks=False)
 
 
 def _remove_folder(name: str, above: int, go_on: GoOn) -> None:

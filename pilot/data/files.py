@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -168,6 +169,8 @@ class DataFiles:
         self, assignment: Assignment, copy: Copy, to: Path, bytes_max: int
     ) -> CopyChecksums:
         storage = stage_in.driver(self._drivers, copy.type)
+        with suppress(FileNotFoundError):
+            os.unlink(to)  # a thread that hangs with another copy may write into that file
         return await self._with_credential(
             stage_in.place_of(copy),
             lambda central, is_again: central.reading(

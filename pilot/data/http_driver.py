@@ -6,6 +6,7 @@ Downloads go on after a cut. Uploads are sent block by block, with checksums.
 import abc
 import http.client
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -13,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Optional
 
-from .http_requests import TIMEOUT_S, Answer, HttpRequests, answer, reason_of, trouble
+from .http_requests import LENGTH, TIMEOUT_S, Answer, HttpRequests, answer, reason_of, trouble
 from .storages import (
     BlockChecksums,
     CopyChecksums,
@@ -32,6 +33,7 @@ _PAUSE_S: Final = 0.5  # before the first of them; then twice, three times that
 _BLOCK: Final = 1 << 18
 # Answers to a PUT into a missing folder: 409 by the standard, 500 from nginx.
 _NO_FOLDER: Final = (404, 409, 500)
+_TOTAL: Final = re.compile("bytes [0-9]+-[0-9]+/([0-9]{1,18})")  # of a file (RFC 9110, 14.4)
 
 
 class HttpDriver(abc.ABC):
@@ -187,7 +189,9 @@ def downloaded(
                         summing = BlockChecksums(bytes_max)
                         out.seek(0)
                         out.truncate()
-                    return copied(blocks(response), out, summing, go_on)
+                    sums = copied(blocks(response), out, summing, go_on)
+                    _check_end(response, sums.size_bytes, bytes_max)
+                    return sums
             except StorageUnavailable as why:
                 here = summing.sums.size_bytes
                 in_vain = 0 if here > begin else in_vain + 1
@@ -207,13 +211,26 @@ def _begins_at(response: http.client.HTTPResponse, begin: int) -> bool:
     return True
 
 
+def _check_end(response: http.client.HTTPResponse, size: int, bytes_max: int) -> None:
+    """Raise StorageUnavailable if an answer that has ended may not be the end of the file.
+
+    Servers may send less than the range, and without a length nobody sees a cut.
+    """
+    total = _TOTAL.fullmatch(response.getheader("Content-Range") or "")
+    if response.status == 206 and total is not None and size < int(total[1]):
+        raise StorageUnavailable(f"it answers with a part that ends after {size} bytes")
+    length = response.getheader("Content-Length") or ""
+    if size < bytes_max and not (response.chunked or LENGTH.fullmatch(length)):
+        raise StorageUnavailable(f"after {size} bytes the connection ended without a length")
+
+
 def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """Yield the body to its end. Raises StorageUnavailable if the connection breaks."""
     while True:
         left: Optional[int] = response.length
         try:
             block = response.read(_BLOCK if left is None else min(left, _BLOCK))
-        except (http.client.HTTPException, OSError) as why:
+        except (http.client.HTTPException, OSError, ValueError) as why:  # such as a negative length
             raise StorageUnavailable(reason_of(why)) from None
         if not block:
             break

@@ -38,11 +38,13 @@ _HEAD_MAX: Final = 1 << 16  # bytes of the head of an answer
 _REPEATABLE: Final = ("GET", "HEAD")  # may be sent twice, if a kept connection ends meanwhile
 _IDLE_MAX: Final = 8  # connections that wait for another request
 _IDLE_S: Final = 10.0  # after which a connection is not used again
-_WORDS_MAX: Final = 200  # characters of a server's text
+_WORDS_MAX: Final = 200  # characters of a server's text …
+_WORDS_READ: Final = 1 << 14  # … and bytes in which it may show a token, which must not be cut
 _AGENT: Final = "pilotage-pilot"
 _FULL: Final = (413, 507)
 _LATER: Final = (408, 423, 425, 429)
 _AUTHORITIES: Final = "/etc/grid-security/certificates"  # unless X509_CERT_DIR names a folder
+LENGTH: Final = re.compile("[0-9]{1,18}")  # of a body in bytes, as a header tells it
 _TOKEN: Final = re.compile(r"eyJ[\w-]+(\.[\w-]*){0,2}")  # any JSON Web Token, or a part
 
 
@@ -62,7 +64,7 @@ class Answer:
     def size_bytes(self) -> int:
         """Return the size of the file. Raises StorageUnavailable if the answer lacks it."""
         length = self.headers.get("content-length", "")
-        if not length.isdecimal():
+        if not LENGTH.fullmatch(length):
             raise StorageUnavailable("it does not report the size of the file")
         return int(length)
 
@@ -304,6 +306,7 @@ def server_parts(url: str, schemes: Sequence[str]) -> Optional[urllib.parse.Spli
     try:
         parts = urllib.parse.urlsplit(url)
         is_good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as a connection does it
     except ValueError:
         return None
     return parts if is_good else None
@@ -331,8 +334,8 @@ def url_of(place: CopyLocation, schemes: Sequence[str], form: str) -> str:
 def answer(response: http.client.HTTPResponse, secrets: Sequence[str] = ()) -> Answer:
     """Return an answer, with the first words of its body."""
     try:
-        body = response.read(4 * _WORDS_MAX).decode("utf-8", "replace").strip()
-    except (http.client.HTTPException, OSError):
+        body = response.read(_WORDS_READ).decode("utf-8", "replace").strip()
+    except (http.client.HTTPException, OSError, ValueError):
         body = ""
     reason = response.reason or ""
     headers = {name.lower(): value for name, value in response.getheaders()}

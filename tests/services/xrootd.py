@@ -170,6 +170,12 @@ class Xrootd:
             assert time.monotonic() < until, f"xrootd does not start: {self.log()}"
             time.sleep(0.05)
 
+    def revive(self) -> None:
+        """Start it again if it has died: XRootD 5 crashes at times after connections are cut."""
+        if self._process is not None and self._process.poll() is not None:
+            self.stop()
+            self.start()
+
     def _answers(self) -> bool:
         for port in (self.port, self.https_port):
             try:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from ..storage_types import storage_type
 from ..storages import StorageEntry
-from .storage_http import RemoteStorages, scope_for
+from .storage_http import RemoteStorages, StorageRefuses, scope_for
 from .webdav import DavPlace, WebDav, place_at
 
 
@@ -27,6 +29,7 @@ class RemoteStorage:
 
         `url` replaces that of the storage. Raises StorageAway, StorageRefuses.
         """
+        check_whole(path)
         token = await self.token(*allowed) if allowed else ""
         return place_at(url or self.entry.url, path, token=token, ca_file=self.entry.ca_file)
 
@@ -36,7 +39,15 @@ class RemoteStorage:
         """Remove as SweptType.remove does, by WebDAV."""
         dav = WebDav(self.remote.http)
         place = await self.place(path, ("modify", path), ("read", path), url=url)
-        await (dav.remove_folder(place) if is_folder else dav.remove(place, size))
+        if not await (dav.remove_folder(place) if is_folder else dav.remove(place, size)):
+            top = (url or self.entry.url).rstrip("/")
+            await dav.check_there(msgspec.structs.replace(place, url=top))
+
+
+def check_whole(path: str) -> None:
+    """Raise StorageRefuses for a path of which XRootD sees the first part: another file."""
+    if "?" in path:
+        raise StorageRefuses(f"{path!r} has a '?', at which servers of this type cut the name")
 
 
 @runtime_checkable

@@ -13,9 +13,12 @@ import msgspec
 from ...ports import Clock
 
 SILENT_S: Final = 60.0  # without a byte of an answer
+WHOLE_S: Final = 600.0  # for a whole answer
 GONE: Final = (404, 410)
+MISSING: Final = "the storage itself is missing: perhaps its disk is not mounted"
 _LATER: Final = (408, 423, 425, 429)
-_SAID_MAX: Final = 512  # bytes of the server's words
+LIST_MAX: Final = 16 << 20  # bytes of a list; in memory it takes thirty times as much
+_SAID_MAX: Final = 1 << 14  # bytes of the server's words, so that no token in them is cut
 
 
 class StorageAway(Exception):
@@ -46,8 +49,9 @@ class StorageHttp(Protocol):
         ca_file: str = "",
         body: bytes = b"",
         silent_s: float = SILENT_S,
+        whole_s: float = WHOLE_S,
     ) -> StorageAnswer:
-        """Return the answer with its whole body, however long the storage works on it.
+        """Return the answer with its whole body, for which the storage has `whole_s`.
 
         It must send a byte at least every `silent_s`. Raises StorageAway, StorageRefuses.
         """
@@ -140,9 +144,11 @@ def said_safely(text: str, *secrets: str) -> str:
 
 def xml_list(body: bytes) -> ElementTree.Element:
     """Return the list of a folder. Raises StorageRefuses."""
+    if len(body) > LIST_MAX:
+        raise StorageRefuses(f"its list of the folder has more than {LIST_MAX} bytes")
     try:
         return ElementTree.fromstring(body)
-    except ElementTree.ParseError as why:
+    except (ElementTree.ParseError, LookupError, ValueError) as why:  # also of its encoding
         raise StorageRefuses(f"its list of the folder is no XML: {why}") from None
 
 

@@ -14,7 +14,9 @@ import msgspec
 
 from .storage_http import (
     GONE,
+    MISSING,
     SILENT_S,
+    WHOLE_S,
     StorageAnswer,
     StorageAway,
     StorageHttp,
@@ -87,20 +89,25 @@ class WebDav:
         """Return a small file. Raises StorageAway, StorageRefuses."""
         return (await self._ask("GET", place, 200)).body
 
-    async def remove(self, place: DavPlace, size: int | None = None) -> None:
-        """Remove a file. A missing one counts as removed. `size` is in bytes, None if unknown.
+    async def check_there(self, place: DavPlace) -> None:
+        """Raise StorageAway if a folder is missing that is always there."""
+        if (await self._ask("HEAD", place, 200, 403, 405, *GONE)).status in GONE:
+            raise StorageAway(MISSING)
+
+    async def remove(self, place: DavPlace, size: int | None = None) -> bool:
+        """Remove a file, and return whether it was there. `size` is in bytes, None if unknown.
 
         A file of another size stays. Raises StorageAway, StorageRefuses.
         """
         if size is not None:
             found = await self.size(place)
             if found is None:
-                return
+                return False
             check_same(found.size, size)
-        await self._delete(place)
+        return await self._delete(place)
 
-    async def remove_folder(self, place: DavPlace) -> None:
-        """Remove a folder and its contents; a missing one counts as removed.
+    async def remove_folder(self, place: DavPlace) -> bool:
+        """Remove a folder and its contents, and return whether it was there.
 
         Some servers remove no folder that is not empty, so everything is removed one by one.
         Raises StorageAway, StorageRefuses.
@@ -119,11 +126,17 @@ class WebDav:
                     folders.append((entry, depth + 1))
                 else:
                     await self._delete(entry)
-        for folder in reversed(emptied):
-            await self._delete(folder)
+        return [await self._delete(folder) for folder in reversed(emptied)][-1]
 
-    async def copy(self, source: DavPlace, target: DavPlace, *, is_push: bool = False) -> None:
-        """Copy a file between two storages; none of its bytes passes the central.
+    async def copy(
+        self,
+        source: DavPlace,
+        target: DavPlace,
+        *,
+        is_push: bool = False,
+        whole_s: float = WHOLE_S,
+    ) -> None:
+        """Copy a file between two storages in `whole_s`; none of its bytes passes the central.
 
         The target fetches it, or the source sends it (`is_push`). Raises CopyFailed, StorageAway,
         StorageRefuses.
@@ -137,7 +150,9 @@ class WebDav:
         if other.token:
             headers["transferheaderauthorization"] = f"Bearer {other.token}"
         good = (200, 201, 202, *_NOT_HERE)
-        answer = await self._ask("COPY", asked, *good, headers=headers, other=other.token)
+        answer = await self._ask(
+            "COPY", asked, *good, headers=headers, other=other.token, whole_s=whole_s
+        )
         if answer.status in _NOT_HERE:
             raise CopyFailed(f"HTTP {answer.status}: it does not copy between storages")
         lines = answer.body.decode(errors="replace").split("\n")
@@ -171,10 +186,11 @@ class WebDav:
                 found.append((msgspec.structs.replace(folder, url=url), is_folder))
         return found
 
-    async def _delete(self, place: DavPlace) -> None:
+    async def _delete(self, place: DavPlace) -> bool:
         answer = await self._ask("DELETE", place, 200, 202, 204, *GONE)
         if answer.status == 202:
             raise StorageAway("the removal was accepted, but is not done yet")
+        return answer.status not in GONE
 
     async def _ask(
         self,
@@ -184,6 +200,7 @@ class WebDav:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         other: str = "",
+        whole_s: float = WHOLE_S,
     ) -> StorageAnswer:
         """Return an answer with one of the good statuses. Raises StorageAway, StorageRefuses.
 
@@ -199,6 +216,7 @@ class WebDav:
             ca_file=place.ca_file,
             body=body,
             silent_s=MARKERS_S if method == "COPY" else SILENT_S,
+            whole_s=whole_s,
         )
         expect(answer, *good, secrets=(place.token, other))
         return answer

@@ -12,8 +12,8 @@ from typing import Final
 
 from pilotage.proto.storages import XROOTD_TAG
 
-from ..remote.removals import RemoteStorage
-from ..remote.storage_http import StorageRefuses, check_same
+from ..remote.removals import RemoteStorage, check_whole
+from ..remote.storage_http import MISSING, StorageAway, StorageRefuses, check_same
 from ..storage_types import wrong_server
 from ..storages import StorageEntry
 
@@ -43,6 +43,7 @@ class RootType:
         self, storage: RemoteStorage, path: str, *, is_folder: bool, size: int | None
     ) -> None:
         entry = storage.entry
+        check_whole(path)
         if entry.https_url:
             await storage.remove_by_dav(path, is_folder=is_folder, size=size, url=entry.https_url)
             return
@@ -54,14 +55,20 @@ class RootType:
             token=token,
             ca_file=entry.ca_file,
         )
-        at = f"/{urllib.parse.unquote(url.path).strip('/')}/{path}".replace("//", "/")
+        top = f"/{urllib.parse.unquote(url.path).strip('/')}"
+        at = f"{top}/{path}".replace("//", "/")
+        there = await xrdfs(["ls", "-l", "-R", at] if is_folder else ["stat", at])
+        if there is None:
+            if await xrdfs(["stat", top]) is None:
+                raise StorageAway(MISSING)
+            return
         if not is_folder:
             if size is not None:
-                found = _SIZE.search(await xrdfs(["stat", at]) or "")
+                found = _SIZE.search(there)
                 check_same(int(found[1]) if found else None, size)
             await xrdfs(["rm", at])
             return
-        folders, files = _listed(await xrdfs(["ls", "-l", "-R", at]) or "", at)
+        folders, files = _listed(there, at)
         for start in range(0, len(files), _AT_ONCE):
             await xrdfs(["rm", *files[start : start + _AT_ONCE]])
         for folder in (*sorted(folders, key=len, reverse=True), at):

@@ -196,7 +196,15 @@ def wanted_at(
             "fetch them one by one into different folders (--to)"
         )
         raise FilesClash(why)
-    return [Wanted(one, inside(to, name)) for (one, _), (_, name) in zip(files, names, strict=True)]
+    wanted = [
+        Wanted(one, inside(to, name)) for (one, _), (_, name) in zip(files, names, strict=True)
+    ]
+    parts = {one.part: one for one in wanted}
+    for one in wanted:  # else one file could take the place of another after its check
+        if (other := parts.get(one.target)) is not None:
+            why = f"{one.view.did} has the name of the partial file of {other.view.did}"
+            raise FilesClash(f"{why}; nothing was fetched: fetch it alone")
+    return wanted
 
 
 def last_part(did: str) -> str:

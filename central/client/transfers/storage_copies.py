@@ -94,6 +94,9 @@ class StorageCopies:
         def act(place: CopyLocation) -> Callable[[GoOn], Checksums]:
             return lambda go_on: driver.put(source, place, go_on=go_on)
 
+        if storage.deletes and not storage.credential:
+            # The central notes the path, so that it removes what a killed command leaves there.
+            await self._credential(storage.name, StorageOperation.CREATE, [path], sha256)
         try:
             return await self._tried(
                 storage, StorageOperation.CREATE, [path], act, size, sha256=sha256

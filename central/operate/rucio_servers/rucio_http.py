@@ -13,11 +13,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from pilotage.proto.decoding.nesting import TOO_DEEP, is_deep
+
 from ...errors import printable
 from ...factory.credential import CredentialSource
 from ...factory.errors import BadOptions, CredentialExpired
 from ...rucio.files import RucioEntry
-from ...rucio.http import RucioApi, RucioAway, RucioRefused
+from ...rucio.http import RucioApi, RucioAway, RucioFailed, RucioRefused
 from ..http_clients import HttpClients, words_of
 
 if TYPE_CHECKING:  # importing it takes a tenth of a second
@@ -108,6 +110,8 @@ class _Server:
             raise RucioAway(f"{where}: no whole answer in time") from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as why:
             raise RucioAway(f"{where}: {words_of(why)}") from None
+        if is_deep(content):
+            raise RucioAway(f"{where}: its answer is {TOO_DEEP}")
         if 200 <= status < 300:
             return content
         raise _trouble(where, status, content)
@@ -152,6 +156,8 @@ def _trouble(where: str, status: int, content: bytes) -> RucioAway | RucioRefuse
     except msgspec.MsgspecError:
         pass
     words = f"{where}: status {status}: {f'{kind}: {message}' if kind else 'no reason given'}"
+    if status == 500 and kind in ("", DATABASE):
+        return RucioFailed(words[:1_000])
     is_away = status in LATER or (status >= 500 and kind in ("", DATABASE)) or status < 400
     is_away = is_away or (status == 401 and kind != DENIED)
     return RucioAway(words[:1_000]) if is_away else RucioRefused(kind or str(status), words[:1_000])

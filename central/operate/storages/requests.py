@@ -5,7 +5,13 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from ...catalogue.remote.storage_http import SILENT_S, StorageAnswer, StorageAway, StorageRefuses
+from ...catalogue.remote.storage_http import (
+    SILENT_S,
+    WHOLE_S,
+    StorageAnswer,
+    StorageAway,
+    StorageRefuses,
+)
 from ..http_clients import HttpClients, words_of
 
 if TYPE_CHECKING:  # importing it takes a tenth of a second
@@ -29,15 +35,19 @@ class RealStorageHttp:
         ca_file: str = "",
         body: bytes = b"",
         silent_s: float = SILENT_S,
+        whole_s: float = WHOLE_S,
     ) -> StorageAnswer:
         """Return the answer with its whole body. Raises StorageAway, StorageRefuses."""
         import httpx
 
+        whole = asyncio.timeout(whole_s)
         try:
-            async with self._clients.trusting(ca_file) as http:
+            async with whole, self._clients.trusting(ca_file) as http:
                 return await _answer(http, method, url, headers, body, silent_s)
         except TimeoutError:
-            raise StorageAway(f"it was silent for {silent_s:g} s") from None
+            did = f"did not end after {whole_s:g} s"
+            did = did if whole.expired() else f"was silent for {silent_s:g} s"
+            raise StorageAway(f"it {did}") from None
         except (httpx.InvalidURL, UnicodeError):
             raise StorageRefuses("its URL is not valid") from None
         except (httpx.HTTPError, ssl.SSLError, OSError) as why:

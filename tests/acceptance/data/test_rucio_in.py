@@ -13,7 +13,7 @@ import yaml
 
 from pilotage.central.client.errors import ClientError
 from pilotage.proto.api.data import FileItem, ReplicaItem
-from pilotage.proto.catalogue import FileState, ReplicaState
+from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
 from pilotage.proto.documents.job import DataInput
 from pilotage.proto.job_states import JobState
 from tests.acceptance.running import eventually
@@ -55,6 +55,7 @@ def test_a_closed_dataset_of_rucio_is_the_input_of_a_job_and_becomes_tasks(night
     night.rucio.add_dataset(night.scope, "/night", ["/run1", "/run2"])
     night.rucio.close_dataset(night.scope, "/night")
     eventually(lambda: night.input().files == 2, what="both files")
+    night.client.add_metadata_keys({"kind": KeyType.STRING})  # before a query may name it
     night.client.add_transformation(yaml.safe_load(SUM.replace("SCOPE", night.scope)))
 
     state, text = night.read(DataInput(did=night.did("night")))

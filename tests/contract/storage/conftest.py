@@ -131,6 +131,7 @@ def store() -> Generator[s3.ObjectStore]:
 @pytest.fixture
 def xrootd(xrootd_server: grid.Xrootd, monkeypatch: pytest.MonkeyPatch) -> grid.Xrootd:
     """Return the server; the case trusts its authority."""
+    xrootd_server.revive()
     monkeypatch.setenv("X509_CERT_DIR", str(xrootd_server.authorities))
     return xrootd_server
 

@@ -2,18 +2,21 @@
 
 import shutil
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from pilotage.central.catalogue.remote.removals import RemoteStorage, swept_type
 from pilotage.central.catalogue.remote.storage_http import (
+    LIST_MAX,
     RemoteStorages,
     S3Keys,
     StorageAway,
     StorageRefuses,
     StorageToken,
 )
+from pilotage.central.catalogue.remote.webdav import DavPlace, WebDav
 from pilotage.central.catalogue.storage_service import listed
 from pilotage.central.catalogue.storage_sweeps import unswept
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry
@@ -23,6 +26,7 @@ from pilotage.central.operate.storages.xrdfs import RealXrdfs
 from pilotage.pilot.data.davs_storage import DavsStorage
 from tests.services import s3, xrootd as grid
 
+from . import servers
 from .conftest import Rig, S3Rig, XrootdRig
 
 FOLDER = "ctao/0123abcd/7/1"
@@ -108,6 +112,32 @@ async def test_a_file_of_another_size_stays(swept: Swept) -> None:
     assert swept.has(ODD)
 
 
+@pytest.mark.parametrize("kind", ["davs", "root", "root by https"])
+async def test_a_name_that_the_server_cuts_removes_no_other_file(
+    xrootd: grid.Xrootd, kind: str
+) -> None:
+    wide = xrootd.token("storage.modify:/", "storage.read:/")
+    swept = xrootd_swept(xrootd, kind, lambda *_: wide)
+    swept.rig.lay("ctao/a", b"other")
+
+    with pytest.raises(StorageRefuses, match="cut the name"):
+        await swept.remove("ctao/a?b", size=5)
+    assert swept.has("ctao/a")
+
+
+@pytest.mark.parametrize("kind", ["davs", "root", "root by https"])
+@pytest.mark.parametrize("is_folder", [True, False])
+async def test_nothing_counts_as_removed_if_the_storage_itself_is_missing(
+    xrootd: grid.Xrootd, kind: str, is_folder: bool
+) -> None:
+    swept = xrootd_swept(xrootd, kind)
+    await swept.remove(FOLDER, is_folder=is_folder, size=None if is_folder else 5)
+    shutil.rmtree(swept.rig.files)
+
+    with pytest.raises(StorageAway, match="the storage itself is missing"):
+        await swept.remove(FOLDER, is_folder=is_folder, size=None if is_folder else 5)
+
+
 async def test_the_folder_of_an_attempt_goes_with_its_contents(swept: Swept) -> None:
     below = [ODD, f"{FOLDER}/b", f"{FOLDER}/c/d/e", f"{FOLDER}/c/f"]
     beside = [f"{FOLDER}0/a", f"{FOLDER.rpartition('/')[0]}/2"]
@@ -160,6 +190,54 @@ async def test_a_server_that_is_away_is_said_to_be_away(xrootd: grid.Xrootd) -> 
     assert kind is not None
     with pytest.raises(StorageAway):
         await kind.remove(storage, ODD, is_folder=False, size=None)
+
+
+LISTS = {
+    "of an unknown encoding": b'<?xml version="1.0" encoding="utf-99"?><a/>',
+    "of an encoding that is none": b'<?xml version="1.0" encoding="idna"?><a/>',
+    "too long": b"<a>" + b" " * LIST_MAX + b"</a>",
+    "with a bomb": (
+        b'<!DOCTYPE l [<!ENTITY a "%s">' % (b"x" * 1_000)
+        + b"".join(b'<!ENTITY %c "%s">' % (c, b"&%c;" % (c - 1) * 100) for c in range(98, 106))
+        + b"]><l>&i;</l>"
+    ),
+    "of another folder": (b'<m xmlns="DAV:"><response><href>/data/cta/x</href></response></m>'),
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+async def test_a_list_that_is_none_is_refused(kind: str) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(207)
+        request.send_header("Content-Length", str(len(LISTS[kind])))
+        request.end_headers()
+        request.wfile.write(LISTS[kind])
+
+    with servers.serving(answer) as url, pytest.raises(StorageRefuses, match="its list|it lists"):
+        await WebDav(RealStorageHttp()).remove_folder(DavPlace(url=f"{url}/{FOLDER}"))
+
+
+async def test_an_answer_that_drips_has_an_end() -> None:
+    drips = servers.gives(b"x" * 100_000, pause_s=0.02)
+    with servers.serving(drips) as url, pytest.raises(StorageAway, match="did not end after 0.3 s"):
+        await RealStorageHttp().ask("GET", url, headers={}, whole_s=0.3)
+
+
+async def test_a_token_that_a_server_repeats_is_not_shown() -> None:
+    token = "opaque" * 100
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(403)
+        body = f"{'no ' * 50}{request.headers['Authorization']}".encode()
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    with servers.serving(answer) as url, pytest.raises(StorageRefuses) as raised:
+        await WebDav(RealStorageHttp()).get(DavPlace(url=url, token=token))
+
+    assert "Bearer …" in str(raised.value)
+    assert "opaque" not in str(raised.value)
 
 
 def test_without_xrdfs_only_an_https_url_lets_the_central_sweep(

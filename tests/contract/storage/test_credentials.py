@@ -26,6 +26,7 @@ from pilotage.pilot.data.storages import (
     StorageFull,
     StorageRefused,
     StorageUnavailable,
+    has_expired,
 )
 from pilotage.proto.storages import StorageOptions
 from tests.certificates import certificate_and_key
@@ -101,6 +102,15 @@ class _Heads:
 
 LENGTH = str(len(CONTENT))
 GOOD, OLD = _token(3_600), _token(30)
+
+
+@pytest.mark.parametrize("end", ["1" + "0" * 400, '"soon"', "null", "[" * 9_999, "-1"])
+def test_only_an_end_that_can_be_read_makes_a_token_old(end: str) -> None:
+    payload = base64.urlsafe_b64encode(f'{{"exp": {end}}}'.encode()).decode().rstrip("=")
+
+    assert has_expired(f"e30.{payload}.sig") is (end == "-1")
+
+
 PUTS: dict[str, tuple[str, servers.Answer, type[StorageError], str]] = {
     "401": (GOOD, _Heads(_says(401)), CredentialRejected, "401"),
     "403": (GOOD, _Heads(_says(403, "no")), StorageRefused, "403 Forbidden: no"),

@@ -12,6 +12,7 @@ import pytest
 
 from pilotage.pilot.data import http_driver
 from pilotage.pilot.data.davs_storage import DavsStorage
+from pilotage.pilot.data.http_storage import HttpStorage
 from pilotage.pilot.data.root_storage import RootStorage
 from pilotage.pilot.data.storages import (
     CopyLocation,
@@ -280,6 +281,10 @@ RESUMED: dict[str, tuple[servers.Answer, ...]] = {
         _part(100_000, CONTENT[100_000:200_000], length=200_000),
         _part(200_000, CONTENT[200_000:]),
     ),
+    "less than the rest": (
+        _part(100_000, CONTENT[100_000:200_000]),
+        _part(200_000, CONTENT[200_000:]),
+    ),
     "all of it again": (_part(0, CONTENT, status=200),),
     "after 503": (servers.says(503), _part(100_000, CONTENT[100_000:])),
 }
@@ -317,3 +322,43 @@ def test_a_download_ends_if_it_cannot_go_on(trusted: Path, tmp_path: Path, kind:
 def _fetched(url: str, tmp_path: Path) -> str:
     place = CopyLocation(url, "x", OPTIONS, Credential("a-token"))
     return DavsStorage(1).get(place, tmp_path / "got", bytes_max=SIZE, go_on=_go_on).sha256
+
+
+# -- answers against the standard -----------------------------------------------------------------
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+MALFORMED = {
+    "without a length": b"HTTP/1.0 200 OK\r\n\r\n12345",
+    "with a negative length": HEAD + b"Content-Length: -5\r\n\r\n12345",
+    "with a length of 5 000 digits": HEAD + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\n12345",
+    "with a negative chunk": CHUNKED + b"-5\r\n12345\r\n0\r\n\r\n",
+    "without the last chunk": CHUNKED + b"5\r\n12345\r\n",
+    "with too many headers": HEAD + b"A: b\r\n" * 200 + b"\r\n",
+    "that is none": b"\xff\x00\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_an_answer_against_the_standard_is_no_file(tmp_path: Path, kind: str) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(MALFORMED[kind])
+
+    with servers.serving(answer) as url:
+        place = CopyLocation(url, "x")
+        with pytest.raises(StorageUnavailable):
+            HttpStorage(1).get(place, tmp_path / "got", bytes_max=10, go_on=_go_on)
+        with pytest.raises(StorageUnavailable):
+            HttpStorage(1).size(place)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_a_name_that_no_host_can_have_is_refused(trusted: Path, tmp_path: Path, host: str) -> None:
+    options = StorageOptions(redirects=1)
+    with servers.serving(servers.says(302, f"https://{host}/"), trusted) as url:
+        for driver, place in (
+            (HttpStorage(), CopyLocation(f"http://{host}/x", "x")),
+            (DavsStorage(), CopyLocation(url, "x", options)),
+        ):
+            with pytest.raises(StorageRefused, match="URL"):
+                driver.get(place, tmp_path / "got", bytes_max=10, go_on=_go_on)

@@ -160,6 +160,17 @@ def test_empty_folders_go_where_the_file_has_gone_before(folder: Rig) -> None:
     assert list(folder.files.rglob("*")) == [folder.files / "a"]
 
 
+def test_parts_of_a_file_go_with_it_and_no_others(folder: Rig) -> None:
+    others = [f"a/.{name}" for name in ("one.part-1", "one.part-x", f"two.part-{'0' * 16}", "one")]
+    for path in (*others, f"a/.one.part-{'0' * 15}f"):
+        folder.lay(path, b"x")
+    (folder.files / "a" / f".one.part-{'1' * 16}").mkdir()
+
+    _sweep(folder, "a/one")
+
+    assert _there(folder) == sorted(others)
+
+
 @pytest.mark.parametrize("where", ["last", "middle", "inside"])
 def test_no_link_is_followed(folder: Rig, tmp_path: Path, where: str) -> None:
     outside = tmp_path / "outside"

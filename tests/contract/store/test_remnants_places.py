@@ -18,7 +18,6 @@ from pilotage.central.jobs import record as job_records
 from pilotage.central.jobs.record_types import Publication
 from pilotage.central.store.engine import Store
 from pilotage.proto.catalogue import (
-    PATH_BYTES_MAX,
     STORAGE_MAX,
     Did,
     FileState,
@@ -27,6 +26,7 @@ from pilotage.proto.catalogue import (
     check_path,
 )
 from pilotage.proto.job_states import JobState
+from pilotage.proto.storages import PATH_BYTES_MAX
 from tests import turns
 
 from .conftest import NOW

@@ -10,7 +10,7 @@ from pilotage.central.catalogue.storages import StorageCredential
 from pilotage.central.factory.credential import Credential
 from pilotage.central.operate.rucio_servers.rucio_http import RucioHttp
 from pilotage.central.rucio.files import RucioEntry
-from pilotage.central.rucio.http import RucioApi, RucioAway, RucioRefused
+from pilotage.central.rucio.http import RucioApi, RucioAway, RucioFailed, RucioRefused
 
 CHUNKS = b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{"a": 1}\r\n1\r\n\n\r\n'
 LAST = b"0\r\n\r\n"
@@ -72,10 +72,14 @@ ANSWERS = {
     "no reason": (b"404 X", b"<html>", "404", "no reason given"),
     "a gateway": (b"502 X", b"<html>", "", "502"),
     "a database that is away": (b"500 X", b'{"ExceptionClass": "DatabaseException"}', "", "500"),
+    "an error without words": (b"500 X", b"time data 'x' does not match", "", "500"),
     "an old token": (b"401 X", b'{"ExceptionClass": "CannotAuthenticate"}', "", "401"),
     "a right": (b"401 X", b'{"ExceptionClass": "AccessDenied"}', "AccessDenied", "401"),
     "a redirect": (b"302 X\r\nlocation: http://other/", b"", "", "302"),
 }
+
+
+FAILURES = ("a database that is away", "an error without words")
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -89,9 +93,21 @@ async def test_a_refusal_has_rucios_words_and_everything_else_may_be_asked_again
             await api.post("/x", {})
 
     assert getattr(why.value, "kind", "") == kind
+    assert isinstance(why.value, RucioFailed) is (answer in FAILURES)
 
 
 async def test_an_answer_that_is_no_json_is_an_error() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno") as (api, _):
         with pytest.raises(RucioAway, match="no JSON"):
             await api.get("/x")
+
+
+@pytest.mark.parametrize("status", [b"200 X", b"500 X"])
+async def test_an_answer_that_is_too_deep_is_an_error(status: bytes) -> None:
+    body = b"[" * 100_000 + b"]" * 100_000
+    head = b"HTTP/1.1 " + status + b"\r\ncontent-length: 200000\r\n\r\n"
+    async with answering(head + body) as (api, _):
+        with pytest.raises(RucioAway, match="nested deeper"):
+            await api.get("/x")
+        with pytest.raises(RucioAway, match="nested deeper"):
+            await api.lines("/x")

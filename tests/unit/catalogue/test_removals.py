@@ -38,6 +38,7 @@ class ShortPages:
         ca_file: str = "",
         body: bytes = b"",
         silent_s: float = 60.0,
+        whole_s: float = 600.0,
     ) -> StorageAnswer:
         parts = urllib.parse.urlsplit(url)
         query = dict(urllib.parse.parse_qsl(parts.query))

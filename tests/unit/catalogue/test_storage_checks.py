@@ -47,6 +47,7 @@ class StrictNetwork(FakeStorageNetwork):
         ca_file: str = "",
         body: bytes = b"",
         silent_s: float = 60.0,
+        whole_s: float = 600.0,
     ) -> StorageAnswer:
         server, path = self._at(url)
         token = headers.get("authorization", "")

@@ -63,6 +63,7 @@ class Client(DataFileCalls):
         self.registered: list[FileItem] = []
         self.tokens: list[StorageTokenRequest] = []
         self.credential = ""  # of the storage
+        self.deletes = False
         self._pace = HandPace()
         self._transport = cast("Transport", self)
 
@@ -104,6 +105,7 @@ class Client(DataFileCalls):
             writable=True,
             default=True,
             credential=self.credential,
+            deletes=self.deletes,
         )
         return StorageList(storages=[one])
 
@@ -184,15 +186,32 @@ async def test_all_that_can_be_fetched_is_and_the_others_are_told(
     assert sorted(path.name for path in to.iterdir()) == ["b", "c", "d"]
 
 
-@pytest.mark.parametrize("second", ["ana:a", "users:A"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("users:a", "ana:a"), ("users:a", "users:A"), ("users:\u00e9", "users:E\u0301")],
+)
 async def test_files_that_would_be_one_file_are_refused_before_any_is_fetched(
-    client: Client, tmp_path: Path, second: str
+    client: Client, tmp_path: Path, first: str, second: str
 ) -> None:
-    for did in ("users:0", "users:a", second):
+    for did in ("users:0", first, second):
         client.lay(did, did.encode())
     to = tmp_path / "to"
 
-    with pytest.raises(FilesClash, match=f"users:a and {second} clash in .*one by one"):
+    with pytest.raises(FilesClash, match=f"{first} and {second} clash in .*one by one"):
+        _ = [path async for path in client.get_found({}, to)]
+    assert not to.exists()
+
+
+async def test_a_file_with_the_name_of_a_partial_file_is_refused(
+    client: Client, tmp_path: Path
+) -> None:
+    client.lay("users:a", b"a")
+    to = tmp_path / "to"
+    (copies,) = [one async for one in client.list_files("users:a")]
+    part = Wanted(copies, to / "a").part.name
+    client.lay(f"users:{part}", b"b")
+
+    with pytest.raises(FilesClash, match="has the name of the partial file of users:a"):
         _ = [path async for path in client.get_found({}, to)]
     assert not to.exists()
 
@@ -326,6 +345,19 @@ async def test_a_credential_is_for_many_files_and_a_rejected_one_is_renewed(
     (tmp_path / "to" / "4").unlink()
     await client.get_file("users:4", tmp_path / "to")
     assert len(client.tokens) == 3
+
+
+async def test_the_central_knows_an_upload_before_a_byte_is_stored(
+    client: Client, tmp_path: Path
+) -> None:
+    client.deletes = True
+    (tmp_path / "mine").write_bytes(PHOTONS)
+    with pytest.raises(Invalid):
+        await client.put_file(tmp_path / "mine", "users:b")
+
+    (asked,), (item,) = client.tokens, client.registered
+    assert asked.operation is StorageOperation.CREATE
+    assert [asked.paths] == [(one.path,) for one in item.replicas]
 
 
 async def test_bytes_that_cannot_be_taken_back_are_named(

@@ -187,7 +187,9 @@ async def test_wrong_storages_and_hashes_are_refused(given: dict[str, str], code
     assert await World().refused(CREATE, f"{FOLDER}/x", **given) is code
 
 
-@pytest.mark.parametrize("path", [f"{FOLDER}/../x", "", "/raw/a.h5", "raw//a.h5"])
+@pytest.mark.parametrize(
+    "path", [f"{FOLDER}/../x", "", "/raw/a.h5", "raw//a.h5", f"{FOLDER}/" + "\U0001f980" * 700]
+)
 async def test_odd_paths_are_refused(path: str) -> None:
     assert await World().refused(CREATE, path) is Code.INVALID
 
@@ -217,6 +219,7 @@ async def test_many_files_become_folders_in_a_small_token() -> None:
         ('raw/n1/run "7".h5', "storage.read:/data/raw/n1"),
         ("raw/n1/Läufe/run7.h5", "storage.read:/data/raw/n1"),
         ("Läufe/run7.h5", "storage.read:/data/"),
+        ("raw/n1/%2e%2e/run7.h5", "storage.read:/data/raw/n1"),
     ],
 )
 async def test_a_path_that_no_scope_can_name_is_read_by_its_folder(path: str, scope: str) -> None:
@@ -252,6 +255,9 @@ async def test_people_read_files_of_the_catalogue_and_create_where_put_stores() 
         (user(), READ, "raw/c.h5"),
         (user(community="lst"), READ, "raw/a.h5"),
         (user(), CREATE, "ctao/put/run7.h5"),
+        (user(), CREATE, "ctao/put/%2e%2e/run7.h5"),
+        (user(), CREATE, 'ctao/put/"/run7.h5'),
+        (user(), CREATE, "ctao/put/\u0661/run7.h5"),
         (user(), CREATE, "lst/put/0a1b/run7.h5"),
         (user(), CREATE, f"{FOLDER}/out.h5"),
         (user(Role.READER), CREATE, "ctao/put/0a1b/run7.h5"),

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -400,6 +401,27 @@ def test_a_storage_that_is_away_is_waited_for_and_not_for_ever(rig: Rig) -> None
     assert raised.value.how is How.INPUT
     assert 60 < len(rig.storage.asked) < 600
     assert set(rig.log) == {"data_not_moved"}
+
+
+def test_a_copy_that_was_given_up_changes_no_file(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.storage.files[CopyLocation("fake://B", "data/run1")] = CONTENT
+    left: list[IO[bytes]] = []
+    get = rig.storage.get
+
+    def hangs_at_a(place: CopyLocation, to: Path, **given: Any) -> CopyChecksums:
+        if place.url == "fake://A":
+            left.append(to.open("wb"))
+            raise StorageUnavailable("it was not finished")
+        return get(place, to, **given)
+
+    monkeypatch.setattr(rig.storage, "get", hangs_at_a)
+    rig.bring(data_file("A", "B"))
+    left[0].write(b"rubbish!")
+    left[0].close()
+
+    assert (rig.work / "run1").read_bytes() == CONTENT
 
 
 def test_copies_that_are_all_bad_end_the_job_with_a_word_that_names_the_file(rig: Rig) -> None:

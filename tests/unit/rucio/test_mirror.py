@@ -24,6 +24,7 @@ from pilotage.central.catalogue.storages import (
     StorageEntry,
     Storages,
 )
+from pilotage.central.rucio import remote_files
 from pilotage.central.rucio.files import RucioEntry, RucioInput
 from pilotage.central.rucio.server_mirror import (
     COMPARE_FIRST_S,
@@ -541,3 +542,52 @@ async def test_a_hidden_storage_is_as_its_file_says_again_when_it_is_shown() -> 
 
     assert hidden == {"sa": False, "sb": True}
     assert world.storages.book.storages["sa"].readable
+
+
+@pytest.mark.parametrize("size", [-1, 2**70])
+async def test_an_impossible_size_holds_no_other_file(size: int) -> None:
+    world = World()
+    world.rucio.add("raw:/f2", size=size)
+    world.rucio.dataset("raw:/night", "raw:/f2")
+    await world.mirror.turn()
+
+    assert await world.inside() == ["f1"]
+    assert world.troubles()["raw:/f2"].startswith(f"bytes: found {size}, expected a size of 0 to")
+
+
+async def test_a_number_too_large_for_a_filter_meets_it_as_a_text() -> None:
+    world = World(RucioInput(scope="raw", filter="run>=0"))
+    world.rucio.file("raw:/f1").meta["run"] = 10**400
+    await world.mirror.turn()
+
+    assert await world.state("f1") is FileState.AVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"), [("night", ["g1"]), ("other", ["f1"]), ("season", list[str]())]
+)
+async def test_a_file_with_the_name_of_a_dataset_holds_that_one_alone(
+    name: str, inside: list[str]
+) -> None:
+    world = World(RucioInput(scope="raw", container="/season"))
+    world.rucio.add("raw:/g1")
+    world.rucio.dataset("raw:/other", "raw:/g1")
+    world.rucio.dataset("raw:/season", "raw:/night", "raw:/other", kind="CONTAINER")
+    file = NewFile(did=Did("raw", name), bytes=1, adler32="00000001", owner_id=1)
+    await world.store.write(registration.register_files, "ctao", [file], at=0.0)
+    await world.mirror.turn()
+
+    why = f"did: found 'raw:{name}', expected another name: a file has this one"
+    assert world.troubles()[f"raw:/{name}"] == why
+    assert [one for one in ("f1", "g1") if await world.file(one)] == inside
+
+
+async def test_containers_in_containers_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_files, "DATASETS_MAX", 20)
+    world = World(RucioInput(scope="raw", container="/c0"))
+    for n in range(40):
+        world.rucio.dataset(f"raw:/c{n}", f"raw:/c{n + 1}", kind="CONTAINER")
+    world.rucio.dataset("raw:/c40")
+    await world.mirror.turn()
+
+    assert world.mirror.inputs[0].why == "Container: raw:/c0 has more than 20 datasets"

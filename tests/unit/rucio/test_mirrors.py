@@ -229,6 +229,13 @@ def test_messages_are_events_or_nothing(text: str) -> None:
     assert (found and (found.type, found.scope, found.name)) == MESSAGES[text]
 
 
+@pytest.mark.parametrize(
+    "inside", ["[" * 100_000 + "]" * 100_000, '"\ud800"'], ids=["deep", "half a letter"]
+)
+def test_a_message_that_nobody_can_read_is_nothing(inside: str) -> None:
+    assert event_of(f'{{"event_type": "x", "payload": {{"a": {inside}}}}}') is None
+
+
 class StubClient:
     """Knows one server with a trouble."""
 

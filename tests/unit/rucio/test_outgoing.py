@@ -57,6 +57,19 @@ def test_a_name_that_rucio_cannot_hold_is_refused_if_it_goes_out(line: str) -> N
     assert found == refused
 
 
+@pytest.mark.parametrize(("scope", "refused"), [("", True), ("other", False)])
+def test_metadata_that_rucio_acts_on_are_refused_if_they_go_out(scope: str, refused: bool) -> None:
+    out = DataOutput(pattern="*.h5", scope=scope, metadata={"run": 1, "lifetime": 1})
+    found = ""
+    try:
+        check_going_out(SERVERS, "ctao", JobData(outputs=(out,)), "sim", "job.data")
+    except Refused as why:
+        found = str(why)
+
+    field = "job.data.outputs[0].metadata.lifetime: found 'lifetime', expected a key"
+    assert found.startswith(field) if refused else not found
+
+
 def test_files_of_published_scopes_go_out_with_their_datasets_there() -> None:
     data = JobData(outputs=(DataOutput(pattern="*"), DataOutput(pattern="b", confirm=True)))
     files = [

@@ -32,6 +32,14 @@ def test_the_pfn_has_scheme_host_port_and_prefix_of_a_protocol(line: str) -> Non
     assert found == ("" if pfn == "-" else pfn)
 
 
+@pytest.mark.parametrize(("path", "is_written"), [("o/run=7+é.h5", True), ("o/a%41?b", False)])
+def test_xrootd_gets_a_path_as_it_is_or_not_at_all(path: str, is_written: bool) -> None:
+    entry = StorageEntry(type="root", url="root://se.org//ctao")
+    pfn = pfn_of(entry, path, [RseProtocol("root", "se.org", 1094, "//ctao/")])
+
+    assert pfn == (f"root://se.org:1094/ctao/{path}" if is_written else "")
+
+
 def test_a_path_with_reserved_characters_comes_back_unchanged() -> None:
     entry = StorageEntry(type="davs", url="https://se.org/ctao")
     path = "o/7/1/~2/run 1#é?%41.h5"

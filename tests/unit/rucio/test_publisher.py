@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -21,14 +21,15 @@ from pilotage.central.identity.callers import User
 from pilotage.central.rucio import outbox_record
 from pilotage.central.rucio.drivers import RucioDrivers
 from pilotage.central.rucio.files import RucioBook, RucioEntry, RucioFiles, RucioOutputs, RucioRule
+from pilotage.central.rucio.http import RucioAway
 from pilotage.central.rucio.mirror import RucioMirrors
 from pilotage.central.rucio.outbox_record import EntryRow, EntryState, Outgoing
 from pilotage.central.rucio.publisher import BATCH, OutboxPublisher
 from pilotage.central.rucio.service import RucioService
-from pilotage.proto.catalogue import Did
+from pilotage.proto.catalogue import Did, Value
 from pilotage.proto.claims import Role
 from tests.fake_central import FakeClock
-from tests.fake_rucio import FakeRucio
+from tests.fake_rucio import FAILS, FakeRucio
 from tests.memory_store import MemoryStore
 
 SERVER = RucioEntry(
@@ -84,11 +85,18 @@ class World:
         return list(settled)
 
     async def put(
-        self, count: int, *, confirm: bool = False, job: int = 1, server: str = "rucio"
+        self,
+        count: int,
+        *,
+        confirm: bool = False,
+        job: int = 1,
+        server: str = "rucio",
+        scope: str = "sim",
+        more: Mapping[str, Value] | None = None,
     ) -> None:
         for first in range(0, count, 500):
             names = [f"{job}/{i}" for i in range(first, min(count, first + 500))]
-            files = [a_file(name) for name in names]
+            files = [a_file(name, scope, more or {}) for name in names]
             done = await self.store.write(
                 registration.register_files, "ctao", files, at=0.0, make_datasets=True
             )
@@ -130,12 +138,12 @@ def a_user(community: str) -> User:
     )
 
 
-def a_file(name: str) -> NewFile:
+def a_file(name: str, scope: str, more: Mapping[str, Value]) -> NewFile:
     return NewFile(
-        did=Did("sim", name),
+        did=Did(scope, name),
         bytes=7,
         adler32="00000001",
-        metadata={"run": 20, "good": True},
+        metadata={"run": 20, "good": True, **more},
         replicas=(NewReplica(storage="pic", path=f"ctao/{name}"),),
         datasets=(Did("sim", "set"),),
     )
@@ -240,16 +248,20 @@ async def test_a_job_ends_when_all_of_its_files_are_there() -> None:
     assert await world.entries(EntryState.CONFIRMED) == []
 
 
-async def test_a_poisoned_file_does_not_hold_the_others() -> None:
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("InvalidObject", "InvalidObject: /1/3 is refused"), (FAILS, "Failed: status 500")],
+)
+async def test_a_poisoned_file_does_not_hold_the_others(kind: str, why: str) -> None:
     world = World()
-    world.rucio.refused = {"/1/3": "InvalidObject"}
+    world.rucio.refused = {"/1/3": kind}
     await world.put(20)
     await world.turns(1)
     (left,) = await world.entries()
     world.rucio.refused = {}
     await world.turns(30)
 
-    assert (left.tries, left.why) == (1, "InvalidObject: /1/3 is refused")
+    assert (left.tries, left.why) == (1, why)
     assert await world.entries() == []
     assert world.rucio.added == 20
 
@@ -263,6 +275,104 @@ async def test_a_denied_account_waits_after_one_request() -> None:
     assert world.rucio.asked.count("/replicas") == 1
     assert {row.why for row in await world.entries()} == {"AccessDenied: /1/3 is refused"}
     assert world.publisher.trouble("rucio").endswith("batch: AccessDenied: /1/3 is refused")
+
+
+class Slow(FakeRucio):
+    """A server behind a gateway that gives up on many files."""
+
+    async def post(self, path: str, body: Any) -> None:
+        if path == "/replicas" and len(body["files"]) > 40:
+            raise RucioAway("status 504")
+        await super().post(path, body)
+
+
+async def test_a_server_that_is_too_slow_for_a_batch_gets_smaller_ones() -> None:
+    world = World()
+    slow = Slow(world.clock.wall, "PIC-DISK")
+    slow.protocols, world.rucio = world.rucio.protocols, slow
+    await world.put(BATCH)
+    await world.turns(40, every_s=60.0)
+
+    assert await world.entries() == []
+    assert world.rucio.added == BATCH
+
+
+async def test_a_scope_without_a_right_does_not_hold_the_others() -> None:
+    world = World()
+    world.rucio.refused = {"dl2": "AccessDenied"}
+    await world.put(20)
+    await world.put(20, job=2, scope="dl2")
+    await world.turns(1)
+
+    assert [row.job_id for row in await world.entries()] == [2] * 20
+    assert world.rucio.asked.count("/replicas") == 3
+
+
+@pytest.mark.parametrize("key", ["lifetime", "adler32", "a.b"])
+async def test_metadata_that_rucio_acts_on_are_a_clash(key: str) -> None:
+    world = World()
+    await world.turns(1)
+    await world.put(20)
+    await world.put(1, job=2, confirm=True, more={key: 1})
+    await world.turns(2)
+
+    why = f"metadata.{key}: found {key!r}, expected a key without '.' that Rucio does not use"
+    assert world.ended == {2: f"{why} itself"}
+    assert await world.entries() == []
+    assert len(world.rucio.files) == 20
+
+
+async def test_a_number_that_rucio_writes_with_all_its_digits_is_the_same() -> None:
+    world = World()
+
+    def written_out(is_over: bool) -> None:
+        for one in world.rucio.files.values():
+            one.meta["energy"] = 10**17
+
+    world.rucio.around = written_out
+    await world.put(1, more={"energy": 1e17})
+    await world.turns(1)
+
+    assert await world.entries() == []
+
+
+class Garbage(FakeRucio):
+    """A server whose answers about files have another form."""
+
+    path, rows = "", cast(list[object], [])
+
+    async def lines(
+        self, path: str, body: object = None, *, query: Mapping[str, str] | None = None
+    ) -> Sequence[object]:
+        return self.rows if path == self.path else await super().lines(path, body, query=query)
+
+
+NAMED = {"scope": "sim", "name": "/1/0"}
+GARBAGE: list[tuple[str, object]] = [
+    ("/dids/bulkmeta", 5),
+    ("/dids/bulkmeta", None),
+    ("/replicas/list", ["a"]),
+    ("/replicas/list", {**NAMED, "rses": "here"}),
+    ("/replicas/list", {**NAMED, "states": 5}),
+    ("/replicas/list", {**NAMED, "states": {"PIC-DISK": "A"}, "rses": {"PIC-DISK": 5}}),
+]
+
+
+@pytest.mark.parametrize(("path", "row"), GARBAGE)
+async def test_a_server_that_answers_rubbish_counts_as_away(path: str, row: object) -> None:
+    world = World()
+    rubbish = Garbage(world.clock.wall, "PIC-DISK")
+    rubbish.protocols = world.rucio.protocols
+    rubbish.path, rubbish.rows = path, [row]
+    world.rucio = rubbish
+    await world.put(1)
+    await world.turns(1)
+    (left,) = await world.entries()
+    rubbish.path = ""
+    await world.turns(30)
+
+    assert left.why.startswith("its answer has another form than that of Rucio 41")
+    assert await world.entries() == []
 
 
 @pytest.mark.parametrize("fault", ["rule", "closed"])
