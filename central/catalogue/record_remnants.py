@@ -285,12 +285,14 @@ def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
     given = {"ids": json_list(job_ids)}
     rows: list[dict[str, object]] = []
     earlier = session.rows("earlier_generations", {})
+    counted = {(row[0], row[1]) for row in session.rows("counted_epochs", given)}
     for row in session.rows("storing_of", given):
         job_id, storages, seen, state, epoch, ended_at, community, group, owner_id = row
-        counts = epoch if JobState(state) is JobState.DONE else 0
+        if JobState(state) is JobState.DONE:
+            counted.add((job_id, epoch))
         # After a restore, an attempt may have run under this generation or under an earlier one.
         names = [session.generation, *(name for name, below in earlier if job_id < below)]
-        epochs = [one for one in range(seen + 1, epoch + 1) if one != counts]
+        epochs = [one for one in range(seen + 1, epoch + 1) if (job_id, one) not in counted]
         for one, name in product(epochs, names):
             of_attempt: list[dict[str, object]] = [
                 {

@@ -2,7 +2,8 @@
 
 An entry is written in the transaction that publishes its file, and removed after the server has
 shown that it has the file. A job that waits for its entries finds them Confirmed until it has
-ended.
+ended. A job that is killed or runs again before that waits for them no more, and they are still
+sent.
 """
 
 import enum
@@ -122,6 +123,12 @@ def entries(
     return [_entry(row) for row in session.rows("outgoing_of_community", given)]
 
 
+def entries_of_job(session: Session, job_id: int, limit: int) -> list[EntryRow]:
+    """Return the waiting entries for which a job is Completing, in order of their id."""
+    given = {"job_id": job_id, "limit": limit}
+    return [_entry(row) for row in session.rows("outgoing_of_job", given)]
+
+
 def counts(session: Session) -> list[EntryCount]:
     """Return the numbers of entries, by server and state."""
     return [
@@ -154,7 +161,10 @@ def settled_jobs(session: Session, limit: int) -> dict[int, str]:
 
 
 def release_jobs(session: Session, jobs: Sequence[int]) -> None:
-    """Forget the confirmed entries of jobs that no longer wait for them. Clashes stay."""
+    """Let jobs wait for none of their entries, in the transaction that moves the jobs.
+
+    Confirmed entries are removed. The others are sent as those of a job that never waited.
+    """
     ids = [{"job_id": job_id} for job_id in jobs]
     session.many("remove_confirmed", ids)
     session.many("release_job", ids)
