@@ -149,8 +149,8 @@ class WebDav:
     async def _entries(self, folder: DavPlace) -> list[tuple[DavPlace, bool]]:
         """Return the entries of a folder, and whether each is a folder.
 
-        XRootD does not encode names, against RFC 4918. So a name with a `%` comes in both readings,
-        of which one is not there.
+        XRootD does not percent-encode names, although RFC 4918 requires it. A name with a `%` is
+        therefore returned twice, as it is and decoded. One of the two does not exist.
         """
         answer = await self._ask("PROPFIND", folder, 207, *GONE, headers={"depth": "1"})
         if answer.status in GONE:

@@ -1,7 +1,7 @@
 """`root`: an XRootD server, which pilots reach with xrdcp and xrdfs.
 
-The central removes files by xrdfs, or by HTTPS if the storage's file says where. The form of what
-xrdfs prints is that of XRootD 5 (XrdCl/XrdClFS.cc).
+The central removes files with xrdfs, or over HTTPS if the storage's file has an `https_url`. The
+format of the output of xrdfs is that of XRootD 5 (XrdCl/XrdClFS.cc).
 """
 
 import re

@@ -571,33 +571,6 @@ async def test_the_attempts_of_ended_jobs_leave_their_folders(store: Store) -> N
     assert await store.read(remnant_records.storing_after, 0, limit=10) == ([], None)
 
 
-@pytest.mark.parametrize("again", [False, True])
-async def test_the_folder_of_a_result_that_counted_stays_whatever_happens_to_the_job(
-    store: Store, again: bool
-) -> None:
-    job_id, _ = await a_job(store, await an_owner(store), stores=("pic",))
-    attempt_id = await matched(store, job_id, 1)
-    end = an_end(attempt_id, job_id, 1, new=JobState.COMPLETING, event="succeeded")
-    await turns.change(store, [end])
-    new = JobState.WAITING if again else JobState.KILLED
-    away = JobMove(
-        job_id=job_id,
-        old=JobState.COMPLETING,
-        new=new,
-        at=NOW,
-        event="",
-        who="ada",
-        new_round=again,
-    )
-    assert await store.write(job_records.move, [away]) == [True]
-    if again:
-        attempt_id = await matched(store, job_id, 2)
-        await turns.change(store, [an_end(attempt_id, job_id, 2, new=JobState.FAILED)])
-    await store.write(remnant_records.look_at_storing, [job_id])
-
-    assert [row.path.rpartition("/")[2] for row in await all_of(store)] == ["2"] * again
-
-
 async def test_a_folder_in_which_a_file_lies_is_held(store: Store) -> None:
     ada = await an_owner(store)
     job_id, _ = await a_job(store, ada, stores=("pic",))
