@@ -242,7 +242,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         storages=parts.storages,
         data=parts.data,
         rules=_rules(world, memory, control, carrier),
-        sweeps=SweepService(store, world.storages, clock, after_s=settings.data.sweep_after_s),
+        sweeps=_sweeps(world, settings),
         elements=elements,
         pilot_logs=pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
@@ -489,6 +489,17 @@ def _explainer(
     )
 
 
+def _sweeps(world: World, settings: Settings) -> SweepService:
+    """Return the service that shows remnants."""
+    return SweepService(
+        world.store,
+        world.storages,
+        world.clock,
+        after_s=settings.data.sweep_after_s,
+        keeps=world.rucio.keeps,
+    )
+
+
 def _bridge(
     world: World, memory: Memory, dispatch: Dispatch, following: FollowService, pilots: PilotService
 ) -> BusBridge[PilotCaller]:
@@ -586,7 +597,7 @@ def _dispatch(
         memory=memory,
         follow_up=follow_up,
         checkpoints=CheckpointOrders(store, world.blobs, log),
-        data=DataOrders(store, world.storages),
+        data=DataOrders(store, world.storages, keeps=world.rucio.keeps),
         tokens=tokens,
         clock=clock,
         log=log,

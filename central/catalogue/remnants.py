@@ -68,9 +68,14 @@ class RemnantRow(_Record, frozen=True, gc=False):
         return self.file_id is None
 
     @property
+    def is_copy(self) -> bool:
+        """Whether the catalogue had it as a copy of a file."""
+        return self.file_id not in (None, UNREGISTERED)
+
+    @property
     def size_bytes(self) -> int | None:
         """The size of the file, or None if it is unknown."""
-        return None if self.file_id in (None, UNREGISTERED) else self.bytes
+        return self.bytes if self.is_copy else None
 
 
 class RemnantPlace(_Record, frozen=True):
@@ -130,11 +135,14 @@ def above(path: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
-def not_its_own(row: RemnantRow, *, any_path: bool) -> str:
-    """Return why a remnant is held that is outside its community's folder, or an empty text.
+def held_for(row: RemnantRow, *, any_path: bool, kept: str) -> str:
+    """Return why a remnant is held that may belong to others, or an empty text.
 
-    `any_path` says that the storage belongs to one community alone.
+    `any_path` says that the storage belongs to one community alone. `kept` says why copies of files
+    stay on it: only folders and uploads are removed there, which Rucio never had.
     """
+    if kept and row.is_copy:
+        return kept
     if any_path or row.path.startswith(f"{row.community}/"):
         return ""
     return f"it is outside {row.community}/, and {row.storage} does not set any_path"
