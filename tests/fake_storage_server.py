@@ -84,6 +84,7 @@ class FakeStorageNetwork:
         return StorageAnswer(409 if is_full and method == "DELETE" else 404, {})
 
     def _listed(self, server: FakeStorageServer, path: str) -> StorageAnswer:
+        path = path.rstrip("/")
         names = {
             name[len(path) + 1 :].partition("/")[0]: "/" in name[len(path) + 1 :]
             for name in server.files

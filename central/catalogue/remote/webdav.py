@@ -87,20 +87,24 @@ class WebDav:
         """Return a small file. Raises StorageAway, StorageRefuses."""
         return (await self._ask("GET", place, 200)).body
 
-    async def remove(self, place: DavPlace, size: int | None = None) -> None:
-        """Remove a file. A missing one counts as removed. `size` is in bytes, None if unknown.
+    async def remove(self, place: DavPlace, size: int | None = None) -> bool:
+        """Remove a file, and return whether it was there. `size` is in bytes, None if unknown.
 
         A file of another size stays. Raises StorageAway, StorageRefuses.
         """
         if size is not None:
             found = await self.size(place)
             if found is None:
-                return
+                return False
             check_same(found.size, size)
-        await self._delete(place)
+        return await self._delete(place)
 
-    async def remove_folder(self, place: DavPlace) -> None:
-        """Remove a folder and its contents; a missing one counts as removed.
+    async def has_entries(self, folder: DavPlace) -> bool:
+        """Return whether a folder is there and not empty. Raises StorageAway, StorageRefuses."""
+        return bool(await self._entries(folder))
+
+    async def remove_folder(self, place: DavPlace) -> bool:
+        """Remove a folder and its contents, and return whether it was there.
 
         Some servers remove no folder that is not empty, so everything is removed one by one.
         Raises StorageAway, StorageRefuses.
@@ -119,8 +123,10 @@ class WebDav:
                     folders.append((entry, depth + 1))
                 else:
                     await self._delete(entry)
-        for folder in reversed(emptied):
-            await self._delete(folder)
+        found = False
+        for folder in reversed(emptied):  # the last one is the folder itself
+            found = await self._delete(folder)
+        return found
 
     async def copy(self, source: DavPlace, target: DavPlace, *, is_push: bool = False) -> None:
         """Copy a file between two storages; none of its bytes passes the central.
@@ -171,10 +177,12 @@ class WebDav:
                 found.append((msgspec.structs.replace(folder, url=url), is_folder))
         return found
 
-    async def _delete(self, place: DavPlace) -> None:
+    async def _delete(self, place: DavPlace) -> bool:
+        """Return whether it was there."""
         answer = await self._ask("DELETE", place, 200, 202, 204, *GONE)
         if answer.status == 202:
             raise StorageAway("the removal was accepted, but is not done yet")
+        return answer.status not in GONE
 
     async def _ask(
         self,
