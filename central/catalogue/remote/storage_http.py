@@ -104,12 +104,8 @@ class StorageTokens(Protocol):
 
 
 def scope_for(operation: str, prefix: str, path: str) -> str:
-    """Return a scope of the WLCG profile 1.3: read, create or modify below a storage's URL.
-
-    An empty path is the folder of the URL itself.
-    """
-    where = f"{prefix.rstrip('/')}/{path}" if path else prefix
-    return f"storage.{operation}:{where}"
+    """Return a scope of the WLCG profile 1.3: read, create or modify below a storage's URL."""
+    return f"storage.{operation}:{prefix.rstrip('/')}/{path}"
 
 
 @dataclass(frozen=True)
