@@ -53,6 +53,12 @@ class FakeStorageNetwork:
         body: bytes = b"",
         silent_s: float = 60.0,
     ) -> StorageAnswer:
+        return await self.answer(method, url, headers, body)
+
+    async def answer(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> StorageAnswer:
+        """Answer a request."""
         server, path = self._at(url)
         self.requests.append((method, server.host, path))
         self.tokens.append(headers.get("authorization", "").removeprefix("Bearer "))

@@ -9,13 +9,12 @@ longer, because an abandoned attempt to remove it may still be running.
 
 from typing import Final
 
-import msgspec
-
 from pilotage.proto.api.remnants import RemnantView
 from pilotage.proto.catalogue import RemnantState
 
 from ..identity.record_types import Owner
 from ..observe.times import shown
+from ..store.records import Record
 
 KEY_LENGTH: Final = 201  # of the central's submission keys; users' keys have at most 200
 
@@ -41,11 +40,7 @@ UNREGISTERED: Final = 0  # in place of a file's id: an upload that no file names
 _KEY: Final = "sweep-"
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True):
-    pass
-
-
-class RemnantRow(_Record, frozen=True, gc=False):
+class RemnantRow(Record, frozen=True, kw_only=True):
     """A remnant. Its age counts from `since`. A failed one is tried again after a pause."""
 
     remnant_id: int
@@ -78,7 +73,7 @@ class RemnantRow(_Record, frozen=True, gc=False):
         return self.bytes if self.is_copy else None
 
 
-class RemnantPlace(_Record, frozen=True):
+class RemnantPlace(Record, frozen=True, kw_only=True):
     """A place where an upload may have left bytes, and who is charged for them."""
 
     storage: str
@@ -88,7 +83,7 @@ class RemnantPlace(_Record, frozen=True):
     group: str
 
 
-class SweepRow(_Record, frozen=True):
+class SweepRow(Record, frozen=True, kw_only=True):
     """A sweep: a job that removes remnants of one storage. The job may not be submitted yet."""
 
     sweep_id: int
@@ -100,7 +95,7 @@ class SweepRow(_Record, frozen=True):
     job_id: int | None = None
 
 
-class RemnantCount(_Record, frozen=True):
+class RemnantCount(Record, frozen=True, kw_only=True):
     """The numbers of remnants of a community on a storage, now and in total.
 
     Bytes are capped at BYTES_MAX. Once `waiting_bytes` is capped, it stays so until no remnant
@@ -148,7 +143,7 @@ def held_for(row: RemnantRow, *, any_path: bool, kept: str) -> str:
     return f"it is outside {row.community}/, and {row.storage} does not set any_path"
 
 
-class SweepResult(_Record, frozen=True):
+class SweepResult(Record, frozen=True, kw_only=True):
     """The result of a sweep, applied in the transaction that writes the job's result.
 
     Remnants that it does not mention have failed too.

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ..store.records import Record
 from ..store.session import Session, json_list
 
 REASON_MAX: Final = 1_000  # characters of a stored reason
@@ -25,11 +26,7 @@ class EntryState(str, enum.Enum):
     CLASH = "Clash"  # Rucio cannot take it as it is: it is never sent again
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True):
-    pass
-
-
-class Outgoing(_Record, frozen=True):
+class Outgoing(Record, frozen=True, kw_only=True):
     """An entry to write. `file` is the place of its file in the publication."""
 
     file: int
@@ -40,7 +37,7 @@ class Outgoing(_Record, frozen=True):
     clash: str = ""  # why Rucio cannot hold it; empty: it can
 
 
-class EntryRow(_Record, frozen=True):
+class EntryRow(Record, frozen=True, kw_only=True):
     """A stored entry."""
 
     entry_id: int
@@ -58,7 +55,7 @@ class EntryRow(_Record, frozen=True):
     why: str = ""
 
 
-class EntryCount(_Record, frozen=True):
+class EntryCount(Record, frozen=True, kw_only=True):
     """The number of entries of a server in a state, and when the oldest was written."""
 
     rucio: str
@@ -67,7 +64,7 @@ class EntryCount(_Record, frozen=True):
     oldest: float
 
 
-class SentBatch(_Record, frozen=True):
+class SentBatch(Record, frozen=True, kw_only=True):
     """What became of the entries of a batch, by entry id."""
 
     confirmed: tuple[int, ...] = ()

@@ -104,12 +104,12 @@ class WebDav:
         return bool(await self._entries(folder))
 
     async def remove_folder(self, place: DavPlace) -> bool:
-        """Remove a folder and its contents, and return whether it was there.
+        """Remove a folder and its contents, and return whether any of it was there.
 
         Some servers remove no folder that is not empty, so everything is removed one by one.
         Raises StorageAway, StorageRefuses.
         """
-        left = ENTRIES_MAX
+        left, found = ENTRIES_MAX, False
         folders = [(place, 0)]
         emptied: list[DavPlace] = []
         while folders:
@@ -122,10 +122,9 @@ class WebDav:
                 if is_folder:
                     folders.append((entry, depth + 1))
                 else:
-                    await self._delete(entry)
-        found = False
-        for folder in reversed(emptied):  # the last one is the folder itself
-            found = await self._delete(folder)
+                    found |= await self._delete(entry)
+        for folder in reversed(emptied):
+            found |= await self._delete(folder)
         return found
 
     async def copy(self, source: DavPlace, target: DavPlace, *, is_push: bool = False) -> None:
