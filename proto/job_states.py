@@ -85,6 +85,8 @@ TRANSITIONS: Final[dict[tuple[JobState, JobEvent], JobState]] = {
     (_S.RUNNING, _E.RESCHEDULED): _S.WAITING,
     (_S.COMPLETING, _E.PUBLISHED): _S.DONE,
     (_S.COMPLETING, _E.NOT_PUBLISHED): _S.FAILED,
+    (_S.COMPLETING, _E.KILLED): _S.KILLED,  # its outputs stay, and are still sent
+    (_S.COMPLETING, _E.RESCHEDULED): _S.WAITING,
     (_S.HELD, _E.RELEASED): _S.WAITING,
     (_S.HELD, _E.RESCHEDULED): _S.WAITING,
     (_S.HELD, _E.KILLED): _S.KILLED,

@@ -9,6 +9,7 @@ import gc
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Generator
@@ -56,7 +57,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if own is not None:
         folder = be_a_worker(own["testrunuid"], own["workerid"])
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    elif file := os.environ.get("PILOTAGE_DURATIONS"):
+        return
+    # Whoever stops the tests ends what their fixtures have started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if file := os.environ.get("PILOTAGE_DURATIONS"):
         config.pluginmanager.register(Durations(file))
 
 

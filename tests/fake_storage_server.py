@@ -54,6 +54,12 @@ class FakeStorageNetwork:
         silent_s: float = 60.0,
         whole_s: float = 600.0,
     ) -> StorageAnswer:
+        return await self.answer(method, url, headers, body)
+
+    async def answer(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> StorageAnswer:
+        """Answer a request."""
         server, path = self._at(url)
         self.requests.append((method, server.host, path))
         self.tokens.append(headers.get("authorization", "").removeprefix("Bearer "))
@@ -87,6 +93,7 @@ class FakeStorageNetwork:
         return StorageAnswer(409 if is_full and method == "DELETE" else 404, {})
 
     def _listed(self, server: FakeStorageServer, path: str) -> StorageAnswer:
+        path = path.rstrip("/")
         names = {
             name[len(path) + 1 :].partition("/")[0]: "/" in name[len(path) + 1 :]
             for name in server.files

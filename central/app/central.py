@@ -25,7 +25,7 @@ from ..dispatch.assembly import (
 from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
 from ..dispatch.deadlines import DeadlineLoop
-from ..dispatch.explainer import Explainer
+from ..dispatch.explainer import AwaitedOutputs, Explainer
 from ..dispatch.follow_up import FollowUp
 from ..dispatch.health import HealthService
 from ..dispatch.idle_classes import IdleClasses
@@ -218,12 +218,13 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed, tokens.bans)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
-    explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements)
+    rucio = rucio_work(world, memory, control)
+    awaited = rucio.service.awaited_of_job
+    explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements, awaited)
     flows = _productions(world, memory, made, control, explainer)
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)
-    rucio = rucio_work(world, memory, control)
     metrics.rucio = rucio.mirrors.poll_ages_s
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
@@ -241,7 +242,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         storages=parts.storages,
         data=parts.data,
         rules=_rules(world, memory, control, carrier),
-        sweeps=SweepService(store, world.storages, clock, after_s=settings.data.sweep_after_s),
+        sweeps=_sweeps(world, settings),
         elements=elements,
         pilot_logs=pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
@@ -473,6 +474,7 @@ def _explainer(
     clock: Clock,
     lease: LeaseSettings,
     elements: ElementsView,
+    awaited: AwaitedOutputs,
 ) -> Explainer:
     """Return the explainer, which says why jobs wait."""
     return Explainer(
@@ -483,6 +485,18 @@ def _explainer(
         clock=clock,
         silent_s=lease.lease_s,
         prospects=elements.prospects,
+        awaited=awaited,
+    )
+
+
+def _sweeps(world: World, settings: Settings) -> SweepService:
+    """Return the service that shows remnants."""
+    return SweepService(
+        world.store,
+        world.storages,
+        world.clock,
+        after_s=settings.data.sweep_after_s,
+        keeps=world.rucio.keeps,
     )
 
 
@@ -583,7 +597,7 @@ def _dispatch(
         memory=memory,
         follow_up=follow_up,
         checkpoints=CheckpointOrders(store, world.blobs, log),
-        data=DataOrders(store, world.storages),
+        data=DataOrders(store, world.storages, keeps=world.rucio.keeps),
         tokens=tokens,
         clock=clock,
         log=log,

@@ -34,7 +34,7 @@ def rucio_work(world: World, memory: Memory, control: JobControl) -> RucioWork:
         world.rucio,
         store=world.store,
         storages=world.storages,
-        end_jobs=CompletingJobs(world.store, control, world.clock).end,
+        end_jobs=CompletingJobs(control, world.clock).end,
         clock=world.clock,
         log=world.log,
     )

@@ -92,5 +92,6 @@ def sweeper(
         log=world.log,
         is_trusted=wall.is_trusted,
         after_s=settings.data.sweep_after_s,
+        keeps=world.rucio.keeps,
         here=own.sweeps,
     )

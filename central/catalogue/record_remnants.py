@@ -35,7 +35,7 @@ from .remnants import (
     SweepResult,
     SweepRow,
     above,
-    not_its_own,
+    held_for,
     pause_s,
     sweep_of_key,
 )
@@ -69,11 +69,12 @@ def order_sweeps(
     limit: int,
     most: int,
     any_path: bool = False,
+    kept: str = "",
 ) -> list[SweepRow]:
     """Assign remnants of a storage that were due at `before` to new sweeps, oldest first.
 
     Some remnants are held for HELD_S instead: those whose path, or a path below it, belongs to a
-    file on any storage, and, unless `any_path` is set, those outside their community's folder.
+    file on any storage, and those for which `held_for` gives a reason.
     `limit` is at most SWEEP_MAX. Each sweep has one owner and group. At most `most` sweeps are
     made.
     """
@@ -86,7 +87,7 @@ def order_sweeps(
     for row in [_remnant(one) for one in session.rows("due_remnants", given)]:
         if names.looked >= LOOKED_MAX:  # end the transaction soon; the rest stays due
             break
-        why = not_its_own(row, any_path=any_path) or _lies(names.of(row))
+        why = held_for(row, any_path=any_path, kept=kept) or _lies(names.of(row))
         if why:
             held = {"remnant_id": row.remnant_id, "due_from": before + HELD_S}
             session.run("hold_remnant", {**held, "why": why})
@@ -285,12 +286,14 @@ def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
     given = {"ids": json_list(job_ids)}
     rows: list[dict[str, object]] = []
     earlier = session.rows("earlier_generations", {})
+    counted = {(row[0], row[1]) for row in session.rows("counted_epochs", given)}
     for row in session.rows("storing_of", given):
         job_id, storages, seen, state, epoch, ended_at, community, group, owner_id = row
-        counts = epoch if JobState(state) is JobState.DONE else 0
+        if JobState(state) is JobState.DONE:
+            counted.add((job_id, epoch))
         # After a restore, an attempt may have run under this generation or under an earlier one.
         names = [session.generation, *(name for name, below in earlier if job_id < below)]
-        epochs = [one for one in range(seen + 1, epoch + 1) if one != counts]
+        epochs = [one for one in range(seen + 1, epoch + 1) if (job_id, one) not in counted]
         for one, name in product(epochs, names):
             of_attempt: list[dict[str, object]] = [
                 {

@@ -9,13 +9,12 @@ longer, because an abandoned attempt to remove it may still be running.
 
 from typing import Final
 
-import msgspec
-
 from pilotage.proto.api.remnants import RemnantView
 from pilotage.proto.catalogue import RemnantState
 
 from ..identity.record_types import Owner
 from ..observe.times import shown
+from ..store.records import Record
 
 KEY_LENGTH: Final = 201  # of the central's submission keys; users' keys have at most 200
 
@@ -41,11 +40,7 @@ UNREGISTERED: Final = 0  # in place of a file's id: an upload that no file names
 _KEY: Final = "sweep-"
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True):
-    pass
-
-
-class RemnantRow(_Record, frozen=True, gc=False):
+class RemnantRow(Record, frozen=True, kw_only=True):
     """A remnant. Its age counts from `since`. A failed one is tried again after a pause."""
 
     remnant_id: int
@@ -68,12 +63,17 @@ class RemnantRow(_Record, frozen=True, gc=False):
         return self.file_id is None
 
     @property
+    def is_copy(self) -> bool:
+        """Whether the catalogue had it as a copy of a file."""
+        return self.file_id not in (None, UNREGISTERED)
+
+    @property
     def size_bytes(self) -> int | None:
         """The size of the file, or None if it is unknown."""
-        return None if self.file_id in (None, UNREGISTERED) else self.bytes
+        return self.bytes if self.is_copy else None
 
 
-class RemnantPlace(_Record, frozen=True):
+class RemnantPlace(Record, frozen=True, kw_only=True):
     """A place where an upload may have left bytes, and who is charged for them."""
 
     storage: str
@@ -83,7 +83,7 @@ class RemnantPlace(_Record, frozen=True):
     group: str
 
 
-class SweepRow(_Record, frozen=True):
+class SweepRow(Record, frozen=True, kw_only=True):
     """A sweep: a job that removes remnants of one storage. The job may not be submitted yet."""
 
     sweep_id: int
@@ -95,7 +95,7 @@ class SweepRow(_Record, frozen=True):
     job_id: int | None = None
 
 
-class RemnantCount(_Record, frozen=True):
+class RemnantCount(Record, frozen=True, kw_only=True):
     """The numbers of remnants of a community on a storage, now and in total.
 
     Bytes are capped at BYTES_MAX. Once `waiting_bytes` is capped, it stays so until no remnant
@@ -130,17 +130,20 @@ def above(path: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
 
 
-def not_its_own(row: RemnantRow, *, any_path: bool) -> str:
-    """Return why a remnant is held that is outside its community's folder, or an empty text.
+def held_for(row: RemnantRow, *, any_path: bool, kept: str) -> str:
+    """Return why a remnant is held that may belong to others, or an empty text.
 
-    `any_path` says that the storage belongs to one community alone.
+    `any_path` says that the storage belongs to one community alone. `kept` says why copies of files
+    stay on it: only folders and uploads are removed there, which Rucio never had.
     """
+    if kept and row.is_copy:
+        return kept
     if any_path or row.path.startswith(f"{row.community}/"):
         return ""
     return f"it is outside {row.community}/, and {row.storage} does not set any_path"
 
 
-class SweepResult(_Record, frozen=True):
+class SweepResult(Record, frozen=True, kw_only=True):
     """The result of a sweep, applied in the transaction that writes the job's result.
 
     Remnants that it does not mention have failed too.

@@ -31,6 +31,13 @@ SELECT s.job_id, s.storages, s.epoch, j.state, j.epoch, j.ended_at, c.community,
    AND NOT EXISTS (SELECT 1 FROM attempt AS a
                     WHERE a.attempt_id = j.last_attempt AND a.open = 1);
 
+-- name: counted_epochs
+-- Attempts whose results counted, whatever happened to their jobs since: their outputs were
+-- published from their folders.
+SELECT a.job_id, a.epoch
+  FROM json_each(:ids) AS i CROSS JOIN attempt AS a ON a.job_id = i.value::bigint
+ WHERE a.event = 'succeeded';
+
 -- name: earlier_generations
 SELECT generation, jobs_below FROM earlier ORDER BY generation;
 

@@ -4,24 +4,22 @@ from collections.abc import Mapping
 
 from pilotage.proto.job_states import JobEvent, JobState, next_state
 
-from ..jobs import record as job_records
 from ..jobs.intents import Unchanged
 from ..jobs.record_types import JobMove, JobStanding
 from ..ports import Clock
-from ..store.engine import Store
 from .control import JobControl
 
 
 class CompletingJobs:
     """Jobs that wait until an outside catalogue has their outputs."""
 
-    def __init__(self, store: Store, control: JobControl, clock: Clock) -> None:
-        self._store, self._control, self._clock = store, control, clock
+    def __init__(self, control: JobControl, clock: Clock) -> None:
+        self._control, self._clock = control, clock
 
-    async def end(self, settled: Mapping[int, str]) -> list[int]:
+    async def end(self, settled: Mapping[int, str]) -> None:
         """End jobs, at most CHUNK_MAX of them. A reason fails its job, an empty text ends it well.
 
-        Return the jobs that are not Completing any more, including those that were not before.
+        Jobs that are not Completing any more stay as they are.
         """
         at = self._clock.wall()
 
@@ -41,9 +39,4 @@ class CompletingJobs:
                 close=False,
             )
 
-        jobs = list(settled)
-        await self._control.enforce(jobs, decide)
-        found = await self._store.write(job_records.standing, jobs)
-        return [
-            job for job in jobs if job not in found or found[job].state is not JobState.COMPLETING
-        ]
+        await self._control.enforce(list(settled), decide)

@@ -3,7 +3,7 @@
 The check uses the same rules as the matcher.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -28,9 +28,14 @@ from .idle_classes import IdleClasses
 from .memory import Memory
 
 Prospects = Callable[[ClassSpec], list[str]]  # notes on future pilots for jobs of a class
+AwaitedOutputs = Callable[[int], Awaitable[list[str]]]  # notes on what a Completing job waits for
 
 
 def _no_prospects(spec: ClassSpec) -> list[str]:
+    return []
+
+
+async def _no_outputs(job_id: int) -> list[str]:
     return []
 
 
@@ -47,10 +52,11 @@ class Explainer:
         clock: Clock,
         silent_s: float,
         prospects: Prospects = _no_prospects,
+        awaited: AwaitedOutputs = _no_outputs,
     ) -> None:
         self._queue, self._pilots, self._queries = memory.queue, memory.pilots, queries
         self._leases, self._hosts, self._prospects = memory.leases, memory.hosts, prospects
-        self._late = memory.late
+        self._late, self._awaited = memory.late, awaited
         self._idle, self._pilot_service = idle, pilots
         self._owners, self._clock, self._silent_s = memory.owners, clock, silent_s
 
@@ -59,6 +65,8 @@ class Explainer:
         row = await self._queries.row(caller, job_id, Permission.JOB_READ)
         if row.state is not JobState.WAITING:
             notes = [_state_of(row), *self._late_notes(job_id)]
+            if row.state is JobState.COMPLETING:
+                notes += await self._awaited(job_id)
             return Explanation(job=job_id, state=row.state.value, offers=0, fitting=0, notes=notes)
         await self._idle.load([row.class_id])
         spec = self._queue.classes[row.class_id].spec
@@ -217,6 +225,8 @@ def _nothing(pilot: str, why: str) -> OfferExplanation:
 def _state_of(row: JobRow) -> str:
     """Return a text with the state of a job that does not wait, and its place."""
     why = f" ({row.reason})" if row.reason else ""
+    if row.state is JobState.COMPLETING:
+        return f"its payload ended well at {row.site}, and it is Completing: its outputs go out"
     where = f" at {row.site} on pilot {row.pilot}" if row.pilot else ""
     if row.state in FINAL and where:
         where = f"; it was{where}"

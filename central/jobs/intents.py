@@ -31,6 +31,8 @@ _DONE_ALREADY = {
     ActionName.RELEASE: frozenset({JobState.WAITING}),
     ActionName.RESCHEDULE: frozenset({JobState.WAITING}),
 }
+# The states in which a result of this round counts already.
+_RESULT_COUNTED = FINAL | {JobState.COMPLETING}
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def intent(
         who=who,
         reason=reason,
         close=True,
-        new_round=job.state in FINAL,
+        new_round=event is JobEvent.RESCHEDULED and job.state in _RESULT_COUNTED,
     )
 
 

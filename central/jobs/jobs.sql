@@ -16,6 +16,12 @@ UPDATE attempt SET open = 0
  WHERE attempt_id = (SELECT last_attempt FROM job WHERE job_id = :job_id)
    AND open = 1 AND live = 0;
 
+-- name: task_has_outputs
+-- The task of a job that was killed after its outputs were published: it is Done, so that no other
+-- task makes them again from the same inputs.
+UPDATE task_end SET state = 'Done'
+ WHERE task_id = (SELECT task_id FROM job WHERE job_id = :job_id) AND job_id = :job_id;
+
 -- name: delete_job
 UPDATE job SET deleted = 1
  WHERE job_id = :job_id AND deleted = 0 AND state IN ('Done', 'Failed', 'Killed')

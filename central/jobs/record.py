@@ -9,10 +9,11 @@ from typing import Final
 
 import msgspec
 
-from pilotage.proto.job_states import FINAL
+from pilotage.proto.job_states import FINAL, JobState
 
 from ..accounts.record_quotas import charge_again
 from ..identity.actions import Keep, kept
+from ..rucio.outbox_record import release_jobs
 from ..store.engine import weighs
 from ..store.errors import StoreError
 from ..store.session import Session, SqlParameters, json_list
@@ -96,6 +97,10 @@ def move(session: Session, moves: Sequence[JobMove], keep: Keep | None = None) -
         charge_again(session, again)
     session.many("close_last", [{"job_id": one.job_id} for one in moved if one.close])
     session.many("storing_again", [(one.job_id,) for one in moved if one.new_round])
+    completing = [one for one in moved if one.old is JobState.COMPLETING]
+    release_jobs(session, [one.job_id for one in completing])
+    killed = [one.job_id for one in completing if one.new is JobState.KILLED]
+    session.many("task_has_outputs", [{"job_id": job_id} for job_id in killed])
     _note(session, [(one.job_id, one.at, one.who, one.event, one.reason) for one in moved])
     return kept(session, keep, won)
 

@@ -155,7 +155,7 @@ METRICS: Final[dict[str, Metric]] = {
         "gauge", ("rucio",), "since the last good poll of the input polled longest ago"
     ),
     "pilotage_outbox_entries": Metric(
-        "gauge", ("rucio", "state"), "outputs that a server does not have; Clash: for ever"
+        "gauge", ("rucio", "state"), "outputs in the outbox; Clash: the server cannot take them"
     ),
     "pilotage_outbox_oldest_seconds": Metric(
         "gauge", ("rucio",), "age of the oldest output that waits for a server"

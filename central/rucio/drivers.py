@@ -33,6 +33,10 @@ class RucioDrivers:
         """Return the servers in force, by name."""
         return self.files.book.entries
 
+    def keeps(self, storage: str) -> str:
+        """Return what `RucioBook.keeps` returns, of the files in force."""
+        return self.files.book.keeps(storage)
+
     async def follow(self, clock: Clock) -> None:
         """Read changed files, until it is cancelled. A hanging disk blocks this loop only."""
         while self.files.folder is not None:

@@ -136,6 +136,17 @@ class RucioBook:
     troubles: Mapping[str, str] = field(default_factory=dict[str, str])
     unlisted: str = ""  # why the folder cannot be listed; empty: it was listed
 
+    def keeps(self, storage: str) -> str:
+        """Return why a storage may have files that only Rucio deletes; empty: it has none."""
+        if self.unlisted:
+            return self.unlisted
+        for name, entry in self.entries.items():
+            if storage in entry.storages.values():
+                return f"Rucio {name} deletes its files on {storage}"
+        for name in sorted(set(self.troubles) - set(self.entries)):
+            return f"rucio/{name}.yaml has an error: it may name {storage}"
+        return ""
+
 
 def read_rucio(file: Path) -> RucioEntry:
     """Return the server that a file defines. Raises BadEntryFile."""

@@ -3,14 +3,15 @@ entry_id, rucio, community, file_id, storage, datasets, job_id, confirm, state, 
 due_at, why;
 
 -- name: put_outgoing
--- A job that is done again publishes its files again.
+-- A job that is done again publishes its files again, under a new id: what becomes of the old
+-- entry, if it is being sent now, says nothing about the new copy.
 INSERT INTO outbox (entry_id, rucio, community, file_id, storage, datasets, job_id, confirm, state,
                     since, why)
 VALUES (:entry_id, :rucio, :community, :file_id, :storage, :datasets, :job_id, :confirm, :state,
         :since, :why)
     ON CONFLICT (file_id, storage, rucio, job_id) DO UPDATE
-   SET datasets = excluded.datasets, confirm = excluded.confirm, state = excluded.state,
-       since = excluded.since, tries = 0, due_at = 0, why = excluded.why;
+   SET entry_id = excluded.entry_id, datasets = excluded.datasets, confirm = excluded.confirm,
+       state = excluded.state, since = excluded.since, tries = 0, due_at = 0, why = excluded.why;
 
 -- name: outgoing_due
 SELECT {entry} FROM outbox
@@ -20,6 +21,12 @@ SELECT {entry} FROM outbox
 -- name: outgoing_of_community
 SELECT {entry} FROM outbox
  WHERE community = :community AND state = :state AND entry_id > :after
+ ORDER BY entry_id LIMIT :limit;
+
+-- name: outgoing_of_job
+-- The entries that its job waits for.
+SELECT {entry} FROM outbox
+ WHERE job_id = :job_id AND confirm = 1 AND state = 'Waiting'
  ORDER BY entry_id LIMIT :limit;
 
 -- name: count_outgoing

@@ -2,7 +2,8 @@
 
 An entry is written in the transaction that publishes its file, and removed after the server has
 shown that it has the file. A job that waits for its entries finds them Confirmed until it has
-ended.
+ended. A job that is killed or runs again before that waits for them no more, and they are still
+sent.
 """
 
 import enum
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ..store.records import Record
 from ..store.session import Session, json_list
 
 REASON_MAX: Final = 1_000  # characters of a stored reason
@@ -24,11 +26,7 @@ class EntryState(str, enum.Enum):
     CLASH = "Clash"  # Rucio cannot take it as it is: it is never sent again
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True):
-    pass
-
-
-class Outgoing(_Record, frozen=True):
+class Outgoing(Record, frozen=True, kw_only=True):
     """An entry to write. `file` is the place of its file in the publication."""
 
     file: int
@@ -39,7 +37,7 @@ class Outgoing(_Record, frozen=True):
     clash: str = ""  # why Rucio cannot hold it; empty: it can
 
 
-class EntryRow(_Record, frozen=True):
+class EntryRow(Record, frozen=True, kw_only=True):
     """A stored entry."""
 
     entry_id: int
@@ -57,7 +55,7 @@ class EntryRow(_Record, frozen=True):
     why: str = ""
 
 
-class EntryCount(_Record, frozen=True):
+class EntryCount(Record, frozen=True, kw_only=True):
     """The number of entries of a server in a state, and when the oldest was written."""
 
     rucio: str
@@ -66,7 +64,7 @@ class EntryCount(_Record, frozen=True):
     oldest: float
 
 
-class SentBatch(_Record, frozen=True):
+class SentBatch(Record, frozen=True, kw_only=True):
     """What became of the entries of a batch, by entry id."""
 
     confirmed: tuple[int, ...] = ()
@@ -122,6 +120,12 @@ def entries(
     return [_entry(row) for row in session.rows("outgoing_of_community", given)]
 
 
+def entries_of_job(session: Session, job_id: int, limit: int) -> list[EntryRow]:
+    """Return the waiting entries for which a job is Completing, in order of their id."""
+    given = {"job_id": job_id, "limit": limit}
+    return [_entry(row) for row in session.rows("outgoing_of_job", given)]
+
+
 def counts(session: Session) -> list[EntryCount]:
     """Return the numbers of entries, by server and state."""
     return [
@@ -154,7 +158,10 @@ def settled_jobs(session: Session, limit: int) -> dict[int, str]:
 
 
 def release_jobs(session: Session, jobs: Sequence[int]) -> None:
-    """Forget the confirmed entries of jobs that no longer wait for them. Clashes stay."""
+    """Let jobs wait for none of their entries, in the transaction that moves the jobs.
+
+    Confirmed entries are removed. The others are sent as those of a job that never waited.
+    """
     ids = [{"job_id": job_id} for job_id in jobs]
     session.many("remove_confirmed", ids)
     session.many("release_job", ids)

@@ -39,7 +39,7 @@ PAUSE_MAX_S: Final = 300.0  # of a server
 ENTRY_PAUSE_MAX_S: Final = 3_600.0  # of an entry that the server refuses
 TIDY_S: Final = 3_600.0  # between two removals of old clashes
 
-EndJobs = Callable[[Mapping[int, str]], Awaitable[Sequence[int]]]  # see `CompletingJobs.end`
+EndJobs = Callable[[Mapping[int, str]], Awaitable[None]]  # see `CompletingJobs.end`
 
 
 @dataclass
@@ -106,8 +106,7 @@ class OutboxPublisher:
         """End jobs that waited for their entries, and remove old clashes. Raises StoreError."""
         settled = await self._store.read(outbox_record.settled_jobs, JOBS)
         if settled:
-            ended = await self._end_jobs(settled)
-            await self._store.write(outbox_record.release_jobs, ended)
+            await self._end_jobs(settled)
         now = self._clock.monotonic()
         if now >= self._tidy_at:
             self._tidy_at = now + TIDY_S

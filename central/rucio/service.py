@@ -1,5 +1,7 @@
 """Shows Rucio servers, how far they are mirrored, and which outputs they do not have yet."""
 
+from collections import defaultdict
+
 from pilotage.proto.api.rucio import (
     OutboxEntry,
     OutboxPage,
@@ -23,6 +25,7 @@ from .outbox_record import EntryRow, EntryState
 from .publisher import OutboxPublisher
 
 SHOWN_MAX = 100  # troubles of an input
+AWAITED_MAX = 1_000  # outputs of a job that are read for its explanation
 
 
 class RucioService:
@@ -74,6 +77,24 @@ class RucioService:
             entries=[self._entry(row, dids.get(row.file_id, "")) for row in rows],
             after=rows[-1].entry_id if len(rows) == limit else None,
         )
+
+    async def awaited_of_job(self, job_id: int) -> list[str]:
+        """Return, for each server that a Completing job waits for, how much it waits for, and why.
+
+        The number is that of at most AWAITED_MAX outputs.
+        """
+        rows = await self._store.read(outbox_record.entries_of_job, job_id, AWAITED_MAX)
+        files = await self._store.read(catalogue_read.files_by_id, [row.file_id for row in rows])
+        servers: defaultdict[str, list[EntryRow]] = defaultdict(list)
+        for row in rows:
+            servers[row.rucio].append(row)
+        notes: list[str] = []
+        for name, its in servers.items():
+            first = max(its, key=lambda row: row.tries)
+            did = files[first.file_id].did if first.file_id in files else "a removed file"
+            outputs = "1 output" if len(its) == 1 else f"{len(its)} outputs"
+            notes.append(f"waits until Rucio {name} has {outputs}: {did}: {self._why(first)}")
+        return notes
 
     def _entry(self, row: EntryRow, did: str) -> OutboxEntry:
         waits = row.state is EntryState.WAITING

@@ -42,16 +42,19 @@ class Sweeper:
         log: Log,
         is_trusted: Callable[[], bool],
         after_s: float,
+        keeps: Callable[[str], str],
         here: CentralSweeps | None = None,
     ) -> None:
         """`is_trusted` returns whether removals by age are allowed now.
+
+        `keeps` returns why copies of files stay on a storage: only Rucio deletes them there.
 
         `here` sweeps storages with tokens; None: jobs sweep all storages.
         """
         self._here = here
         self._store, self._storages, self._submits = store, storages, submits
         self._clock, self._log, self._is_trusted = clock, log, is_trusted
-        self._after_s = after_s
+        self._after_s, self._keeps = after_s, keeps
         self._look_s = min(LOOK_MAX_S, max(EVERY_S, after_s / LOOK_SHARE))
         self._due: dict[str, float] = {}  # monotonic; by storage
         self._whys: dict[str, str] = {}  # logged reasons of pauses, by storage or sweep
@@ -202,6 +205,7 @@ class Sweeper:
             limit=SWEEP_MAX,
             most=most,
             any_path=entry.any_path,
+            kept=self._keeps(storage),
         ):
             await self._submit(sweep)
 

@@ -1,6 +1,6 @@
 """The service that shows remnants and their removal to users."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pilotage.proto.api.remnants import RemnantPage, RemnantView, SweepCount, SweepView
@@ -8,7 +8,7 @@ from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.problems import Code
 
 from ..catalogue import record_read as catalogue_read, record_remnants as remnant_records
-from ..catalogue.remnants import RemnantCount, RemnantRow, not_its_own, view_of
+from ..catalogue.remnants import RemnantCount, RemnantRow, held_for, view_of
 from ..catalogue.rights import community_of
 from ..catalogue.storage_sweeps import unswept
 from ..catalogue.storages import Storages
@@ -25,9 +25,18 @@ FOR_EVER: Final = 1e15
 class SweepService:
     """Remnants and sweeps, for the HTTP API and the web pages."""
 
-    def __init__(self, store: Store, storages: Storages, clock: Clock, *, after_s: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        storages: Storages,
+        clock: Clock,
+        *,
+        after_s: float,
+        keeps: Callable[[str], str],
+    ) -> None:
+        """`keeps` returns why copies of files stay on a storage, as for the Sweeper."""
         self._store, self._storages, self._clock = store, storages, clock
-        self._after_s = after_s
+        self._after_s, self._keeps = after_s, keeps
 
     async def counts(self, caller: User, /) -> SweepView:
         """Return the numbers of waiting and removed remnants, by storage."""
@@ -93,8 +102,8 @@ class SweepService:
     def _barred(self, row: RemnantRow, whys: Mapping[str, str]) -> str:
         """Return why a remnant is never removed, or "" if it can be removed."""
         entry = self._storages.book.storages.get(row.storage)
-        return self._why(row.storage, whys) or not_its_own(
-            row, any_path=entry is not None and entry.any_path
+        return self._why(row.storage, whys) or held_for(
+            row, any_path=entry is not None and entry.any_path, kept=self._keeps(row.storage)
         )
 
     def _stays(self, row: RemnantRow, whys: Mapping[str, str], names: Mapping[int, str]) -> str:

@@ -355,11 +355,12 @@ class _Checker:
             if output.pattern and output.type not in ("", FILE, FILE + LIST):
                 yield (*at, "type"), f"a pattern gives files, not {output.type}"
             if output.value:
-                words = ("metadata", "sets", "dataset", "name", "storages")
+                words = ("metadata", "sets", "dataset", "name", "storages", "scope", "confirm")
                 for word in words:
                     if getattr(output, word):
                         yield (*at, word), "is for files, but this port gives a value"
             yield from self._of_text((*at, "pattern"), path)
+            yield from self._of_text((*at, "scope"), output.scope)
             yield from self._of_text((*at, "name"), output.name, ("job", "file", "stem", "suffix"))
             yield from self._of_metadata((*at, "metadata"), output.metadata)
             for key in output.sets:

@@ -236,6 +236,8 @@ def _output(workflow: Workflow, name: str, port: str, output: StepOutput) -> Dat
         dataset=output.dataset,
         metadata={**output.metadata, **marks},
         storages=output.storages,
+        scope=output.scope,
+        confirm=output.confirm,
         required=output.required,
     )
     return msgspec.structs.replace(found, name=output.name) if output.name else found

@@ -12,9 +12,9 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Optional
+from typing import Final
 
-from .http_driver import HttpDriver, SentFile
+from .http_driver import HttpDriver
 from .http_requests import Answer, is_plain, server_parts, trouble, url_of
 from .storages import (
     CopyChecksums,
@@ -75,38 +75,26 @@ class DavsStorage(HttpDriver, CreatingStorage):
     def _secrets(self, method: str, place: CopyLocation) -> tuple[str, ...]:
         return (bearer_token(place),)
 
-    def _asked(
-        self,
-        method: str,
-        place: CopyLocation,
-        body: Optional[SentFile] = None,
-        headers: Optional[Mapping[str, str]] = None,
-        more_s: float = 0.0,
-    ) -> http.client.HTTPResponse:
-        """Send a request, and follow redirects."""
+    def _url(self, method: str, place: CopyLocation) -> str:
         if "?" in place.path:  # XRootD cuts the name there, also if it is encoded
             raise StorageRefused(f"{place.path!r} has a '?', which storages of this type cut off")
-        url = url_of(place, ("https",), "https://host:port/folder")
-        token, own = bearer_token(place), _host(url)
-        for _ in range(place.options.redirects + 1):
-            sent = dict(headers or {})
-            if token and (_host(url) == own or _is_named(_host(url), place)):
-                sent["Authorization"] = f"Bearer {token}"
-            response = self._requests.asked(
-                method,
-                url,
-                body=body,
-                headers=sent,
-                secrets=(token,),
-                waits=body is not None,
-                more_s=more_s,
-            )
-            location = response.getheader("Location") or ""
-            if response.status not in _REDIRECTS or not location:
-                return response
-            response.close()
-            url = _followed(url, location)
-        limit = place.options.redirects
+        return url_of(place, ("https",), "https://host:port/folder")
+
+    def _own_headers(self, url: str, place: CopyLocation) -> Mapping[str, str]:
+        token, host = bearer_token(place), _host(url)
+        if not token or not (host == _host(place.url) or _is_named(host, place)):
+            return {}
+        return {"Authorization": f"Bearer {token}"}
+
+    def _redirected(
+        self, response: http.client.HTTPResponse, url: str, place: CopyLocation, followed: int
+    ) -> str:
+        location = response.getheader("Location") or ""
+        if response.status not in _REDIRECTS or not location:
+            return ""
+        url, limit = _followed(url, location), place.options.redirects
+        if followed < limit:
+            return url
         raise StorageRefused(
             f"it redirects to {_host(url)}, but {limit} redirects are allowed: "
             "set redirects in the storage's file"

@@ -5,6 +5,7 @@ Downloads go on after a cut. Uploads are sent block by block, with checksums.
 
 import abc
 import http.client
+import itertools
 import os
 import re
 import time
@@ -37,12 +38,30 @@ _TOTAL: Final = re.compile("bytes [0-9]+-[0-9]+/([0-9]{1,18})")  # of a file (RF
 
 
 class HttpDriver(abc.ABC):
-    """The base of drivers, which say how a request is sent and what its answer means."""
+    """The base of drivers, which say where a request goes and what its answer means."""
+
+    _waits = True  # send a file only when the server agrees
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._requests = HttpRequests(timeout_s)
 
     @abc.abstractmethod
+    def _url(self, method: str, place: CopyLocation) -> str:
+        """Return the URL of a request. Raises StorageRefused."""
+
+    def _own_headers(self, url: str, place: CopyLocation) -> Mapping[str, str]:
+        """Return the headers that the driver adds to a request for this URL."""
+        return {}
+
+    def _redirected(
+        self, response: http.client.HTTPResponse, url: str, place: CopyLocation, followed: int
+    ) -> str:
+        """Return the URL to ask next, after `followed` redirects; empty: the answer is the last.
+
+        Raises StorageRefused.
+        """
+        return ""
+
     def _asked(
         self,
         method: str,
@@ -52,6 +71,27 @@ class HttpDriver(abc.ABC):
         more_s: float = 0.0,
     ) -> http.client.HTTPResponse:
         """Send a request and return the head of the last answer. Raises StorageError."""
+        url, secrets = self._url(method, place), self._secrets(method, place)
+        for followed in itertools.count():
+            response = self._requests.asked(
+                method,
+                url,
+                body=body,
+                headers={**(headers or {}), **self._own_headers(url, place)},
+                secrets=secrets,
+                waits=self._waits and body is not None,
+                more_s=more_s,
+            )
+            try:
+                further = self._redirected(response, url, place, followed)
+            except StorageError:
+                response.close()
+                raise
+            if not further:
+                break
+            response.close()
+            url = further
+        return response
 
     def _secrets(self, method: str, place: CopyLocation) -> tuple[str, ...]:
         """Return what no text about a request may show."""

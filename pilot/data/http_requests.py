@@ -122,7 +122,7 @@ def _close_all(idle: Sequence[_Idle]) -> None:
 
 
 def _is_silent(sock: Any) -> bool:
-    """Return whether nothing has arrived: an end, or words that nobody has asked for."""
+    """Return whether nothing has arrived: neither the end of the connection, nor other bytes."""
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return not poll.poll(0)

@@ -3,13 +3,11 @@
 Redirects are not followed, and no credentials are sent. Checksums verify each download.
 """
 
-import http.client
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import NoReturn, Optional
 
-from .http_driver import HttpDriver, SentFile
+from .http_driver import HttpDriver
 from .http_requests import Answer, cleared, trouble, url_of
 from .storages import (
     CopyChecksums,
@@ -29,6 +27,8 @@ _GONE = (404, 410)
 
 class HttpStorage(HttpDriver):
     """Driver of storages.Storage for `http://host:port/folder`."""
+
+    _waits = False
 
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         found, sums = self._sent_to_folder(source, place, go_on)
@@ -98,16 +98,8 @@ class HttpStorage(HttpDriver):
                     f"HTTP {response.status} for the storage itself: perhaps its disk is missing"
                 )
 
-    def _asked(
-        self,
-        method: str,
-        place: CopyLocation,
-        body: Optional[SentFile] = None,
-        headers: Optional[Mapping[str, str]] = None,
-        more_s: float = 0.0,
-    ) -> http.client.HTTPResponse:
-        url = url_of(place, ("http", "https"), "http://host:port/folder")
-        return self._requests.asked(method, url, body=body, headers=headers, more_s=more_s)
+    def _url(self, method: str, place: CopyLocation) -> str:
+        return url_of(place, ("http", "https"), "http://host:port/folder")
 
     def _trouble(self, method: str, place: CopyLocation, found: Answer) -> StorageError:
         where = cleared(found.headers.get("location", ""), ())

@@ -6,15 +6,13 @@ compares, and `If-None-Match: *`, with which it creates objects only.
 
 import base64
 import calendar
-import http.client
 import re
 import time
 import urllib.parse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Optional
+from typing import Final
 
-from .http_driver import HttpDriver, SentFile
+from .http_driver import HttpDriver
 from .http_requests import Answer, cleared, is_plain, server_parts, trouble
 from .storages import (
     EXPIRY_MARGIN_S,
@@ -56,24 +54,8 @@ class S3Storage(HttpDriver, CreatingStorage):
         check_stored(sums, lambda: (self.size(place), ""))
         return sums
 
-    def _asked(
-        self,
-        method: str,
-        place: CopyLocation,
-        body: Optional[SentFile] = None,
-        headers: Optional[Mapping[str, str]] = None,
-        more_s: float = 0.0,
-    ) -> http.client.HTTPResponse:
-        url = _signed(method, place)
-        return self._requests.asked(
-            method,
-            url,
-            body=body,
-            headers=headers,
-            secrets=self._secrets(method, place),
-            waits=body is not None,
-            more_s=more_s,
-        )
+    def _url(self, method: str, place: CopyLocation) -> str:
+        return _signed(method, place)
 
     def _secrets(self, method: str, place: CopyLocation) -> tuple[str, ...]:
         query = urllib.parse.urlsplit(_signed(method, place)).query

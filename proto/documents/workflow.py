@@ -112,6 +112,8 @@ class StepOutput(_Part, frozen=True, kw_only=True):
     sets: dict[ElementKey, tuple[Value, ...]] = {}
     #: in the order to try; empty: the default ones
     storages: Annotated[tuple[str, ...], Meta(max_length=64)] = ()
+    scope: Annotated[str, Meta(max_length=64)] = ""  # of the files; empty: the group of the jobs
+    confirm: bool = False  # a task is Done only when Rucio has the files
 
 
 class Step(_Part, frozen=True, kw_only=True):

@@ -6,7 +6,6 @@ Its keys lie where A-REX looks for those of trusted issuers, so that no issuer h
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -23,11 +22,11 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from pilotage.central.identity.element_issuer import ElementIssuer
-from pilotage.pilot.guard import processes
 from pilotage.proto.trust import trusting
 
 from .authority import make_authority, trust
 from .htcondor import OWNER, make_owner
+from .keeper import Keeper
 from .pages import on_page
 
 READY_S = 60.0
@@ -119,7 +118,7 @@ class Arc:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self._key = RSAKey.generate_key(2048, {"kid": "k1", "use": "sig", "alg": "RS256"})
-        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._keeper: Keeper | None = None
 
     @property
     def options(self) -> dict[str, object]:
@@ -159,6 +158,14 @@ class Arc:
 
     def start(self) -> None:
         """Start the daemons and wait until the interface answers."""
+        self._keeper = Keeper()
+        try:
+            self._start(self._keeper)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, keeper: Keeper) -> None:
         make_owner()
         for name in ("run", "log", "control", "session", "tmp", "ca/trusted", "root/sbin"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -178,23 +185,10 @@ class Arc:
             "ARC_LOCATION": str(root),
             "TMPDIR": str(self.folder / "tmp"),
         }
-        with (self.folder / "log" / "start.log").open("ab") as log:
-            for program in PROGRAMS:
-                self._daemons.append(
-                    subprocess.Popen(
-                        [*self._view(), str(program)],
-                        env=environment,
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=log,
-                        start_new_session=True,
-                    )
-                )
-        try:
-            self._wait()
-        except BaseException:
-            self.stop()
-            raise
+        for program in PROGRAMS:
+            words = [*self._view(), str(program)]
+            keeper.begin(words, environment, self.folder / "log" / "start.log")
+        self._wait()
 
     def _view(self) -> list[str]:
         """Return the words that give A-REX a view of its own of the machine's authorities."""
@@ -276,12 +270,9 @@ class Arc:
 
     def stop(self) -> None:
         """End all of it."""
-        roots = [one.pid for one in self._daemons]
-        roots += [int(one.read_text()) for one in self.folder.glob("run/*.pid")]
-        for one in processes.family(processes.every(), roots):
-            processes.send(one.pid, signal.SIGKILL)
-        for daemon in self._daemons:
-            daemon.wait(10)
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

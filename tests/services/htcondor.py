@@ -9,15 +9,13 @@ import os
 import pwd
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-from pilotage.pilot.guard import processes
-
 from .issuer import Issuer
+from .keeper import Keeper
 from .pages import on_page
 
 READY_S = 40.0
@@ -125,6 +123,7 @@ class Htcondor:
         """Who has a token of `issuer`, and is pilotage-factory there, is the owner of jobs."""
         self.folder, self._cpus, self._issuer = folder, cpus, issuer
         self.config = folder / "condor_config"
+        self._keeper: Keeper | None = None
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
 
@@ -186,6 +185,14 @@ class Htcondor:
 
     def start(self) -> None:
         """Start the daemons and wait until a slot is there."""
+        self._keeper = Keeper()
+        try:
+            self._start(self._keeper)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, keeper: Keeper) -> None:
         make_owner()
         self._make_folders()
         self.config.write_text(
@@ -200,7 +207,8 @@ class Htcondor:
         start = ["condor_master", "-pidfile", str(self.folder / "run" / "master.pid")]
         if self._issuer is not None:
             start = [*self._trust(self._issuer), *start]
-        self._run(*start)
+        done = keeper.run(start, self._environment, within_s=READY_S)
+        assert done.code == 0, f"{' '.join(start)}: {done.err}"
         until = time.monotonic() + READY_S
         while time.monotonic() < until:
             if self._ready():
@@ -252,10 +260,14 @@ class Htcondor:
         except AssertionError:
             return False
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": _path(), "CONDOR_CONFIG": str(self.config)}
+
     def _run(self, *argv: str) -> str:
         done = subprocess.run(
             argv,
-            env={"PATH": _path(), "CONDOR_CONFIG": str(self.config)},
+            env=self._environment,
             capture_output=True,
             text=True,
             check=False,
@@ -279,14 +291,6 @@ class Htcondor:
 
     def stop(self) -> None:
         """End all of it."""
-        file = self.folder / "run" / "master.pid"
-        if not file.exists():
-            return
-        pid = int(file.read_text())
-        daemons = processes.family(processes.every(), [pid])
-        processes.send(pid, signal.SIGQUIT)  # its fast end
-        until = time.monotonic() + 10.0
-        while processes.find(pid) is not None and time.monotonic() < until:
-            time.sleep(0.05)
-        for one in daemons:
-            processes.send(one.pid, signal.SIGKILL)
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None

@@ -12,8 +12,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from .keeper import Keeper
+
 READY_S = 30.0
-STOP_S = 10.0
 # A node with a name and mounts of its own, as far as what runs on it can tell.
 _EAGER = "SchedulerParameters=batch_sched_delay=0,sched_min_interval=50000"
 _UNSHARE = ("unshare", "--uts", "--mount", "sh", "-c")
@@ -98,6 +99,7 @@ class Slurm:
         self.folder, self._cpus, self._own_hosts = folder, cpus, own_hosts
         self._scheduler = _EAGER if eager else ""
         self.partition = partition
+        self._keeper: Keeper | None = None
         self.config = folder / "slurm.conf"
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
 
@@ -108,6 +110,14 @@ class Slurm:
 
     def start(self) -> None:
         """Start the daemons and wait until all nodes are idle. Raises SlurmTrouble."""
+        self._keeper = Keeper()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         self.folder.mkdir(mode=0o755, exist_ok=True)
         for name in ("state", "spool"):
             (self.folder / name).mkdir(exist_ok=True)
@@ -126,7 +136,7 @@ class Slurm:
             )
         )
         self._start_munge()
-        self.run("slurmctld", "-f", str(self.config))
+        self._begin("slurmctld", "-f", str(self.config))
         hosts = self.folder / "hosts"  # in which a slurmd looks for its own name
         hosts.write_text(f"127.0.0.1 localhost {' '.join(self.nodes)}\n")
         for name in self.nodes:
@@ -134,7 +144,7 @@ class Slurm:
             words = ["slurmd", "-N", name, "-f", str(self.config)]
             if self._own_hosts:
                 words = [*_UNSHARE, _OWN_HOST, "sh", name, str(hosts), *words]
-            self.run(*words)
+            self._begin(*words)
         self._wait()
 
     def _start_munge(self) -> None:
@@ -144,7 +154,7 @@ class Slurm:
         if not key.exists():
             key.touch(mode=0o400)
             key.write_bytes(secrets.token_bytes(128))
-        self.run(
+        self._begin(
             *("munged", "--force", "-S", f"{self.folder}/munge.sock", f"--key-file={key}"),
             *(f"--pid-file={private}/munged.pid", f"--log-file={private}/munged.log"),
             f"--seed-file={private}/seed",
@@ -154,6 +164,13 @@ class Slurm:
     def environment(self) -> dict[str, str]:
         """Return what programs of Slurm need to find this cluster."""
         return {"PATH": _path(), "SLURM_CONF": str(self.config)}
+
+    def _begin(self, *argv: str) -> None:
+        """Start a daemon. Raises SlurmTrouble."""
+        assert self._keeper is not None
+        done = self._keeper.run(argv, self.environment, within_s=READY_S)
+        if done.code:
+            raise SlurmTrouble(f"{' '.join(argv)}: {done.err}")
 
     def run(self, *argv: str) -> str:
         """Run a program of Slurm; return what it printed. Raises SlurmTrouble."""
@@ -209,37 +226,6 @@ class Slurm:
 
     def stop(self) -> None:
         """End all of it, the keepers of jobs too: they outlive the daemon that started them."""
-        files = [*self.folder.glob("*.pid"), *self.folder.glob("munge/*.pid")]
-        pids = [int(text) for one in files if (text := one.read_text().strip())]
-        for pid in pids:
-            _kill(pid, 15)
-        until = time.monotonic() + STOP_S
-        while any(Path(f"/proc/{pid}").exists() for pid in pids):
-            if time.monotonic() > until:
-                for pid in pids:
-                    _kill(pid, 9)
-                break
-            time.sleep(0.05)
-        for pid in _keepers(self.folder):
-            _kill(pid, 9)
-
-
-def _keepers(folder: Path) -> list[int]:
-    """Return the `slurmstepd` that stand in a folder, each of which keeps a job."""
-    found: list[int] = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            where = (entry / "cwd").readlink()
-            name = (entry / "comm").read_text().strip()
-        except OSError:
-            continue  # it has just ended
-        if name == "slurmstepd" and where.is_relative_to(folder):
-            found.append(int(entry.name))
-    return found
-
-
-def _kill(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None

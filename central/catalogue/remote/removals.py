@@ -1,14 +1,17 @@
 """What the central itself does on a storage: the port of types whose files it removes."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
-
-import msgspec
+from typing import Final, Protocol, runtime_checkable
 
 from ..storage_types import storage_type
 from ..storages import StorageEntry
-from .storage_http import RemoteStorages, StorageRefuses, scope_for
+from .storage_http import RemoteStorages, StorageAway, StorageRefuses, scope_for
 from .webdav import DavPlace, WebDav, place_at
+
+NOT_MOUNTED: Final = (
+    "it has no such file, but the folder of its URL is missing or empty, too: perhaps its disk is "
+    "not mounted"
+)
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,10 @@ class RemoteStorage:
         """Remove as SweptType.remove does, by WebDAV."""
         dav = WebDav(self.remote.http)
         place = await self.place(path, ("modify", path), ("read", path), url=url)
-        if not await (dav.remove_folder(place) if is_folder else dav.remove(place, size)):
-            top = (url or self.entry.url).rstrip("/")
-            await dav.check_there(msgspec.structs.replace(place, url=top))
+        if await (dav.remove_folder(place) if is_folder else dav.remove(place, size)):
+            return
+        if not await dav.has_entries(await self.place("", ("read", ""), url=url)):
+            raise StorageAway(NOT_MOUNTED)
 
 
 def check_whole(path: str) -> None:
@@ -61,7 +65,10 @@ class SweptType(Protocol):
     async def remove(
         self, storage: RemoteStorage, path: str, *, is_folder: bool, size: int | None
     ) -> None:
-        """Remove a file, or a folder with its contents; a missing one counts as removed.
+        """Remove a file, or a folder with its contents.
+
+        A missing one counts as removed, unless the folder of the storage's URL is missing or empty:
+        its disk may not be mounted.
 
         `size` is that of the file in bytes, None if unknown: a file of another size stays. Raises
         StorageAway, StorageRefuses.

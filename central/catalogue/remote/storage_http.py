@@ -15,7 +15,6 @@ from ...ports import Clock
 SILENT_S: Final = 60.0  # without a byte of an answer
 WHOLE_S: Final = 600.0  # for a whole answer
 GONE: Final = (404, 410)
-MISSING: Final = "the storage itself is missing: perhaps its disk is not mounted"
 _LATER: Final = (408, 423, 425, 429)
 LIST_MAX: Final = 16 << 20  # bytes of a list; in memory it takes thirty times as much
 _SAID_MAX: Final = 1 << 14  # bytes of the server's words, so that no token in them is cut

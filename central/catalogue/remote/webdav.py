@@ -14,7 +14,6 @@ import msgspec
 
 from .storage_http import (
     GONE,
-    MISSING,
     SILENT_S,
     WHOLE_S,
     StorageAnswer,
@@ -89,11 +88,6 @@ class WebDav:
         """Return a small file. Raises StorageAway, StorageRefuses."""
         return (await self._ask("GET", place, 200)).body
 
-    async def check_there(self, place: DavPlace) -> None:
-        """Raise StorageAway if a folder is missing that is always there."""
-        if (await self._ask("HEAD", place, 200, 403, 405, *GONE)).status in GONE:
-            raise StorageAway(MISSING)
-
     async def remove(self, place: DavPlace, size: int | None = None) -> bool:
         """Remove a file, and return whether it was there. `size` is in bytes, None if unknown.
 
@@ -106,13 +100,17 @@ class WebDav:
             check_same(found.size, size)
         return await self._delete(place)
 
+    async def has_entries(self, folder: DavPlace) -> bool:
+        """Return whether a folder is there and not empty. Raises StorageAway, StorageRefuses."""
+        return bool(await self._entries(folder))
+
     async def remove_folder(self, place: DavPlace) -> bool:
-        """Remove a folder and its contents, and return whether it was there.
+        """Remove a folder and its contents, and return whether any of it was there.
 
         Some servers remove no folder that is not empty, so everything is removed one by one.
         Raises StorageAway, StorageRefuses.
         """
-        left = ENTRIES_MAX
+        left, found = ENTRIES_MAX, False
         folders = [(place, 0)]
         emptied: list[DavPlace] = []
         while folders:
@@ -125,8 +123,10 @@ class WebDav:
                 if is_folder:
                     folders.append((entry, depth + 1))
                 else:
-                    await self._delete(entry)
-        return [await self._delete(folder) for folder in reversed(emptied)][-1]
+                    found |= await self._delete(entry)
+        for folder in reversed(emptied):
+            found |= await self._delete(folder)
+        return found
 
     async def copy(
         self,
@@ -164,8 +164,8 @@ class WebDav:
     async def _entries(self, folder: DavPlace) -> list[tuple[DavPlace, bool]]:
         """Return the entries of a folder, and whether each is a folder.
 
-        XRootD does not encode names, against RFC 4918. So a name with a `%` comes in both readings,
-        of which one is not there.
+        XRootD does not percent-encode names, although RFC 4918 requires it. A name with a `%` is
+        therefore returned twice, as it is and decoded. One of the two does not exist.
         """
         answer = await self._ask("PROPFIND", folder, 207, *GONE, headers={"depth": "1"})
         if answer.status in GONE:
@@ -187,6 +187,7 @@ class WebDav:
         return found
 
     async def _delete(self, place: DavPlace) -> bool:
+        """Return whether it was there."""
         answer = await self._ask("DELETE", place, 200, 202, 204, *GONE)
         if answer.status == 202:
             raise StorageAway("the removal was accepted, but is not done yet")

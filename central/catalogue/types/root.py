@@ -1,19 +1,20 @@
 """`root`: an XRootD server, which pilots reach with xrdcp and xrdfs.
 
-The central removes files by xrdfs, or by HTTPS if the storage's file says where. The form of what
-xrdfs prints is that of XRootD 5 (XrdCl/XrdClFS.cc).
+The central removes files with xrdfs, or over HTTPS if the storage's file has an `https_url`. The
+format of the output of xrdfs is that of XRootD 5 (XrdCl/XrdClFS.cc).
 """
 
 import re
 import shutil
 import urllib.parse
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
 from pilotage.proto.storages import XROOTD_TAG
 
-from ..remote.removals import RemoteStorage, check_whole
-from ..remote.storage_http import MISSING, StorageAway, StorageRefuses, check_same
+from ..remote.removals import NOT_MOUNTED, RemoteStorage, check_whole
+from ..remote.storage_http import StorageAway, StorageRefuses, check_same
 from ..storage_types import wrong_server
 from ..storages import StorageEntry
 
@@ -48,34 +49,44 @@ class RootType:
             await storage.remove_by_dav(path, is_folder=is_folder, size=size, url=entry.https_url)
             return
         url = urllib.parse.urlsplit(entry.url)
-        token = await storage.token(("modify", path), ("read", path))
         xrdfs = partial(
             storage.remote.xrdfs.run,
             f"{url.scheme}://{url.netloc}",
-            token=token,
+            token=await storage.token(("modify", path), ("read", path)),
             ca_file=entry.ca_file,
         )
-        top = f"/{urllib.parse.unquote(url.path).strip('/')}"
-        at = f"{top}/{path}".replace("//", "/")
-        there = await xrdfs(["ls", "-l", "-R", at] if is_folder else ["stat", at])
-        if there is None:
-            if await xrdfs(["stat", top]) is None:
-                raise StorageAway(MISSING)
+        base = f"/{urllib.parse.unquote(url.path).strip('/')}"
+        if await _removed(xrdfs, f"{base}/{path}".replace("//", "/"), is_folder, size):
             return
-        if not is_folder:
-            if size is not None:
-                found = _SIZE.search(there)
-                check_same(int(found[1]) if found else None, size)
-            await xrdfs(["rm", at])
-            return
-        folders, files = _listed(there, at)
-        for start in range(0, len(files), _AT_ONCE):
-            await xrdfs(["rm", *files[start : start + _AT_ONCE]])
-        for folder in (*sorted(folders, key=len, reverse=True), at):
-            await xrdfs(["rmdir", folder])
+        if not await xrdfs(["ls", base], token=await storage.token(("read", ""))):
+            raise StorageAway(NOT_MOUNTED)
 
 
 TYPE = RootType()
+
+
+async def _removed(
+    xrdfs: Callable[[Sequence[str]], Awaitable[str | None]],
+    at: str,
+    is_folder: bool,
+    size: int | None,
+) -> bool:
+    """Remove a file of this size in bytes, or a folder. Return whether it was there.
+
+    Raises StorageAway, StorageRefuses.
+    """
+    if not is_folder:
+        if size is not None:
+            found = _SIZE.search(await xrdfs(["stat", at]) or "")
+            check_same(int(found[1]) if found else None, size)
+        return await xrdfs(["rm", at]) is not None
+    text = await xrdfs(["ls", "-l", "-R", at])
+    folders, files = _listed(text or "", at)
+    for start in range(0, len(files), _AT_ONCE):
+        await xrdfs(["rm", *files[start : start + _AT_ONCE]])
+    for folder in (*sorted(folders, key=len, reverse=True), at):
+        await xrdfs(["rmdir", folder])
+    return text is not None  # rmdir succeeds for a missing folder too
 
 
 def _listed(text: str, folder: str) -> tuple[list[str], list[str]]:

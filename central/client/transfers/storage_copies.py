@@ -1,7 +1,8 @@
 """Copies between this machine and storages, by the drivers of pilots in threads.
 
 A cut download continues where it ended if its driver can. Storages with credentials get short-lived
-ones from the central, for the paths of this command only.
+ones from the central, for the paths of this command only. The central notes what is uploaded so,
+also to anonymous storages on which only it removes files.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from pilotage.pilot.data.drivers import storages
 from pilotage.pilot.data.storages import (
     CopyChecksums,
     CopyLocation,
+    CreatingStorage,
     Credential,
     CredentialRejected,
     GoOn,
@@ -107,10 +109,10 @@ class StorageCopies:
     async def drop(self, storage: StorageView, path: str) -> None:
         """Remove a file that was not registered, and its empty folders.
 
-        The central does it if the upload needed a credential. Raises StorageTrouble if bytes may
-        stay there, which no file of the catalogue names.
+        The central does it if it has noted the upload. Raises StorageTrouble if bytes may stay
+        there, which no file of the catalogue names.
         """
-        if storage.credential:
+        if self._is_noted(storage):
             if not storage.deletes:
                 text = f"{path} may stay there: the storage's file does not set deletes: true"
                 raise StorageTrouble(storage.name, text)
@@ -139,6 +141,10 @@ class StorageCopies:
             raise StorageTrouble(storage.name, text)
         return self._drivers[storage.type]
 
+    def _is_noted(self, storage: StorageView) -> bool:
+        """Return whether uploads are announced to the central, which removes their remains."""
+        return bool(storage.credential) or isinstance(self.driver(storage), CreatingStorage)
+
     async def _tried(
         self,
         storage: StorageView,
@@ -149,7 +155,10 @@ class StorageCopies:
         *,
         sha256: str = "",
     ) -> T:
-        """Copy the first path. If its credential is rejected, try again with a new one."""
+        """Copy the first path. If its credential is rejected, try again with a new one.
+
+        The credential for an anonymous storage is empty.
+        """
         options = StorageOptions(
             needs_credential=bool(storage.credential),
             checksum=storage.checksum,
@@ -157,7 +166,8 @@ class StorageCopies:
             redirects=storage.redirects,
         )
         place = CopyLocation(storage.url, paths[0], options)
-        if not options.needs_credential:
+        is_upload = operation is StorageOperation.CREATE
+        if not (options.needs_credential or (is_upload and self._is_noted(storage))):
             return await in_thread(act(place), size)
         found = await self._credential(storage.name, operation, paths, sha256)
         try:

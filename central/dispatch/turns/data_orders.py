@@ -1,6 +1,6 @@
 """Adds data to assignments: the copies of input files, and the storages for outputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
 import msgspec
@@ -21,7 +21,7 @@ from ...catalogue.local_paths import PayloadPaths
 from ...catalogue.locality import ordered, reaches, writable
 from ...catalogue.publications import folder_of
 from ...catalogue.record_types import FileRow, ReplicaRow
-from ...catalogue.remnants import not_its_own
+from ...catalogue.remnants import held_for
 from ...catalogue.storage_sweeps import SWEEP_TYPE, swept
 from ...catalogue.storages import StorageBook, Storages
 from ...jobs import record as job_records
@@ -43,8 +43,11 @@ class _Removals(TypedDict, total=False):
 class DataOrders:
     """Adds data to assignments."""
 
-    def __init__(self, store: Store, storages: Storages) -> None:
-        self._store, self._storages = store, storages
+    def __init__(
+        self, store: Store, storages: Storages, *, keeps: Callable[[str], str] = lambda storage: ""
+    ) -> None:
+        """`keeps` returns why copies of files stay on a storage: only Rucio deletes them there."""
+        self._store, self._storages, self._keeps = store, storages, keeps
 
     async def of(self, lease: Lease) -> DataBody | None:
         """Return the data of an attempt, None if its job is deleted."""
@@ -75,7 +78,7 @@ class DataOrders:
         removals = tuple(
             Removal(row.remnant_id, row.path, row.is_folder, row.size_bytes)
             for row in rows
-            if not not_its_own(row, any_path=any_path)
+            if not held_for(row, any_path=any_path, kept=self._keeps(row.storage))
         )
         return {"removals": removals, "sweeps": book.access(rows[0].storage)}
 

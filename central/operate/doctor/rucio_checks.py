@@ -8,7 +8,7 @@ from ...catalogue.storages import StorageBook, read_storages
 from ...rucio.files import FOLDER, RucioBook, read_folder_of_rucio
 from ...settings import Settings
 from ..storages.setup import FOLDER as STORAGES
-from .findings import Finding, fault, ok, warning
+from .findings import Finding, fault, ok
 
 CHECK: Final = "rucio"
 PAGE: Final = "see docs/rucio.md"
@@ -33,8 +33,5 @@ def rucio(data: Path, settings: Settings) -> Iterator[Finding]:
             if storage not in storages:
                 why = f"storages.{rse}: there is no storage {storage!r}"
                 yield fault(CHECK, f"{file}: {why}", "write storages/NAME.yaml for it")
-            elif entry.inputs and storages[storage].deletes:
-                why = f"{storage} has deletes: true: `data remove` would delete Rucio's files there"
-                yield warning(CHECK, f"{file}: {why}", PAGE)
     if book.entries:
         yield ok(CHECK, f"{len(book.entries)} in {folder}")

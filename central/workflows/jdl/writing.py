@@ -1,6 +1,6 @@
 """Writes a job as a description in JDL. Reading that again gives the same job.
 
-What JDL has no word for stands in the attribute `Pilotage`, as JSON in the form of job files.
+Fields without an equivalent in JDL go to the attribute `Pilotage`, as JSON in the form of jobs.
 """
 
 import re

@@ -36,11 +36,10 @@ from tests.acceptance.test_ctapipe_chain import (
 )
 from tests.contract.storage.cuts import CuttingProxy, cutting
 from tests.services import xrootd
-from tests.services.authority import make_authority
 from tests.services.rucio import RucioServer
 from tests.services.xrootd import Xrootd
 
-from .issuing import ISSUER, published_keys
+from .issuing import ISSUER, prepared
 from .token_watch import TokenWatch, has_storage_token, watching
 
 __all__ = ["ctapipe"]  # required of these modules alike
@@ -64,15 +63,8 @@ class Rig:
         self, folder: Path, rucio: RucioServer, stack: ExitStack, patch: pytest.MonkeyPatch
     ) -> None:
         self.folder, self.rucio = folder, rucio
-        data = folder / "site" / "central"
-        (data / "storages").mkdir(parents=True)
+        data, keys, authority = prepared(folder, "site", patch)
         (data / "rucio").mkdir()
-        data.chmod(0o700)
-        keys = {ISSUER: published_keys(data)}
-        authority = folder / "ca"
-        authority.mkdir()
-        make_authority(authority)
-        patch.setenv("X509_CERT_DIR", str(authority / "trusted"))
         self.alpha: Xrootd = stack.enter_context(xrootd.xrootd(keys, authority))
         self.beta: Xrootd = stack.enter_context(xrootd.xrootd(keys, authority))
         self.servers = {"alpha": self.alpha, "beta": self.beta}

@@ -15,10 +15,9 @@ from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData, Ne
 from pilotage.proto.job_states import JobState
 from tests.acceptance.running import ROOT, RunningCentral, eventually, running_central
 from tests.contract.storage.cuts import cutting
-from tests.services.authority import make_authority
 from tests.services.xrootd import Xrootd, missing, xrootd
 
-from .issuing import ISSUER, published_keys
+from .issuing import ISSUER, prepared
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing() or "XRootD is there"),
@@ -68,13 +67,7 @@ class Rig:
     """A central with a storage by HTTPS, and the same server by `roots` behind a stalling proxy."""
 
     def __init__(self, folder: Path, stack: ExitStack, patch: pytest.MonkeyPatch) -> None:
-        data = folder / "site" / "central"
-        (data / "storages").mkdir(parents=True)
-        data.chmod(0o700)
-        keys = {ISSUER: published_keys(data)}
-        authority = folder / "ca"
-        authority.mkdir()
-        make_authority(authority)
+        data, keys, authority = prepared(folder, "site", patch)
         self.authority = (authority / "ca.pem").read_text()
         self.server: Xrootd = stack.enter_context(xrootd(keys, authority))
         self.proxy = stack.enter_context(
@@ -86,7 +79,6 @@ class Rig:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="scratch-", dir=ROOT / "build"))
         )
         patch.setenv("TMPDIR", str(self.scratch))
-        patch.setenv("X509_CERT_DIR", str(authority / "trusted"))
         options = {"issuer": ISSUER, "audience": self.server.audience}
         roots = self.server.root_url.replace(str(self.server.port), str(self.proxy.port))
         for name, kind, url in (("first", "davs", self.server.url), ("slow", "root", roots)):

@@ -24,10 +24,9 @@ from pilotage.proto.wire import encode
 from tests.acceptance.catalogue_rows import files_in
 from tests.acceptance.running import RunningCentral, eventually, running_central
 from tests.services import s3
-from tests.services.authority import make_authority
 from tests.services.xrootd import Xrootd, missing, xrootd
 
-from .issuing import ISSUER, published_keys
+from .issuing import ISSUER, prepared
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "XRootD is there")
 
@@ -40,16 +39,9 @@ class Rig:
     """A central and its storages: two XRootD servers, one of them also by `roots`, and S3."""
 
     def __init__(self, folder: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-        data = folder / "central" / "central"
-        (data / "storages").mkdir(parents=True)
-        data.chmod(0o700)
-        keys = {ISSUER: published_keys(data)}
-        authority = folder / "ca"
-        authority.mkdir()
-        make_authority(authority)
+        data, keys, authority = prepared(folder, "central", monkeypatch)
         self.first: Xrootd = stack.enter_context(xrootd(keys, authority))
         self.second: Xrootd = stack.enter_context(xrootd(keys, authority))
-        monkeypatch.setenv("X509_CERT_DIR", str(authority / "trusted"))
         self._describe(data / "storages")
         self.central: RunningCentral = stack.enter_context(
             running_central(folder / "central", {"data.sweep_after_s": "5"})

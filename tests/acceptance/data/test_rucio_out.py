@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pilotage.central.client.errors import ClientError
+from pilotage.proto.api.jobs import ActionName
 from pilotage.proto.api.productions import NewProduction
 from pilotage.proto.api.rucio import OutboxEntry
 from pilotage.proto.documents.job import DataOutput, Job, JobData, Need
@@ -108,6 +109,11 @@ def test_outputs_reach_rucio_once_and_wait_while_it_is_away(rig: Rig) -> None:
         eventually(lambda: state_of(rig, plain) is JobState.DONE, what="the job that may end")
         eventually(lambda: state_of(rig, kept) is JobState.COMPLETING, what="the payload's end")
         away = waiting(rig, kept, "rucio/main")
+        unwanted = submitted(rig, a_job("{job}/a.txt", confirm=True))
+        eventually(lambda: state_of(rig, unwanted) is JobState.COMPLETING, what="another end")
+        explained = rig.central.type("explain", str(unwanted))
+        killed = rig.client.act(ActionName.KILL, [unwanted])
+        freed = entry_of(rig, unwanted)
         shown = rig.central.type("data", "outbox")
         rig.central.kill9()
         rig.central.restart()
@@ -120,7 +126,7 @@ def test_outputs_reach_rucio_once_and_wait_while_it_is_away(rig: Rig) -> None:
     eventually(lambda: state_of(rig, kept) is JobState.DONE, what="the end of the job")
     eventually(lambda: not list(rig.client.outbox()), what="an empty outbox")
 
-    names = [f"/{job}/a.txt" for job in (plain, kept)]
+    names = [f"/{job}/a.txt" for job in (plain, kept, unwanted)]
     dids = [{"scope": SCOPE, "name": name} for name in names]
     rows = rig.rucio.ask("POST", "/replicas/list", {"dids": dids})
     meta = rig.rucio.ask("POST", "/dids/bulkmeta", {"dids": dids, "plugin": "JSON"})
@@ -128,6 +134,9 @@ def test_outputs_reach_rucio_once_and_wait_while_it_is_away(rig: Rig) -> None:
     rules = rig.rucio.ask("GET", f"/dids/{SCOPE}//night/rules")
     assert (away.did, away.confirm, away.tries > 0) == (rig.did(f"{kept}/a.txt"), True, True)
     assert f"Waiting  main  users.out:{kept}/a.txt  job {kept}  since " in shown
+    assert f"waits until Rucio main has 1 output: {rig.did(f'{unwanted}/a.txt')}: " in explained
+    assert (killed.done, freed is not None and freed.confirm) == (1, False)
+    assert state_of(rig, unwanted) is JobState.KILLED
     assert refused.why.startswith("dataset users.out:/night: InsufficientAccountLimit")
     assert before is JobState.COMPLETING
     sums = {(one["bytes"], one["adler32"]) for one in rows}
@@ -137,7 +146,7 @@ def test_outputs_reach_rucio_once_and_wait_while_it_is_away(rig: Rig) -> None:
         ((rse, (pfn,)),) = one["rses"].items()
         assert rse == rig.rses["pic"]
         assert Path(urlsplit(pfn).path).read_text() == TEXT
-    assert [(one["run"], one["good"]) for one in meta] == [(20, "true")] * 2
+    assert [(one["run"], one["good"]) for one in meta] == [(20, "true")] * 3
     assert [one["rse_expression"] for one in rules] == [rig.rses["lst"]]
     assert rules[0]["expires_at"]
 

@@ -176,6 +176,30 @@ async def test_wrong_keys_remove_nothing_and_are_not_shown(store: s3.ObjectStore
     assert swept.has(ODD)
 
 
+@pytest.mark.parametrize("kind", ["davs", "root", "root by https"])
+@pytest.mark.parametrize("is_empty", [True, False])
+async def test_without_its_disk_a_storage_has_removed_nothing(
+    xrootd: grid.Xrootd, kind: str, is_empty: bool
+) -> None:
+    swept = xrootd_swept(xrootd, kind)
+    swept.rig.lay(ODD, b"1234567")
+    disk = swept.rig.files.with_name(f"{swept.rig.files.name}-disk")
+    swept.rig.files.rename(disk)
+    if is_empty:
+        swept.rig.files.mkdir()
+        xrootd.own(swept.rig.files)
+    for path, size in ((ODD, 7), (ODD, None), (FOLDER, None)):
+        with pytest.raises(StorageAway, match="perhaps its disk is not mounted"):
+            await swept.remove(path, is_folder=path == FOLDER, size=size)
+    if is_empty:
+        swept.rig.files.rmdir()
+    disk.rename(swept.rig.files)
+    await swept.remove(ODD, size=7)
+    await swept.remove(ODD, size=7)
+
+    assert not swept.has(ODD)
+
+
 async def test_a_missing_bucket_does_not_count_as_removed(store: s3.ObjectStore) -> None:
     entry = StorageEntry(type="s3", url=store.url.replace("/ctao", "/nothing"))
     with pytest.raises((StorageAway, StorageRefuses)):

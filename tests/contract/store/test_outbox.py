@@ -8,11 +8,13 @@ from pilotage.central.jobs.record_types import AttemptResult
 from pilotage.central.rucio import outbox_record
 from pilotage.central.rucio.outbox_record import EntryRow, EntryState, Outgoing, SentBatch
 from pilotage.central.store.engine import Store
+from pilotage.central.transformations import record as transformation_records
 from pilotage.proto.job_states import JobState
 
 from .conftest import Reopen
-from .rows import a_requeue, an_end, matched, waiting_jobs
+from .rows import a_move, a_requeue, an_end, matched, state_of, waiting_jobs
 from .test_data_jobs import a_file, publishing
+from .test_transformations import a_transformation, made
 
 S = JobState
 WAITING, CLASH = EntryState.WAITING, EntryState.CLASH
@@ -108,6 +110,59 @@ async def test_a_job_waits_for_the_last_of_its_entries(store: Store, clash: str)
     assert await store.read(outbox_record.settled_jobs, 10) == {}
     assert len(await entries(store, CLASH)) == bool(clash)
     assert await entries(store, EntryState.CONFIRMED) == []
+
+
+@pytest.mark.parametrize("new", [S.KILLED, S.WAITING])
+async def test_a_job_that_leaves_completing_waits_no_more_and_its_files_still_go_out(
+    store: Store, new: JobState
+) -> None:
+    job = await a_published(store, "a", "b", "c", confirm=True)
+    one, two, three = [row.entry_id for row in await entries(store)]
+    sent = SentBatch(confirmed=(one,), clashes={two: "other bytes"})
+    await store.write(outbox_record.settle, sent)
+    awaited = await store.read(outbox_record.entries_of_job, job, 10)
+    away = a_move(job, S.COMPLETING, new, new_round=new is S.WAITING)
+    moved = await store.write(job_records.move, [away])
+    left = await entries(store)
+    awaited_now = await store.read(outbox_record.entries_of_job, job, 10)
+    await store.write(outbox_record.settle, SentBatch(confirmed=(three,)))
+
+    assert moved == [True]
+    assert await state_of(store, job) is new
+    assert [row.entry_id for row in awaited] == [three]
+    assert ([(row.entry_id, row.confirm) for row in left], awaited_now) == ([(three, False)], [])
+    assert await store.read(outbox_record.settled_jobs, 10) == {}
+    assert await entries(store) == await entries(store, EntryState.CONFIRMED) == []
+    assert [row.why for row in await entries(store, CLASH)] == ["other bytes"]
+
+
+async def test_what_becomes_of_an_old_copy_says_nothing_about_a_new_one(store: Store) -> None:
+    job = await a_published(store, "a", confirm=True)
+    (old,) = await entries(store)
+    again = a_move(job, S.COMPLETING, S.WAITING, new_round=True)
+    await store.write(job_records.move, [again])
+    attempt = await matched(store, job, 2)
+    end = going_out(an_end(attempt, job, 2), "a", confirm=True)
+    assert await store.write(job_records.change, [end]) == [True]
+    await store.write(outbox_record.settle, SentBatch(confirmed=(old.entry_id,)))
+    (new,) = await entries(store)
+
+    assert (new.job_id, new.confirm) == (job, True)
+    assert new.entry_id != old.entry_id
+    assert await store.read(outbox_record.settled_jobs, 10) == {}
+    assert await state_of(store, job) is S.COMPLETING
+
+
+async def test_a_task_killed_after_its_outputs_are_published_is_done(store: Store) -> None:
+    tasks = await made(store, await a_transformation(store), [[], []])
+    published, waiting = [task.job_id for task in tasks]
+    end = going_out(an_end(await matched(store, published), published), "a", confirm=True)
+    await store.write(job_records.change, [end])
+    moves = [a_move(published, S.COMPLETING, S.KILLED), a_move(waiting, S.WAITING, S.KILLED)]
+    await store.write(job_records.move, moves)
+    ends = await store.read(transformation_records.task_ends, 10)
+
+    assert {one.job_id: one.state for one in ends} == {published: S.DONE, waiting: S.KILLED}
 
 
 async def test_clashes_go_with_their_job(store: Store) -> None:

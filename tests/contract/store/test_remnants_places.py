@@ -15,7 +15,7 @@ from pilotage.central.catalogue.record_types import NewFile, ReplicaChange
 from pilotage.central.catalogue.remnants import HELD_S, NAMES_MAX, RemnantPlace, RemnantRow
 from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import record as job_records
-from pilotage.central.jobs.record_types import Publication
+from pilotage.central.jobs.record_types import JobMove, Publication
 from pilotage.central.store.engine import Store
 from pilotage.proto.catalogue import (
     STORAGE_MAX,
@@ -106,6 +106,33 @@ async def test_a_file_bars_its_own_path_and_none_below_it(store: Store) -> None:
     assert while_it_goes == [True, False]
     assert once_gone == [True, False]
     assert ended is JobState.DONE
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_the_folder_of_a_result_that_counted_stays_whatever_happens_to_the_job(
+    store: Store, again: bool
+) -> None:
+    job_id, _ = await a_job(store, await an_owner(store), stores=("pic",))
+    attempt_id = await matched(store, job_id, 1)
+    end = an_end(attempt_id, job_id, 1, new=JobState.COMPLETING, event="succeeded")
+    await turns.change(store, [end])
+    new = JobState.WAITING if again else JobState.KILLED
+    away = JobMove(
+        job_id=job_id,
+        old=JobState.COMPLETING,
+        new=new,
+        at=NOW,
+        event="",
+        who="ada",
+        new_round=again,
+    )
+    assert await store.write(job_records.move, [away]) == [True]
+    if again:
+        attempt_id = await matched(store, job_id, 2)
+        await turns.change(store, [an_end(attempt_id, job_id, 2, new=JobState.FAILED)])
+    await store.write(remnant_records.look_at_storing, [job_id])
+
+    assert [row.path.rpartition("/")[2] for row in await all_of(store)] == ["2"] * again
 
 
 async def test_a_folder_bars_what_is_below_it(store: Store) -> None:

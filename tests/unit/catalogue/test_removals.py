@@ -22,23 +22,16 @@ from tests.fake_storage_server import (
 )
 
 
-class ShortPages:
+class ShortPages(FakeStorageNetwork):
     """An object store that lists two names at a time."""
 
     def __init__(self, *names: str) -> None:
+        super().__init__()
         self.names = list(names)
         self.regions: set[str] = set()
 
-    async def ask(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        ca_file: str = "",
-        body: bytes = b"",
-        silent_s: float = 60.0,
-        whole_s: float = 600.0,
+    async def answer(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> StorageAnswer:
         parts = urllib.parse.urlsplit(url)
         query = dict(urllib.parse.parse_qsl(parts.query))
@@ -62,7 +55,7 @@ async def remove(entry: StorageEntry, remote: RemoteStorages, path: str) -> None
 
 async def test_all_pages_of_a_folder_go() -> None:
     store = ShortPages(*(f"x/c/g/7/1/{name}" for name in "abcde"), "x/c/g/7/10/a")
-    remote = RemoteStorages(store, FakeStorageTokens(), FakeXrdfs(), FakeClock())
+    remote = fake_remote(store)
     entry = StorageEntry(type="s3", url="https://s3.test/bucket/x", region="eu")
     await remove(entry, remote, "c/g/7/1")
 

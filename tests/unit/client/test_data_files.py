@@ -20,15 +20,18 @@ from pilotage.central.client.errors import (
     NotStored,
     StorageTrouble,
 )
+from pilotage.central.client.transfers import storage_copies
 from pilotage.central.client.transfers.fetching import Wanted
 from pilotage.central.client.transport import Transport
 from pilotage.pilot.data.file_storage import FileStorage
 from pilotage.pilot.data.storages import (
     CopyChecksums,
     CopyLocation,
+    CreatingStorage,
     CredentialRejected,
     StorageFull,
     StorageRefused,
+    StorageUnavailable,
 )
 from pilotage.proto.api.data import (
     CopyPage,
@@ -62,8 +65,7 @@ class Client(DataFileCalls):
         self.known: dict[str, FileDetail] = {}
         self.registered: list[FileItem] = []
         self.tokens: list[StorageTokenRequest] = []
-        self.credential = ""  # of the storage
-        self.deletes = False
+        self.credential, self.deletes = "", False  # of the storage
         self._pace = HandPace()
         self._transport = cast("Transport", self)
 
@@ -378,6 +380,33 @@ async def test_bytes_that_cannot_be_taken_back_are_named(
     left = "^storage pic: HTTP 507; ctao/put/.*/a may stay there: the central does it$"
     with pytest.raises(StorageTrouble, match=left):
         await client.put_file(tmp_path / "a", "users:a")
+
+
+class OnlyCreates(CreatingStorage, FileStorage):
+    """A storage on which only the central removes files."""
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+async def test_the_central_knows_of_an_anonymous_upload_before_its_first_byte(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deletes: bool
+) -> None:
+    seen: list[int] = []  # announced uploads, when the first byte is sent
+
+    def cut(*_: object, **__: object) -> CopyChecksums:
+        seen.append(len(client.tokens))
+        raise StorageUnavailable("the connection broke")
+
+    monkeypatch.setattr(storage_copies, "storages", lambda left_out: {"file": OnlyCreates()})
+    monkeypatch.setattr(FileStorage, "put", cut)
+    client.deletes = deletes
+    (tmp_path / "a").write_bytes(PHOTONS)
+    with pytest.raises(StorageTrouble, match="^storage pic: the connection broke") as why:
+        await client.put_file(tmp_path / "a", "users:a")
+
+    ((path,),) = [one.paths for one in client.tokens]
+    assert (seen, client.tokens[0].operation) == ([1], StorageOperation.CREATE)
+    stays = f"{path} may stay there: the storage's file does not set deletes: true"
+    assert (stays in str(why.value)) is not deletes
 
 
 async def test_failures_do_not_stop_other_uploads(

@@ -98,12 +98,14 @@ class Remnants(MemoryStore):
                 community="ctao",
                 owner_id=1,
                 group="users",
-                file_id=None,
+                file_id=file_id,
                 bytes=0,
                 since=0.0,
                 state=RemnantState.SWEEPING,
             )
-            for number, path in enumerate(("ctao/1", "lhcb/raw"))
+            for number, (path, file_id) in enumerate(
+                {"ctao/1": None, "lhcb/raw": None, "ctao/2/a": 7}.items()
+            )
         ]
 
     @way(job_records.bodies)
@@ -113,11 +115,16 @@ class Remnants(MemoryStore):
 
 
 @pytest.mark.parametrize(
-    ("any_path", "named", "goes"),
-    [(False, "pic", ["ctao/1"]), (True, "pic", ["ctao/1", "lhcb/raw"]), (True, "old", [])],
+    ("any_path", "named", "kept", "goes"),
+    [
+        (False, "pic", "", ["ctao/1", "ctao/2/a"]),
+        (True, "pic", "", ["ctao/1", "lhcb/raw", "ctao/2/a"]),
+        (True, "pic", "Rucio deletes its files there", ["ctao/1", "lhcb/raw"]),
+        (True, "old", "", []),
+    ],
 )
 async def test_a_sweep_is_told_of_what_may_go_now(
-    any_path: bool, named: str, goes: list[str]
+    any_path: bool, named: str, kept: str, goes: list[str]
 ) -> None:
     store, storages = Remnants(), Storages()
     entry = StorageEntry(type="file", url="file:///pic", deletes=True, any_path=any_path)
@@ -131,7 +138,7 @@ async def test_a_sweep_is_told_of_what_may_go_now(
     await store.write(registration.register_files, "ctao", [file], at=0.0)
     lease = a_lease()
     lease.kind = lease.kind._replace(type=SWEEP_TYPE)
-    told = await DataOrders(store, storages).of(lease)
+    told = await DataOrders(store, storages, keeps=lambda storage: kept).of(lease)
 
     assert told is not None and [one.path for one in told.removals] == goes
 

@@ -18,7 +18,7 @@ TABLE = """
    Running     -           kill       hold       refused    reschedule
    Running     hold        kill       unchanged  refused    reschedule
    Running     kill        unchanged  unchanged  refused    unchanged
-   Completing  -           refused    refused    refused    refused
+   Completing  -           Killed     refused    refused    Waiting
    Done        -           refused    refused    refused    Waiting
    Failed      -           refused    refused    refused    Waiting
    Killed      -           unchanged  refused    refused    Waiting
@@ -50,13 +50,19 @@ def test_an_action_does_what_the_table_says(line: str) -> None:
     assert [outcome(action, JobState(state), why) for action in ACTIONS] == expected
 
 
-def test_a_reschedule_of_a_final_job_opens_a_new_round_and_others_do_not() -> None:
-    done = intent(
-        ActionName.RESCHEDULE, a_standing(state=JobState.DONE), at=1.0, who="maria", reason=""
-    )
-    held = intent(
-        ActionName.RESCHEDULE, a_standing(state=JobState.HELD), at=1.0, who="maria", reason=""
-    )
+@pytest.mark.parametrize(
+    ("action", "state", "is_new"),
+    [
+        (ActionName.RESCHEDULE, JobState.DONE, True),
+        (ActionName.RESCHEDULE, JobState.COMPLETING, True),
+        (ActionName.RESCHEDULE, JobState.HELD, False),
+        (ActionName.KILL, JobState.COMPLETING, False),
+    ],
+)
+def test_a_reschedule_after_a_result_opens_a_new_round_and_others_do_not(
+    action: ActionName, state: JobState, is_new: bool
+) -> None:
+    what = intent(action, a_standing(state=state), at=1.0, who="maria", reason="")
 
-    assert isinstance(done, JobMove) and done.new_round and done.close
-    assert isinstance(held, JobMove) and not held.new_round
+    assert isinstance(what, JobMove) and what.close
+    assert what.new_round is is_new

@@ -246,7 +246,13 @@ async def test_people_read_files_of_the_catalogue_and_create_where_put_stores() 
 
     assert read.token == "pic|storage.read:/data/raw/a.h5"
     assert create.token == "pic|storage.create:/data/ctao/put/0a1b"
-    assert world.store.begun == [("pic", "ctao/put/0a1b/run7.h5", 4, "users")]
+    anonymous = await world.asks(CREATE, "ctao/put/0a1b/run8.h5", storage="plain", who=user())
+
+    assert anonymous.token == ""
+    assert world.store.begun == [
+        ("pic", "ctao/put/0a1b/run7.h5", 4, "users"),
+        ("plain", "ctao/put/0a1b/run8.h5", 4, "users"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,17 @@ def test_a_wrong_file_leaves_its_last_version_and_the_others_in_force(tmp_path: 
 
     assert book.entries == before.entries
     assert list(book.troubles) == ["one"]
+
+
+def test_files_on_a_storage_are_kept_if_it_is_or_may_be_an_rse(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(GOOD)
+    good = read_folder_of_rucio(tmp_path, RucioBook())
+    (tmp_path / "one.yaml").write_text("url: 5")
+    faulty_since = read_folder_of_rucio(tmp_path, good)
+    always_faulty = read_folder_of_rucio(tmp_path, RucioBook())
+    unlisted = RucioBook(unlisted="rucio/ cannot be listed")
+
+    assert RucioBook().keeps("pic") == good.keeps("cscs") == faulty_since.keeps("cscs") == ""
+    assert good.keeps("pic") == faulty_since.keeps("pic") == "Rucio one deletes its files on pic"
+    assert always_faulty.keeps("cscs") == "rucio/one.yaml has an error: it may name cscs"
+    assert unlisted.keeps("cscs") == "rucio/ cannot be listed"

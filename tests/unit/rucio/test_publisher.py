@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -80,9 +80,9 @@ class World:
             log=lambda event, **fields: self.log.append(event),
         )
 
-    async def _end_jobs(self, settled: Mapping[int, str]) -> Sequence[int]:
+    async def _end_jobs(self, settled: Mapping[int, str]) -> None:
         self.ended |= settled
-        return list(settled)
+        await self.store.write(outbox_record.release_jobs, list(settled))
 
     async def put(
         self,
@@ -475,6 +475,7 @@ async def test_the_outbox_is_shown_by_community_with_reasons() -> None:
     rest = await service.outbox(
         a_user("ctao"), state=EntryState.WAITING, after=first.after or 0, limit=2
     )
+    awaited = [await service.awaited_of_job(job) for job in (1, 2)]
     others = await service.outbox(a_user("lhcb"), state=EntryState.WAITING, after=0, limit=9)
     with pytest.raises(Refused, match="names no community"):
         await service.outbox(a_user(""), state=EntryState.WAITING, after=0, limit=9)
@@ -486,4 +487,6 @@ async def test_the_outbox_is_shown_by_community_with_reasons() -> None:
         ("sim:3/0", 3, 0, "no file rucio/gone.yaml defines this server"),
     ]
     assert rest.after is None and others.entries == []
+    assert awaited[0] == [], "this job does not wait"
+    assert awaited[1] == [f"waits until Rucio rucio has 1 output: sim:2/0: {first.entries[1].why}"]
     assert [one.next_at is None for one in first.entries] == [False, True]

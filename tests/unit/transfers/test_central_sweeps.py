@@ -48,6 +48,7 @@ class SweepWorld(World):
             log=self._log,
             is_trusted=lambda: self.trusted,
             after_s=AFTER_S,
+            keeps=lambda storage: self.kept,
             here=here,
         )
 
@@ -104,6 +105,24 @@ async def test_the_folder_of_an_attempt_goes_with_its_contents() -> None:
         await world.swept()
 
     assert list(world.server.files) == ["/data/ctao/g/7/10/a"]
+
+
+async def test_where_rucio_deletes_its_files_only_remains_of_tries_go() -> None:
+    world = SweepWorld()
+    world.kept = "Rucio main deletes its files on pic"
+    files = ("/data/ctao/one", "/data/ctao/g/7/1/a", "/data/ctao/g/7/2/~2/a")
+    world.server.files = dict.fromkeys(files, b"1234567")
+    await world.removed("one")  # which stores the owner
+    folder, upload = (
+        RemnantPlace(storage="pic", path=path, community="ctao", owner_id=1, group="users")
+        for path in ("ctao/g/7/1", "ctao/g/7/2/~2/a")
+    )
+    await world.store.write(remnant_records.add_folder, folder, at=world.clock.wall())
+    await world.store.write(remnant_records.add_leftovers, [upload], at=world.clock.wall())
+    async with running(world):
+        await world.swept()
+
+    assert list(world.server.files) == ["/data/ctao/one"]
 
 
 async def test_another_file_at_the_path_stays() -> None:

@@ -61,7 +61,10 @@ class World:
                 "kept": StorageEntry(type="file", url="file:///kept"),
             }
         )
-        self.service = SweepService(self.store, storages, self.clock, after_s=AFTER_S)
+        self.kept = ""  # why copies of files stay
+        self.service = SweepService(
+            self.store, storages, self.clock, after_s=AFTER_S, keeps=lambda storage: self.kept
+        )
 
     async def begin(self) -> None:
         files = [
@@ -99,6 +102,16 @@ async def test_a_remnant_is_never_held_by_itself_and_says_until_when_it_waits() 
         ("disk", "users:s3"): OUTSIDE,
     }
     assert await world.whys(all=False) == {("disk", "users:s1"): ""}
+
+
+async def test_copies_of_files_stay_where_rucio_deletes_its_files() -> None:
+    world = World()
+    await world.begin()
+    world.clock.move(AFTER_S + 1)
+    world.kept = "Rucio main deletes its files on disk"
+
+    assert (await world.whys())["disk", "users:s1"] == world.kept
+    assert await world.whys(all=False) == {}
 
 
 @pytest.mark.parametrize("all", [True, False])

@@ -93,6 +93,7 @@ class World:
         self.refusal: Exception | None = None
         self.trusted = True
         self.said: list[tuple[str, dict[str, Any]]] = []
+        self.kept = ""  # why copies of files stay
         entry = StorageEntry(type="file", url="file:///pic", deletes=True, sweeps_max=2)
         other = StorageEntry(type="file", url="file:///cscs")
         self.storages = Storages()
@@ -109,6 +110,7 @@ class World:
             log=self._log,
             is_trusted=lambda: self.trusted,
             after_s=AFTER_S,
+            keeps=lambda storage: self.kept,
         )
 
     def _log(self, event: str, **fields: Any) -> None:

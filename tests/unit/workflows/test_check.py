@@ -28,6 +28,16 @@ GOOD = """
 
 # what is written instead of what, and what is said of it
 WRONG = {
+    "the confirmation of a value": (
+        "{value: count.json,",
+        "{value: count.json, confirm: true,",
+        "flow.yaml:12: step make: outputs.count.confirm: is for files, but this port gives a value",
+    ),
+    "a word in a scope": (
+        '{pattern: "*.raw",',
+        '{pattern: "*.raw", scope: "users.{nobody}",',
+        "flow.yaml:11: step make: outputs.raw.scope: ",
+    ),
     "a word": (
         "grouping: 10",
         "groping: 10",

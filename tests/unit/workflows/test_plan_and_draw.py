@@ -134,6 +134,26 @@ def test_steps_become_transformations_that_ask_for_parts_of_what_their_parents_m
     assert [asked.meets({"nsb": 1, **one.metadata}) for one in data.outputs] == [True, False]
 
 
+def test_outputs_go_to_the_catalogue_as_those_of_jobs(tmp_path: Path) -> None:
+    text = """
+        workflow: w
+        steps:
+          make:
+            tasks: 1
+            job: {command: [make]}
+            outputs:
+              data: {pattern: a, scope: users.out, storages: [pic], confirm: true}
+              log: {pattern: b}
+    """
+    data = to_transformations(workflow(tmp_path, text))["make"].job.data
+
+    assert data is not None
+    assert [(one.scope, one.storages, one.confirm) for one in data.outputs] == [
+        ("users.out", ("pic",), True),
+        ("", (), False),
+    ]
+
+
 def test_what_only_one_machine_can_do_is_named(tmp_path: Path) -> None:
     text = """
         workflow: w
