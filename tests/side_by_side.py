@@ -53,6 +53,7 @@ LONGEST: Final = (
     "simulation/test_outages.py",
     "simulation/quality",
     "docs/test_tutorial.py",
+    "cwl/test_conformance.py",
     "acceptance",
     "faults",
 )

@@ -117,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ["--disable-js-validation", "--relax-path-checks", *rest],
             executor=LocalExecutor(Path(folder), given.cores),
             loadingContext=loading,
+            custom_schema_callback=lambda: None,  # keep the schemas that a warm process has loaded
             stdout=sys.stdout,
         )
     return found
