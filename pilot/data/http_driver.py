@@ -6,10 +6,12 @@ Downloads go on after a cut. Uploads are sent block by block, with checksums.
 import abc
 import http.client
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, Optional
 
@@ -32,6 +34,7 @@ _PAUSE_S: Final = 0.5  # before the first of them; then twice, three times that
 _BLOCK: Final = 1 << 18
 # Answers to a PUT into a missing folder: 409 by the standard, 500 from nginx.
 _NO_FOLDER: Final = (404, 409, 500)
+_OWN: Final = threading.local()
 
 
 class HttpDriver(abc.ABC):
@@ -137,7 +140,7 @@ class HttpDriver(abc.ABC):
                 raise self._trouble("GET", place, found)
             return response
 
-        return downloaded(fetch, to, bytes_max, go_on, keeps=keeps)
+        return downloaded(fetch, to, bytes_max, go_on, keeps=keeps, only=place.verified_by)
 
 
 class SentFile:
@@ -170,21 +173,23 @@ def downloaded(
     go_on: GoOn,
     *,
     keeps: bool = False,
+    only: str = "",
 ) -> CopyChecksums:
     """Write a file, and fetch the rest again after a cut. Raises StorageError and OSError.
 
-    With `keeps` it begins after the bytes that are in the file.
+    With `keeps` it begins after the bytes that are in the file. `only` names the checksum to
+    compute, if one is enough.
 
     `fetch` asks for the file from a byte on, and returns an answer with 200 or 206.
     """
-    summing, in_vain = BlockChecksums(bytes_max), 0
+    summing, in_vain = BlockChecksums(bytes_max, only), 0
     with open_again(to, summing, go_on) if keeps else open_here(to) as out:
         while True:
             begin = summing.sums.size_bytes
             try:
                 with closing(fetch(begin)) as response:
                     if begin and not _begins_at(response, begin):  # all of it comes again
-                        summing = BlockChecksums(bytes_max)
+                        summing = BlockChecksums(bytes_max, only)
                         out.seek(0)
                         out.truncate()
                     return copied(blocks(response), out, summing, go_on)
@@ -207,17 +212,27 @@ def _begins_at(response: http.client.HTTPResponse, begin: int) -> bool:
     return True
 
 
-def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield the body to its end. Raises StorageUnavailable if the connection breaks."""
-    while True:
-        left: Optional[int] = response.length
+def _buffers() -> tuple[memoryview, memoryview]:
+    """Return the two buffers of this thread, for one download after the other."""
+    found: Optional[tuple[memoryview, memoryview]] = getattr(_OWN, "buffers", None)
+    if found is None:
+        found = _OWN.buffers = memoryview(bytearray(_BLOCK)), memoryview(bytearray(_BLOCK))
+    return found
+
+
+def blocks(response: http.client.HTTPResponse) -> Iterator[memoryview]:
+    """Yield the body to its end. Raises StorageUnavailable if the connection breaks.
+
+    A block stays as it is until the next but one, as `BlockChecksums` needs it.
+    """
+    for buffer in cycle(_buffers()):
         try:
-            block = response.read(_BLOCK if left is None else min(left, _BLOCK))
+            count = response.readinto(buffer)
         except (http.client.HTTPException, OSError) as why:
             raise StorageUnavailable(reason_of(why)) from None
-        if not block:
+        if not count:
             break
-        yield block
+        yield buffer[:count]
     rest: Optional[int] = response.length
     if rest:
         raise StorageUnavailable(f"the connection broke: {rest} bytes are missing")

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Final
 
 from pilotage.pilot.data.davs_storage import DavsStorage
-from pilotage.pilot.data.storages import CopyLocation, Credential
+from pilotage.pilot.data.storages import SHA256, CopyLocation, Credential
 from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData, Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.storages import StorageOptions
@@ -88,9 +88,8 @@ def one_stream(scale: Scale, grid: Xrootd, here: Path) -> list[Figure]:
     header = here / "header"
     header.write_text(f"Authorization: Bearer {token}")
     curl = ["curl", "-sSf", "--cacert", str(grid.folder / "ca" / "ca.pem"), "-H", f"@{header}"]
-    there = CopyLocation(
-        grid.url, "stream/file", StorageOptions(needs_credential=True), Credential(token)
-    )
+    options = StorageOptions(needs_credential=True)
+    there = CopyLocation(grid.url, "stream/file", options, Credential(token), SHA256)
     driver = DavsStorage()
 
     def next_place() -> CopyLocation:
