@@ -15,6 +15,7 @@ from pilotage.proto.catalogue import Did, Metadata, Value
 
 from .files import RucioRule
 from .http import RucioApi, RucioRefused
+from .remote_files import UNSORTED
 
 THERE: Final = ("DataIdentifierAlreadyExists", "DuplicateRule")  # fine: asked before
 DENIED: Final = "AccessDenied"  # of a right of the account, whatever the files are
@@ -206,7 +207,7 @@ class Deliverer:
             "all_states": True,
             "ignore_availability": True,  # copies on RSEs that are off are copies
         }
-        return _by_name(await self._api.lines("/replicas/list", body))
+        return _by_name(await self._api.lines("/replicas/list", body, query=UNSORTED))
 
 
 async def ask_for_rule(api: RucioApi, account: str, dataset: Did, rule: RucioRule) -> None:
