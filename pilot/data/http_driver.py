@@ -21,10 +21,10 @@ from .storages import (
     CopyChecksums,
     CopyLocation,
     GoOn,
+    LocalFault,
     StorageError,
     StorageUnavailable,
     copied,
-    local_blocks,
     open_again,
     open_here,
 )
@@ -158,12 +158,19 @@ class SentFile:
         """Return the checksums of the last upload."""
         return self._summing.sums
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[memoryview]:
         self._summing = BlockChecksums()
         self._file.seek(0)
-        for block in local_blocks(self._file, self._go_on, _BLOCK):
-            self._summing.add(block)
-            yield block
+        for buffer in cycle(_buffers()):
+            self._go_on()
+            try:
+                count = self._file.readinto(buffer)
+            except OSError as why:
+                raise LocalFault(why) from why
+            if not count:
+                return
+            self._summing.add(buffer[:count])
+            yield buffer[:count]
 
 
 def downloaded(
