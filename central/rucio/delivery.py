@@ -15,7 +15,7 @@ from pilotage.proto.catalogue import Did, Metadata, Value
 
 from .files import RucioRule
 from .http import RucioApi, RucioFailed, RucioRefused
-from .remote_files import read_as
+from .remote_files import UNSORTED, read_as
 
 THERE: Final = ("DataIdentifierAlreadyExists", "DuplicateRule")  # fine: asked before
 DENIED: Final = "AccessDenied"  # of a right of the account in a scope, whatever the files are
@@ -225,7 +225,7 @@ class Deliverer:
             "all_states": True,
             "ignore_availability": True,  # copies on RSEs that are off are copies
         }
-        rows = await self._api.lines("/replicas/list", body)
+        rows = await self._api.lines("/replicas/list", body, query=UNSORTED)
         read_as(list(rows), list[_Copies])
         return _by_name(rows)
 

@@ -123,8 +123,10 @@ class OutboxPublisher:
         return known
 
     async def _send(self, name: str, server: _Server) -> None:
+        """Send batches until one is not full, or not all of it was taken."""
         try:
-            await self._publish(name, server)
+            while await self._publish(name, server):
+                pass
         except StoreBroken:
             raise
         except StoreError as why:
@@ -132,12 +134,15 @@ class OutboxPublisher:
 
     # -- one batch -------------------------------------------------------------------------------
 
-    async def _publish(self, name: str, server: _Server) -> None:
-        """Send a batch to a server, and write what became of it."""
+    async def _publish(self, name: str, server: _Server) -> bool:
+        """Send a batch to a server, and write what became of it.
+
+        Return whether it was full and is over, so that the next one follows at once.
+        """
         at = self._clock.wall()
         rows = await self._store.read(outbox_record.due, name, at, server.batch)
         if not rows:
-            return
+            return False
         delivered, gone, away = Delivered(), list[int](), ""
         try:
             files = await self._files(rows, server, delivered, gone)
@@ -173,6 +178,7 @@ class OutboxPublisher:
             self._log("outbox_clash", rucio=name, entry=one, why=clash)
         for one, refused in delivered.refused.items():
             self._log("outbox_refused", rucio=name, entry=one, why=refused)
+        return len(rows) == BATCH and not put_off
 
     def _rest(self, name: str, server: _Server, why: str) -> None:
         pause_s = _pause_s(server.failures, PAUSE_MAX_S)

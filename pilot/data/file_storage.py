@@ -47,12 +47,12 @@ class FileStorage:
 
     def get(self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn) -> CopyChecksums:
         with _opened(place) as handle, open_here(to) as out:
-            return copied(_blocks(handle), out, BlockChecksums(bytes_max), go_on)
+            return copied(_blocks(handle), out, BlockChecksums(bytes_max, place.verified_by), go_on)
 
     def get_rest(
         self, place: CopyLocation, to: Path, *, bytes_max: int, go_on: GoOn
     ) -> CopyChecksums:
-        summing = BlockChecksums(bytes_max)
+        summing = BlockChecksums(bytes_max, place.verified_by)
         with _opened(place) as handle, open_again(to, summing, go_on) as out:
             with _troubles():
                 os.lseek(handle, summing.sums.size_bytes, os.SEEK_SET)

@@ -152,7 +152,7 @@ class DataFiles:
         fetch = stage_in.FetchResult(file)
         wait = self._patience(assignment.attempt_id, INPUT_PATIENCE_S)
         try:
-            sums = await fetch.run(to, partial(self._get, assignment), wait)
+            sums = await fetch.run(to, partial(self._get, assignment, file), wait)
         except stage_in.CopiesUnusable as why:
             how = How.NO_START if why.for_good else How.INPUT
             raise StageInFailed(str(why), how) from None
@@ -166,13 +166,13 @@ class DataFiles:
         self._bytes_in[assignment.attempt_id] = came
 
     async def _get(
-        self, assignment: Assignment, copy: Copy, to: Path, bytes_max: int
+        self, assignment: Assignment, file: DataFile, copy: Copy, to: Path, bytes_max: int
     ) -> CopyChecksums:
         storage = stage_in.driver(self._drivers, copy.type)
         with suppress(FileNotFoundError):
             os.unlink(to)  # a thread that hangs with another copy may write into that file
         return await self._with_credential(
-            stage_in.place_of(copy),
+            stage_in.place_of(copy, file),
             lambda central, is_again: central.reading(
                 assignment, copy.storage, copy.path, is_again=is_again
             ),

@@ -8,10 +8,12 @@ import http.client
 import itertools
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, Optional
 
@@ -21,10 +23,10 @@ from .storages import (
     CopyChecksums,
     CopyLocation,
     GoOn,
+    LocalFault,
     StorageError,
     StorageUnavailable,
     copied,
-    local_blocks,
     open_again,
     open_here,
 )
@@ -35,6 +37,7 @@ _BLOCK: Final = 1 << 18
 # Answers to a PUT into a missing folder: 409 by the standard, 500 from nginx.
 _NO_FOLDER: Final = (404, 409, 500)
 _TOTAL: Final = re.compile("bytes [0-9]+-[0-9]+/([0-9]{1,18})")  # of a file (RFC 9110, 14.4)
+_OWN: Final = threading.local()
 
 
 class HttpDriver(abc.ABC):
@@ -179,7 +182,7 @@ class HttpDriver(abc.ABC):
                 raise self._trouble("GET", place, found)
             return response
 
-        return downloaded(fetch, to, bytes_max, go_on, keeps=keeps)
+        return downloaded(fetch, to, bytes_max, go_on, keeps=keeps, only=place.verified_by)
 
 
 class SentFile:
@@ -197,12 +200,19 @@ class SentFile:
         """Return the checksums of the last upload."""
         return self._summing.sums
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[memoryview]:
         self._summing = BlockChecksums()
         self._file.seek(0)
-        for block in local_blocks(self._file, self._go_on, _BLOCK):
-            self._summing.add(block)
-            yield block
+        for buffer in cycle(_buffers()):
+            self._go_on()
+            try:
+                count = self._file.readinto(buffer)
+            except OSError as why:
+                raise LocalFault(why) from why
+            if not count:
+                return
+            self._summing.add(buffer[:count])
+            yield buffer[:count]
 
 
 def downloaded(
@@ -212,21 +222,23 @@ def downloaded(
     go_on: GoOn,
     *,
     keeps: bool = False,
+    only: str = "",
 ) -> CopyChecksums:
     """Write a file, and fetch the rest again after a cut. Raises StorageError and OSError.
 
-    With `keeps` it begins after the bytes that are in the file.
+    With `keeps` it begins after the bytes that are in the file. `only` names the checksum to
+    compute, if one is enough.
 
     `fetch` asks for the file from a byte on, and returns an answer with 200 or 206.
     """
-    summing, in_vain = BlockChecksums(bytes_max), 0
+    summing, in_vain = BlockChecksums(bytes_max, only), 0
     with open_again(to, summing, go_on) if keeps else open_here(to) as out:
         while True:
             begin = summing.sums.size_bytes
             try:
                 with closing(fetch(begin)) as response:
                     if begin and not _begins_at(response, begin):  # all of it comes again
-                        summing = BlockChecksums(bytes_max)
+                        summing = BlockChecksums(bytes_max, only)
                         out.seek(0)
                         out.truncate()
                     sums = copied(blocks(response), out, summing, go_on)
@@ -264,17 +276,27 @@ def _check_end(response: http.client.HTTPResponse, size: int, bytes_max: int) ->
         raise StorageUnavailable(f"after {size} bytes the connection ended without a length")
 
 
-def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield the body to its end. Raises StorageUnavailable if the connection breaks."""
-    while True:
-        left: Optional[int] = response.length
+def _buffers() -> tuple[memoryview, memoryview]:
+    """Return the two buffers of this thread, for one download after the other."""
+    found: Optional[tuple[memoryview, memoryview]] = getattr(_OWN, "buffers", None)
+    if found is None:
+        found = _OWN.buffers = memoryview(bytearray(_BLOCK)), memoryview(bytearray(_BLOCK))
+    return found
+
+
+def blocks(response: http.client.HTTPResponse) -> Iterator[memoryview]:
+    """Yield the body to its end. Raises StorageUnavailable if the connection breaks.
+
+    A block stays as it is until the next but one, as `BlockChecksums` needs it.
+    """
+    for buffer in cycle(_buffers()):
         try:
-            block = response.read(_BLOCK if left is None else min(left, _BLOCK))
-        except (http.client.HTTPException, OSError, ValueError) as why:  # such as a negative length
+            count = response.readinto(buffer)
+        except (http.client.HTTPException, OSError, ValueError) as why:  # a negative length
             raise StorageUnavailable(reason_of(why)) from None
-        if not block:
+        if not count:
             break
-        yield block
+        yield buffer[:count]
     rest: Optional[int] = response.length
     if rest:
         raise StorageUnavailable(f"the connection broke: {rest} bytes are missing")

@@ -75,7 +75,9 @@ class RootStorage(CreatingStorage):
         words = ["xrdcp", "--nopbar", f"{server}/{path}", "-"]
         with self._running(words, place, go_on) as program, open_here(to) as out:
             program.close_input()
-            sums = copied(program.blocks(), out, BlockChecksums(bytes_max), go_on)
+            sums = copied(
+                program.blocks(), out, BlockChecksums(bytes_max, place.verified_by), go_on
+            )
             program.end()
             return sums
 

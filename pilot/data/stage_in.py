@@ -12,6 +12,8 @@ from typing import Final, Optional
 from pilotage.proto.storages import BadCopy, Copy, DataFile
 
 from .storages import (
+    ADLER32,
+    SHA256,
     CopyChecksums,
     CopyLocation,
     CopyMissing,
@@ -19,6 +21,7 @@ from .storages import (
     Storage,
     StorageRefused,
     StorageUnavailable,
+    verified_by,
 )
 
 READINGS: Final = 2  # of a copy before it is declared bad
@@ -111,16 +114,18 @@ def difference(file: DataFile, found: CopyChecksums) -> str:
     # The central reads these words (failure_class.py).
     if found.size_bytes != file.size_bytes:
         return f"it does not have the {file.size_bytes} bytes that the file has"
-    for name in ("adler32", "sha256"):
+    needed = verified_by(file.adler32, file.sha256)
+    for name in (ADLER32, SHA256):
         should, is_ = getattr(file, name), getattr(found, name)
-        if should and should != is_:
+        if should and should != is_ and (is_ or name == needed):
             return f"its {name} is not that of the file, {should}"
     return ""
 
 
-def place_of(copy: Copy) -> CopyLocation:
-    """Return the place of a copy."""
-    return CopyLocation(copy.url, copy.path, copy.options)
+def place_of(copy: Copy, file: DataFile) -> CopyLocation:
+    """Return the place of a copy of a file."""
+    needed = verified_by(file.adler32, file.sha256)
+    return CopyLocation(copy.url, copy.path, copy.options, verified_by=needed)
 
 
 class NotSent(StorageRefused):

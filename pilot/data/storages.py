@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Optional, Protocol, runtime_checkable
+from typing import Any, Final, Optional, Protocol, Union, runtime_checkable
 
 from pilotage.proto.storages import StorageOptions
 
@@ -26,6 +26,7 @@ GoOn = Callable[[], None]  # raises an error if the work should stop
 
 BLOCK_BYTES: Final = 1 << 20
 _ALONE_BYTES: Final = 4 << 20  # of a file, whose checksums need no thread
+ADLER32, SHA256 = "adler32", "sha256"  # fields of CopyChecksums
 EXPIRY_MARGIN_S: Final = 60.0  # a credential that ends so soon counts as expired
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 
@@ -48,11 +49,13 @@ class CopyLocation:
     path: str
     options: StorageOptions = StorageOptions()
     credential: Optional[Credential] = None
+    # The checksum that a download must compute; empty: all.
+    verified_by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class CopyChecksums:
-    """Size and checksums of copied bytes, computed during the copy."""
+    """Size and checksums of copied bytes, computed during the copy; empty ones are unknown."""
 
     size_bytes: int
     adler32: str
@@ -67,6 +70,7 @@ class Storage(Protocol):
 
         Raises StorageError, CopyTooLong, and OSError for the local file.
 
+        The checksum `place.verified_by` is computed, all if it is empty; others may be.
         `to` is created or overwritten; after a failure its content is undefined.
         """
         ...
@@ -204,16 +208,26 @@ def has_expired(token: str) -> bool:
         return False
 
 
-class BlockChecksums:
-    """Computes checksums of blocks as they pass; those of large files in a thread beside."""
+def verified_by(adler32: str, sha256: str) -> str:
+    """Return the checksum that a download must compute: the strongest known; empty: any."""
+    return SHA256 if sha256 else ADLER32 if adler32 else ""
 
-    def __init__(self, bytes_max: int = -1) -> None:
+
+class BlockChecksums:
+    """Computes checksums of blocks as they pass; those of large files in a thread beside.
+
+    A block must stay as it is until the next but one is added. `only` names the checksum to
+    compute, if one is enough.
+    """
+
+    def __init__(self, bytes_max: int = -1, only: str = "") -> None:
         self._bytes_max = bytes_max
         self._size, self._adler, self._sha = 0, 1, hashlib.sha256()
+        self._has_adler, self._has_sha = only != SHA256, only != ADLER32
         self._beside: Optional[ThreadPoolExecutor] = None
         self._last: Optional[Future[None]] = None
 
-    def add(self, block: bytes) -> None:
+    def add(self, block: "Union[bytes, memoryview]") -> None:
         """Add a block. Raises CopyTooLong."""
         self._size += len(block)
         if 0 <= self._bytes_max < self._size:
@@ -226,9 +240,11 @@ class BlockChecksums:
         self._wait()
         self._last = self._beside.submit(self._sum, block)
 
-    def _sum(self, block: bytes) -> None:
-        self._adler = zlib.adler32(block, self._adler)
-        self._sha.update(block)
+    def _sum(self, block: "Union[bytes, memoryview]") -> None:
+        if self._has_adler:
+            self._adler = zlib.adler32(block, self._adler)
+        if self._has_sha:
+            self._sha.update(block)
 
     def _wait(self) -> None:
         if self._last is not None:
@@ -237,11 +253,12 @@ class BlockChecksums:
     @property
     def sums(self) -> CopyChecksums:
         self._wait()
-        return CopyChecksums(self._size, f"{self._adler & 0xFFFFFFFF:08x}", self._sha.hexdigest())
+        adler32 = f"{self._adler & 0xFFFFFFFF:08x}" if self._has_adler else ""
+        return CopyChecksums(self._size, adler32, self._sha.hexdigest() if self._has_sha else "")
 
 
 def copied(
-    blocks: Iterable[bytes], out: Any, summing: BlockChecksums, go_on: GoOn
+    blocks: "Iterable[Union[bytes, memoryview]]", out: Any, summing: BlockChecksums, go_on: GoOn
 ) -> CopyChecksums:
     """Write blocks to an open file and return their checksums."""
     for block in blocks:

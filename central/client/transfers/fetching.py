@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ class Wanted:
     def view(self) -> FileView:
         return self.copies.file
 
-    @property
+    @cached_property
     def part(self) -> Path:
         """The partial file, which the same command continues. Other bytes have another one."""
         view = self.view
@@ -55,6 +56,7 @@ class Fetching:
         self._copies, self._known = copies, known
         self._paths = dict[str, list[str]]()  # by storage: what is read there, in order
         self._places = dict[tuple[str, str], int]()  # of a path in its list
+        self._folders = set[Path]()  # that were made
 
     async def run(
         self,
@@ -134,7 +136,10 @@ class Fetching:
     async def _fetch(self, one: Wanted, count: ByteCount) -> None:
         """Fetch a file from its first good copy. Raises NoCopy with the reason for each copy."""
         whys = list[str]()
-        one.target.parent.mkdir(parents=True, exist_ok=True)
+        folder = one.target.parent
+        if folder not in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
         with _kept(one):
             count.growing.add(one.part)
             for copy in ordered(one.copies.replicas, self._known):
@@ -143,7 +148,7 @@ class Fetching:
                 except StorageTrouble as why:
                     whys.append(str(why))
                     continue
-                _finish(one)
+                os.replace(one.part, one.target)
                 return
         raise NoCopy(f"{one.view.did}: {'; '.join(whys) or _STATES[one.view.state]}")
 
@@ -154,18 +159,19 @@ class Fetching:
         """
         view, storage = one.view, self._known[copy.storage]
         part = one.part
-        for is_last in (size_of(part) == 0, True):
-            if size_of(part) == view.bytes > 0:
+        here = size_of(part)
+        for is_last in (here == 0, True):
+            if here == view.bytes > 0:
                 sums = await in_thread(lambda go_on: sums_of(part, go_on), view.bytes)
             else:
-                if size_of(part) > view.bytes:
+                if here > view.bytes:
                     os.truncate(part, 0)  # the same file, which this process holds
                 soon = self._soon(copy)
-                sums = await self._copies.get(storage, copy.path, part, size=view.bytes, ahead=soon)
+                sums = await self._copies.get(storage, copy.path, part, view, soon)
             unlike = difference(view, sums)
             if unlike is None:
                 return
-            os.truncate(part, 0)
+            os.truncate(part, here := 0)
             if is_last:
                 raise BadCopy(copy.storage, _words(copy.path, unlike))
 
@@ -242,12 +248,6 @@ def _check_place(one: Wanted) -> None:
         raise FileThere(f"{one.view.did}: {one.target} exists, and is not a file")
 
 
-def _finish(one: Wanted) -> None:
-    """Give a whole file its name, and the mode of new files."""
-    os.chmod(one.part, 0o666 & ~_mask())
-    os.replace(one.part, one.target)
-
-
 def ordered(copies: Sequence[ReplicaView], known: Mapping[str, StorageView]) -> list[ReplicaView]:
     """Return the usable copies: those in local folders first, then by priority of the storage."""
     usable = [
@@ -270,7 +270,7 @@ def _kept(one: Wanted) -> Generator[None]:
     """
     import fcntl  # missing on systems that have no folders as storages either
 
-    handle = os.open(one.part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = os.open(one.part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -292,12 +292,6 @@ def _has_room(target: Path) -> bool:
     """Return whether all that exists above a target are folders."""
     above = next((one for one in target.parents if os.path.lexists(one)), None)
     return above is None or above.is_dir()
-
-
-def _mask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _words(path: str, unlike: tuple[str, object, object]) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 
 from pilotage.pilot.data.drivers import storages
 from pilotage.pilot.data.storages import (
+    ADLER32,
+    SHA256,
     CopyChecksums,
     CopyLocation,
     CreatingStorage,
@@ -25,6 +27,7 @@ from pilotage.pilot.data.storages import (
     StorageError,
     StorageUnavailable,
     sums_of as sums_of,
+    verified_by,
 )
 from pilotage.pilot.files.worker_thread import BackgroundWork
 from pilotage.proto.api.data import FileView
@@ -60,15 +63,18 @@ class StorageCopies:
         self._asking = asyncio.Lock()
 
     async def get(
-        self, storage: StorageView, path: str, to: Path, *, size: int, ahead: Sequence[str] = ()
+        self, storage: StorageView, path: str, to: Path, view: FileView, ahead: Sequence[str] = ()
     ) -> Checksums:
         """Copy a file to `to`, after the bytes that are there. Repeats cuts while bytes arrive.
 
+        The strongest checksum of `view` is computed; the other one may be empty.
         `ahead` are paths that are fetched soon: one credential may serve them too.
         """
-        driver = self.driver(storage)
+        driver, size = self.driver(storage), view.bytes
+        needed = verified_by(view.adler32, view.sha256)
 
         def act(place: CopyLocation) -> Callable[[GoOn], Checksums]:
+            place = replace(place, verified_by=needed)
             resumes = isinstance(driver, ResumingStorage) and size_of(to) > 0
             fetch = (
                 driver.get_rest if resumes and isinstance(driver, ResumingStorage) else driver.get
@@ -229,14 +235,15 @@ def size_of(path: Path) -> int:
 def difference(view: FileView, found: Checksums) -> tuple[str, object, object] | None:
     """Return the field in which bytes differ from the catalogue, with both values.
 
-    Empty checksums are unknown.
+    Empty checksums are unknown, but the strongest one of the catalogue must be there.
     """
+    needed = verified_by(view.adler32, view.sha256)
     for field, wanted, is_ in (
         ("bytes", view.bytes, found.size_bytes),
-        ("adler32", view.adler32, found.adler32),
-        ("sha256", view.sha256, found.sha256),
+        (SHA256, view.sha256, found.sha256),
+        (ADLER32, view.adler32, found.adler32),
     ):
-        if wanted != "" and wanted != is_:
+        if wanted not in ("", is_) and (is_ != "" or field == needed):
             return field, wanted, is_
     return None
 

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
@@ -46,7 +46,7 @@ class DataRig:
         keys = json.dumps(self._issuer.published().jwks)
         server = self._stack.enter_context(xrootd({issuer: keys}, inside=quick()))
         self._stack.enter_context(_environment({"X509_CERT_DIR": str(server.authorities)}))
-        self._describe(
+        self.describe(
             GRID,
             {
                 "type": "davs",
@@ -64,7 +64,7 @@ class DataRig:
         secret = store.folder / "keys"
         secret.touch(mode=0o600)
         secret.write_text(f"{s3.KEY} {s3.SECRET}\n")
-        self._describe(
+        self.describe(
             BUCKET,
             {
                 "type": "s3",
@@ -74,16 +74,39 @@ class DataRig:
         )
         return store
 
-    def _describe(self, name: str, entry: Mapping[str, Any]) -> None:
-        folder = self.data / "storages"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{name}.yaml").write_text(json.dumps(entry))
+    def describe(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Write the file of a storage, and wait until the central knows it."""
+        client = self.bench.client
+        self._write(
+            "storages", name, entry, lambda: [one.name for one in client.storages().storages]
+        )
+
+    def publish(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Write the file of a Rucio server, and wait until the central knows it."""
+        client = self.bench.client
+        self._write(
+            "rucio", name, entry, lambda: [one.name for one in client.rucio_servers().servers]
+        )
+
+    def _write(
+        self, folder: str, name: str, entry: Mapping[str, Any], known: Callable[[], Sequence[str]]
+    ) -> None:
+        (self.data / folder).mkdir(exist_ok=True)
+        (self.data / folder / f"{name}.yaml").write_text(json.dumps(entry))
         until = time.monotonic() + _KNOWN_S
-        while name not in {one.name for one in self.bench.client.storages().storages}:
-            assert time.monotonic() < until, f"the central does not know the storage {name}"
+        while name not in known():
+            assert time.monotonic() < until, f"the central does not know {folder}/{name}.yaml"
             time.sleep(0.1)
 
-    def register(self, names: Sequence[str], content: bytes, storage: str, dataset: str) -> None:
+    def register(
+        self,
+        names: Sequence[str],
+        content: bytes,
+        storage: str,
+        dataset: str,
+        *,
+        has_sha256: bool = True,
+    ) -> None:
         """Register files that are in the community's folder of a storage, in a new dataset."""
         client, did = self.bench.client, f"{SCOPE}:{dataset}"
         client.make_dataset(did)
@@ -94,7 +117,7 @@ class DataRig:
                 did=f"{SCOPE}:{name}",
                 bytes=len(content),
                 adler32=summing.sums.adler32,
-                sha256=summing.sums.sha256,
+                sha256=summing.sums.sha256 if has_sha256 else "",
                 replicas=(ReplicaItem(storage=storage, path=f"{COMMUNITY}/{name}"),),
                 datasets=(did,),
             )

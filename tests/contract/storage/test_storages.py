@@ -6,6 +6,7 @@ import os
 import resource
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def test_what_was_put_comes_back_with_its_sums(rig: Rig, tmp_path: Path, path: s
     assert (tmp_path / "got").read_bytes() == CONTENT
     assert rig.content(path) == CONTENT
     assert rig.driver.size(rig.place(path)) == len(CONTENT)
+
+
+@pytest.mark.parametrize("needed", ["adler32", "sha256"])
+def test_a_download_computes_the_checksum_that_is_needed(
+    rig: Rig, tmp_path: Path, needed: str
+) -> None:
+    rig.lay(PATH, CONTENT)
+    place = replace(rig.place(), verified_by=needed)
+    got = rig.driver.get(place, tmp_path / "got", bytes_max=len(CONTENT), go_on=_go_on)
+
+    assert got == replace(SUMS, **{"adler32": "", "sha256": "", needed: getattr(SUMS, needed)})
+    assert (tmp_path / "got").read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("there", [0, 1, 1_000_000, len(CONTENT) - 1])

@@ -11,10 +11,11 @@ from typing import IO, Any
 
 import pytest
 
+from pilotage.central.client.transfers.storage_copies import difference as copy_difference
 from pilotage.central.http.body import SMALL_MAX
 from pilotage.pilot.data import stage_out
 from pilotage.pilot.data.files import DataFiles, StageInFailed, StoredOutputs, with_data
-from pilotage.pilot.data.stage_in import CopiesUnusable, FetchResult
+from pilotage.pilot.data.stage_in import CopiesUnusable, FetchResult, difference
 from pilotage.pilot.data.storages import (
     CopyChecksums,
     CopyLocation,
@@ -28,6 +29,8 @@ from pilotage.pilot.data.storages import (
 from pilotage.pilot.events import EVENTS
 from pilotage.pilot.outfit.environment import environment_of
 from pilotage.pilot.ports import Outfit, TooLarge, UnsafePath
+from pilotage.proto.api.data import FileView
+from pilotage.proto.catalogue import FileState
 from pilotage.proto.limits import check
 from pilotage.proto.messages import (
     Assignment,
@@ -65,6 +68,41 @@ def data_file(*storages: str, did: str = "ctao:run1", path: str = "run1") -> Dat
     right = sums()
     copies = tuple(Copy(one, "fake", f"fake://{one}", "data/run1") for one in storages)
     return DataFile(did, path, right.size_bytes, right.adler32, right.sha256, copies)
+
+
+# Checksums of the catalogue and of a copy, as adler32 and sha256, and whether the copy is good. A
+# driver computes the strongest one that the catalogue has; it may compute the other one too.
+COMPARED = """
+    a s   a s   good
+    a s   - s   good
+    a s   b s   bad
+    a s   a t   bad
+    a s   a -   bad
+    a s   - -   bad
+    a -   a -   good
+    a -   a t   good
+    a -   - t   bad
+    - s   - s   good
+    - -   - -   good
+"""
+
+
+@pytest.mark.parametrize("line", COMPARED.strip().splitlines())
+def test_a_copy_without_the_strongest_checksum_of_the_catalogue_is_bad(line: str) -> None:
+    *sums, end = line.split()
+    adler32, sha256, its_adler32, its_sha256 = ("" if one == "-" else one for one in sums)
+    view = FileView(
+        did="x:y",
+        bytes=1,
+        state=FileState.AVAILABLE,
+        metadata={},
+        adler32=adler32,
+        sha256=sha256,
+    )
+    found = CopyChecksums(1, its_adler32, its_sha256)
+
+    assert bool(difference(DataFile("x:y", "y", 1, adler32, sha256), found)) == (end == "bad")
+    assert (copy_difference(view, found) is None) == (end == "good")
 
 
 # -- which copy is taken ------------------------------------------------------------------------

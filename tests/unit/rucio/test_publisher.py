@@ -240,12 +240,23 @@ async def test_a_copy_that_rucio_loses_at_once_is_sent_again() -> None:
 async def test_a_job_ends_when_all_of_its_files_are_there() -> None:
     world = World()
     await world.put(BATCH + 1, confirm=True)
+    world.rucio.refused = {f"/1/{BATCH}": "InvalidObject"}
     await world.turns(1)
-    before = dict(world.ended)
-    await world.turns(2)
+    before, left = dict(world.ended), len(await world.entries())
+    world.rucio.refused.clear()
+    await world.turns(30)
 
-    assert (before, world.ended) == ({}, {1: ""})
+    assert (before, left, world.ended) == ({}, 1, {1: ""})
     assert await world.entries(EntryState.CONFIRMED) == []
+
+
+async def test_full_batches_follow_each_other_without_a_pause() -> None:
+    world = World()
+    await world.put(2 * BATCH + 1)
+    await world.turns(1)
+
+    assert await world.entries() == []
+    assert world.rucio.asked.count("/replicas") == 3
 
 
 @pytest.mark.parametrize(
