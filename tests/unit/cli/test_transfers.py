@@ -20,7 +20,7 @@ def test_a_folder_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     give(Client(), monkeypatch)
     with pytest.raises(UsageError, match=r"out: File exists$"):
-        transfers.get("ctao:run", to=tmp_path / "out")
+        transfers.get("ctao:run", to=str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,14 @@ from pilotage.central.client.errors import (
     FileThere,
     Invalid,
     NoCopy,
+    NoCredential,
     NoStorage,
     NotFound,
     NotStored,
     StorageTrouble,
 )
 from pilotage.central.client.transfers.fetching import Wanted
+from pilotage.central.client.transfers.storage_copies import StorageCopies
 from pilotage.central.client.transport import Transport
 from pilotage.pilot.data.file_storage import FileStorage
 from pilotage.pilot.data.storages import (
@@ -346,6 +348,29 @@ async def test_bytes_that_cannot_be_taken_back_are_named(
     left = "^storage pic: HTTP 507; ctao/put/.*/a may stay there: the central does it$"
     with pytest.raises(StorageTrouble, match=left):
         await client.put_file(tmp_path / "a", "users:a")
+
+
+async def test_an_upload_that_gets_no_credential_leaves_nothing_to_name(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses(*_: object, **__: object) -> None:
+        raise NoCredential("pic", "the central gives no credential: no keys")
+
+    monkeypatch.setattr(StorageCopies, "_credential", refuses)
+    client.credential = "issuer"
+    (tmp_path / "a").write_bytes(PHOTONS)
+
+    with pytest.raises(NoCredential, match="no keys$"):
+        await client.put_file(tmp_path / "a", "users:a")
+
+
+async def test_a_text_that_ends_with_a_slash_is_a_new_folder(
+    client: Client, tmp_path: Path
+) -> None:
+    client.lay("users:a")
+
+    assert await client.get_file("users:a", f"{tmp_path}/new/") == tmp_path / "new" / "a"
+    assert await client.get_file("users:a", f"{tmp_path}/one") == tmp_path / "one"
 
 
 async def test_failures_do_not_stop_other_uploads(
