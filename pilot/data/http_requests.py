@@ -367,4 +367,7 @@ def trouble(status: int, said: str) -> StorageError:
 def reason_of(why: BaseException) -> str:
     if isinstance(why, socket.timeout):
         return "it did not answer in time"
+    if isinstance(why, ssl.SSLCertVerificationError):
+        where = f"its authority must be in the system, X509_CERT_DIR or {_AUTHORITIES}"
+        return f"{type(why).__name__}: {why}; {where}"
     return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__

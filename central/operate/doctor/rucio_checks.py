@@ -34,7 +34,7 @@ def rucio(data: Path, settings: Settings) -> Iterator[Finding]:
                 why = f"storages.{rse}: there is no storage {storage!r}"
                 yield fault(CHECK, f"{file}: {why}", "write storages/NAME.yaml for it")
             elif entry.inputs and storages[storage].deletes:
-                why = f"{storage} has deletes: true: `data remove` would delete Rucio's files there"
+                why = f"{storage} has deletes: true: `data rm` would delete Rucio's files there"
                 yield warning(CHECK, f"{file}: {why}", PAGE)
     if book.entries:
         yield ok(CHECK, f"{len(book.entries)} in {folder}")

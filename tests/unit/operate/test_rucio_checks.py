@@ -44,4 +44,4 @@ def test_a_storage_that_deletes_files_of_rucio_is_named(tmp_path: Path) -> None:
     risky, _ = said(tmp_path, storage=disk + "deletes: true\n")
 
     assert good == f"ok: 1 in {tmp_path / 'rucio'}"
-    assert risky.startswith("warning: ") and "`data remove` would delete Rucio's files" in risky
+    assert risky.startswith("warning: ") and "`data rm` would delete Rucio's files" in risky
