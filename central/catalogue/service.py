@@ -297,7 +297,7 @@ class CatalogueService:
                     raise BadCatalogueField("datasets", name, "a dataset that you own")
                 if asked.dry_run:
                     row = own[name]
-                    registration.check_open(name, is_open=row and row.is_open)
+                    registration.check_open(name, is_open=None if row is None else row.is_open)
             copies = tuple(self._copy(community, copy, did) for copy in one.replicas)
             for copy in copies:
                 reserved.check(did, copy.storage, copy.path)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter

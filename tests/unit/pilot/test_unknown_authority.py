@@ -2,11 +2,19 @@
 
 import ssl
 
-from pilotage.pilot.data.http_requests import reason_of
+from pilotage.pilot.data.http_requests import cleared, reason_of
+
+WORDS = (
+    "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in "
+    "certificate chain (_ssl.c:1029)"
+)
 
 
 def test_an_unknown_authority_is_told_where_to_be() -> None:
-    told = reason_of(ssl.SSLCertVerificationError("self-signed certificate"))
+    unknown = ssl.SSLCertVerificationError(1, WORDS)
+    unknown.verify_code = 19
+    other = ssl.SSLCertVerificationError(1, "Hostname mismatch")
+    other.verify_code = 62
 
-    assert "self-signed certificate" in told and "X509_CERT_DIR" in told
-    assert "X509_CERT_DIR" not in reason_of(ConnectionRefusedError("no"))
+    assert cleared(reason_of(unknown), ()).endswith("or the folder X509_CERT_DIR have it")
+    assert "X509_CERT_DIR" not in reason_of(other)
