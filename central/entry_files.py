@@ -49,7 +49,7 @@ class EntryText:
             mistake = complaint(why, kind, as_json(found))
             inside = tuple(int(one) if one.isdigit() else one for one in steps(mistake.path))
             where = ".".join((*map(str, at), *filter(None, [mistake.path[2:]])))
-            raise self.wrong((*at, *inside), where or "it", mistake.message) from None
+            raise self.wrong((*at, *inside), where or "the file", mistake.message) from None
 
 
 def read_text(file: Path, bytes_max: int) -> str:

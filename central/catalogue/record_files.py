@@ -151,7 +151,10 @@ def change_each(
         row = known.get(did)
         try:
             if row is None:
-                raise BadCatalogueField("did", str(did), "a registered file")
+                right = "a registered file" + (
+                    ", not a pattern" if {"*", "?"} & set(did.name) else ""
+                )
+                raise BadCatalogueField("did", str(did), right)
             outcomes.append(ItemOutcome(file_id=row.file_id, changed=change(row, item)))
         except BadCatalogueField as why:
             outcomes.append(ItemOutcome(clash=clash_of(why)))

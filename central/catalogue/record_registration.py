@@ -253,11 +253,10 @@ class RegistrationBatch:
             if did in self._named or did in self._as_files:
                 raise BadCatalogueField("datasets", str(did), "a dataset: a file has this name")
             if not self._make_datasets:
-                raise BadCatalogueField("datasets", str(did), "an existing dataset; make it first")
+                check_open(str(did), is_open=None)
             known = KnownDataset(0, did, True, {})
             self._datasets[did] = known
-        if not known.is_open:
-            raise BadCatalogueField("datasets", str(did), "an open dataset: this one is closed")
+        check_open(str(did), is_open=known.is_open)
         return known
 
     def _check_keys(self, metadata: Metadata, fresh: dict[str, KeyType]) -> None:
@@ -503,6 +502,15 @@ def check_number(metadata: Metadata) -> None:
     if len(metadata) > KEYS_OF_FILE_MAX:
         right = f"at most {KEYS_OF_FILE_MAX}, including inherited ones"
         raise BadCatalogueField("metadata", f"{len(metadata)} keys", right)
+
+
+def check_open(dataset: str, *, is_open: bool | None) -> None:
+    """Raise BadCatalogueField if no file can be added to a dataset. None: it does not exist."""
+    if is_open is None:
+        right = "an existing dataset: make it with `pilotage data make`"
+        raise BadCatalogueField("datasets", dataset, right)
+    if not is_open:
+        raise BadCatalogueField("datasets", dataset, "an open dataset: this one is closed")
 
 
 def clash_of(why: BadCatalogueField) -> Clash:

@@ -295,9 +295,9 @@ class CatalogueService:
             for name in one.datasets:
                 if name not in own:
                     raise BadCatalogueField("datasets", name, "a dataset that you own")
-                row = own[name]
-                if asked.dry_run and not (row and row.is_open):
-                    raise BadCatalogueField("datasets", name, "an open dataset")
+                if asked.dry_run:
+                    row = own[name]
+                    registration.check_open(name, is_open=None if row is None else row.is_open)
             copies = tuple(self._copy(community, copy, did) for copy in one.replicas)
             for copy in copies:
                 reserved.check(did, copy.storage, copy.path)

@@ -53,7 +53,9 @@ class StorageEntry(
     nodes: _Hosts = ()  # hosts, or *.domain, that get the credential after a redirect
     redirects: Annotated[int, Meta(ge=0, le=10)] = 0  # followed at most
     tpc: bool = False  # true: it copies to and from other such storages by itself (HTTP COPY)
-    ca_file: Annotated[str, Meta(max_length=1024)] = ""  # authorities that the system does not know
+    ca_file: Annotated[str, Meta(max_length=1024)] = (
+        ""  # the central's authorities beside the system's
+    )
     region: Annotated[str, Meta(max_length=64)] = ""  # of an object store
     #: the same folder by https, where the central removes files (root)
     https_url: Annotated[str, Meta(max_length=1024)] = ""

@@ -1013,6 +1013,7 @@ class Client:
     ) -> Path:
         """Fetch a file into a folder or to a path, verify its checksums, and return the path.
 
+        A text `to` that ends with `/` is a folder, which is made if it does not exist.
         A local file with the same bytes stays. Raises NoCopy, and FileThere for a local file with
         other bytes, unless `force` is set.
         """

@@ -10,7 +10,7 @@ from pilotage.proto.catalogue import FileState
 
 from .arguments import file_at, names_of
 from .errors import Invalid, NotFound
-from .files import target_of
+from .files import inside, target_of
 from .pace import Pace
 from .transfers.fetching import Fetching, Wanted, last_part, wanted_at
 from .transfers.file_lists import files_listed, files_named, usage_of
@@ -96,11 +96,13 @@ class DataFileCalls:
     ) -> Path:
         """Fetch a file into a folder or to a path, verify its checksums, and return the path.
 
+        A text `to` that ends with `/` is a folder, which is made if it does not exist.
         A local file with the same bytes stays. Raises NoCopy, and FileThere for a local file with
         other bytes, unless `force` is set.
         """
         found = await self._named([did])
-        target = target_of(Path(to), last_part(did))
+        name = last_part(did)
+        target = inside(Path(to), name) if str(to).endswith("/") else target_of(Path(to), name)
         wanted = [Wanted(found[0], target)]
         async for path in self._fetched(wanted, force=force, on_progress=on_progress):
             target = path
@@ -163,7 +165,7 @@ class DataFileCalls:
             async for one in files_listed(self._transport, which, ListBy.DATASET):
                 yield one
         except NotFound:
-            text = f"there is no file or dataset {which}"
+            text = f"there is no file or dataset {which}; a folder ends with / ({which}/)"
             raise NotFound("not_found", text, "did") from None
 
     async def data_usage(self, of: str = "") -> list[UsageRow]:

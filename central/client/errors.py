@@ -127,6 +127,10 @@ class StorageTrouble(ClientError):
         self.storage, self.why = storage, why
 
 
+class NoCredential(StorageTrouble):
+    """The central gave no credential for a storage, so nothing was sent there."""
+
+
 class BadCopy(StorageTrouble):
     """A copy differs from the catalogue. Nothing was written. Another copy may be right."""
 

@@ -45,6 +45,7 @@ _FULL: Final = (413, 507)
 _LATER: Final = (408, 423, 425, 429)
 _AUTHORITIES: Final = "/etc/grid-security/certificates"  # unless X509_CERT_DIR names a folder
 LENGTH: Final = re.compile("[0-9]{1,18}")  # of a body in bytes, as a header tells it
+_UNKNOWN_AUTHORITY: Final = (18, 19, 20, 21)  # X509_V_ERR_… of OpenSSL, x509_vfy.h
 _TOKEN: Final = re.compile(r"eyJ[\w-]+(\.[\w-]*){0,2}")  # any JSON Web Token, or a part
 
 
@@ -370,4 +371,6 @@ def trouble(status: int, said: str) -> StorageError:
 def reason_of(why: BaseException) -> str:
     if isinstance(why, socket.timeout):
         return "it did not answer in time"
+    if getattr(why, "verify_code", 0) in _UNKNOWN_AUTHORITY:
+        return f"{why}; the system must know its authority, or the folder X509_CERT_DIR have it"
     return f"{type(why).__name__}: {why}" if str(why) else type(why).__name__

@@ -60,11 +60,12 @@ WORK = (
     f"started, {FULL.outputs} outputs go to it, by the outbox and by bare requests."
 )
 BOUND: Final = (
-    "The goal compares `data get` with `xrdcp --cksum adler32:source`, because plain `xrdcp` verifies "
-    "no checksum; the JSON has both. The CPU is the limit: `data get` takes 3.4 s for 1,000 files, of "
-    "which the start of Python takes 0.5 s and the event loop 0.5 s, and `xrdcp --cksum` 2.6 s. TLS "
-    "comes in records of 16 kB, and Python's `ssl` reads one a call. The outbox also looks names up "
-    "and reads back what Rucio has, which bare requests do not."
+    "The goal compares `data get` with `xrdcp --cksum adler32:source`, because plain `xrdcp` "
+    "verifies no checksum; the JSON has both. The CPU is the limit: `data get` takes 3.4 s "
+    "for 1,000 files, of which the start of Python takes 0.5 s and the event loop 0.5 s, and "
+    "`xrdcp --cksum` 2.6 s. TLS comes in records of 16 kB, and Python's `ssl` reads one a "
+    "call. The outbox also looks names up and reads back what Rucio has, which bare requests "
+    "do not."
 )
 
 

@@ -38,7 +38,9 @@ class StorageChecks:
             raise Refused(Code.NOT_FOUND, why, field="storage")
         if entry.type not in TYPES or self._remote is None:
             why = f"found {name!r} of the type {entry.type}, expected a storage of the type "
-            why += f"{' or '.join(TYPES)}: only pilots use the others"
+            why += (
+                f"{' or '.join(TYPES)}; try another type with `pilotage data put --storage {name}`"
+            )
             raise Refused(Code.ILLEGAL_STATE, f"storage: {why}", field="storage")
         parts = filter(None, (caller.community, FOLDER, self._randomness.token(9)))
         attempt = _Attempt(RemoteStorage(name, entry, self._remote), "/".join(parts))

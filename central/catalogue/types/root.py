@@ -29,7 +29,7 @@ class RootType:
     credential = "token"
 
     def wrong(self, url: str) -> str:
-        right = "roots://host:port//folder, with two slashes"
+        right = "root://host:port//folder or roots://…, with two slashes"
         wrong = wrong_server(url, ("root", "roots"), right)
         if not wrong and not urllib.parse.urlsplit(url).path.startswith("//"):
             wrong = f"expected {right}"

@@ -322,6 +322,8 @@ async def add_rule(
 
     Jobs of type Transfer make missing copies, on pilots that reach both storages.
     """
+    if bool(words) == bool(did):
+        raise UsageError("give either conditions such as run=7, or --did SCOPE:NAME")
     query = query_of(words, await keys_of(client)) if words else {}
     made = await client.add_rule(storage, did=did, query=query, copies=copies)
     return CommandResult(made, f"rule {made.id}")
@@ -494,7 +496,7 @@ def _print_file(found: "FileDetail") -> None:
         print_line(f"{'copy':<24} {copy.storage}  {copy.state.value}  {copy.path}")
     for one in found.remnants:
         what = f"{one.state.value} {one.gone}".rstrip() + (f": {one.why}" if one.why else "")
-        print_line(f"{'bytes':<24} {one.storage}  {what}  {one.path}")
+        print_line(f"{'remnant':<24} {one.storage}  {what}  {one.path}")
 
 
 def _print_lineage(found: "Lineage", direction: Direction) -> None:

@@ -47,9 +47,9 @@ async def show(client: Client, storage: str, /) -> CommandResult:
 async def check(central: CentralConnection, what: WhatArgument = "", /) -> CommandResult:
     """Check storage files as a central would read them, or try one storage.
 
-    With the name of a storage, the central stores, reads and removes a small file there, and tries
-    what the token of a job must not allow. With a folder, this command reads the files in it, and
-    needs no central and no storage.
+    With the name of a storage of type davs, the central stores, reads and removes a small file
+    there, and tries what the token of a job must not allow. With a folder, this command reads the
+    files in it, and needs no central and no storage.
     """
     if _is_name(what):
         client = await central.client()

@@ -36,8 +36,8 @@ async def sweep(
     failed.
 
     They are copies of removed files, and folders of attempts that do not count. After
-    data.sweep_after_s, jobs of type Sweep remove them, if the storage's file says `deletes: true`.
-    This command removes nothing.
+    data.sweep_after_s, jobs of type Sweep or the central remove them, if the storage's file says
+    `deletes: true`. This command removes nothing.
     """
     client = await central.client()
     if not (dry_run or all):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
@@ -88,8 +87,12 @@ async def get(
         str, Parameter(help="Fetch the files of a dataset, given as SCOPE:NAME.")
     ] = "",
     to: Annotated[
-        Path, Parameter(help="Folder to fetch into, or the file for a single one.")
-    ] = Path(),
+        str,
+        Parameter(
+            help="Folder to fetch into, or the file for a single one. It is a folder if it exists "
+            "as one, or ends with /."
+        ),
+    ] = ".",
     recursive: Annotated[
         bool,
         Parameter(alias="-r", help="Keep the folders of names. SCOPE:FOLDER/ is then all below."),
@@ -116,7 +119,7 @@ async def get(
     count = 0
     try:
         with byte_bar("fetching") as on_progress:
-            if len(names) == 1 and not (dataset or recursive or to.is_dir()) and _is_one(names[0]):
+            if len(names) == 1 and not (dataset or recursive) and _is_one(names[0]):
                 path = await client.get_file(names[0], to, force=force, on_progress=on_progress)
                 yield CommandResult({"path": str(path)}, str(path))
                 return

@@ -39,7 +39,7 @@ from pilotage.proto.storages import (
     StorageTokenRequest,
 )
 
-from ..errors import Refused, StorageTrouble
+from ..errors import NoCredential, Refused, StorageTrouble
 from ..pace import Pace
 from ..transport import Transport
 
@@ -199,7 +199,7 @@ class StorageCopies:
                 )
             except Refused as why:
                 text = f"the central gives no credential: {why}"
-                raise StorageTrouble(storage, text) from None
+                raise NoCredential(storage, text) from None
             urls = {(one.method, one.path): one.url for one in reply.urls}
             found = Credential(reply.token, urls)
             until = self.pace.monotonic() + FRESH_SHARE * reply.expires_in_s

@@ -21,7 +21,15 @@ from pilotage.proto.catalogue import PUT_FOLDER, ReplicaState
 from pilotage.proto.storages import is_good_path
 from pilotage.proto.tasks import time_limit
 
-from ..errors import ClientError, Invalid, NoStorage, NotStored, Refused, StorageTrouble
+from ..errors import (
+    ClientError,
+    Invalid,
+    NoCredential,
+    NoStorage,
+    NotStored,
+    Refused,
+    StorageTrouble,
+)
 from .file_lists import files_named
 from .local_sources import LocalSource, told
 from .parallel import ByteCount, OnBytes, in_parallel
@@ -205,6 +213,8 @@ class Storing:
         if not one.is_there:
             try:
                 sums = await self._copies.put(self._storage, one.source.path, one.place)
+            except NoCredential:
+                raise  # nothing to take back
             except (StorageTrouble, OSError) as why:
                 await self._take_back(one, why.why if isinstance(why, StorageTrouble) else str(why))
                 raise

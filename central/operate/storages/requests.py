@@ -51,7 +51,10 @@ class RealStorageHttp:
         except (httpx.InvalidURL, UnicodeError):
             raise StorageRefuses("its URL is not valid") from None
         except (httpx.HTTPError, ssl.SSLError, OSError) as why:
-            raise StorageAway(words_of(why)) from None
+            told = words_of(why)
+            if "CERTIFICATE_VERIFY_FAILED" in told and not ca_file:
+                told += "; if the system does not know its authority, set ca_file"
+            raise StorageAway(told) from None
 
 
 async def _answer(

@@ -62,7 +62,7 @@ class TokensOfStorages:
             path = Path(file)
             lines = (await read_in(self._reader, path, lambda: read_private(path))).split()
         except CredentialExpired as why:
-            raise StorageAway(f"credential of storage {storage}: {why}") from None
+            raise StorageAway(f"credential of storage {storage}: {why.why}") from None
         if len(lines) != 2:
             wrong = f"{file}: found {len(lines)} words, expected the access key and the secret"
             raise StorageRefuses(f"credential of storage {storage}: {wrong}")
@@ -84,7 +84,7 @@ class TokensOfStorages:
         try:
             found = await self._given(storage, entry, scopes)
         except CredentialExpired as why:
-            raise StorageAway(f"credential of storage {storage}: {why}") from None
+            raise StorageAway(f"credential of storage {storage}: {why.why}") from None
         if _modifies(found.text) and not any(one.startswith(_MODIFY) for one in scopes):
             wide = f"the credential of storage {storage} has {_MODIFY}, which no job may hold"
             raise StorageRefuses(wide)

@@ -164,7 +164,7 @@ def test_what_cannot_be_is_refused_before_anything_is_stored(rig: Rig) -> None:
         (b, "users:x/", "bad key=1"): (2, "'bad key=1' is no SCOPE:NAME"),
         (b, "users:x/", "a=x\ny"): (2, "metadata.a: found"),
         (b, "users:x/", "--dataset", "users:closed"): (3, "expected an open dataset"),
-        (b, "users:x/", "--dataset", "users:none"): (3, "expected an open dataset"),
+        (b, "users:x/", "--dataset", "users:none"): (3, "make it with `pilotage data make`"),
         (b, "users:x/", "--parallel", "65"): (3, "parallel: found 65, expected 1 to 64"),
         (b, "users:x/", "--storage", "tape"): (2, "choose one of pic, slow"),
         (b, str(source / "A"), "users:refused/a"): (2, "is the name of one file"),

@@ -136,3 +136,4 @@ async def test_what_cannot_be_checked_is_refused(name: str, field: str) -> None:
         await checks.check(OSCAR, name)
 
     assert why.value.field == field
+    assert name == "no" or "pilotage data put --storage pic" in str(why.value)

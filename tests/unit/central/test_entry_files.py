@@ -43,7 +43,7 @@ def books(folder: Path) -> tuple[WatchedFolder[dict[str, Inner]], list[dict[str,
     [
         ("n: x", ":1: n: "),
         ("n: 1\ninside:\n  a:\n    m: 1", ":2: inside[...].m: "),
-        ("- a", ": it: "),
+        ("- a", ": the file: "),
         ("n: [", ":2: "),
         ("n: 1\nn: 2", ":2: "),
         ("n: 1\ninside: &a {b: {inside: *a}}", ":2: the anchor &a"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.cli.data import transfers
+from pilotage.central.cli.data import catalogue, transfers
 from pilotage.central.cli.exit_codes import UsageError
 
 from .stub_client import give
@@ -20,7 +20,7 @@ def test_a_folder_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     give(Client(), monkeypatch)
     with pytest.raises(UsageError, match=r"out: File exists$"):
-        transfers.get("ctao:run", to=tmp_path / "out")
+        transfers.get("ctao:run", to=str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,12 @@ def test_a_command_line_without_a_target_is_refused(words: str) -> None:
 )
 def test_names_and_conditions_are_told_apart(word: str, is_name: bool) -> None:
     assert transfers._is_name(word) is is_name
+
+
+@pytest.mark.parametrize(("words", "did"), [((), ""), (("run=7",), "users:a")])
+def test_a_rule_is_about_a_file_or_about_conditions(
+    words: tuple[str, ...], did: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(object(), monkeypatch)
+    with pytest.raises(UsageError, match="either conditions such as run=7, or --did SCOPE:NAME"):
+        catalogue.add_rule(*words, storage=("pic",), did=did)

@@ -15,6 +15,7 @@ from pilotage.central.client.errors import (
     FileThere,
     Invalid,
     NoCopy,
+    NoCredential,
     NoStorage,
     NotFound,
     NotStored,
@@ -22,6 +23,7 @@ from pilotage.central.client.errors import (
 )
 from pilotage.central.client.transfers import storage_copies
 from pilotage.central.client.transfers.fetching import Wanted
+from pilotage.central.client.transfers.storage_copies import StorageCopies
 from pilotage.central.client.transport import Transport
 from pilotage.pilot.data.file_storage import FileStorage
 from pilotage.pilot.data.storages import (
@@ -407,6 +409,29 @@ async def test_the_central_knows_of_an_anonymous_upload_before_its_first_byte(
     assert (seen, client.tokens[0].operation) == ([1], StorageOperation.CREATE)
     stays = f"{path} may stay there: the storage's file does not set deletes: true"
     assert (stays in str(why.value)) is not deletes
+
+
+async def test_an_upload_that_gets_no_credential_leaves_nothing_to_name(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses(*_: object, **__: object) -> None:
+        raise NoCredential("pic", "the central gives no credential: no keys")
+
+    monkeypatch.setattr(StorageCopies, "_credential", refuses)
+    client.credential = "issuer"
+    (tmp_path / "a").write_bytes(PHOTONS)
+
+    with pytest.raises(NoCredential, match="no keys$"):
+        await client.put_file(tmp_path / "a", "users:a")
+
+
+async def test_a_text_that_ends_with_a_slash_is_a_new_folder(
+    client: Client, tmp_path: Path
+) -> None:
+    client.lay("users:a")
+
+    assert await client.get_file("users:a", f"{tmp_path}/new/") == tmp_path / "new" / "a"
+    assert await client.get_file("users:a", f"{tmp_path}/one") == tmp_path / "one"
 
 
 async def test_failures_do_not_stop_other_uploads(
