@@ -26,7 +26,7 @@ class KnownFile:
     size: int = 0
     sha1: str = ""
     content: bytes | None = None  # its first bytes; None: not known yet
-    leaves: bool = False  # a link that leaves the output folder
+    leaves: str = ""  # why it cannot be an output, such as a link that leaves the folder
 
 
 class UnknownContent(Exception):
@@ -121,7 +121,7 @@ class RunAccess(StdFsAccess):
         if one is None:
             raise FileNotFoundError(path)
         if one.leaves:
-            raise OSError(f"{os.path.basename(path)} is a link that leaves the output folder")
+            raise OSError(f"{os.path.basename(path)} cannot be an output: {one.leaves}")
         return one
 
     def exists(self, fn: str) -> bool:
@@ -169,7 +169,7 @@ def from_listing(listing: Mapping[str, Any]) -> list[tuple[str, KnownFile]]:
                 size=one.get("bytes", 0),
                 sha1=one.get("sha1", ""),
                 content=bytes.fromhex(one["head"]) if "head" in one else None,
-                leaves=one["kind"] == "leaves",
+                leaves=one["why"] if one["kind"] == "leaves" else "",
             ),
         )
         for one in listing["files"]

@@ -11,11 +11,16 @@ The description is a JSON object, made by `central/cwl/tools.py`:
 - `tree`: the root of a container; `network`: whether it has one
 
 Without a container, the paths in `folders` are placeholders for folders of this job. The result has
-the exit code, and a listing of the output folder.
+the exit code, and a listing of the output folder. The `kind` of an entry is `file`, `folder`, or
+`leaves`: it cannot be an output, and `why` says the reason.
+
+The command runs as the same user, and what it leaves may be anything: the listing ends, opens
+nothing but regular files, and names what it leaves out. Nothing is written through a link.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -23,6 +28,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +38,8 @@ HEAD_BYTES = 65_537  # of a file: one more than an expression may read
 HEADS_BYTES = 4 << 20  # of all files of a listing
 OUTPUT_OBJECT = "cwl.output.json"
 OUTPUT_OBJECT_BYTES = 16 << 20
+ENDING_S = 1.0  # the most that processes take to end; nobody may collect those that have
+LISTED_MAX = 100_000  # files and folders of a listing
 SUCCESS, TEMPORARY, PERMANENT = "success", "temporaryFail", "permanentFail"
 
 
@@ -43,7 +51,13 @@ def run(spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> di
     job = _Job(spec, folder, sources)
     job.stage()
     code, why = job.execute()
-    if code in spec["success"]:
+    files = list(itertools.islice(job.listing(), LISTED_MAX + 1))
+    if len(files) > LISTED_MAX:
+        files = []
+        why = why or f"the output folder has more than {LISTED_MAX} files and folders"
+    if why:
+        status = PERMANENT
+    elif code in spec["success"]:
         status = SUCCESS
     elif code in spec["temporary"]:
         status = TEMPORARY
@@ -51,7 +65,7 @@ def run(spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> di
         status = PERMANENT
     else:
         status = SUCCESS if code == 0 else PERMANENT
-    return {"code": code, "status": status, "why": why, "files": list(job.listing())}
+    return {"code": code, "status": status, "why": why, "files": files}
 
 
 class _Job:
@@ -67,6 +81,8 @@ class _Job:
         self._outside = folder / "outside"  # what a container has at other absolute paths
         for _, one in self._at:
             one.mkdir(parents=True)
+        self._real_out = os.path.realpath(str(self._out))  # the command may move its folder
+        self._real_folder = os.path.realpath(str(folder))
 
     def _filled(self, text: str) -> str:
         """Return a text with our folders; in a container they have the paths that it knows."""
@@ -88,30 +104,44 @@ class _Job:
     def stage(self) -> None:
         """Lay inputs where the command looks for them."""
         for one in self._spec["stage"]:
-            path, source = self._real(one["path"]), one["source"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            is_copy = one.get("writable", False)
-            if one["kind"] == "text":
-                if path.is_symlink() or path.exists():
-                    path.unlink()
-                path.write_text(self._filled(source))
-                path.chmod(0o644 if is_copy else 0o444)
-            elif one["kind"] == "empty":
-                path.mkdir(exist_ok=True)
-            elif is_copy:
-                _copy(self._sources[source], path)
-            elif path.is_symlink() or path.exists():
-                continue
-            elif not self._tree:
-                path.symlink_to(self._sources[source])
-            elif self._is_output(path):
-                _copy(self._sources[source], path)
-            else:
-                _hold_place(path, one["kind"] == "folder")
-                self._binds.append([self._sources[source], one["path"]])
-                continue
-            if self._tree and self._outside in path.parents:
-                self._binds.append([str(path), one["path"]])
+            try:
+                self._lay(one)
+            except ValueError as why:  # NUL or half a character in a name
+                raise OSError(f"{one['path']!r} cannot be made: {why}") from why
+
+    def _lay(self, one: Mapping[str, Any]) -> None:
+        path, source = self._real(one["path"]), one["source"]
+        is_copy = one.get("writable", False)
+        self._make_room(path, is_written=is_copy or one["kind"] == "text")
+        if one["kind"] == "text":
+            if path.exists():
+                path.unlink()
+            path.write_text(self._filled(source), encoding="utf-8")
+            path.chmod(0o644 if is_copy else 0o444)
+        elif one["kind"] == "empty":
+            path.mkdir(exist_ok=True)
+        elif is_copy:
+            _copy(self._sources[source], path)
+        elif path.is_symlink() or path.exists():
+            return
+        elif not self._tree:
+            path.symlink_to(self._sources[source])
+        elif self._is_output(path):
+            _copy(self._sources[source], path)
+        else:
+            _hold_place(path, one["kind"] == "folder")
+            self._binds.append([self._sources[source], one["path"]])
+            return
+        if self._tree and self._outside in path.parents:
+            self._binds.append([str(path), one["path"]])
+
+    def _make_room(self, path: Path, *, is_written: bool) -> None:
+        """Make the folder of a path, and remove a link to an input that would be written."""
+        if not _is_below(os.path.realpath(str(path.parent)), self._real_folder):
+            raise OSError(f"{path} cannot be made: its folder is an input, which is never changed")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_written and path.is_symlink():
+            path.unlink()
 
     def _is_output(self, path: Path) -> bool:
         return self._out in path.parents
@@ -143,16 +173,19 @@ class _Job:
             try:
                 return process.wait(spec.get("limit_s") or None), ""
             except subprocess.TimeoutExpired:
-                return _ended(process), f"it ran for more than {spec['limit_s']} s"
-        except OSError as why:
+                return -signal.SIGKILL, f"it ran for more than {spec['limit_s']} s"
+            finally:
+                _end_all(process)
+        except (OSError, ValueError) as why:  # ValueError: NUL or half a character in a word
             return 127, str(why)
 
     def _stream(self, name: str, streams: contextlib.ExitStack) -> Any:
         """Return where a stream of the command goes: to its file, or to our standard error."""
         if not self._spec.get(name):
             return sys.stderr
-        path = self._out / self._spec[name]
-        path.parent.mkdir(parents=True, exist_ok=True)
+        out: str = self._spec["folders"]["out"]
+        path = self._real(os.path.join(out, self._spec[name]))
+        self._make_room(path, is_written=True)
         return streams.enter_context(path.open("wb"))
 
     def _stdin(self, path: str) -> Path:
@@ -185,31 +218,59 @@ class _Job:
 
     def listing(self) -> Iterator[dict[str, Any]]:
         """Yield what lies in the output folder. Links are followed into it and into inputs."""
-        allowed = [str(self._out.resolve()), *map(os.path.realpath, self._sources.values())]
         left = HEADS_BYTES
-        for top, folders, names in os.walk(str(self._out), followlinks=True):
-            above = {os.path.realpath(top)}  # a link to itself has no end
-            for name in sorted(folders):
-                path = self._followed(os.path.join(top, name))
-                is_in = _stays(path, allowed) and not _holds(os.path.realpath(path), above)
-                yield {"path": self._shown(path), "kind": "folder" if is_in else "leaves"}
-                if not is_in:
-                    folders.remove(name)
-            for name in sorted(names):
-                path = self._followed(os.path.join(top, name))
-                shown = self._shown(path)
-                if not _stays(path, allowed) or not os.path.isfile(path):
-                    yield {"path": shown, "kind": "leaves"}
-                    continue
-                found = _file(path, left if shown != OUTPUT_OBJECT else OUTPUT_OBJECT_BYTES)
-                if shown == OUTPUT_OBJECT and "head" in found:
-                    content = bytes.fromhex(found["head"]).decode()
-                    for mark, real in self._at:
-                        content = content.replace(str(real), mark)
-                    found.update(head=content.encode().hex(), bytes=len(content.encode()))
-                else:
-                    left -= len(found.get("head", "")) // 2
-                yield {"path": shown, "kind": "file", **found}
+        for path, kind in self._walked():
+            shown = self._shown(path)
+            if not _is_utf8(shown):
+                shown, kind = ascii(shown)[1:-1], "its name is not UTF-8"
+            if kind == "folder":
+                yield {"path": shown, "kind": kind}
+                continue
+            found: dict[str, Any] = {}
+            if kind == "file":
+                is_object = shown == OUTPUT_OBJECT
+                try:
+                    found = _file(path, OUTPUT_OBJECT_BYTES if is_object else left)
+                except FileNotFoundError:
+                    continue  # it was removed in the meantime
+                except OSError as why:
+                    kind = f"it cannot be read: {why.strerror}"
+                if is_object and found.get("bytes", 0) > OUTPUT_OBJECT_BYTES:
+                    kind = f"it has more than {OUTPUT_OBJECT_BYTES} bytes"
+            if kind != "file":
+                yield {"path": shown, "kind": "leaves", "why": kind}
+                continue
+            if shown == OUTPUT_OBJECT:
+                content = bytes.fromhex(found["head"])
+                for mark, real in self._at:
+                    content = content.replace(os.fsencode(real), mark.encode())
+                found.update(head=content.hex(), bytes=len(content))
+            else:
+                left -= len(found.get("head", "")) // 2
+            yield {"path": shown, "kind": "file", **found}
+
+    def _walked(self) -> Iterator[tuple[str, str]]:
+        """Yield each path and its kind: `file`, `folder`, or why it is neither."""
+        allowed = [self._real_out, *map(os.path.realpath, self._sources.values())]
+        # Each with the real paths of the folders above it: a link to one of them has no end.
+        top = str(self._out)
+        folders: list[tuple[str, tuple[str, ...]]] = [(top, (os.path.realpath(top),))]
+        while folders:
+            folder, above = folders.pop()
+            below: list[tuple[str, tuple[str, ...]]] = []
+            for path in _paths(folder):
+                name = os.path.basename(path)
+                real = os.path.join(above[-1], name)
+                try:
+                    if os.path.islink(path):
+                        real = os.path.realpath(self._followed(path))
+                    kind = _kind(path, real, allowed, above)
+                except OSError as why:
+                    kind = f"it cannot be followed: {why.strerror}"
+                yield path, kind
+                if kind == "folder" and _is_utf8(name):
+                    below.append((path, (*above, real)))
+            folders.extend(reversed(below))
 
     def _shown(self, path: str) -> str:
         return os.path.relpath(path, str(self._out))
@@ -251,20 +312,58 @@ def _hold_place(path: Path, is_folder: bool) -> None:
         path.touch()
 
 
-def _ended(process: "subprocess.Popen[bytes]") -> int:
-    os.killpg(process.pid, signal.SIGKILL)
+def _end_all(process: "subprocess.Popen[bytes]") -> None:
+    """End a command, and what it left in the background: nothing may write to outputs any more."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        until = time.monotonic() + ENDING_S
+        while time.monotonic() < until:  # it takes a moment
+            os.killpg(process.pid, 0)
+            time.sleep(0.01)
     process.wait()
-    return -signal.SIGKILL
 
 
-def _stays(path: str, allowed: list[str]) -> bool:
-    """Return whether a path lies in the output folder or in an input, links resolved."""
-    real = os.path.realpath(path)
-    return any(real == one or real.startswith(one + os.sep) for one in allowed)
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _holds(folder: str, paths: Iterable[str]) -> bool:
-    return any(one == folder or one.startswith(folder + os.sep) for one in paths)
+def _paths(folder: str) -> list[str]:
+    """Return the paths in a folder in order, one more than a listing takes; none if it is gone."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(one.path for one in itertools.islice(entries, LISTED_MAX + 1))
+    except OSError:
+        return []
+
+
+def _kind(path: str, real: str, allowed: list[str], above: Iterable[str]) -> str:
+    """Return `file`, `folder`, or why a path is neither. Raises OSError if it leads nowhere."""
+    if not any(_is_below(real, one) for one in allowed):
+        return "it is a link that leaves the output folder"
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode):
+        return "file"
+    if not stat.S_ISDIR(mode):
+        return "it is a pipe, a socket or a device"
+    if any(_is_below(one, real) for one in above):
+        return "it is a link to a folder above it"
+    if not os.access(path, os.R_OK | os.X_OK):
+        return "it cannot be read: its mode does not allow it"
+    return "folder"
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Return whether a path is a folder or lies in it."""
+    return path == folder or path.startswith(folder + os.sep)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # it may have become a pipe, which would wait
 
 
 def _file(path: str, most: int) -> dict[str, Any]:
@@ -273,9 +372,10 @@ def _file(path: str, most: int) -> dict[str, Any]:
     head = b""
     size = 0
     keeps = HEAD_BYTES if os.path.basename(path) != OUTPUT_OBJECT else OUTPUT_OBJECT_BYTES
-    with open(path, "rb") as file:
-        while True:
-            block = file.read(1 << 20)
+    with open(path, "rb", opener=_at_once) as file:
+        left = os.fstat(file.fileno()).st_size  # a process that still writes may have no end
+        while left > size:
+            block = file.read(min(1 << 20, left - size))
             if not block:
                 break
             if len(head) < keeps:

@@ -38,6 +38,7 @@ DRIVERS: Final = (
     "central/operate/",
     "pilot/__main__.py",
     "pilot/clock.py",
+    "pilot/cwl/tool_job.py",  # a payload: a process of its own
     # Drivers of storages block in threads: they read when tokens end, when a server is silent,
     # and how old a kept connection is.
     "pilot/data/http_driver.py",
