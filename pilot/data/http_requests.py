@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Optional
+from typing import Any, Final, Optional, Union
 
 from pilotage.proto.trust import trusting
 
@@ -142,7 +142,7 @@ class HttpRequests:
         method: str,
         url: str,
         *,
-        body: Optional[Iterable[bytes]] = None,
+        body: Optional[Iterable[Union[bytes, memoryview]]] = None,
         headers: Optional[Mapping[str, str]] = None,
         secrets: Sequence[str] = (),
         waits: bool = False,
@@ -206,7 +206,7 @@ def _answered(
     connection: http.client.HTTPConnection,
     method: str,
     target: str,
-    body: Optional[Iterable[bytes]],
+    body: Optional[Iterable[Union[bytes, memoryview]]],
     sent: Mapping[str, str],
     secrets: Sequence[str],
     *,
