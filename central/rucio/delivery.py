@@ -311,5 +311,5 @@ def _other_metadata(one: OutgoingFile, there: dict[str, Any]) -> str:
 def _is_same(theirs: object, ours: object) -> bool:
     """Return whether a value came back. Rucio writes a number such as 1e17 with all its digits."""
     if isinstance(ours, float) and isinstance(theirs, int):
-        return theirs == ours
+        return ours.is_integer() and theirs == int(ours)
     return str(theirs) == str(ours)

@@ -5,7 +5,6 @@ Downloads go on after a cut. Uploads are sent block by block, with checksums.
 
 import abc
 import http.client
-import itertools
 import os
 import re
 import threading
@@ -75,7 +74,8 @@ class HttpDriver(abc.ABC):
     ) -> http.client.HTTPResponse:
         """Send a request and return the head of the last answer. Raises StorageError."""
         url, secrets = self._url(method, place), self._secrets(method, place)
-        for followed in itertools.count():
+        followed = 0
+        while True:
             response = self._requests.asked(
                 method,
                 url,
@@ -91,10 +91,9 @@ class HttpDriver(abc.ABC):
                 response.close()
                 raise
             if not further:
-                break
+                return response
             response.close()
-            url = further
-        return response
+            url, followed = further, followed + 1
 
     def _secrets(self, method: str, place: CopyLocation) -> tuple[str, ...]:
         """Return what no text about a request may show."""

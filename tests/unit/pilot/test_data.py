@@ -32,16 +32,7 @@ from pilotage.pilot.ports import Outfit, TooLarge, UnsafePath
 from pilotage.proto.api.data import FileView
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.limits import check
-from pilotage.proto.messages import (
-    Assignment,
-    Body,
-    Grant,
-    How,
-    Output,
-    Report,
-    Turn,
-    What,
-)
+from pilotage.proto.messages import Assignment, Body, Grant, How, Output, Report, Turn, What
 from pilotage.proto.storages import (
     Copy,
     DataBody,
