@@ -347,10 +347,10 @@ def test_what_failed_too_often_is_tried_again_when_a_person_says_so() -> None:
         steps = {**CHAIN["steps"], "pair": {**CHAIN["steps"]["pair"], "pause_when_failed": 1.0}}
         await submitted(world, workflow=chain(steps=steps, keys={"level": "number"}))
         view = await until(world, lambda v: len(v.marks) == 2)
-        assert view.steps[1].inputs == {I.STUCK: 4}
+        assert view.steps[1].inputs == {I.PROBLEMATIC: 4}
         assert view.marks == ("step merge is stuck", "4 files are stuck")
         broken[0] = False
-        detail = await said(world, "fix")
+        detail = await said(world, "fix", problematic=True)
         assert detail.did[0] == "step pair: 4 files are tried again"
         view = await until(world, lambda v: v.state is P.COMPLETED and done(v)["merge"] == 1)
 
