@@ -333,7 +333,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _paths(folder: str) -> list[str]:
-    """Return the paths in a folder in order, one more than a listing takes; none if it is gone."""
+    """Return the paths in a folder, in order and bounded; a missing folder has none."""
     try:
         with os.scandir(folder) as entries:
             return sorted(one.path for one in itertools.islice(entries, LISTED_MAX + 1))

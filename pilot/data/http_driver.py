@@ -265,7 +265,7 @@ def _begins_at(response: http.client.HTTPResponse, begin: int) -> bool:
 def _check_end(response: http.client.HTTPResponse, size: int, bytes_max: int) -> None:
     """Raise StorageUnavailable if an answer that has ended may not be the end of the file.
 
-    Servers may send less than the range, and without a length nobody sees a cut.
+    A server may send less than it was asked for. If it gives no length, a cut looks like the end.
     """
     total = _TOTAL.fullmatch(response.getheader("Content-Range") or "")
     if response.status == 206 and total is not None and size < int(total[1]):

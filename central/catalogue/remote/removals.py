@@ -49,7 +49,7 @@ class RemoteStorage:
 
 
 def check_whole(path: str) -> None:
-    """Raise StorageRefuses for a path of which XRootD sees the first part: another file."""
+    """Raise StorageRefuses for a path with `?`: XRootD would remove the file named before it."""
     if "?" in path:
         raise StorageRefuses(f"{path!r} has a '?', at which servers of this type cut the name")
 
