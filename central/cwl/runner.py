@@ -11,12 +11,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Final
 
-from cwl_utils.sandboxjs import set_js_engine
+try:
+    from cwl_utils.sandboxjs import set_js_engine
+except ModuleNotFoundError as why:
+    raise SystemExit(f"pilotage-cwl-runner: {why}: run pip install 'pilotage[cwl]'") from None
 from cwltool import main as cwltool_main
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.executors import JobExecutor
 from cwltool.process import Process
 from cwltool.utils import visit_class
+from schema_salad.exceptions import ValidationException
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from pilotage.pilot.cwl import tool_job
@@ -104,22 +108,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a CWL document; return 0, 1 if it failed, or 33 if a requirement is not supported."""
     parser = argparse.ArgumentParser(prog="pilotage-cwl-runner", allow_abbrev=False)
     parser.add_argument("--local", action="store_true")
-    parser.add_argument("--url", default="")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     given, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    if any(word.split("=")[0] == "--url" for word in rest):
+        parser.error("--url: found it, but documents run on this machine only")
     set_js_engine(QuickJs())
     with tempfile.TemporaryDirectory(prefix="pilotage-cwl-", ignore_cleanup_errors=True) as folder:
         loading = LoadingContext()
         loading.construct_tool_object = made_tool
         loading.disable_js_validation = True
         loading.relax_path_checks = True
-        found: int = cwltool_main.main(
-            ["--disable-js-validation", "--relax-path-checks", *rest],
-            executor=LocalExecutor(Path(folder), given.cores),
-            loadingContext=loading,
-            custom_schema_callback=lambda: None,  # keep the schemas that a warm process has loaded
-            stdout=sys.stdout,
-        )
+        try:
+            found: int = cwltool_main.main(
+                ["--disable-js-validation", "--relax-path-checks", *rest],
+                executor=LocalExecutor(Path(folder), given.cores),
+                loadingContext=loading,
+                custom_schema_callback=lambda: (
+                    None
+                ),  # keep the schemas that a warm process has loaded
+                stdout=sys.stdout,
+            )
+        except ValidationException as why:
+            print(f"pilotage-cwl-runner: {why}", file=sys.stderr)
+            return 1
     return found
 
 
