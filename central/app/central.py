@@ -9,8 +9,6 @@ import contextlib
 import math
 from dataclasses import dataclass, replace
 
-from pilotage import __version__
-
 from ..accounts.count_writer import CountsLoop
 from ..bus.bridge import BusBridge
 from ..bus.downlink import Downlink
@@ -53,11 +51,10 @@ from ..dispatch.used_shares import UsedShares
 from ..factory.view import ElementsView
 from ..failover.activity import Pulse
 from ..failover.assembly import Failover, failover
-from ..failover.production_rules import rules_for
 from ..failover.rule_book import RuleBook
 from ..failover.rules import default_rules
 from ..failover.site_capacity import MaxGrants
-from ..failover.task_ends import TaskEndRepairs, last_line_in, stderr_in
+from ..failover.task_ends import TaskEndRepairs, stderr_in
 from ..identity.bans.ban_list import BanList
 from ..identity.callers import PilotCaller
 from ..identity.tokens import TokenIssuer
@@ -72,8 +69,6 @@ from ..pilots.logs import LogRoom
 from ..pilots.service import Canceller, PilotService
 from ..ports import Clock
 from ..productions import record as production_records
-from ..productions.assembly import Productions, productions
-from ..productions.watch import ProductionWatch
 from ..rucio.drivers import RucioDrivers
 from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
@@ -86,10 +81,9 @@ from ..transfers.sweep_service import SweepService
 from ..transformations.assembly import Transformations, transformations
 from ..transformations.avoided_hosts import AvoidedHosts
 from ..transformations.engine import Engine
-from ..transformations.live_state import document
-from ..transformations.record import TransformationRow
 from .people import AboutPeople, about_people
 from .process_parts import World, ban_service, parts_of
+from .production_work import ProductionWork, production_work
 from .route_assembly import Services
 from .rucio_work import RucioWork, rucio_work
 from .storage_work import (
@@ -130,7 +124,7 @@ class Central:
     allowed: SharedLimits
     engine: Engine
     kept_off: AvoidedHosts
-    productions: ProductionWatch
+    productions: ProductionWork
     failover: Failover
     people: AboutPeople
     rucio: RucioDrivers
@@ -188,7 +182,8 @@ class Central:
                 tasks.create_task(self.rucio_work.outbox.run())
                 tasks.create_task(self.retention.run())
                 tasks.create_task(self.engine.run())
-                tasks.create_task(self.productions.run())
+                tasks.create_task(self.productions.productions.watching.run())
+                tasks.create_task(self.productions.cwl.run())
                 tasks.create_task(self.failover.cycle.run())
                 tasks.create_task(self.failover.recovery.run())
                 tasks.create_task(self.failover.mails.run())
@@ -221,7 +216,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     rucio = rucio_work(world, memory, control)
     awaited = rucio.service.awaited_of_job
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements, awaited)
-    flows = _productions(world, memory, made, control, explainer)
+    flows = production_work(world, memory, made, control, explainer, submits, allowed, tokens.bans)
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)
@@ -258,7 +253,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         health=health,
         metrics=metrics,
         transformations=made.service,
-        productions=flows.service,
+        productions=flows.productions.service,
         reports=about_failures.service,
         rucio=rucio.service,
     )
@@ -285,7 +280,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         engine=made.engine,
         kept_off=made.kept_off,
         allowed=allowed,
-        productions=flows.watching,
+        productions=flows,
         failover=about_failures,
         people=people,
         rucio=world.rucio,
@@ -365,35 +360,6 @@ def _transformations(
         quotas=allowed.quotas,
         room=allowed.room,
         bans=bans,
-        clock=world.clock,
-        log=world.log,
-    )
-
-
-def _productions(
-    world: World,
-    memory: Memory,
-    made: Transformations,
-    control: JobControl,
-    explainer: Explainer,
-) -> Productions:
-    """Return the productions."""
-
-    def unfit(row: TransformationRow) -> str:
-        owner = memory.owners.by_id(row.owner_id)
-        return explainer.unfit(row.community, row.group, owner, document(row).job)
-
-    return productions(
-        store=world.store,
-        made=made,
-        owners=memory.owners,
-        act=control.act,
-        check_rules=rules_for,
-        storages=world.storages,
-        rucio=world.rucio.entries,
-        last_line=last_line_in(world.blobs, world.log),
-        unfit=unfit,
-        version=__version__,
         clock=world.clock,
         log=world.log,
     )

@@ -14,6 +14,7 @@ from ..catalogue.remote.storage_http import RemoteStorages
 from ..catalogue.service import CatalogueService
 from ..catalogue.storage_service import StorageService
 from ..catalogue.storages import Storages
+from ..cwl_runs.evaluator_link import Evaluates
 from ..dispatch.assembly import SharedLimits, allowances
 from ..dispatch.limits import Policy
 from ..dispatch.memory import Memory
@@ -58,6 +59,7 @@ class World:
     leadership: Leadership = ALONE  # whether it may answer pilots
     space: Space = NoDisk()  # the disk of store and blobs
     rucio: RucioDrivers = field(default_factory=RucioDrivers)  # servers of files' catalogues
+    evaluator: Evaluates | None = None  # of CWL documents; None: a process of its own
     policy: Policy | None = None  # reads changed shares and limits; None: they do not change
 
 

@@ -12,6 +12,21 @@ _quickjs: Any = quickjs  # has no types
 MEMORY_BYTES: Final = 128 << 20
 STACK_BYTES: Final = 1 << 20
 CPU_S: Final = 20.0  # of one expression
+# A run that is made again must want the same jobs: the clock begins at a given time and advances by
+# a millisecond for each look, and random numbers repeat.
+_SAME: Final = """
+(function (now, seed) {
+  Math.random = function () {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return seed / 4294967296;
+  };
+  Date = new Proxy(Date, {
+    construct: (type, given) => given.length ? new type(...given) : new type(now++),
+    apply: (type) => new type(now++).toString(),
+    get: (type, name) => name === "now" ? () => now++ : type[name],
+  });
+})(%d, %d);
+"""
 
 
 class QuickJs(NodeJSEngine):
@@ -19,6 +34,8 @@ class QuickJs(NodeJSEngine):
 
     Only the parsing of parameter references is taken from the parent: no process is started.
     """
+
+    at: float | None = None  # the time that expressions see, in seconds since 1970; None: now
 
     def __init__(self) -> None:
         super().__init__(have_node_slim=True)
@@ -40,6 +57,9 @@ class QuickJs(NodeJSEngine):
         context.set_max_stack_size(STACK_BYTES)
         context.set_time_limit(min(timeout, CPU_S))
         code = code_fragment_to_js(scan, jslib)
+        if self.at is not None and ("Date" in code or "random" in code):
+            milliseconds = int(self.at * 1_000)
+            context.eval(_SAME % (milliseconds, milliseconds % 2**32))
         try:
             found = context.eval(
                 f"JSON.stringify((function(){{ return eval({json.dumps(code)}) }})())"

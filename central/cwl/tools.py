@@ -27,6 +27,7 @@ from schema_salad.ref_resolver import file_uri
 
 from pilotage.pilot.cwl.tool_job import IN, OUT, TMP
 
+from .kept_outputs import kept
 from .known_files import RUNS, RunAccess, RunFiles, from_listing
 
 TEMPORARY, PERMANENT = "temporaryFail", "permanentFail"
@@ -123,6 +124,7 @@ class PlannedJob(JobBase):
         self.environment = dict(envVarReq)
 
     step = ""  # of the workflow, or the name of the tool
+    ports: Any = ()  # the outputs of the tool
 
     def described(self, context: JobContext, files: RunFiles) -> ToolJob:
         """Return the description. Raises WorkflowException if the tool has no command."""
@@ -137,6 +139,8 @@ class PlannedJob(JobBase):
             "temporary": list(self.temporaryFailCodes),
             "permanent": list(self.permanentFailCodes),
         }
+        if (keep := kept(self)) is not None:
+            spec["keep"] = keep
         built = self.builder
         spec["folders"] = {"out": built.outdir, "tmp": built.tmpdir, "in": built.stagedir}
         if tree := context.tree_of(built.get_requirement("DockerRequirement")[0]):
@@ -151,9 +155,17 @@ class PlannedJob(JobBase):
             key=digest[:24],
             name=self.step,
             spec=spec,
-            needs=dict(self.builder.resources),
+            needs=self._needs(),
             network=self.networkaccess,
         )
+
+    def _needs(self) -> dict[str, float]:
+        """Return the resources; without memory if the document asks for none."""
+        stated = self.builder.get_requirement("ResourceRequirement")[0] or {}
+        found: dict[str, float] = dict(self.builder.resources)
+        if not {"ramMin", "ramMax"} & stated.keys():
+            found.pop("ram", None)
+        return found
 
     def _stage(self, context: JobContext, files: RunFiles) -> list[dict[str, Any]]:
         """Return what lies where before the command runs. Raises WorkflowException on clashes."""
@@ -220,6 +232,8 @@ def _staged(one: MapperEnt) -> dict[str, Any]:
 class PlannedTool(CommandLineTool):
     """A tool whose runs are jobs."""
 
+    step = ""  # its name among the tools of the document, if it has one
+
     def job(self, job_order: CWLObjectType, output_callbacks: Any, runtimeContext: Any) -> Any:
         image, is_required = self.get_requirement("DockerRequirement")
         if image is not None and not runtimeContext.tree_of(image):
@@ -231,7 +245,8 @@ class PlannedTool(CommandLineTool):
         tool = cast(Mapping[str, Any], self.tool)
         for job in super().job(job_order, output_callbacks, runtimeContext):
             if isinstance(job, PlannedJob):
-                job.step = runtimeContext.name or shortname(tool["id"])
+                job.ports = tool["outputs"]
+                job.step = self.step or runtimeContext.name or shortname(tool["id"])
             yield job
 
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:

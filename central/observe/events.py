@@ -121,6 +121,12 @@ EVENTS: dict[str, frozenset[str]] = {
     "files_removed": frozenset({"count", "first", "who"}),
     # a quota, the disk or a ban of the owner stops new tasks for now
     "transformation_waits": frozenset({"transformation", "name", "why"}),
+    # a run of a CWL document makes no jobs for now, because of a quota, the disk or a ban
+    "cwl_run_waits": frozenset({"production", "why"}),
+    # a run of a CWL document has ended
+    "cwl_run_ended": frozenset({"production", "status", "why"}),
+    # the process that evaluates CWL documents ended; it is started again when it is needed
+    "cwl_evaluator_ended": frozenset({"why"}),
     # a user added a transformation or acted on it
     "transformation_said": frozenset({"transformation", "name", "what", "who", "why"}),
     # a user killed, held, released, rescheduled, deleted or reordered jobs

@@ -1,5 +1,6 @@
 """Joins the parts of productions."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..catalogue.storages import Storages
@@ -11,7 +12,7 @@ from ..store.engine import Store
 from ..transformations.assembly import Transformations
 from .cleaning import ActOnJobs, Cleaning
 from .definition_cache import ProductionCache
-from .service import CheckRules, ProductionService
+from .service import CheckRules, ProductionService, ShapeOf
 from .steering import ProductionControl
 from .step_failures import LastLine
 from .views import Unfit, Views
@@ -33,10 +34,12 @@ def productions(
     owners: Owners,
     act: ActOnJobs,
     check_rules: CheckRules,
+    shape_of: ShapeOf,
     storages: Storages,
     rucio: RucioEntries,
     last_line: LastLine,
     unfit: Unfit,
+    told: Callable[[int], None],
     version: str,
     clock: Clock,
     log: Log,
@@ -44,7 +47,8 @@ def productions(
     """Return the service that answers users, and the watch.
 
     `act` carries out an action on jobs. `last_line` reads the last line of an attempt's standard
-    error. `unfit` says why no pilot fits the jobs of a transformation.
+    error. `unfit` says why no pilot fits the jobs of a transformation. `told` is told of each
+    production that was added or steered.
     """
     cache = ProductionCache(store, clock)
     cleaning = Cleaning(store=store, catalogue=store, act=act)
@@ -58,6 +62,11 @@ def productions(
         log=log,
     )
     made.engine.tell(watching.heard)
+
+    def nudge(production_id: int) -> None:
+        watching.nudge(production_id)
+        told(production_id)
+
     service = ProductionService(
         store=store,
         catalogue=store,
@@ -66,12 +75,13 @@ def productions(
         views=Views(store=store, cache=cache, owners=owners, clock=clock, unfit=unfit),
         steering=ProductionControl(store=store, act=act, touch=made.engine.touch, clock=clock),
         check_rules=check_rules,
+        shape_of=shape_of,
         storages=storages,
         rucio=rucio,
         last_line=last_line,
         waits=made.service.why_waits,
         touch=made.engine.touch,
-        nudge=watching.nudge,
+        nudge=nudge,
         version=version,
         clock=clock,
         log=log,

@@ -10,6 +10,7 @@ import msgspec
 from pilotage.proto.api.productions import Written
 from pilotage.proto.catalogue import KeyType
 from pilotage.proto.decoding.complaints import short
+from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.documents.job import Input
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.documents.workflow import Workflow
@@ -23,6 +24,7 @@ from ..transformations.document_resolution import ParentTransformation, check_do
 from ..workflows import graph
 from ..workflows.check import faults as faults_in
 from ..workflows.translation import obstacles, to_transformations
+from .cwl_steps import cwl_documents
 from .record import STEPS_MAX
 
 FAULTS_SHOWN: Final = 20
@@ -35,6 +37,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow: Workflow
     files: dict[str, Input] = {}  # sent with jobs, by their path in the workflow
     images: dict[str, str] = {}  # digests, if they were known
+    cwl: CwlDocument | None = None  # its steps only show the tools of this document
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -85,6 +88,8 @@ def check_definition(definition: Definition) -> None:
     if len(workflow.steps) > STEPS_MAX:
         why = f"workflow: found {len(workflow.steps)} steps, at most {STEPS_MAX}"
         raise Refused(Code.INVALID, why, field="workflow.steps")
+    if definition.cwl is not None:
+        return
     faults = list(islice(faults_in(workflow), FAULTS_SHOWN + 1)) or obstacles(workflow)
     if faults:
         lines = [str(fault) for fault in faults[:FAULTS_SHOWN]]
@@ -120,6 +125,8 @@ def check_outputs(workflow: Workflow, book: StorageBook) -> None:
 def documents(definition: Definition, name: str) -> dict[str, Transformation]:
     """Return the document of each step for a production of that name, parents first."""
     workflow = msgspec.structs.replace(definition.workflow, name=name)
+    if definition.cwl is not None:
+        return cwl_documents(workflow)
     found: dict[str, Transformation] = {}
     for step, doc in to_transformations(workflow).items():
         if len(doc.name) > NAME_MAX:

@@ -4,6 +4,12 @@ INSERT INTO production (production_id, community, group_name, owner_id, name, ti
 VALUES (:production_id, :community, :group, :owner_id, :name, :title, :state, :sha256,
         :priority, :rerun_of, :at, :at, :rules, :details, :definition);
 
+-- name: insert_cwl_run
+INSERT INTO cwl_run (production_id) VALUES (:production_id);
+
+-- name: cwl_run
+SELECT status, why, outputs FROM cwl_run WHERE production_id = :production_id;
+
 -- name: insert_production_step
 -- ?1 production, ?2 place, ?3 step, ?4 JSON of its parents' places, ?5 transformation
 INSERT INTO production_step (production_id, place, step, parents, transformation_id)

@@ -1,5 +1,6 @@
 """Stores productions and their steps."""
 
+import zlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ class NewProductionRow(_Record, frozen=True, kw_only=True):
     rules: str = ""  # of failover; empty: the default rules
     priority: int | None = None  # None: each job's own
     rerun_of: int | None = None
+    is_cwl: bool = False  # a run of a CWL document makes its tasks
     at: float
 
 
@@ -117,6 +119,14 @@ class TaskMean(_Record, frozen=True, kw_only=True):
     memory_mb: float
 
 
+class CwlEnd(_Record, frozen=True, kw_only=True):
+    """The end of the run of a CWL document."""
+
+    status: str  # success, temporaryFail or permanentFail; empty: it still runs
+    why: str
+    outputs: Any  # as CWL has them; files have the places that clients fetch them from
+
+
 class NameTaken(StoreError):
     """A transformation has the name of a step already. Nothing was stored."""
 
@@ -155,6 +165,8 @@ def add_production(
     given = {**msgspec.structs.asdict(new), "state": new.state.value}
     production_id = session.reserve("production")
     session.run("insert_production", {**given, "production_id": production_id})
+    if new.is_cwl:
+        session.run("insert_cwl_run", {"production_id": production_id})
     for place, one in enumerate(steps):
         its = one.transformation
         taken = session.one("transformation_named", {"community": its.community, "name": its.name})
@@ -317,6 +329,24 @@ def samples(session: Session, production_id: int) -> list[ProgressRow]:
         ProgressRow(production_id=row[0], at=row[1], progress=row[2], tasks_done=row[3])
         for row in session.rows("samples_of_production", given)
     ]
+
+
+def cwl_end(session: Session, production_id: int) -> CwlEnd | None:
+    """Return the end of a run; None: the production has no run."""
+    found = session.one("cwl_run", {"production_id": production_id})
+    if found is None:
+        return None
+    return CwlEnd(status=found[0], why=found[1], outputs=unpacked_json(found[2]) or {})
+
+
+def packed_json(value: Any) -> bytes:
+    """Return a value in a small form."""
+    return zlib.compress(msgspec.json.encode(value), 3)
+
+
+def unpacked_json(body: bytes | None) -> Any:
+    """Return the value in that form; None: there is none."""
+    return None if body is None else msgspec.json.decode(zlib.decompress(body))
 
 
 def _row(row: Sequence[Any]) -> ProductionRow:

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from pilotage.proto.api.jobs import PAGE_MAX
 from pilotage.proto.api.productions import (
+    CwlOutputs,
     NewProduction,
     ProductionAction,
     ProductionDetail,
@@ -62,6 +63,12 @@ async def show(service: ProductionService, call: Call) -> ProductionDetail:
 async def report(service: ProductionService, call: Call) -> ProductionReport:
     """Report on a production: its failures, and its stuck files."""
     return await service.report(user(call), call.path("production"))
+
+
+@ROUTES.add("GET", f"{ONE}/outputs", Permission.PRODUCTION_READ)
+async def outputs(service: ProductionService, call: Call) -> CwlOutputs:
+    """Show the outputs of a production that runs a CWL document."""
+    return await service.outputs(user(call), call.path("production"))
 
 
 @ROUTES.add("POST", f"{ONE}/actions", Permission.PRODUCTION_CONTROL)

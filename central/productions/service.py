@@ -11,6 +11,7 @@ import msgspec
 
 from pilotage.proto.api.jobs import PAGE_MAX
 from pilotage.proto.api.productions import (
+    CwlOutputs,
     NewProduction,
     ProductionAction,
     ProductionActionName,
@@ -21,6 +22,7 @@ from pilotage.proto.api.productions import (
     StepReport,
 )
 from pilotage.proto.decoding.complaints import short
+from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.documents.workflow import StepName, Workflow
 from pilotage.proto.ids import ID_MAX
@@ -46,6 +48,7 @@ from ..transformations.missing_outputs import STUCK
 from ..transformations.record import NewTransformationRow, TransformationRow
 from ..transformations.steering import check_free
 from . import record as production_records, record as stored
+from .cwl_steps import CwlShape, steps_of
 from .definition import (
     Definition,
     Details,
@@ -72,6 +75,7 @@ from .worker_threads import on_thread
 
 NAMED_MAX: Final = 128
 CheckRules = Callable[[Workflow, str], str]
+ShapeOf = Callable[[CwlDocument], Awaitable[CwlShape]]
 Waits = Callable[[TransformationRow], Awaitable[str]]
 
 _encode = msgspec.json.encode
@@ -90,6 +94,7 @@ class ProductionService:
         views: Views,
         steering: ProductionControl,
         check_rules: CheckRules,
+        shape_of: ShapeOf,
         storages: Storages,
         rucio: RucioEntries,
         last_line: LastLine,
@@ -105,12 +110,14 @@ class ProductionService:
 
         `check_rules` returns the failover rules for a workflow and the rules of the request, and
         raises Refused. `last_line` reads the last line of an attempt's standard error. `waits` says
-        why the waiting files of a step make no group. `rucio` returns the servers that get outputs.
+        why the waiting files of a step make no group. `rucio` returns the servers
+        that get outputs. `shape_of` reads a CWL document.
         """
         self._store, self._catalogue, self._owners = store, catalogue, owners
         self._cache, self._views, self._steering = cache, views, steering
         self._storages, self._rucio, self._last_line = storages, rucio, last_line
         self._check_rules, self._waits = check_rules, waits
+        self._shape_of = shape_of
         self._touch, self._nudge = touch, nudge
         self._version, self._clock, self._log = version, clock, log
         self._reading = asyncio.Lock()
@@ -124,7 +131,8 @@ class ProductionService:
         """
         community = community_of(caller)
         before = await self._rerun(caller, body)
-        definition, name = _definition(body, before), _name(body, before)
+        definition = await self._definition(body, before)
+        name = _name(body, definition)
         rules, docs = await self._read(definition, name, body.rules, before)
         group = _group(caller, docs)
         keys = {
@@ -165,6 +173,7 @@ class ProductionService:
                 before.row.priority
             ),
             rerun_of=before.row.production_id if before else None,
+            is_cwl=definition.cwl is not None,
             at=at,
         )  # fmt: skip
         says = frozenset(one for one in ("title", "rules") if getattr(body, one))
@@ -191,6 +200,17 @@ class ProductionService:
             return msgspec.structs.replace(await self._detail(row), did=did, was_there=True)
         self._log_action(caller, row, "rerun" if before else "add", "")
         return msgspec.structs.replace(await self._detail(row), did=_extended(docs, wanted))
+
+    async def _definition(self, body: NewProduction, before: "_Before | None") -> Definition:
+        """Return the definition of a request. Raises Refused for a wrong CWL document."""
+        if before is not None:
+            return before.definition
+        if body.cwl is not None:
+            shape = await self._shape_of(body.cwl)
+            workflow = steps_of(body.cwl, shape.name, shape.title, shape.parents)
+            return Definition(workflow=workflow, cwl=body.cwl, files=body.files)
+        assert body.workflow is not None
+        return Definition(workflow=body.workflow, files=body.files, images=body.images)
 
     async def _read(
         self, definition: Definition, name: str, rules: str, before: "_Before | None"
@@ -292,11 +312,11 @@ class ProductionService:
     async def _rerun(self, caller: User, body: NewProduction) -> "_Before | None":
         """Return the production to rerun, or None. Raises Refused for a wrong request."""
         if not body.rerun_of:
-            if body.workflow is None:
+            if body.workflow is None and body.cwl is None:
                 why = "workflow: give one, or name a production in `rerun_of`"
                 raise Refused(Code.INVALID, why, field="workflow")
             return None
-        if body.workflow is not None or body.files or body.images:
+        if body.workflow is not None or body.cwl is not None or body.files or body.images:
             why = "rerun_of: a rerun uses the workflow and files of the production: give none"
             raise Refused(Code.INVALID, why, field="rerun_of")
         if not body.name:
@@ -367,6 +387,18 @@ class ProductionService:
             )
         files, size = await self._store.read(production_records.files_made, ids)
         return ProductionReport(view=view, steps=reports, files=files, bytes=size)
+
+    async def outputs(self, caller: User, named: str) -> CwlOutputs:
+        """Return the outputs of the run of a CWL document. Raises Refused for other productions."""
+        row = await self._row(caller, named, Permission.PRODUCTION_READ)
+        found = await self._store.read(production_records.cwl_end, row.production_id)
+        if found is None:
+            why = f"production {row.name} is no run of a CWL document"
+            raise Refused(Code.NOT_FOUND, f"{why}: its files are in the catalogue", field="name")
+        may = self._covers(caller, row, Permission.JOB_OUTPUT)
+        return CwlOutputs(
+            status=found.status, why=found.why if may else "", outputs=found.outputs if may else {}
+        )
 
     async def _why_waits(self, row: TransformationRow, tasks: Mapping[TaskState, int]) -> str:
         if row.state is not TransformationState.ACTIVE or not row.seeded or row.tasks_wanted:
@@ -498,16 +530,9 @@ class _Before:
     wanted: Mapping[str, int]  # the tasks of each step, extensions included
 
 
-def _definition(body: NewProduction, before: _Before | None) -> Definition:
-    if before is not None:
-        return before.definition
-    assert body.workflow is not None
-    return Definition(workflow=body.workflow, files=body.files, images=body.images)
-
-
-def _name(body: NewProduction, before: _Before | None) -> str:
+def _name(body: NewProduction, definition: Definition) -> str:
     """Return the name of a production. Raises Refused for an invalid name."""
-    name = body.name or _definition(body, before).workflow.name
+    name = body.name or definition.workflow.name
     check_name(name, "name")
     try:
         return msgspec.convert(name, StepName)

@@ -177,7 +177,7 @@ def stand(
         is_over=one.row.state in (S.COMPLETED, S.ARCHIVED),
         inputs=inputs,
         tasks=counts[its].tasks,
-        tasks_wanted=one.row.tasks_wanted,
+        tasks_wanted=one.row.tasks_wanted or one.row.tasks_made,
         task_s=mean.wall_s if mean is not None else None,
     )
 

@@ -137,6 +137,12 @@ SELECT * FROM meta_value ORDER BY key_id, number, text;
 -- name: all_of_note
 SELECT * FROM note ORDER BY note_id;
 
+-- name: all_of_cwl_job
+SELECT * FROM cwl_job ORDER BY production_id, key;
+
+-- name: all_of_cwl_run
+SELECT * FROM cwl_run ORDER BY production_id;
+
 -- name: all_of_outbox
 SELECT * FROM outbox ORDER BY entry_id;
 

@@ -108,7 +108,7 @@ class LiveTransformation:
 
     @property
     def makes_tasks(self) -> bool:
-        return self.row.state in MAKES_TASKS
+        return self.row.state in MAKES_TASKS and not self.doc.by_run
 
     @property
     def by_site(self) -> bool:

@@ -275,7 +275,9 @@ class TaskEnding:
     async def _close(self, live: LiveTransformation, *, parents_done: bool) -> None:
         """Close a transformation without further inputs: partial groups may become tasks."""
         row = live.row
-        if live.doc.inputs:
+        if live.doc.by_run:
+            over = row.closing  # the run has ended
+        elif live.doc.inputs:
             over = row.seeded and (row.closing or parents_done)
         else:
             over = row.tasks_made >= row.tasks_wanted

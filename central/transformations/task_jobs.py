@@ -236,6 +236,11 @@ def _check_known(unknown: frozenset[str], where: str) -> None:
 
 def _check_inputs(doc: Transformation) -> None:
     once = [one for one in doc.inputs if one.use == "once"]
+    if doc.by_run:
+        if doc.inputs or doc.tasks:
+            why = "by_run: the run of a document makes the tasks: give neither inputs nor tasks"
+            raise Refused(Code.INVALID, why, field="by_run")
+        return
     if bool(doc.inputs) == bool(doc.tasks):
         why = "tasks: give either inputs or the number of tasks"
         raise Refused(Code.INVALID, why, field="tasks")

@@ -9,6 +9,9 @@ The description is a JSON object, made by `central/cwl/tools.py`:
 - `success`, `temporary`, `permanent`: exit codes
 - `folders`: how the command calls its `out`, `tmp` and `in`
 - `tree`: the root of a container; `network`: whether it has one
+- `keep`: globs of the files that can be outputs, relative to `out`; none: all files
+- on a node, `sources`: where each input lies in the job's folder; `executable`: those that are
+  programs; `made`: empty folders of inputs
 
 Without a container, the paths in `folders` are placeholders for folders of this job. The result has
 the exit code, and a listing of the output folder. The `kind` of an entry is `file`, `folder`, or
@@ -18,7 +21,9 @@ The command runs as the same user, and what it leaves may be anything: the listi
 nothing but regular files, and names what it leaves out. Nothing is written through a link.
 """
 
+import base64
 import contextlib
+import fnmatch
 import hashlib
 import itertools
 import json
@@ -29,6 +34,7 @@ import stat
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +46,8 @@ OUTPUT_OBJECT = "cwl.output.json"
 OUTPUT_OBJECT_BYTES = 16 << 20
 ENDING_S = 1.0  # the most that processes take to end; nobody may collect those that have
 LISTED_MAX = 100_000  # files and folders of a listing
+RESULT, KEPT = "cwl-result.json", "kept"  # the result, and links to files to store
+WORD_MAX = 120_000  # characters of a word of a command
 SUCCESS, TEMPORARY, PERMANENT = "success", "temporaryFail", "permanentFail"
 
 
@@ -156,6 +164,8 @@ class _Job:
             HOME=self._filled(spec["folders"]["out"]), TMPDIR=self._filled(spec["folders"]["tmp"])
         )
         env.setdefault("PATH", os.environ.get("PATH", os.defpath))
+        if not self._tree:
+            env["PATH"] = self._with_python(env["PATH"])
         try:
             with contextlib.ExitStack() as streams:
                 given = spec.get("stdin")
@@ -178,6 +188,16 @@ class _Job:
                 _end_all(process)
         except (OSError, ValueError) as why:  # ValueError: NUL or half a character in a word
             return 127, str(why)
+
+    def _with_python(self, path: str) -> str:
+        """Return a search path with a `python`: many nodes have only `python3`."""
+        if shutil.which("python", path=path):
+            return path
+        programs = Path(self._real_folder, "programs")
+        programs.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (programs / "python").symlink_to(sys.executable)
+        return f"{path}{os.pathsep}{programs}"
 
     def _stream(self, name: str, streams: contextlib.ExitStack) -> Any:
         """Return where a stream of the command goes: to its file, or to our standard error."""
@@ -383,16 +403,62 @@ def _file(path: str, most: int) -> dict[str, Any]:
             digest.update(block)
             size += len(block)
     found: dict[str, Any] = {"bytes": size, "sha1": digest.hexdigest()}
+    if os.access(path, os.X_OK):
+        found["executable"] = True
     if len(head) <= most:
         found["head"] = head.hex()
     return found
 
 
+def packed(spec: Mapping[str, Any]) -> list[str]:
+    """Return a description as words of a command."""
+    text = base64.b85encode(zlib.compress(json.dumps(spec).encode(), 6)).decode()
+    return [text[at : at + WORD_MAX] for at in range(0, len(text), WORD_MAX)]
+
+
+def unpacked(words: Iterable[str]) -> Any:
+    """Return the description in words of a command."""
+    return json.loads(zlib.decompress(base64.b85decode("".join(words))))
+
+
+def _lay_inputs(spec: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Complete the inputs of a job; return the path of each on this machine."""
+    for one in spec["made"]:
+        (folder / one).mkdir(parents=True, exist_ok=True)
+    for one in spec["executable"]:
+        path = folder / one
+        path.chmod(path.stat().st_mode | 0o111)
+    return {source: str(folder / one) for source, one in spec["sources"].items()}
+
+
+def _keep(spec: Mapping[str, Any], files: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    """Make links to the files that can be outputs; the pilot stores them."""
+    found = [one["path"] for one in files if one["kind"] == "file"]
+    globs = spec.get("keep")
+    if globs is not None and OUTPUT_OBJECT not in found:
+        found = [one for one in found if any(_is_kept(one, glob) for glob in globs)]
+    for one in found:
+        link = folder / KEPT / one
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.realpath(str(folder / "out" / one)))
+
+
+def _is_kept(path: str, glob: str) -> bool:
+    """Return whether a glob matches a path, or a folder above it."""
+    parts, wanted = path.split("/"), os.path.normpath(glob).split("/")
+    if wanted == ["."]:
+        return True
+    return len(parts) >= len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+
+
 def main() -> int:
-    """Run the tool described in the first argument; write the result to the second."""
-    spec = json.loads(Path(sys.argv[1]).read_text())
-    result = run(spec, Path.cwd(), json.loads(Path(sys.argv[3]).read_text()))
-    Path(sys.argv[2]).write_text(json.dumps(result))
+    """Run the tool described by the arguments in this folder; write the result beside it."""
+    spec, folder = unpacked(sys.argv[1:]), Path.cwd()
+    result = run(spec, folder, _lay_inputs(spec, folder))
+    if result["why"]:
+        print(result["why"], file=sys.stderr)
+    _keep(spec, result["files"], folder)
+    Path(RESULT).write_text(json.dumps(result))
     return 0 if result["status"] == SUCCESS else abs(result["code"]) or 1
 
 

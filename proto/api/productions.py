@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
+from ..documents.cwl import CwlDocument
 from ..documents.job import Input, Priority
 from ..documents.transformation import TASKS_MAX
 from ..documents.workflow import StepName, Workflow
@@ -33,14 +34,15 @@ class Written(_In, frozen=True):
 class NewProduction(_In, frozen=True):
     """Add a production, with all its transformations or not at all.
 
-    Give either `workflow` or `rerun_of`. `rerun_of` runs the definition of that production again,
-    with all its files and extensions, under another name.
+    Give one of `workflow`, `cwl` and `rerun_of`. `rerun_of` runs the definition of that production
+    again, with all its files and extensions, under another name.
 
     The same definition under the same name gives the same production. Another definition, or other
     rules, title or priority, are refused.
     """
 
     workflow: Workflow | None = None
+    cwl: CwlDocument | None = None
     name: Annotated[str, Meta(max_length=NAME_MAX)] = ""  # default: from the workflow
     title: Annotated[str, Meta(max_length=1_000)] = ""  # default: from the workflow
     # The files that steps name under `files`, each uploaded once before this request.
@@ -55,8 +57,10 @@ class NewProduction(_In, frozen=True):
     dry_run: bool = False  # show what it would be, and store nothing
 
     def __post_init__(self) -> None:
-        if self.workflow is None and not self.rerun_of:
-            raise ValueError("expected `workflow`, or `rerun_of` a production")
+        if self.workflow is None and self.cwl is None and not self.rerun_of:
+            raise ValueError("expected `workflow`, `cwl`, or `rerun_of` a production")
+        if self.workflow is not None and self.cwl is not None:
+            raise ValueError("cwl: give either `workflow` or `cwl`")
 
 
 class ProductionActionName(str, enum.Enum):
@@ -106,6 +110,18 @@ class ProductionAction(_In, frozen=True):
         check_fields(self, self.action.value, ACTION_FIELDS, ("action", "reason"))
         if self.action is ProductionActionName.PRIORITY and self.priority is UNSET:
             raise ValueError("priority: expected a number, or null: as each job says")
+
+
+class CwlOutputs(_Out, frozen=True):
+    """The end of a run of a CWL document.
+
+    The location of a file is `job:ID/PATH` (an output of a job), `blob:SHA256` or `lfn:SCOPE:NAME`
+    (an input that is put out again).
+    """
+
+    status: str  # success, temporaryFail or permanentFail; empty: it still runs
+    outputs: dict[str, Any]
+    why: str  # what went wrong
 
 
 class StepView(_Out, frozen=True):

@@ -104,6 +104,7 @@ class Transformation(
     errors_max: Annotated[int, Meta(ge=1, le=1_000)] = 10
     tasks_open_max: Count = 0  # tasks that have not ended; 0: no limit
     failover: bool = False  # retry failures as docs/failures.md says
+    by_run: bool = False  # a run of a CWL document makes its tasks; only in productions
     # Share of the parents' results that may be missing for a task that takes all, or for groups
     # that are not full.
     allow_partial: Portion = 0.0  # share of inputs that may be missing

@@ -6,6 +6,7 @@ from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Stora
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.scope import Owners
 from pilotage.central.jobs.record_types import AttemptRow
+from pilotage.central.productions.cwl_steps import CwlShape
 from pilotage.central.productions.definition_cache import ProductionCache
 from pilotage.central.productions.service import ProductionService
 from pilotage.central.productions.steering import ProductionControl
@@ -16,6 +17,7 @@ from pilotage.central.transformations.record import NewInput, TransformationMove
 from pilotage.proto.api.jobs import Action as JobAction
 from pilotage.proto.api.productions import NewProduction, ProductionAction, ProductionDetail
 from pilotage.proto.claims import Role
+from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.transformation_states import InputState, TransformationState as S
 from tests.contract.store.test_transformations import made
@@ -46,6 +48,10 @@ async def _waits(row: TransformationRow) -> str:
     return ""
 
 
+async def _no_document(document: CwlDocument) -> CwlShape:
+    raise AssertionError("no CWL here")
+
+
 class Served:
     """The service, and a hand on what its steps have come to."""
 
@@ -66,6 +72,7 @@ class Served:
                 store=self.store, act=_nobody, touch=lambda one: None, clock=clock
             ),
             check_rules=lambda workflow, rules: rules,
+            shape_of=_no_document,
             storages=self.storages,
             rucio=no_servers,
             last_line=_wrote,

@@ -1,0 +1,112 @@
+"""Builds the productions, and the runs of CWL documents."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pilotage import __version__
+from pilotage.proto.documents.cwl import CwlDocument
+from pilotage.proto.problems import Code
+
+from ..cwl_runs.evaluator_link import Evaluates, EvaluatorEnded, EvaluatorLink, plain_document
+from ..cwl_runs.runs import CwlRuns
+from ..cwl_runs.task_maker import RunTaskMaker
+from ..dispatch.assembly import SharedLimits
+from ..dispatch.control import JobControl
+from ..dispatch.explainer import Explainer
+from ..dispatch.memory import Memory
+from ..dispatch.submissions.submissions import Submissions
+from ..errors import Refused
+from ..failover.production_rules import rules_for
+from ..failover.task_ends import last_line_in
+from ..identity.bans.ban_list import BanList
+from ..productions.assembly import Productions, productions
+from ..productions.cwl_steps import CwlShape
+from ..transformations.assembly import Transformations
+from ..transformations.live_state import document
+from ..transformations.record import TransformationRow
+from .process_parts import World
+
+NO_TOOL = "expressions"  # the only step of a document without tools
+
+
+@dataclass(frozen=True)
+class ProductionWork:
+    """Productions, and the runs of those that are CWL documents."""
+
+    productions: Productions
+    cwl: CwlRuns
+
+
+def production_work(
+    world: World,
+    memory: Memory,
+    made: Transformations,
+    control: JobControl,
+    explainer: Explainer,
+    submissions: Submissions,
+    allowed: SharedLimits,
+    bans: BanList,
+) -> ProductionWork:
+    """Return the productions of a central."""
+
+    def unfit(row: TransformationRow) -> str:
+        owner = memory.owners.by_id(row.owner_id)
+        return explainer.unfit(row.community, row.group, owner, document(row).job)
+
+    evaluator = world.evaluator or EvaluatorLink(world.log)
+    runs = CwlRuns(
+        store=world.store,
+        blobs=world.blobs,
+        evaluator=evaluator,
+        making=RunTaskMaker(
+            store=world.store,
+            submissions=submissions,
+            classes=memory.classes,
+            owners=memory.owners,
+            storages=world.storages,
+            quotas=allowed.quotas,
+            room=allowed.room,
+            bans=bans,
+            clock=world.clock,
+        ),
+        touch=made.engine.touch,
+        clock=world.clock,
+        log=world.log,
+    )
+    found = productions(
+        store=world.store,
+        made=made,
+        owners=memory.owners,
+        act=control.act,
+        check_rules=rules_for,
+        shape_of=shapes_by(evaluator),
+        storages=world.storages,
+        rucio=world.rucio.entries,
+        last_line=last_line_in(world.blobs, world.log),
+        unfit=unfit,
+        told=runs.nudge,
+        version=__version__,
+        clock=world.clock,
+        log=world.log,
+    )
+    return ProductionWork(found, runs)
+
+
+def shapes_by(evaluator: Evaluates) -> Callable[[CwlDocument], Any]:
+    """Return what reads the tools of a document. It raises Refused for a wrong document."""
+
+    async def shape_of(given: CwlDocument) -> CwlShape:
+        plain = plain_document(given)
+        try:
+            found = await evaluator.ask({"do": "shape", "document": plain})
+        except EvaluatorEnded as why:
+            found = {"broken": str(why)}
+        wrong = found.get("unfit") or found.get("broken")
+        if wrong:
+            code = Code.INVALID
+            raise Refused(code, f"cwl: {wrong}", field="cwl")
+        parents = {one["name"]: tuple(one["parents"]) for one in found["steps"]}
+        return CwlShape(found["name"], found["title"], parents or {NO_TOOL: ()})
+
+    return shape_of

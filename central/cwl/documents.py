@@ -1,0 +1,62 @@
+"""Loads CWL documents: from this machine, noting what was read, or from texts that were sent."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cwltool.context import LoadingContext
+from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
+from cwltool.process import Process
+from schema_salad.exceptions import ValidationException
+from schema_salad.fetcher import DefaultFetcher
+
+from .tools import made_tool
+
+READ_MAX: Final = 4_000_000  # characters of all texts of a document
+
+
+def loading() -> LoadingContext:
+    """Return how the library loads documents: tools become jobs."""
+    context = LoadingContext()
+    context.construct_tool_object = made_tool
+    context.disable_js_validation = True
+    context.relax_path_checks = True
+    return context
+
+
+def noting(texts: dict[str, str]) -> type[DefaultFetcher]:
+    """Return a fetcher that reads files and URLs, and notes their texts."""
+
+    class Noting(DefaultFetcher):
+        def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
+            found = super().fetch_text(url, content_types)
+            texts[url] = found
+            return found
+
+    return Noting
+
+
+def sent(texts: Mapping[str, str], files: Mapping[str, Any]) -> type[DefaultFetcher]:
+    """Return a fetcher that knows the given texts, and reads nothing else."""
+
+    class Sent(DefaultFetcher):
+        def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
+            if url not in texts:
+                raise ValidationException(f"{url} was not sent with the document")
+            return texts[url]
+
+        def check_exists(self, url: str) -> bool:
+            return url in texts or url.removeprefix("file://") in files
+
+    return Sent
+
+
+def process_of(document: Mapping[str, Any]) -> Process:
+    """Return the process of a document (`proto/documents/cwl.py`), as plain values.
+
+    Raises ValidationException, WorkflowException and UnsupportedRequirement.
+    """
+    context = loading()
+    context.fetcher_constructor = sent(document["texts"], document["files"])
+    context, loaded, uri = fetch_document(document["main"], context)
+    context, uri = resolve_and_validate_document(context, loaded, uri)
+    return make_tool(uri, context)

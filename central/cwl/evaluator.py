@@ -1,0 +1,238 @@
+"""Evaluates runs of CWL documents. It is fed with documents of strangers, and touches nothing.
+
+As a process (`python -m pilotage.central.cwl.evaluator`) it reads one JSON object a line, and
+answers each with one. It has limits of memory, no network and no files to write.
+"""
+
+import contextlib
+import copy
+import ctypes
+import json
+import logging
+import os
+import random
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cwl_utils.errors import WorkflowException
+from cwl_utils.sandboxjs import set_js_engine
+from cwltool.errors import UnsupportedRequirement
+from cwltool.process import Process
+from schema_salad.exceptions import ValidationException
+from schema_salad.sourceline import SourceLine
+
+from . import library_changes
+from .documents import process_of
+from .final_outputs import final_outputs
+from .javascript import QuickJs
+from .known_files import KnownFile, RunFiles
+from .run import CwlRun
+from .shapes import shapes
+from .tools import JobContext
+
+MEMORY_BYTES: Final = 2 << 30
+REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
+RUNS_MAX: Final = 32  # in memory; others are made again
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+REFUSED: Final = (ValidationException, WorkflowException, OSError, ValueError, TypeError, KeyError)
+
+
+class Unfit(Exception):
+    """A document cannot run. The arguments are the text, and whether it is only unsupported."""
+
+
+@dataclass
+class _Open:
+    """A run in memory, with the results of its jobs by key."""
+
+    document: Mapping[str, Any]
+    at: float
+    results: dict[str, Any] = field(default_factory=dict[str, Any])
+    contents: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    needed: list[str] = field(default_factory=list[str])
+    run: CwlRun | None = None
+    files: RunFiles = field(default_factory=RunFiles)
+    open: set[str] = field(default_factory=set[str])  # jobs that were returned and have no result
+
+    def begin(self) -> CwlRun:
+        """Begin the run anew: the results lead to the same state."""
+        process = _process(self.document)
+        self.files = RunFiles(self._read)
+        for path, one in self.document["files"].items():
+            known = KnownFile(is_folder=one["kind"] == "folder", size=one.get("size_bytes", 0))
+            self.files.add(os.path.dirname(path), [(os.path.basename(path), known)])
+        order = copy.deepcopy(self.document["inputs"])
+        context = JobContext({"basedir": "/pilotage-cwl", "toplevel": True})
+        self.open.clear()
+        return CwlRun(process, order, self.files, context)
+
+    def _read(self, path: str) -> bytes | None:
+        found = self.contents.get(path)
+        if found is None:
+            self.needed.append(path)
+        return found
+
+    def advance(self, at: QuickJs) -> list[dict[str, Any]]:
+        """Return the jobs that are wanted now, and have no result."""
+        at.at = self.at
+        wanted: dict[str, dict[str, Any]] = {}
+        while True:
+            if self.run is None:
+                self.run = self.begin()
+            for job in self.run.advance():
+                self.open.add(job.key)
+                wanted[job.key] = {
+                    "key": job.key,
+                    "step": job.name,
+                    "spec": job.spec,
+                    "needs": job.needs,
+                    "network": job.network,
+                    "image": job.image,
+                }
+            known = sorted(self.open & self.results.keys())
+            if not known:
+                return [one for key, one in wanted.items() if key in self.open]
+            for key in known:
+                self.open.discard(key)
+                result = self.results[key]
+                if isinstance(result, str):
+                    self.run.failed(key, result)
+                else:
+                    self.run.done(key, result)
+
+
+class Evaluator:
+    """Evaluates runs, each known by a name."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Open] = {}
+        self._javascript = QuickJs()
+        set_js_engine(self._javascript)
+        library_changes.change()
+        logging.getLogger("cwltool").setLevel(logging.CRITICAL)
+        logging.getLogger("salad").setLevel(logging.CRITICAL)
+
+    def answer(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a call: `shape`, `begin`, `advance` or `end`."""
+        try:
+            if call["do"] == "shape":
+                return self._shape(call["document"])
+            if call["do"] == "begin":
+                while len(self._runs) >= RUNS_MAX:
+                    self._runs.pop(next(iter(self._runs)))
+                self._runs[call["run"]] = _Open(call["document"], call["at"])
+                return {}
+            if call["do"] == "end":
+                self._runs.pop(call["run"], None)
+                return {}
+            return self._advance(call)
+        except Unfit as why:
+            return {"unfit": why.args[0], "unsupported": why.args[1]}
+
+    def _shape(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        process = _process(document)
+        steps = shapes(process)
+        return {
+            "name": _title(document["main"]),
+            "title": str(process.tool.get("label") or ""),
+            "steps": [{"name": one.name, "parents": one.parents} for one in steps],
+        }
+
+    def _advance(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Take results; return the next jobs, or the end of the run."""
+        one = self._runs.get(call["run"])
+        if one is None:
+            return {"unknown": True}
+        self._runs[call["run"]] = self._runs.pop(call["run"])  # the last to be dropped
+        one.results.update(call.get("results", {}))
+        one.contents.update(
+            {path: bytes.fromhex(text) for path, text in call.get("contents", {}).items()}
+        )
+        if call.get("more"):
+            return {}
+        try:
+            jobs = one.advance(self._javascript)
+            assert one.run is not None
+            answer: dict[str, Any] = {"jobs": jobs, "status": one.run.status, "why": one.run.why}
+            if one.run.status and not one.open and not one.needed:
+                answer["outputs"] = final_outputs(one.run.outputs, one.files)
+        except REFUSED as why:
+            answer = {"jobs": [], "status": "permanentFail", "why": [_said(why)], "outputs": {}}
+        except Exception:
+            if not one.needed:
+                raise
+            answer = {}
+        if one.needed:  # the library hides why it failed
+            answer = {"needs": sorted(set(one.needed))}
+            one.needed.clear()
+            one.run = None
+        return answer
+
+
+def _process(document: Mapping[str, Any]) -> Process:
+    """Return the process of a document. Raises Unfit."""
+    random.seed(0)
+    try:
+        process = process_of(document)
+        given = document["inputs"].get(REQUIREMENTS)
+        if given:
+            process.requirements.extend(given)
+        process.visit(_check_concrete)
+        shapes(process)
+    except UnsupportedRequirement as why:
+        raise Unfit(_said(why), True) from why
+    except REFUSED as why:
+        raise Unfit(_said(why), False) from why
+    except RecursionError as why:
+        raise Unfit("the document is nested too deeply", False) from why
+    return process
+
+
+def _check_concrete(tool: Any) -> None:
+    if tool["class"] == "Operation":
+        raise SourceLine(tool, "class", UnsupportedRequirement).makeError(
+            "Operation is not supported: nothing says how to run it"
+        )
+
+
+def _said(why: BaseException) -> str:
+    return str(why)[:4_000] or type(why).__name__
+
+
+def _title(uri: str) -> str:
+    """Return the name of a document: that of its file, or of the process in it."""
+    path, _, part = uri.partition("#")
+    name = os.path.splitext(os.path.basename(path))[0]
+    return name if part in ("", "main") else f"{name}-{part.rsplit('/', 1)[-1]}"
+
+
+def confine() -> None:
+    """Give this process little memory, no network and no files to write."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+
+
+def main() -> int:
+    """Answer calls from standard input until it ends."""
+    evaluator = Evaluator()
+    calls, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing else writes to the pipe of answers
+    confine()
+    for line in calls:
+        try:
+            answer = evaluator.answer(json.loads(line))
+        except (MemoryError, RecursionError, Exception) as why:  # one run must not end the others
+            answer = {"broken": f"{type(why).__name__}: {why}"[:4_000]}
+        answers.write(json.dumps(answer).encode() + b"\n")
+        answers.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Says which files of a tool can be outputs, before it runs."""
+
+import os
+from typing import Any
+
+from pilotage.pilot.cwl.tool_job import OUT
+
+
+def kept(job: Any) -> list[str] | None:
+    """Return globs of the files that a job of the library can put out; None: it may be any file.
+
+    A folder that a glob matches is kept whole.
+    """
+    if job.inplace_update:
+        return None
+    globs: list[str] = []
+    for port in job.ports:
+        binding = port.get("outputBinding") or {}
+        if port.get("secondaryFiles") or _has_fields(port["type"]):
+            return None
+        try:
+            found = [
+                one
+                for glob in _listed(binding.get("glob"))
+                for one in _listed(job.builder.do_eval(glob))
+            ]
+        except Exception:  # the evaluation after the run says what is wrong
+            return None
+        globs += [_relative(one) for one in found if isinstance(one, str)]
+    return sorted(set(globs))
+
+
+def _has_fields(kind: Any) -> bool:
+    """Return whether a type has records, whose fields have globs of their own."""
+    if isinstance(kind, list):
+        return any(map(_has_fields, kind))
+    if not isinstance(kind, dict):
+        return False
+    return kind.get("type") == "record" or _has_fields(kind.get("items"))
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _relative(glob: str) -> str:
+    return os.path.relpath(glob, OUT) if glob.startswith("/") else glob

@@ -1,0 +1,372 @@
+"""The loop that carries out runs of CWL documents: it takes results, and makes the next jobs.
+
+The state of a run is a function of its document, its inputs and the results of its jobs. All of
+these are in the store, so a run that was lost with its process is made again, and wants the same
+jobs by the same keys.
+"""
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from pilotage.pilot.cwl.tool_job import RESULT
+from pilotage.proto.documents.cwl import CwlDocument
+from pilotage.proto.documents.job import Job
+from pilotage.proto.messages import Output
+from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation_states import TaskState
+
+from ..errors import Refused
+from ..identity.errors import Banned
+from ..jobs import record as job_records
+from ..observe.events import Log
+from ..ports import Blobs, Clock
+from ..productions import record as production_records
+from ..productions.definition import unpacked
+from ..productions.record import CwlEnd
+from ..store.engine import Store
+from ..store.errors import OF_ALL, OverQuota, ReserveReached, StoreBroken, StoreError, StoreFull
+from ..transformations import record as transformation_records
+from . import record as run_records
+from .evaluator_link import Evaluates, EvaluatorEnded, plain_document
+from .jobs import JobFiles, Unusable, files_of, job_of, needed_keys, placed, source_of
+from .record import EndedJob
+from .task_maker import RunTaskMaker
+
+LOOK_S: Final = 0.25  # between two looks at open runs
+FULL_S: Final = 5.0  # pause while the store is full
+ROOM_S: Final = 10.0  # pause of a run while a quota or the disk has no room, or its owner is banned
+TAKEN: Final = 200  # results that are taken at once
+PAGE: Final = 500  # stored results that are sent to the evaluator at once
+CHUNK: Final = 200  # jobs of one transaction
+CHUNK_BYTES: Final = 2 << 20
+CONTENT_MAX: Final = 64 << 10  # of a file that expressions read
+RESULT_MAX: Final = 64 << 20
+CRASHES_MAX: Final = 3  # of the evaluator at one run, before the run fails
+WHY_MAX: Final = 4_000
+PERMANENT: Final = "permanentFail"
+
+
+@dataclass
+class _Run:
+    """An open run."""
+
+    production_id: int
+    document: CwlDocument
+    at: float
+    begun: bool = False  # the evaluator knows it
+    due: bool = True  # the evaluator is to be asked
+    jobs: dict[str, int] = field(default_factory=dict[str, int])  # made ones, by key
+    wanted: dict[str, Any] = field(default_factory=dict[str, Any])  # to be made, by key
+    contents: dict[str, str] = field(default_factory=dict[str, str])  # in hexadecimal, by path
+    files: dict[str, JobFiles] = field(default_factory=dict[str, JobFiles])
+    end: CwlEnd | None = None  # to be stored once all is made
+    crashes: int = 0
+    waits_until: float = 0.0  # on the monotonic clock
+    told: str = ""
+
+
+class CwlRuns:
+    """Carries out all runs."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        blobs: Blobs,
+        evaluator: Evaluates,
+        making: RunTaskMaker,
+        touch: Callable[[int], None],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """Make the loop; `touch` is told of each transformation that got tasks or was closed."""
+        self._store, self._blobs, self._evaluator = store, blobs, evaluator
+        self._making, self._touch, self._clock, self._log = making, touch, clock, log
+        self._open: dict[int, _Run] = {}
+        self._nudged = asyncio.Event()
+
+    def nudge(self, production_id: int) -> None:
+        """Look for new runs: a production was added or steered."""
+        self._nudged.set()
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        while True:
+            try:
+                await self.once()
+            except StoreBroken:
+                raise
+            except StoreError as why:
+                if not isinstance(why, StoreFull):
+                    self._log("loop_failed", loop="cwl runs", error=str(why))
+                self._open.clear()  # memory may differ from the store after a failed write
+                await self._clock.sleep(FULL_S)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S if self._open else None):
+                    await self._nudged.wait()
+            self._nudged.clear()
+
+    async def once(self) -> None:
+        """Advance each open run as far as it goes now."""
+        ids = await self._store.read(run_records.open_runs)
+        for gone in self._open.keys() - set(ids):
+            del self._open[gone]
+            with contextlib.suppress(EvaluatorEnded, Refused):
+                await self._evaluator.ask({"do": "end", "run": str(gone)})
+        for one in ids:
+            try:
+                await self._look(one)
+            except OF_ALL:
+                raise
+            except (StoreError, EvaluatorEnded, Refused) as why:
+                self._again(one, str(why))
+            except Exception:
+                self._again(one, traceback.format_exc())
+
+    def _again(self, production_id: int, why: str) -> None:
+        """Read a run again after an error, a little later."""
+        run = self._open.get(production_id)
+        if run is None:
+            self._log("loop_failed", loop=f"cwl run {production_id}", error=why)
+            return
+        run.begun, run.due = False, True
+        run.waits_until = self._clock.monotonic() + ROOM_S
+        self._tell(run, why)
+
+    def _tell(self, run: _Run, why: str) -> None:
+        if run.told != why:
+            run.told = why
+            self._log("cwl_run_waits", production=run.production_id, why=why[:WHY_MAX])
+
+    # -- one run --------------------------------------------------------------------------------
+
+    async def _look(self, production_id: int) -> None:
+        run = self._open.get(production_id)
+        if run is None:
+            run = self._open[production_id] = await self._read(production_id)
+        if run.waits_until > self._clock.monotonic():
+            return
+        if not run.begun:
+            await self._begin(run)
+        results = await self._ended(run)
+        if results or run.due:
+            await self._ask(run, results)
+        if run.wanted:
+            await self._make(run)
+        elif run.end is not None:
+            await self._finish(run, run.end)
+
+    async def _read(self, production_id: int) -> _Run:
+        row = await self._store.read(production_records.production, production_id)
+        texts = await self._store.read(production_records.production_texts, production_id)
+        assert row is not None and texts is not None
+        document = unpacked(texts.definition).cwl
+        assert document is not None
+        return _Run(production_id, document, row.made_at)
+
+    async def _begin(self, run: _Run) -> None:
+        """Give the document and all stored results to the evaluator."""
+        await self._evaluator.ask(
+            {
+                "do": "begin",
+                "run": str(run.production_id),
+                "document": plain_document(run.document),
+                "at": run.at,
+            }
+        )
+        after, run.jobs = "", {}
+        while True:
+            rows = await self._store.read(run_records.jobs, run.production_id, after, PAGE)
+            run.jobs.update((one.key, one.job_id) for one in rows)
+            known = {one.key: one.result for one in rows if one.result is not None}
+            if known:
+                await self._evaluator.ask(
+                    {"do": "advance", "run": str(run.production_id), "results": known, "more": True}
+                )
+            if len(rows) < PAGE:
+                break
+            after = rows[-1].key
+        run.wanted.clear()
+        run.end = None
+        run.begun = run.due = True
+
+    async def _ended(self, run: _Run) -> dict[str, Any]:
+        """Take the results of jobs that have ended; return them."""
+        ended = await self._store.read(run_records.ended_jobs, run.production_id, TAKEN)
+        if not ended:
+            return {}
+        attempts = await self._store.read(
+            job_records.attempts_of_jobs, [one.job_id for one in ended]
+        )
+        results: dict[str, Any] = {}
+        for one in ended:
+            outputs = _outputs(attempts.get(one.job_id, []))
+            results[one.key] = await self._result(one, outputs)
+            run.files[one.key] = files_of(outputs, results[one.key])
+        await self._store.write(run_records.take_results, run.production_id, results)
+        return results
+
+    async def _result(self, one: EndedJob, outputs: Sequence[Output]) -> Any:
+        """Return what a job said, or a text: why there is nothing."""
+        if one.state is not TaskState.DONE:
+            return f"job {one.job_id} is {one.state.value}: {one.reason}"[:WHY_MAX]
+        found = next((out for out in outputs if out.name == RESULT), None)
+        if found is None:
+            return f"job {one.job_id} has put out no {RESULT}"
+        if found.size_bytes > RESULT_MAX:
+            return f"job {one.job_id}: its list of files has more than {RESULT_MAX} bytes"
+        try:
+            return msgspec.json.decode(await self._blob(found.sha256, RESULT_MAX))
+        except (msgspec.DecodeError, OSError) as why:
+            return f"job {one.job_id}: {RESULT} cannot be read: {why}"
+
+    async def _blob(self, sha256: str, most: int) -> bytes:
+        found = bytearray()
+        chunks = self._blobs.read(sha256)
+        try:
+            async for chunk in chunks:
+                found += chunk
+                if len(found) > most:
+                    break
+        finally:
+            await chunks.aclose()  # type: ignore[attr-defined]
+        return bytes(found[:most])
+
+    async def _ask(self, run: _Run, results: Mapping[str, Any]) -> None:
+        """Let the evaluator advance the run; note which jobs it wants, or the end."""
+        call: dict[str, Any] = {
+            "do": "advance",
+            "run": str(run.production_id),
+            "results": results,
+            "contents": run.contents,
+        }
+        while True:
+            try:
+                answer = await self._evaluator.ask(call)
+            except EvaluatorEnded as ended:
+                answer = {"broken": str(ended)}
+            if "unknown" in answer:
+                run.begun = False
+                return
+            if "needs" not in answer:
+                break
+            for path in answer["needs"]:
+                run.contents[path] = (await self._content(run, path)).hex()
+            call = {**call, "results": {}, "contents": run.contents}
+        run.due = False
+        if "broken" in answer or "unfit" in answer:
+            self._broken(run, str(answer.get("unfit") or answer.get("broken")))
+            return
+        run.wanted.update((one["key"], one) for one in answer["jobs"] if one["key"] not in run.jobs)
+        if "outputs" in answer:
+            why = "\n".join(answer["why"])[:WHY_MAX]
+            run.end = CwlEnd(status=answer["status"], why=why, outputs=answer["outputs"])
+
+    def _broken(self, run: _Run, why: str) -> None:
+        """Begin again after the evaluator ended; a run that always ends it fails."""
+        run.crashes += 1
+        run.begun, run.due = False, True
+        if run.crashes >= CRASHES_MAX:
+            run.begun, run.due = True, False
+            said = f"the document cannot be evaluated: {why}"[:WHY_MAX]
+            run.end = CwlEnd(status=PERMANENT, why=said, outputs={})
+            run.wanted.clear()
+
+    async def _content(self, run: _Run, path: str) -> bytes:
+        """Return the start of a file. Raises Refused if it is not known."""
+        path = source_of(path)
+        known = run.document.files.get(path)
+        sha256 = known.sha256 if known is not None else ""
+        if not sha256:
+            key, _, relative = path.partition("/pilotage-cwl/runs/")[2].partition("/")
+            if key in run.jobs:
+                its = await self._files(run, key)
+                sha256 = its.files[relative].sha256 if relative in its.files else ""
+        if not sha256:
+            raise Unusable(f"the content of {path} is not known here")
+        return await self._blob(sha256, CONTENT_MAX + 1)
+
+    async def _files(self, run: _Run, key: str) -> JobFiles:
+        """Return what a job of the run has put out."""
+        if key not in run.files:
+            job_id = run.jobs[key]
+            attempts = await self._store.read(job_records.attempts_of_jobs, [job_id])
+            outputs = _outputs(attempts.get(job_id, []))
+            found = next((out for out in outputs if out.name == RESULT), None)
+            text = await self._blob(found.sha256, RESULT_MAX) if found is not None else b"{}"
+            result = msgspec.json.decode(text)
+            run.files[key] = files_of(outputs, result if "files" in result else None)
+        return run.files[key]
+
+    # -- jobs -----------------------------------------------------------------------------------
+
+    async def _make(self, run: _Run) -> None:
+        """Make jobs, as many as there is room for."""
+        row = await self._store.read(production_records.production, run.production_id)
+        if row is None or row.state is not ProductionState.ACTIVE:
+            return
+        rows = await self._store.read(production_records.production_steps, [run.production_id])
+        steps = {one.step: one.row.transformation_id for one in rows[run.production_id]}
+        by_step: dict[str, list[str]] = {}
+        for key, one in run.wanted.items():
+            by_step.setdefault(one["step"], []).append(key)
+        try:
+            for step, keys in by_step.items():
+                while keys:
+                    keys = await self._some(run, steps[step], keys)
+        except (OverQuota, ReserveReached, Banned) as why:
+            run.waits_until = self._clock.monotonic() + ROOM_S
+            self._tell(run, str(why))
+        except StoreFull:
+            raise
+        except (Refused, Unusable) as why:
+            run.wanted.clear()
+            run.end = CwlEnd(status=PERMANENT, why=str(why)[:WHY_MAX], outputs={})
+
+    async def _some(self, run: _Run, transformation_id: int, keys: Sequence[str]) -> list[str]:
+        """Make the first jobs of a step; return the keys that are left."""
+        row = await self._store.read(transformation_records.transformation, transformation_id)
+        assert row is not None
+        jobs: list[tuple[str, Job]] = []
+        size = 0
+        for key in keys[:CHUNK]:
+            wanted = run.wanted[key]
+            made = {one: await self._files(run, one) for one in needed_keys(wanted)}
+            job = job_of(wanted, run.document, made)
+            jobs.append((key, job))
+            size += sum(map(len, job.command)) + 150 * len(job.inputs)
+            if size > CHUNK_BYTES:
+                break
+        done = await self._making.make(run.production_id, row, jobs)
+        if not done:  # the step is not Active now
+            return []
+        for (key, _), one in zip(jobs, done, strict=True):
+            run.jobs[key] = one.job_id
+            del run.wanted[key]
+        run.told = ""
+        self._log("tasks_made", transformation=row.transformation_id, count=len(done),
+                  first=done[0].number)  # fmt: skip
+        self._touch(transformation_id)
+        return list(keys[len(jobs) :])
+
+    async def _finish(self, run: _Run, end: CwlEnd) -> None:
+        """Store the end of a run; its steps complete when their tasks have ended."""
+        end = msgspec.structs.replace(end, outputs=placed(end.outputs, run.document, run.jobs))
+        at = self._clock.wall()
+        await self._store.write(run_records.end_run, run.production_id, end, at)
+        rows = await self._store.read(production_records.production_steps, [run.production_id])
+        for one in rows[run.production_id]:
+            self._touch(one.row.transformation_id)
+        self._log("cwl_run_ended", production=run.production_id, status=end.status, why=end.why)
+
+
+def _outputs(attempts: Sequence[Any]) -> tuple[Output, ...]:
+    """Return the outputs of the attempt that counted."""
+    return next((one.outputs for one in reversed(attempts) if one.outputs), ())
