@@ -69,6 +69,18 @@ class OutputCalls:
             path = await self._download(job, view, target, force)
             yield FetchedOutput(job, view.name, path)
 
+    async def download_output(self, job: int, view: OutputView, target: Path) -> Path:
+        """Fetch a listed output into a file. Raises FileThere for a file with other bytes."""
+        return await self._download(job, view, target, False)
+
+    async def download_blob(self, sha256: str, target: Path) -> Path:
+        """Fetch an uploaded input into a file. Raises FileThere for a file with other bytes."""
+        what = f"input {sha256}"
+        if not await asyncio.to_thread(is_fetched, target, what, sha256, force=False):
+            async with self._transport.stream(f"/v1/blobs/{sha256}", idle_s=60.0) as answer:
+                await write_checked(answer.aiter_bytes(), target, name=what, sha256=sha256)
+        return target
+
     async def _download(self, job: int, view: OutputView, target: Path, force: bool) -> Path:
         what = _what(job, view)
         if await asyncio.to_thread(is_fetched, target, what, view.sha256, force=force):

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import UNSET
 
 from pilotage.proto.api.jobs import PAGE_MAX
 from pilotage.proto.api.productions import (
+    CwlOutputs,
     NewProduction,
     ProductionAction,
     ProductionActionName,
@@ -23,6 +25,7 @@ from pilotage.proto.documents.job import Input
 from pilotage.proto.production_states import ProductionState
 
 from .arguments import word_of
+from .cwl_outputs import fetched
 from .errors import Invalid
 from .files import LocalFile, hash_file
 from .images import digests_of
@@ -111,6 +114,22 @@ class ProductionCalls:
     async def production(self, named: str | int) -> ProductionDetail:
         """Return everything about one production."""
         return await self._transport.ask(ProductionDetail, "GET", _path(named))
+
+    async def production_outputs(self, named: str | int) -> CwlOutputs:
+        """Return the outputs of a production that runs a CWL document, and how it ended.
+
+        While it runs, `status` is empty.
+        """
+        return await self._transport.ask(CwlOutputs, "GET", _path(named, "/outputs"))
+
+    async def download_production(self, named: str | int, to: Path | str = ".") -> dict[str, Any]:
+        """Fetch the output files of a CWL document into a folder; return the outputs with paths.
+
+        Files of the catalogue stay there. Raises FileThere for a file with other bytes.
+        """
+        end = await self.production_outputs(named)
+        found: dict[str, Any] = await fetched(cast("AsyncClient", self), end.outputs, Path(to))
+        return found
 
     async def production_report(self, named: str | int) -> ProductionReport:
         """Return the report on a production: failures by step, and stuck files."""

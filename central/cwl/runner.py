@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -16,7 +17,7 @@ try:
 except ModuleNotFoundError as why:
     raise SystemExit(f"pilotage-cwl-runner: {why}: run pip install 'pilotage[cwl]'") from None
 from cwltool import main as cwltool_main
-from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.context import RuntimeContext
 from cwltool.executors import JobExecutor
 from cwltool.process import Process
 from cwltool.utils import visit_class
@@ -25,10 +26,11 @@ from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from pilotage.pilot.cwl import tool_job
 
+from .documents import loading, noting
 from .javascript import QuickJs
 from .known_files import RUNS, RunFiles
 from .run import CwlRun
-from .tools import JobContext, ToolJob, made_tool
+from .tools import JobContext, ToolJob
 
 _FOLDERS: Final = {
     "docker_outdir": tool_job.OUT,
@@ -104,25 +106,38 @@ class LocalExecutor(JobExecutor):
             one["location"] = file_uri(os.path.realpath(self._path(location)))
 
 
+def _on_pilots(url: str, name: str, texts: dict[str, str], folder: Path) -> JobExecutor:
+    from ..client.client import AsyncClient
+    from .pilot_runs import PilotExecutor
+
+    return PilotExecutor(
+        lambda: AsyncClient(url), texts, folder, name or f"cwl-{secrets.token_hex(6)}"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a CWL document; return 0, 1 if it failed, or 33 if a requirement is not supported."""
     parser = argparse.ArgumentParser(prog="pilotage-cwl-runner", allow_abbrev=False)
     parser.add_argument("--local", action="store_true")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--url")  # of a central: its pilots run the tools
+    parser.add_argument("--name", default="")
     given, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    if any(word.split("=")[0] == "--url" for word in rest):
-        parser.error("--url: found it, but documents run on this machine only")
+    if given.local and given.url:
+        parser.error("give either --local or --url")
     set_js_engine(QuickJs())
+    texts: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="pilotage-cwl-", ignore_cleanup_errors=True) as folder:
-        loading = LoadingContext()
-        loading.construct_tool_object = made_tool
-        loading.disable_js_validation = True
-        loading.relax_path_checks = True
+        context = loading()
+        executor: JobExecutor = LocalExecutor(Path(folder), given.cores)
+        if given.url:
+            context.fetcher_constructor = noting(texts)
+            executor = _on_pilots(given.url, given.name, texts, Path(folder))
         try:
             found: int = cwltool_main.main(
                 ["--disable-js-validation", "--relax-path-checks", *rest],
-                executor=LocalExecutor(Path(folder), given.cores),
-                loadingContext=loading,
+                executor=executor,
+                loadingContext=context,
                 custom_schema_callback=lambda: (
                     None
                 ),  # keep the schemas that a warm process has loaded

@@ -1,0 +1,108 @@
+"""Fetches the outputs of a run of a CWL document."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pilotage.proto.api.jobs import OutputView
+from pilotage.proto.tasks import Tasks
+
+from .errors import NotFound
+from .files import inside
+
+if TYPE_CHECKING:
+    from .client import AsyncClient
+
+AT_ONCE: Final = 8
+
+
+async def fetched(client: "AsyncClient", outputs: Any, folder: Path, *, flat: bool = True) -> Any:
+    """Fetch the files of outputs into a folder, and return the outputs with their paths.
+
+    Equal names get a number. Without `flat` each output file has a folder of its own, named by a
+    number. Files of the catalogue stay there: their location is `lfn:SCOPE:NAME`. Raises FileThere
+    for a file with other bytes.
+    """
+    fetching = _Fetching(client, folder, flat)
+    found = fetching.laid(outputs)
+    await fetching.run()
+    return found
+
+
+class _Fetching:
+    def __init__(self, client: "AsyncClient", folder: Path, flat: bool) -> None:
+        self._client, self._folder, self._flat = client, folder, flat
+        self._wanted: list[tuple[str, Path]] = []
+        self._taken: set[Path] = set()
+        self._views: dict[int, Mapping[str, OutputView]] = {}
+        self._number = 0
+
+    def laid(self, value: Any) -> Any:
+        """Return a value with the paths that its files will have."""
+        if isinstance(value, list):
+            return [self.laid(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        if value.get("class") in ("File", "Directory"):
+            self._number += 1
+            folder = self._folder if self._flat else self._folder / str(self._number)
+            return self._file(value, folder)
+        return {key: self.laid(one) for key, one in value.items()}
+
+    def _file(self, one: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        found = dict(one)
+        location = str(found.get("location", ""))
+        if location.startswith("lfn:"):
+            return found
+        path = self._free(inside(folder, str(found.get("basename") or "file")))
+        found["location"], found["path"] = path.absolute().as_uri(), str(path.absolute())
+        if found["class"] == "Directory":
+            path.mkdir(parents=True, exist_ok=True)
+            found["listing"] = [self._file(its, path) for its in found.get("listing", ())]
+        elif location:
+            self._wanted.append((location, path))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(str(found.pop("contents", "")), encoding="utf-8")
+        if found.get("secondaryFiles"):
+            found["secondaryFiles"] = [self._file(its, folder) for its in found["secondaryFiles"]]
+        return found
+
+    def _free(self, path: Path) -> Path:
+        number, free = 1, path
+        while free in self._taken:
+            number += 1
+            free = path.with_name(f"{path.name}_{number}")
+        self._taken.add(free)
+        return free
+
+    async def run(self) -> None:
+        """Fetch all files."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(location: str, path: Path) -> None:
+            async with gate:
+                await self._fetch(location, path)
+
+        async with Tasks() as tasks:
+            for location, path in self._wanted:
+                tasks.start(one(location, path))
+
+    async def _fetch(self, location: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind, _, rest = location.partition(":")
+        if kind == "blob":
+            await self._client.download_blob(rest, path)
+            return
+        job, _, name = rest.partition("/")
+        kept = await self._outputs_of(int(job))
+        if name not in kept:
+            raise NotFound("not_found", f"job {job} has no output {name!r}", "name", 404)
+        await self._client.download_output(int(job), kept[name], path)
+
+    async def _outputs_of(self, job: int) -> Mapping[str, OutputView]:
+        if job not in self._views:
+            found = (await self._client.outputs(job)).outputs
+            self._views[job] = {one.name: one for one in found}
+        return self._views[job]

@@ -1,0 +1,89 @@
+"""Runs a loaded document on pilots: sends it, waits, and fetches the outputs."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from cwl_utils.errors import WorkflowException
+from cwltool.context import RuntimeContext
+from cwltool.executors import JobExecutor
+from cwltool.process import Process
+
+from pilotage.pilot.cwl import tool_job
+from pilotage.proto.api.productions import CwlOutputs, NewProduction, Written
+from pilotage.proto.documents.cwl import CwlDocument, CwlFile
+
+from ..client.client import AsyncClient
+from ..client.cwl_outputs import fetched
+from ..client.errors import ClientError
+from ..client.files import LocalFile
+from .sending import Described, described
+
+TOOL: Final = Path(tool_job.__file__)
+Opened = Callable[[], AsyncClient]
+
+
+async def document_of(client: AsyncClient, found: Described, *, group: str = "") -> CwlDocument:
+    """Upload the files of a document, and return it as a request takes it."""
+    places = list(found.files)
+    (tool, *inputs) = await client.upload(
+        [LocalFile(TOOL), *(LocalFile(Path(found.files[one])) for one in places)]
+    )
+    files = {
+        place: CwlFile(
+            sha256=one.sha256,
+            size_bytes=one.size_bytes,
+            executable=os.access(found.files[place], os.X_OK),
+        )
+        for place, one in zip(places, inputs, strict=True)
+    }
+    files |= {place: CwlFile(kind="folder") for place in found.folders}
+    files |= {place: CwlFile(did=did) for place, did in found.dids.items()}
+    return CwlDocument(
+        main=found.main,
+        texts=found.texts,
+        inputs=found.inputs,
+        files=files,
+        tool=tool,
+        group=group,
+    )
+
+
+class PilotExecutor(JobExecutor):
+    """Runs documents as productions, and waits for each."""
+
+    def __init__(self, opened: Opened, texts: dict[str, str], folder: Path, name: str) -> None:
+        super().__init__()
+        self._opened, self._texts, self._folder, self._name = opened, texts, folder, name
+
+    def run_jobs(
+        self,
+        process: Process,
+        job_order_object: Any,
+        logger: logging.Logger,
+        runtime_context: RuntimeContext,
+    ) -> None:
+        found = described(process, job_order_object, runtime_context, self._texts)
+        try:
+            end, outputs = asyncio.run(self._run(found))
+        except ClientError as why:
+            raise WorkflowException(str(why)) from why
+        if end.why:
+            logger.error("%s", end.why)
+        self.output_callback(outputs, end.status)
+
+    async def _run(self, found: Described) -> tuple[CwlOutputs, Any]:
+        async with self._opened() as client:
+            document = await document_of(client, found)
+            made = await client.add_production(NewProduction(cwl=document, name=self._name))
+            await client.wait_for_production(made.view.id, through_held=True)
+            end = await client.production_outputs(made.view.id)
+            return end, await fetched(client, end.outputs, self._folder, flat=False)
+
+
+def request_of(document: CwlDocument, *, name: str, file: str, text: str) -> NewProduction:
+    """Return the request for a production; `text` is that of the file."""
+    return NewProduction(cwl=document, name=name, written=Written(file=file, form="cwl", text=text))

@@ -1,0 +1,133 @@
+"""Describes a document that was loaded here, so that it can be run elsewhere."""
+
+import copy
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cwltool.context import RuntimeContext
+from cwltool.process import Process
+from cwltool.utils import visit_class
+from schema_salad.ref_resolver import file_uri, uri_file_path
+
+from pilotage.proto.documents.cwl import PLACE
+
+from . import documents
+
+DOCUMENTS: Final = f"{PLACE}doc/"
+GIVEN: Final = f"{PLACE}given/"
+_KINDS: Final = ("File", "Directory")
+
+
+@dataclass
+class Described:
+    """A document with places instead of paths of this machine, and where its files lie here."""
+
+    main: str
+    texts: dict[str, str]
+    inputs: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict[str, str])  # of this machine, by place
+    folders: set[str] = field(default_factory=set[str])
+    dids: dict[str, str] = field(default_factory=dict[str, str])  # of the catalogue, by place
+
+
+class _Places:
+    """The places of files: below the folder of the documents, or numbered folders."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._numbers: dict[str, int] = {}
+
+    def path(self, path: str) -> str:
+        if path.startswith(self._base + "/"):
+            return f"/pilotage-cwl/doc{path[len(self._base) :]}"
+        folder, name = os.path.split(path)
+        number = self._numbers.setdefault(folder, len(self._numbers))
+        return f"/pilotage-cwl/given/{number}/{name}"
+
+    def uri(self, uri: str) -> str:
+        start = file_uri(self._base) + "/"
+        return DOCUMENTS + uri[len(start) :] if uri.startswith(start) else uri
+
+
+def described(
+    process: Process, order: Any, context: RuntimeContext, texts: Mapping[str, str]
+) -> Described:
+    """Describe a process and its inputs; `texts` are those that were read for it.
+
+    Raises WorkflowException for wrong inputs, and OSError for missing files.
+    """
+    context = context.copy()
+    context.toplevel = True  # it looks for secondary files
+    inputs: Any = copy.deepcopy(process._init_job(copy.deepcopy(order), context).job)
+    used = _used(process, texts)
+    own = [uri_file_path(one) for one in used if one.startswith("file://")]
+    places = _Places(os.path.commonpath([os.path.dirname(one) for one in own]) if own else "/")
+    found = Described(
+        main=places.uri(process.tool["id"]),
+        texts={places.uri(uri): texts[uri] for uri in used},
+        inputs=inputs,
+    )
+
+    def note(one: Any) -> str:
+        return _note(one, places, found)
+
+    def send(one: Any) -> None:
+        place = note(one)
+        one.pop("path", None)
+        if one["class"] == "Directory" and place:
+            one.pop("listing", None)
+        if place:
+            one["location"] = file_uri(place)
+
+    visit_class(inputs, _KINDS, send)
+    process.visit(lambda tool: visit_class(tool, _KINDS, note))
+    return found
+
+
+def _note(one: Any, places: _Places, found: Described) -> str:
+    """Note a file or folder; return its place, empty: it has none."""
+    location = str(one.get("location") or one.get("path") or "")
+    if location.startswith("lfn:"):
+        did = location[4:].lstrip("/")
+        place = f"/pilotage-cwl/given/lfn/{len(found.dids)}/{one.get('basename') or did}"
+        place = next((known for known, its in found.dids.items() if its == did), place)
+        found.dids[place] = did
+        return place
+    if not location.startswith("file://"):
+        return ""
+    path = uri_file_path(location)
+    place = places.path(path)
+    if one["class"] == "File":
+        if os.path.isfile(path):
+            found.files[place] = path
+    elif os.path.isdir(path):
+        for folder, inner in _walked(path):
+            where = place + folder[len(path) :]
+            found.folders.add(where)
+            found.files.update((f"{where}/{name}", f"{folder}/{name}") for name in inner)
+    return place
+
+
+def _walked(path: str) -> Iterator[tuple[str, list[str]]]:
+    for folder, _, names in os.walk(path):
+        yield folder, names
+
+
+def _used(process: Process, texts: Mapping[str, str]) -> list[str]:
+    """Return which texts the process needs: others were read for its inputs."""
+    used: list[str] = []
+
+    class Noting(dict[str, str]):
+        def __getitem__(self, uri: str) -> str:
+            used.append(uri)
+            return super().__getitem__(uri)
+
+    documents.process_of({"main": process.tool["id"], "texts": Noting(texts), "files": _Anything()})
+    return sorted(set(used))
+
+
+class _Anything(dict[str, Any]):
+    def __contains__(self, key: object) -> bool:
+        return True
