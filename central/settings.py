@@ -303,6 +303,14 @@ class DataSettings(_Section, frozen=True):
     sweep_after_s: Annotated[float, Meta(ge=1.0, le=1e9)] = 604_800.0
 
 
+class CwlSettings(_Section, frozen=True):
+    """Documents of the Common Workflow Language: docs/cwl.md."""
+
+    #: folders of unpacked images on nodes, by the name in DockerRequirement; `*`: of all others,
+    #: with {image} for the name
+    images: dict[str, str] = {}
+
+
 class JdlSettings(JdlRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How descriptions in JDL become jobs: docs/jdl.md."""
 
@@ -368,6 +376,7 @@ class Settings(_Section, frozen=True):
     store: StoreSettings = StoreSettings()
     failover: FailoverSettings = FailoverSettings()
     jdl: JdlSettings = JdlSettings()
+    cwl: CwlSettings = CwlSettings()
     process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
 

@@ -216,7 +216,9 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     rucio = rucio_work(world, memory, control)
     awaited = rucio.service.awaited_of_job
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements, awaited)
-    flows = production_work(world, memory, made, control, explainer, submits, allowed, tokens.bans)
+    flows = production_work(
+        world, memory, made, control, explainer, submits, allowed, tokens.bans, settings
+    )
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)

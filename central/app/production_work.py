@@ -22,6 +22,7 @@ from ..failover.task_ends import last_line_in
 from ..identity.bans.ban_list import BanList
 from ..productions.assembly import Productions, productions
 from ..productions.cwl_steps import CwlShape
+from ..settings import Settings
 from ..transformations.assembly import Transformations
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
@@ -47,6 +48,7 @@ def production_work(
     submissions: Submissions,
     allowed: SharedLimits,
     bans: BanList,
+    settings: Settings,
 ) -> ProductionWork:
     """Return the productions of a central."""
 
@@ -71,6 +73,7 @@ def production_work(
             clock=world.clock,
         ),
         touch=made.engine.touch,
+        images=settings.cwl.images,
         clock=world.clock,
         log=world.log,
     )

@@ -31,7 +31,7 @@ from .files import LocalFile, hash_file
 from .images import digests_of
 from .pace import Pace
 from .transport import Transport
-from .waiting.production_ends import production_ended
+from .waiting.production_ends import production_ended, run_ended
 from .workflow_sources import SubmittableWorkflow
 
 if TYPE_CHECKING:
@@ -121,6 +121,15 @@ class ProductionCalls:
         While it runs, `status` is empty.
         """
         return await self._transport.ask(CwlOutputs, "GET", _path(named, "/outputs"))
+
+    async def wait_for_outputs(
+        self, named: str | int, *, timeout_s: float | None = None
+    ) -> CwlOutputs:
+        """Wait until the run of a CWL document has ended, and return its outputs.
+
+        If its production ended before, `status` is empty. Raises TimedOut; the run continues.
+        """
+        return await run_ended(self, named, timeout_s, self._pace)
 
     async def download_production(self, named: str | int, to: Path | str = ".") -> dict[str, Any]:
         """Fetch the output files of a CWL document into a folder; return the outputs with paths.

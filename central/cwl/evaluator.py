@@ -30,7 +30,7 @@ from .final_outputs import final_outputs
 from .javascript import QuickJs
 from .known_files import KnownFile, RunFiles
 from .run import CwlRun
-from .shapes import shapes
+from .shapes import shapes, step_name
 from .tools import JobContext
 
 MEMORY_BYTES: Final = 2 << 30
@@ -50,6 +50,7 @@ class _Open:
 
     document: Mapping[str, Any]
     at: float
+    images: Mapping[str, str]
     results: dict[str, Any] = field(default_factory=dict[str, Any])
     contents: dict[str, bytes] = field(default_factory=dict[str, bytes])
     needed: list[str] = field(default_factory=list[str])
@@ -66,6 +67,7 @@ class _Open:
             self.files.add(os.path.dirname(path), [(os.path.basename(path), known)])
         order = copy.deepcopy(self.document["inputs"])
         context = JobContext({"basedir": "/pilotage-cwl", "toplevel": True})
+        context.trees = self.images
         self.open.clear()
         return CwlRun(process, order, self.files, context)
 
@@ -123,7 +125,9 @@ class Evaluator:
             if call["do"] == "begin":
                 while len(self._runs) >= RUNS_MAX:
                     self._runs.pop(next(iter(self._runs)))
-                self._runs[call["run"]] = _Open(call["document"], call["at"])
+                self._runs[call["run"]] = _Open(
+                    call["document"], call["at"], call.get("images", {})
+                )
                 return {}
             if call["do"] == "end":
                 self._runs.pop(call["run"], None)
@@ -206,7 +210,8 @@ def _title(uri: str) -> str:
     """Return the name of a document: that of its file, or of the process in it."""
     path, _, part = uri.partition("#")
     name = os.path.splitext(os.path.basename(path))[0]
-    return name if part in ("", "main") else f"{name}-{part.rsplit('/', 1)[-1]}"
+    part = "" if part == "main" else part.rsplit("/", 1)[-1]
+    return step_name(f"{name}-{part}" if part else name, set())
 
 
 def confine() -> None:

@@ -73,17 +73,18 @@ class PilotExecutor(JobExecutor):
             raise WorkflowException(str(why)) from why
         if end.why:
             logger.error("%s", end.why)
+        if not end.status:
+            raise WorkflowException("the production was ended before its run")
         self.output_callback(outputs, end.status)
 
     async def _run(self, found: Described) -> tuple[CwlOutputs, Any]:
         async with self._opened() as client:
             document = await document_of(client, found)
             made = await client.add_production(NewProduction(cwl=document, name=self._name))
-            await client.wait_for_production(made.view.id, through_held=True)
-            end = await client.production_outputs(made.view.id)
+            end = await client.wait_for_outputs(made.view.id)
             return end, await fetched(client, end.outputs, self._folder, flat=False)
 
 
-def request_of(document: CwlDocument, *, name: str, file: str, text: str) -> NewProduction:
+def request_of(document: CwlDocument, *, file: str, text: str) -> NewProduction:
     """Return the request for a production; `text` is that of the file."""
-    return NewProduction(cwl=document, name=name, written=Written(file=file, form="cwl", text=text))
+    return NewProduction(cwl=document, written=Written(file=file, form="cwl", text=text))

@@ -31,7 +31,7 @@ def shapes(process: Process) -> list[StepShape]:
     if isinstance(process, Workflow):
         _walk(process, "", {}, found, made)
     elif isinstance(process, PlannedTool):
-        process.step = _name(shortname(process.tool["id"]), made)
+        process.step = step_name(shortname(process.tool["id"]), made)
         found[process.step] = set()
     return _ordered(found)
 
@@ -57,7 +57,7 @@ def _walk(
         if isinstance(inner, Workflow):
             outs = _walk(inner, f"{name}-", its, found, made)
         elif isinstance(inner, PlannedTool):
-            inner.step = _name(name, made)
+            inner.step = step_name(name, made)
             found[inner.step] = every
             outs = dict.fromkeys((shortname(o["id"]) for o in step.tool["outputs"]), {inner.step})
         else:  # an expression: it passes on what feeds it
@@ -96,7 +96,7 @@ def _from(source: Any, feeds: dict[str, set[str]]) -> set[str]:
     return set().union(*(feeds.get(one, set()) for one in _listed(source)))
 
 
-def _name(text: str, made: set[str]) -> str:
+def step_name(text: str, made: set[str]) -> str:
     """Return a new name for a step: letters, digits, `_` and `-`, at most 60 of them."""
     name = "".join(one if one in _ALLOWED else "-" for one in text).lstrip("-_")[:NAME_MAX]
     name, number = name or "tool", 1

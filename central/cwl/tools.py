@@ -60,14 +60,16 @@ class JobContext(RuntimeContext):
     create_tmpdir = get_tmpdir
     create_outdir = get_outdir
     docker_outdir, docker_tmpdir, docker_stagedir = OUT, TMP, IN
-    trees: Mapping[str, str] = {}  # the roots of containers by image; *: of all others
+    # The roots of containers by image; `*`: of all others. `{image}` is the name of the image.
+    trees: Mapping[str, str] = {}
 
     def tree_of(self, image: Mapping[str, Any] | None) -> str:
         """Return the root of a container; empty: none is known."""
         if image is None:
             return ""
-        names = (str(image.get("dockerImageId")), str(image.get("dockerPull")), "*")
-        return next((self.trees[one] for one in names if one in self.trees), "")
+        names = [str(image[key]) for key in ("dockerImageId", "dockerPull") if key in image]
+        found = next((self.trees[one] for one in (*names, "*") if one in self.trees), "")
+        return found.replace("{image}", names[-1] if names else "")
 
 
 class JobPaths(PathMapper):

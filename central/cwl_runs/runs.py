@@ -82,10 +82,15 @@ class CwlRuns:
         evaluator: Evaluates,
         making: RunTaskMaker,
         touch: Callable[[int], None],
+        images: Mapping[str, str],
         clock: Clock,
         log: Log,
     ) -> None:
-        """Make the loop; `touch` is told of each transformation that got tasks or was closed."""
+        """Make the loop; `touch` is told of each transformation that got tasks or was closed.
+
+        `images` are the folders of unpacked images on nodes, by name.
+        """
+        self._images = images
         self._store, self._blobs, self._evaluator = store, blobs, evaluator
         self._making, self._touch, self._clock, self._log = making, touch, clock, log
         self._open: dict[int, _Run] = {}
@@ -179,6 +184,7 @@ class CwlRuns:
                 "run": str(run.production_id),
                 "document": plain_document(run.document),
                 "at": run.at,
+                "images": self._images,
             }
         )
         after, run.jobs = "", {}

@@ -8,7 +8,7 @@ from pilotage.proto.documents.job import Job
 
 from ..accounts.disk_room import DiskRoom
 from ..accounts.quotas import Quotas
-from ..catalogue.input_resolution import InputResolver
+from ..catalogue.input_resolution import InputResolver, ResolvedInputs
 from ..catalogue.storages import Storages
 from ..dispatch.submissions.intake import CheckedJobs
 from ..dispatch.submissions.submissions import Submissions
@@ -62,7 +62,7 @@ class RunTaskMaker:
         await self._room.check_new()
         resolver = InputResolver(self._store, self._storages.book, row.community)
         bodies: list[tuple[Job, bytes]] = []
-        settled = []
+        settled: list[ResolvedInputs] = []
         for _, job in jobs:
             job = msgspec.structs.replace(job, group=row.group)
             if row.priority is not None:
@@ -71,7 +71,11 @@ class RunTaskMaker:
             body = _encode(job)
             check_size(body, "job")
             bodies.append((job, body))
-            settled.append(await resolver.settle(job, "job", group=row.group))
+            settled.append(
+                await resolver.settle(job, "job", group=row.group)
+                if job.data is not None
+                else ResolvedInputs((), job)
+            )
         wanted = [self._class(row, one.job) for one in settled]
         infos, _ = await self._classes.intern(wanted)
         rows = [

@@ -27,12 +27,19 @@ def steps_of(
     document: CwlDocument, name: str, title: str, parents: Mapping[str, tuple[str, ...]]
 ) -> Workflow:
     """Return a workflow that shows the tools of a document, each with the tools that feed it."""
+    return shown_steps(name, title, parents, document.group)
+
+
+def shown_steps(
+    name: str, title: str, parents: Mapping[str, tuple[str, ...]], group: str = ""
+) -> Workflow:
+    """Return a workflow that shows tools, each with the tools that feed it."""
     return Workflow(
         name=name,
         title=title,
         steps={
             step: Step(
-                job=Job(command=(COMMAND,), group=document.group),
+                job=Job(command=(COMMAND,), group=group),
                 inputs={f"from_{i}": StepInput(sources=(Source(step=above, port=OUT),))
                         for i, above in enumerate(its)},
                 outputs={OUT: StepOutput(value=f"{OUT}.json")},
@@ -45,6 +52,8 @@ def steps_of(
 def cwl_documents(workflow: Workflow) -> dict[str, Transformation]:
     """Return the transformation of each step: the run makes its tasks."""
     return {
-        name: Transformation(name=f"{workflow.name}-{name}", job=step.job, by_run=True)
+        name: Transformation(
+            name=f"{workflow.name}-{name}", job=step.job, by_run=True, pause_when_failed=1.0
+        )
         for name, step in workflow.steps.items()
     }

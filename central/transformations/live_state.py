@@ -111,6 +111,10 @@ class LiveTransformation:
         return self.row.state in MAKES_TASKS and not self.doc.by_run
 
     @property
+    def may_make(self) -> bool:
+        return self.dirty and self.makes_tasks
+
+    @property
     def by_site(self) -> bool:
         return self.doc.grouping.rule not in SITELESS
 

@@ -186,7 +186,7 @@ class TaskEnding:
             await self._judge_scouts(live)
         elif live.row.state is TransformationState.ACTIVE:
             await self._close(live, parents_done=parents_done)
-        elif not (live.open or live.dirty or live.waits_for_room) and live.retries_at == NEVER:
+        elif not (live.open or live.may_make or live.waits_for_room) and live.retries_at == NEVER:
             await self._complete(live)
 
     async def brake(self, live: LiveTransformation, why: str) -> None:

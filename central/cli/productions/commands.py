@@ -11,7 +11,7 @@ from ..command_frame import CentralConnection, CommandResult, run_command
 from ..exit_codes import ExitCode, UsageError
 from ..options import CHANGING_S, COMMON, READING_S, CommonOptions
 from ..presentation import note, print_line
-from . import steering, views
+from . import cwl_files, steering, views
 from .plans import planned, previewed, tell_obstacles
 from .status_texts import next_command, state_in_words
 from .workflow_files import (
@@ -36,11 +36,16 @@ if TYPE_CHECKING:
 app = App(name="prod", help="Run workflows: on pilots as productions, or on this machine.")
 
 _PRIORITIES = Number(gte=0, lte=10)
+CWL_OPTIONS = (
+    "a CWL document takes only --local, --dry-run, --name, --no-start, --priority, --folder and "
+    "--cores"
+)
 
 
 @app.command
 def submit(
     file: Path,
+    job: Annotated[Path | None, Parameter(help="File with the inputs of a CWL document.")] = None,
     /,
     *,
     local: Annotated[bool, Parameter(help="Run on this machine, without a central.")] = False,
@@ -89,7 +94,7 @@ def submit(
     ] = None,
     common: CommonOptions = COMMON,
 ) -> int:
-    """Run a workflow file as a production on pilots. The file has the form of pilotage or CTADIRAC.
+    """Run a workflow file as a production on pilots. The form is that of pilotage, CTADIRAC or CWL.
 
     The same file again changes nothing. With --dry-run the command only counts jobs and files; it
     includes the files of the catalogue if a central answers.
@@ -98,6 +103,8 @@ def submit(
     tasks. run.json records the input files of each output. With --resume only missing and outdated
     tasks run: those whose step, program, input or `software` version has changed. --inputs,
     --folder, --cores and --resume need --local.
+
+    A CWL document takes its inputs from a second file, and `prod output` fetches its outputs.
 
     With --jobs the steps that need no other step become ordinary jobs, for a trial.
     """
@@ -108,6 +115,17 @@ def submit(
     if (local or jobs) and (name or rules or priority is not None or no_start):
         which = "--local" if local else "--jobs"
         raise UsageError(f"--name, --rules, --priority and --no-start cannot be used with {which}")
+    if cwl_files.is_cwl(file):
+        if jobs or rules or chosen or inputs or resume or types or allow_partial:
+            raise UsageError(CWL_OPTIONS)
+        if local:
+            return cwl_files.run_here(file, job, folder, cores)
+        start = not no_start
+        return cwl_files.submit(
+            file, job, name=name, priority=priority, start=start, dry_run=dry_run, common=common
+        )
+    if job is not None:
+        raise UsageError(f"{job}: only a CWL document takes a second file: use --set NAME=VALUE")
     written = read_file(file, chosen, types)
     if allow_partial is not None:
         written = allowing(written, allow_partial)
@@ -136,12 +154,12 @@ def submit(
         client, start = await central.client(), not no_start
         with with_lines(written):
             made = await client.submit_production(flow, name=name, priority=priority, start=start)
-        return CommandResult(made, _print_made)
+        return CommandResult(made, print_made)
 
     return run_command(common, work, patience_s=CHANGING_S)
 
 
-def _print_made(made: "ProductionDetail") -> None:
+def print_made(made: "ProductionDetail") -> None:
     view = made.view
     there = " exists already, and" if made.was_there else ""
     print_line(
@@ -190,6 +208,10 @@ def check(file: Path, /, *, chosen: SetOption = (), types: TypesOption = ()) -> 
 
     It also says why a workflow can run only on one machine.
     """
+    if cwl_files.is_cwl(file):
+        workflow = cwl_files.workflow_of(file)
+        print_line(f"{file}: {steps_in_words(len(workflow.steps))}, no mistakes")
+        return ExitCode.OK
     written = read_file(file, chosen, types)
     workflow = written.workflow
     print_line(f"{workflow.name}: {steps_in_words(len(workflow.steps))}, no mistakes")
@@ -224,12 +246,15 @@ def graph(
     from ...workflows import draw
     from .local_runs import counts_of_run
 
+    if cwl_files.is_cwl(file):
+        views.print_graph(cwl_files.workflow_of(file), None, svg)
+        return ExitCode.OK
     workflow = read_file(file, chosen, types).workflow
     nodes = None if run is None else draw.of_counts(counts_of_run(run, tuple(workflow.steps)))
     views.print_graph(workflow, nodes, svg)
     return ExitCode.OK
 
 
-for _command in (*views.COMMANDS, *steering.COMMANDS):
+for _command in (*views.COMMANDS, cwl_files.output, *steering.COMMANDS):
     app.command(_command)
 app.command(views.list_them, name="list")

@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, Protocol
 
-from pilotage.proto.api.productions import ProductionDetail, ProductionView
+from pilotage.proto.api.productions import CwlOutputs, ProductionDetail, ProductionView
 from pilotage.proto.api.transformations import TransformationDetail, TransformationView
 from pilotage.proto.problems import Code
 from pilotage.proto.production_states import ProductionState, stands_alone
 from pilotage.proto.transformation_states import TaskState, TransformationState
 
 from ..errors import Refused, TimedOut
-from ..pace import Pace
+from ..pace import Pace, pauses
 
 P = ProductionState
 S = TransformationState
@@ -29,6 +29,14 @@ class ProductionReader(Protocol):
     def productions(
         self, *, states: Iterable[ProductionState]
     ) -> AsyncIterator[ProductionView]: ...
+
+
+class RunReader(Protocol):
+    """The part of a client that waiting for a run needs."""
+
+    async def production(self, named: str | int) -> ProductionDetail: ...
+
+    async def production_outputs(self, named: str | int) -> CwlOutputs: ...
 
 
 class TransformationReader(Protocol):
@@ -66,6 +74,27 @@ async def production_ended(
         await pace.sleep(look_s)
         # By id: after it is archived, another production may have its name.
         view = (await client.production(view.id)).view
+
+
+async def run_ended(
+    client: RunReader, named: str | int, timeout_s: float | None, pace: Pace
+) -> CwlOutputs:
+    """Wait until the run of a CWL document has ended, or its production. Return the outputs.
+
+    Raises TimedOut.
+    """
+    until = None if timeout_s is None else pace.monotonic() + timeout_s
+    for pause_s in pauses(pace, longest_s=LOOK_S):
+        view = (await client.production(named)).view
+        found = await client.production_outputs(view.id)
+        if found.status or view.state not in (P.NEW, P.ACTIVE, P.PAUSED):
+            return found
+        if until is not None and pace.monotonic() >= until:
+            left = sum(one.state is not S.COMPLETED for one in view.steps)
+            raise TimedOut(f"steps of production {view.name}", timeout_s or 0.0, left)
+        await pace.sleep(pause_s)
+        named = view.id
+    raise AssertionError("unreachable")
 
 
 async def transformation_ended(

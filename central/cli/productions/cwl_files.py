@@ -1,0 +1,135 @@
+"""CWL documents for `pilotage prod`. The CWL library is loaded only here."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from msgspec.structs import replace
+
+from pilotage.proto.documents.workflow import Workflow
+
+from ...client.errors import Refused
+from ..command_frame import CentralConnection, Client, CommandResult, reads, run_command
+from ..exit_codes import ExitCode, UsageError
+from ..options import CHANGING_S, CommonOptions
+from ..presentation import note, print_json, print_line
+from .views import NamedArgument
+from .workflow_files import steps_in_words
+
+if TYPE_CHECKING:
+    from ...cwl.sending import Described
+
+SUCCESS = "success"
+_TEXT_MAX = 1_000_000  # characters of the file that a production keeps for display
+
+
+def is_cwl(file: Path) -> bool:
+    """Return whether a file looks like CWL: by its ending, or by its `cwlVersion`."""
+    if file.suffix == ".cwl" or "#" in file.name:
+        return True
+    try:
+        with file.open(encoding="utf-8") as stream:
+            return "cwlVersion" in stream.read(4_096)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def check_extra() -> None:
+    """Raise UsageError if the CWL library is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("cwltool") is None:
+        raise UsageError("CWL needs more packages: run pip install 'pilotage[cwl]'")
+
+
+def workflow_of(file: Path) -> Workflow:
+    """Return a workflow that shows the tools of a document. Raises UsageError for mistakes."""
+    check_extra()
+    from ...cwl.loaded import BadDocument, load
+    from ...productions.cwl_steps import shown_steps
+
+    try:
+        steps = load(file)
+    except BadDocument as why:
+        raise UsageError(str(why)) from None
+    return shown_steps(file.stem, "", {one.name: one.parents for one in steps})
+
+
+def submit(
+    file: Path,
+    inputs: Path | None,
+    *,
+    name: str,
+    priority: int | None,
+    start: bool,
+    dry_run: bool,
+    common: CommonOptions,
+) -> int:
+    """Run a document on pilots as a production."""
+    found = _described(file, inputs)
+    text = file.read_text(encoding="utf-8")[:_TEXT_MAX]
+    if dry_run:
+        workflow = workflow_of(file)
+        print_line(f"{file}: {steps_in_words(len(workflow.steps))}, {len(found.files)} input files")
+        return ExitCode.OK
+
+    async def work(central: CentralConnection) -> CommandResult:
+        from ...cwl.pilot_runs import document_of, request_of
+        from .commands import print_made
+
+        client = await central.client()
+        document = await document_of(client, found)
+        body = request_of(document, file=file.name, text=text)
+        body = replace(body, name=name, priority=priority, start=start)
+        try:
+            made = await client.add_production(body)
+        except Refused as why:
+            raise type(why)(why.code, f"{file}: {why.message}", "", why.status) from None
+        return CommandResult(made, print_made)
+
+    return run_command(common, work, patience_s=CHANGING_S)
+
+
+def _described(file: Path, inputs: Path | None) -> "Described":
+    check_extra()
+    from ...cwl.loaded import BadDocument, load_with_inputs
+
+    try:
+        return load_with_inputs(file, inputs)
+    except BadDocument as why:
+        raise UsageError(str(why)) from None
+
+
+def run_here(file: Path, inputs: Path | None, folder: Path | None, cores: int | None) -> int:
+    """Run a document on this machine; the outputs come into a folder."""
+    check_extra()
+    from ...cwl.runner import main
+
+    where = folder or Path(f"{file.stem}.run")
+    words = ["--local", f"--outdir={where}", "--quiet", str(file)]
+    words += [str(inputs)] if inputs is not None else []
+    code = main([*words, *([f"--cores={cores}"] if cores else [])])
+    note(f"the output files are in {where}")
+    return ExitCode.OK if code == 0 else ExitCode.FAILED
+
+
+@reads
+async def output(
+    client: Client,
+    named: NamedArgument,
+    /,
+    *,
+    to: Annotated[Path | None, Parameter(help="Fetch the files into this folder.")] = None,
+) -> CommandResult:
+    """Print the outputs of a CWL document as JSON, and fetch their files.
+
+    The exit code is 1 if the run has failed, or has not ended.
+    """
+    end = await client.production_outputs(named)
+    outputs = end.outputs if to is None else await client.download_production(named, to)
+    if not end.status:
+        note(f"the run of {named} has not ended: wait with `pilotage prod wait {named}`")
+    elif end.status != SUCCESS:
+        note(f"the run of {named} has failed: {end.why or end.status}")
+    code = ExitCode.OK if end.status == SUCCESS else ExitCode.FAILED
+    return CommandResult(outputs, print_json, code)

@@ -1,0 +1,100 @@
+"""Loads a document and its inputs from files of this machine, without running it."""
+
+import io
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cwl_utils.errors import WorkflowException
+from cwl_utils.sandboxjs import set_js_engine
+from cwltool import main as cwltool_main
+from cwltool.context import RuntimeContext
+from cwltool.executors import JobExecutor
+from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
+from cwltool.process import Process
+from schema_salad.exceptions import ValidationException
+
+from .documents import loading, noting
+from .javascript import QuickJs
+from .sending import Described, described
+from .shapes import StepShape, shapes
+
+_LOGGER: Final = logging.getLogger("cwltool")
+
+
+class BadDocument(Exception):
+    """A document or its inputs are wrong. The argument says where and why."""
+
+
+@dataclass
+class _Stopped(JobExecutor):
+    """Describes a document instead of running it."""
+
+    texts: dict[str, str]
+    found: Described | None = None
+    output_dirs: set[str] = field(default_factory=set[str])
+
+    def run_jobs(self, *given: Any) -> None:
+        raise NotImplementedError("nothing is run")
+
+    def execute(
+        self,
+        process: Process,
+        job_order_object: Any,
+        runtime_context: RuntimeContext,
+        logger: logging.Logger = _LOGGER,
+    ) -> tuple[Any, str]:
+        self.found = described(process, job_order_object, runtime_context, self.texts)
+        return {}, "success"
+
+
+def load(file: Path) -> list[StepShape]:
+    """Check a document without inputs; return its tools. Raises BadDocument."""
+    set_js_engine(QuickJs())
+    _quiet(logging.CRITICAL)
+    try:
+        context, found, uri = fetch_document(str(file), loading())
+        context, uri = resolve_and_validate_document(context, found, uri)
+        return shapes(make_tool(uri, context))
+    except (ValidationException, WorkflowException, OSError) as why:
+        raise BadDocument(str(why)) from why
+
+
+def load_with_inputs(file: Path, inputs: Path | None) -> Described:
+    """Check a document and its inputs, and return what a central needs. Raises BadDocument."""
+    set_js_engine(QuickJs())
+    said = io.StringIO()
+    logger = logging.getLogger("cwltool")
+    before, handler = list(logger.handlers), logging.StreamHandler(said)
+    handler.setLevel(logging.WARNING)
+    logger.handlers[:] = [handler]
+    texts: dict[str, str] = {}
+    context = loading()
+    context.fetcher_constructor = noting(texts)
+    stopped = _Stopped(texts)
+    words = ["--quiet", "--disable-js-validation", "--relax-path-checks", str(file)]
+    words += [str(inputs)] if inputs is not None else []
+    try:
+        code = cwltool_main.main(
+            words,
+            executor=stopped,
+            loadingContext=context,
+            logger_handler=handler,
+            custom_schema_callback=lambda: None,
+            stdout=io.StringIO(),
+        )
+    except (ValidationException, WorkflowException, OSError) as why:
+        raise BadDocument(str(why)) from why
+    except SystemExit as why:  # of the parser that the library makes of the inputs
+        raise BadDocument(said.getvalue().strip() or "inputs are missing: give a file") from why
+    finally:
+        logger.handlers[:] = before
+    if code or stopped.found is None:
+        raise BadDocument(said.getvalue().strip() or f"the library ended with {code}")
+    return stopped.found
+
+
+def _quiet(level: int) -> None:
+    for name in ("cwltool", "salad"):
+        logging.getLogger(name).setLevel(level)
