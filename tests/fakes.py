@@ -14,6 +14,7 @@ from pilotage.central.app.central import Central, build
 from pilotage.central.app.process_parts import World
 from pilotage.central.app.route_assembly import face
 from pilotage.central.catalogue.storages import Storages
+from pilotage.central.cwl_runs.evaluator_link import Evaluates
 from pilotage.central.dispatch.limits import Policy
 from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import HttpApp
@@ -59,6 +60,7 @@ class FakeInstallation:
         self.storages = Storages()
         self.mailer: Mailer | None = None
         self.policy: Policy | None = None
+        self.evaluator: Evaluates | None = None
         self.space: Space = NoDisk()
         self.identity = no_providers(self.clock, self.randomness)
         self.log: Log = no_log
@@ -108,6 +110,7 @@ class FakeInstallation:
             storages=self.storages,
             mailer=self.mailer,
             policy=self.policy,
+            evaluator=self.evaluator,
             space=self.space,
             identity=self.identity,
         )

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import random
+import re
 import resource
 import sys
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ from .tools import JobContext
 MEMORY_BYTES: Final = 2 << 30
 REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
 RUNS_MAX: Final = 32  # in memory; others are made again
+_FOLDER: Final = re.compile(r"(file://|(\.\./)*)/?pilotage-cwl/(doc/)?")  # of documents, in texts
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 REFUSED: Final = (ValidationException, WorkflowException, OSError, ValueError, TypeError, KeyError)
 
@@ -203,7 +205,7 @@ def _check_concrete(tool: Any) -> None:
 
 
 def _said(why: BaseException) -> str:
-    return str(why)[:4_000] or type(why).__name__
+    return _FOLDER.sub("", str(why))[:4_000] or type(why).__name__
 
 
 def _title(uri: str) -> str:

@@ -1,6 +1,7 @@
 """Describes a document that was loaded here, so that it can be run elsewhere."""
 
 import copy
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ def described(
     """
     context = context.copy()
     context.toplevel = True  # it looks for secondary files
-    inputs: Any = copy.deepcopy(process._init_job(copy.deepcopy(order), context).job)
+    job = process._init_job(copy.deepcopy(order), context).job
+    inputs = json.loads(json.dumps(job))  # without the types of the library
     used = _used(process, texts)
     own = [uri_file_path(one) for one in used if one.startswith("file://")]
     places = _Places(os.path.commonpath([os.path.dirname(one) for one in own]) if own else "/")

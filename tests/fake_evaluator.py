@@ -1,0 +1,61 @@
+"""The evaluator of CWL documents in this process, and pilots that play its tools."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pilotage.central.cwl.evaluator import Evaluator
+from pilotage.pilot.cwl import tool_job
+from pilotage.proto.messages import Assignment
+from tests.fake_pilot import Script
+
+
+class EvaluatorHere:
+    """Answers calls at once. `forget` plays the end of its process."""
+
+    def __init__(self) -> None:
+        self._evaluator = Evaluator()
+
+    def forget(self) -> None:
+        self._evaluator = Evaluator()
+
+    async def ask(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(
+            json.dumps(self._evaluator.answer(json.loads(json.dumps(call))))
+        )
+        return answer
+
+
+def spec_of(command: tuple[str, ...]) -> dict[str, Any]:
+    """Return the description of a tool in the command of its job."""
+    found: dict[str, Any] = tool_job.unpacked(command[2:])
+    return found
+
+
+def plays_tools(assignment: Assignment) -> Script:
+    """Play a tool: its standard output has its words. `false` fails."""
+    spec = spec_of(tuple(assignment.body.command))
+    words = " ".join(spec["argv"][1:])
+    is_good = spec["argv"][0] != "false"
+    result = {
+        "code": 0 if is_good else 1,
+        "status": tool_job.SUCCESS if is_good else tool_job.PERMANENT,
+        "why": "",
+        "files": [
+            {
+                "path": spec["stdout"],
+                "kind": "file",
+                "bytes": len(words),
+                "sha1": "",
+                "head": words.encode().hex(),
+            }
+        ],
+    }
+    return Script(
+        duration_s=1.0,
+        exit_code=0 if is_good else 1,
+        files={
+            tool_job.RESULT: json.dumps(result).encode(),
+            f"{tool_job.KEPT}/{spec['stdout']}": words.encode(),
+        },
+    )
