@@ -1,17 +1,18 @@
 """Loads CWL documents: from this machine, noting what was read, or from texts that were sent."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
-from cwltool.process import Process
+from cwltool.process import Process, get_schema
 from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
 from .tools import made_tool
 
-READ_MAX: Final = 4_000_000  # characters of all texts of a document
+VERSIONS: Final = ("v1.0", "v1.1", "v1.2")
 
 
 def loading() -> LoadingContext:
@@ -57,6 +58,28 @@ def process_of(document: Mapping[str, Any]) -> Process:
     """
     context = loading()
     context.fetcher_constructor = sent(document["texts"], document["files"])
-    context, loaded, uri = fetch_document(document["main"], context)
-    context, uri = resolve_and_validate_document(context, loaded, uri)
-    return make_tool(uri, context)
+    with _own_ontologies(document["texts"]):
+        context, loaded, uri = fetch_document(document["main"], context)
+        context, uri = resolve_and_validate_document(context, loaded, uri)
+        return make_tool(uri, context)
+
+
+@contextmanager
+def _own_ontologies(texts: Mapping[str, str]) -> Iterator[None]:
+    """Keep the ontologies of a document to itself: the library adds them to those of all others."""
+    if not any("$schemas" in one for one in texts.values()):
+        yield
+        return
+    loaders = [get_schema(version)[0] for version in VERSIONS]
+    before = [(one, one.graph, dict(one.cache)) for one in loaders]
+    try:
+        for one in loaders:
+            one.graph = type(one.graph)() + one.graph
+            for uri in texts:
+                one.cache.pop(uri, None)
+        yield
+    finally:
+        for one, graph, cache in before:
+            one.graph = graph
+            one.cache.clear()
+            one.cache.update(cache)

@@ -32,7 +32,7 @@ from .javascript import QuickJs
 from .known_files import KnownFile, RunFiles
 from .run import CwlRun
 from .shapes import shapes, step_name
-from .tools import JobContext
+from .tools import FOLDERS, JobContext
 
 MEMORY_BYTES: Final = 2 << 30
 REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
@@ -68,7 +68,7 @@ class _Open:
             known = KnownFile(is_folder=one["kind"] == "folder", size=one.get("size_bytes", 0))
             self.files.add(os.path.dirname(path), [(os.path.basename(path), known)])
         order = copy.deepcopy(self.document["inputs"])
-        context = JobContext({"basedir": "/pilotage-cwl", "toplevel": True})
+        context = JobContext({**FOLDERS, "basedir": "/pilotage-cwl", "toplevel": True})
         context.trees = self.images
         self.open.clear()
         return CwlRun(process, order, self.files, context)

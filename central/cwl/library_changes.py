@@ -8,7 +8,6 @@ from typing import Any, Final
 from cwltool import builder, command_line_tool
 from ruamel.yaml.comments import CommentedMap
 
-
 _OWN_TOSTR: Final = builder.Builder.tostr
 
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 try:
     from cwl_utils.sandboxjs import set_js_engine
@@ -30,13 +30,7 @@ from .documents import loading, noting
 from .javascript import QuickJs
 from .known_files import RUNS, RunFiles
 from .run import CwlRun
-from .tools import JobContext, ToolJob
-
-_FOLDERS: Final = {
-    "docker_outdir": tool_job.OUT,
-    "docker_tmpdir": tool_job.TMP,
-    "docker_stagedir": tool_job.IN,
-}
+from .tools import FOLDERS, JobContext, ToolJob
 
 
 class LocalExecutor(JobExecutor):
@@ -54,7 +48,7 @@ class LocalExecutor(JobExecutor):
         runtime_context: RuntimeContext,
     ) -> None:
         files = RunFiles(self._content, sees_disk=True)
-        context = JobContext({**vars(runtime_context), **_FOLDERS})
+        context = JobContext({**vars(runtime_context), **FOLDERS})
         context.trees = {"*": "/"} if shutil.which("bwrap") else {}
         run = CwlRun(process, job_order_object, files, context)
         with ThreadPoolExecutor(self._cores) as pool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cwltool.context import RuntimeContext
-from cwltool.process import Process
+from cwltool.process import Process, shortname
 from cwltool.utils import visit_class
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
@@ -62,10 +62,16 @@ def described(
     context = context.copy()
     context.toplevel = True  # it looks for secondary files
     job = process._init_job(copy.deepcopy(order), context).job
-    inputs = json.loads(json.dumps(job))  # without the types of the library
+    defaults = {shortname(one["id"]): one["default"] for one in process.tool["inputs"]
+                if "default" in one}  # fmt: skip
+    # Defaults stay in the document, where numbers have the form in which they were written.
+    given = {key: value for key, value in job.items()
+             if key not in defaults or value != defaults[key] or _has_files(value)}  # fmt: skip
+    inputs = json.loads(json.dumps(given))  # without the types of the library
     used = _used(process, texts)
-    own = [uri_file_path(one) for one in used if one.startswith("file://")]
-    places = _Places(os.path.commonpath([os.path.dirname(one) for one in own]) if own else "/")
+    named = [*used, *_named_files(process)]  # relative to the documents: they need one folder
+    own = [os.path.dirname(uri_file_path(one)) for one in named if one.startswith("file://")]
+    places = _Places(os.path.commonpath(own).rstrip("/") if own else "")
     found = Described(
         main=places.uri(process.tool["id"]),
         texts={places.uri(uri): texts[uri] for uri in used},
@@ -86,6 +92,21 @@ def described(
     visit_class(inputs, _KINDS, send)
     process.visit(lambda tool: visit_class(tool, _KINDS, note))
     return found
+
+
+def _named_files(process: Process) -> list[str]:
+    """Return the locations of the files that the documents name themselves."""
+    found: list[str] = []
+    process.visit(
+        lambda tool: visit_class(tool, _KINDS, lambda one: found.append(one.get("location", "")))
+    )
+    return found
+
+
+def _has_files(value: Any) -> bool:
+    found: list[Any] = []
+    visit_class(value, _KINDS, found.append)
+    return bool(found)
 
 
 def _note(one: Any, places: _Places, found: Described) -> str:

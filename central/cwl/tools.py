@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Mapping, MutableSequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from cwl_utils.errors import WorkflowException
 from cwl_utils.types import CWLDirectoryType, CWLFileType, CWLObjectType
@@ -30,6 +30,8 @@ from pilotage.pilot.cwl.tool_job import IN, OUT, TMP
 from .kept_outputs import kept
 from .known_files import RUNS, RunAccess, RunFiles, from_listing
 
+# of a context, for containers
+FOLDERS: Final = {"docker_outdir": OUT, "docker_tmpdir": TMP, "docker_stagedir": IN}
 TEMPORARY, PERMANENT = "temporaryFail", "permanentFail"
 
 
@@ -59,7 +61,6 @@ class JobContext(RuntimeContext):
 
     create_tmpdir = get_tmpdir
     create_outdir = get_outdir
-    docker_outdir, docker_tmpdir, docker_stagedir = OUT, TMP, IN
     # The roots of containers by image; `*`: of all others. `{image}` is the name of the image.
     trees: Mapping[str, str] = {}
 

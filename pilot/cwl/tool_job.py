@@ -40,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 OUT, TMP, IN = "/pilotage-cwl/out", "/pilotage-cwl/tmp", "/pilotage-cwl/in"
+PROGRAMS = "/pilotage-cwl/programs"  # in a container
 HEAD_BYTES = 65_537  # of a file: one more than an expression may read
 HEADS_BYTES = 4 << 20  # of all files of a listing
 OUTPUT_OBJECT = "cwl.output.json"
@@ -164,8 +165,7 @@ class _Job:
             HOME=self._filled(spec["folders"]["out"]), TMPDIR=self._filled(spec["folders"]["tmp"])
         )
         env.setdefault("PATH", os.environ.get("PATH", os.defpath))
-        if not self._tree:
-            env["PATH"] = self._with_python(env["PATH"])
+        env["PATH"] = self._with_python(env["PATH"])
         try:
             with contextlib.ExitStack() as streams:
                 given = spec.get("stdin")
@@ -190,14 +190,23 @@ class _Job:
             return 127, str(why)
 
     def _with_python(self, path: str) -> str:
-        """Return a search path with a `python`: many nodes have only `python3`."""
-        if shutil.which("python", path=path):
+        """Return a search path with a `python`: many nodes and images have only `python3`."""
+
+        def found(name: str) -> str:
+            files = (f"{one}/{name}" for one in path.split(os.pathsep) if one)
+            return next((one for one in files if os.path.exists(self._tree + one)), "")
+
+        python = found("python3") or ("" if self._tree else sys.executable)
+        if found("python") or not python:
             return path
         programs = Path(self._real_folder, "programs")
         programs.mkdir(exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            (programs / "python").symlink_to(sys.executable)
-        return f"{path}{os.pathsep}{programs}"
+            (programs / "python").symlink_to(python)
+        if not self._tree:
+            return f"{path}{os.pathsep}{programs}"
+        self._binds.append([str(programs), PROGRAMS])
+        return f"{path}{os.pathsep}{PROGRAMS}"
 
     def _stream(self, name: str, streams: contextlib.ExitStack) -> Any:
         """Return where a stream of the command goes: to its file, or to our standard error."""
