@@ -102,7 +102,7 @@ def shapes_by(evaluator: Evaluates) -> Callable[[CwlDocument], Any]:
     async def shape_of(given: CwlDocument) -> CwlShape:
         plain = plain_document(given)
         try:
-            found = await evaluator.ask({"do": "shape", "document": plain})
+            found: dict[str, Any] = await evaluator.ask({"do": "shape", "document": plain})
         except EvaluatorEnded as why:
             found = {"broken": str(why)}
         wrong = found.get("unfit") or found.get("broken")

@@ -58,6 +58,7 @@ from pilotage.proto.api.pilots import (
     Secrets,
 )
 from pilotage.proto.api.productions import (
+    CwlOutputs,
     NewProduction,
     ProductionActionName,
     ProductionDetail,
@@ -683,6 +684,14 @@ class Client:
             self.core.download_all(jobs, to, names=names, by_job=by_job, force=force)
         )
 
+    def download_output(self, job: int, view: OutputView, target: Path) -> Path:
+        """Fetch a listed output into a file. Raises FileThere for a file with other bytes."""
+        return self.loop.run(self.core.download_output(job, view, target))
+
+    def download_blob(self, sha256: str, target: Path) -> Path:
+        """Fetch an uploaded input into a file. Raises FileThere for a file with other bytes."""
+        return self.loop.run(self.core.download_blob(sha256, target))
+
     def pilots(self, *, states: Iterable[PilotState] = (), site: str = "") -> Iterator[PilotView]:
         """Yield the pilots in order of their name."""
         return self.loop.iterate(self.core.pilots(states=states, site=site))
@@ -1204,6 +1213,27 @@ class Client:
     def production(self, named: str | int) -> ProductionDetail:
         """Return everything about one production."""
         return self.loop.run(self.core.production(named))
+
+    def production_outputs(self, named: str | int) -> CwlOutputs:
+        """Return the outputs of a production that runs a CWL document, and how it ended.
+
+        While it runs, `status` is empty.
+        """
+        return self.loop.run(self.core.production_outputs(named))
+
+    def wait_for_outputs(self, named: str | int, *, timeout_s: float | None = None) -> CwlOutputs:
+        """Wait until the run of a CWL document has ended, and return its outputs.
+
+        If its production ended before, `status` is empty. Raises TimedOut; the run continues.
+        """
+        return self.loop.run(self.core.wait_for_outputs(named, timeout_s=timeout_s))
+
+    def download_production(self, named: str | int, to: Path | str = ".") -> dict[str, Any]:
+        """Fetch the output files of a CWL document into a folder; return the outputs with paths.
+
+        Files of the catalogue stay there. Raises FileThere for a file with other bytes.
+        """
+        return self.loop.run(self.core.download_production(named, to))
 
     def production_report(self, named: str | int) -> ProductionReport:
         """Return the report on a production: failures by step, and stuck files."""

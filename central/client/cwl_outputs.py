@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pilotage.proto.api.jobs import OutputView
 from pilotage.proto.tasks import Tasks
@@ -41,9 +41,11 @@ class _Fetching:
     def laid(self, value: Any) -> Any:
         """Return a value with the paths that its files will have."""
         if isinstance(value, list):
-            return [self.laid(one) for one in value]
+            several: list[Any] = value
+            return [self.laid(one) for one in several]
         if not isinstance(value, dict):
             return value
+        value = cast(dict[str, Any], value)
         if value.get("class") in ("File", "Directory"):
             self._number += 1
             folder = self._folder if self._flat else self._folder / str(self._number)

@@ -1,6 +1,6 @@
 """Loads CWL documents: from this machine, noting what was read, or from texts that were sent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -65,7 +65,7 @@ def process_of(document: Mapping[str, Any]) -> Process:
 
 
 @contextmanager
-def _own_ontologies(texts: Mapping[str, str]) -> Iterator[None]:
+def _own_ontologies(texts: Mapping[str, str]) -> Generator[None]:
     """Keep the ontologies of a document to itself: the library adds them to those of all others."""
     if not any("$schemas" in one for one in texts.values()):
         yield

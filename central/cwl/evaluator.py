@@ -10,13 +10,12 @@ import ctypes
 import json
 import logging
 import os
-import random
 import re
 import resource
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cwl_utils.errors import WorkflowException
 from cwl_utils.sandboxjs import set_js_engine
@@ -29,7 +28,7 @@ from . import library_changes
 from .documents import process_of
 from .final_outputs import final_outputs
 from .javascript import QuickJs
-from .known_files import KnownFile, RunFiles
+from .known_files import KnownFile, RunFiles, UnknownContent
 from .run import CwlRun
 from .shapes import shapes, step_name
 from .tools import FOLDERS, JobContext
@@ -140,10 +139,10 @@ class Evaluator:
 
     def _shape(self, document: Mapping[str, Any]) -> dict[str, Any]:
         process = _process(document)
-        steps = shapes(process)
+        steps, tool = shapes(process), cast(Mapping[str, Any], process.tool)
         return {
             "name": _title(document["main"]),
-            "title": str(process.tool.get("label") or ""),
+            "title": str(tool.get("label") or ""),
             "steps": [{"name": one.name, "parents": one.parents} for one in steps],
         }
 
@@ -165,12 +164,8 @@ class Evaluator:
             answer: dict[str, Any] = {"jobs": jobs, "status": one.run.status, "why": one.run.why}
             if one.run.status and not one.open and not one.needed:
                 answer["outputs"] = final_outputs(one.run.outputs, one.files)
-        except REFUSED as why:
+        except (*REFUSED, UnknownContent) as why:
             answer = {"jobs": [], "status": "permanentFail", "why": [_said(why)], "outputs": {}}
-        except Exception:
-            if not one.needed:
-                raise
-            answer = {}
         if one.needed:  # the library hides why it failed
             answer = {"needs": sorted(set(one.needed))}
             one.needed.clear()
@@ -180,7 +175,6 @@ class Evaluator:
 
 def _process(document: Mapping[str, Any]) -> Process:
     """Return the process of a document. Raises Unfit."""
-    random.seed(0)
     try:
         process = process_of(document)
         given = document["inputs"].get(REQUIREMENTS)

@@ -1,7 +1,10 @@
 """Says which files of a tool can be outputs, before it runs."""
 
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
+
+from cwl_utils.errors import WorkflowException
 
 from pilotage.pilot.cwl.tool_job import OUT
 
@@ -15,7 +18,7 @@ def kept(job: Any) -> list[str] | None:
         return None
     globs: list[str] = []
     for port in job.ports:
-        binding = port.get("outputBinding") or {}
+        binding: Any = port.get("outputBinding") or {}
         if port.get("secondaryFiles") or _has_fields(port["type"]):
             return None
         try:
@@ -24,8 +27,8 @@ def kept(job: Any) -> list[str] | None:
                 for glob in _listed(binding.get("glob"))
                 for one in _listed(job.builder.do_eval(glob))
             ]
-        except Exception:  # the evaluation after the run says what is wrong
-            return None
+        except (WorkflowException, ValueError, TypeError, KeyError):
+            return None  # the evaluation after the run says what is wrong
         globs += [_relative(one) for one in found if isinstance(one, str)]
     return sorted(set(globs))
 
@@ -33,16 +36,19 @@ def kept(job: Any) -> list[str] | None:
 def _has_fields(kind: Any) -> bool:
     """Return whether a type has records, whose fields have globs of their own."""
     if isinstance(kind, list):
-        return any(map(_has_fields, kind))
-    if not isinstance(kind, dict):
+        several: list[Any] = kind
+        return any(map(_has_fields, several))
+    if not isinstance(kind, Mapping):
         return False
+    kind = cast(Mapping[str, Any], kind)
     return kind.get("type") == "record" or _has_fields(kind.get("items"))
 
 
 def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
-    return value if isinstance(value, list) else [value]
+    several: list[Any] = value if isinstance(value, list) else [value]
+    return several
 
 
 def _relative(glob: str) -> str:

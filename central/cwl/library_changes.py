@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from cwltool import builder, command_line_tool
-from ruamel.yaml.comments import CommentedMap
 
+_MAP: Final[Any] = vars(builder)["CommentedMap"]  # of the YAML library
 _OWN_TOSTR: Final = builder.Builder.tostr
 
 
@@ -33,6 +33,7 @@ def _tostr(self: Any, value: Any) -> str:
 
 def _deepcopy(one: Any) -> Any:
     """Copy a binding without its value: the library copies a whole array for each element."""
-    if isinstance(one, CommentedMap) and "datum" in one:
-        return CommentedMap({key: value for key, value in one.items() if key != "datum"})
+    if isinstance(one, _MAP) and "datum" in one:
+        plain: Any = one
+        return type(plain)({key: value for key, value in plain.items() if key != "datum"})
     return copy.deepcopy(one)

@@ -35,7 +35,13 @@ class _Stopped(JobExecutor):
     found: Described | None = None
     output_dirs: set[str] = field(default_factory=set[str])
 
-    def run_jobs(self, *given: Any) -> None:
+    def run_jobs(
+        self,
+        process: Process,
+        job_order_object: Any,
+        logger: logging.Logger,
+        runtime_context: RuntimeContext,
+    ) -> None:
         raise NotImplementedError("nothing is run")
 
     def execute(

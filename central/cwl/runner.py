@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -104,9 +103,7 @@ def _on_pilots(url: str, name: str, texts: dict[str, str], folder: Path) -> JobE
     from ..client.client import AsyncClient
     from .pilot_runs import PilotExecutor
 
-    return PilotExecutor(
-        lambda: AsyncClient(url), texts, folder, name or f"cwl-{secrets.token_hex(6)}"
-    )
+    return PilotExecutor(lambda: AsyncClient(url), texts, folder, name or folder.name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -61,19 +61,24 @@ def described(
     """
     context = context.copy()
     context.toplevel = True  # it looks for secondary files
-    job = process._init_job(copy.deepcopy(order), context).job
-    defaults = {shortname(one["id"]): one["default"] for one in process.tool["inputs"]
-                if "default" in one}  # fmt: skip
+    library: Any = process
+    job = library._init_job(copy.deepcopy(order), context).job
+    defaults: dict[str, Any] = {
+        shortname(one["id"]): one["default"] for one in library.tool["inputs"] if "default" in one
+    }
     # Defaults stay in the document, where numbers have the form in which they were written.
-    given = {key: value for key, value in job.items()
-             if key not in defaults or value != defaults[key] or _has_files(value)}  # fmt: skip
+    given = {
+        key: value
+        for key, value in job.items()
+        if key not in defaults or value != defaults[key] or _has_files(value)
+    }
     inputs = json.loads(json.dumps(given))  # without the types of the library
     used = _used(process, texts)
     named = [*used, *_named_files(process)]  # relative to the documents: they need one folder
     own = [os.path.dirname(uri_file_path(one)) for one in named if one.startswith("file://")]
     places = _Places(os.path.commonpath(own).rstrip("/") if own else "")
     found = Described(
-        main=places.uri(process.tool["id"]),
+        main=places.uri(library.tool["id"]),
         texts={places.uri(uri): texts[uri] for uri in used},
         inputs=inputs,
     )
@@ -96,11 +101,9 @@ def described(
 
 def _named_files(process: Process) -> list[str]:
     """Return the locations of the files that the documents name themselves."""
-    found: list[str] = []
-    process.visit(
-        lambda tool: visit_class(tool, _KINDS, lambda one: found.append(one.get("location", "")))
-    )
-    return found
+    found: list[Any] = []
+    process.visit(lambda tool: visit_class(tool, _KINDS, found.append))
+    return [str(one.get("location", "")) for one in found]
 
 
 def _has_files(value: Any) -> bool:

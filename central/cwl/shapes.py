@@ -31,13 +31,14 @@ def shapes(process: Process) -> list[StepShape]:
     if isinstance(process, Workflow):
         _walk(process, "", {}, found, made)
     elif isinstance(process, PlannedTool):
-        process.step = step_name(shortname(process.tool["id"]), made)
+        tool: Any = process.tool
+        process.step = step_name(shortname(tool["id"]), made)
         found[process.step] = set()
     return _ordered(found)
 
 
 def _walk(
-    workflow: Workflow,
+    workflow: Any,
     prefix: str,
     given: dict[str, set[str]],
     found: dict[str, set[str]],
@@ -53,15 +54,16 @@ def _walk(
     for step in _in_order(workflow):
         its = {shortname(one["id"]): _from(one.get("source"), feeds) for one in step.tool["inputs"]}
         inner, name = step.embedded_tool, prefix + shortname(step.id)
-        every = set().union(*its.values()) if its else set[str]()
+        every = set[str]().union(*its.values())
+        ports = [shortname(one["id"]) for one in step.tool["outputs"]]
         if isinstance(inner, Workflow):
             outs = _walk(inner, f"{name}-", its, found, made)
         elif isinstance(inner, PlannedTool):
             inner.step = step_name(name, made)
             found[inner.step] = every
-            outs = dict.fromkeys((shortname(o["id"]) for o in step.tool["outputs"]), {inner.step})
+            outs = {one: {inner.step} for one in ports}
         else:  # an expression: it passes on what feeds it
-            outs = dict.fromkeys((shortname(o["id"]) for o in step.tool["outputs"]), every)
+            outs = dict.fromkeys(ports, every)
         for one in step.tool["outputs"]:
             feeds[one["id"]] = outs.get(shortname(one["id"]), every)
     return {
@@ -70,12 +72,12 @@ def _walk(
     }
 
 
-def _in_order(workflow: Workflow) -> Iterator[Any]:
+def _in_order(workflow: Any) -> Iterator[Any]:
     """Yield the steps, each after those that feed it; steps in a circle come last."""
-    places = [one["id"] for one in workflow.tool["steps"]]
+    places: list[str] = [one["id"] for one in workflow.tool["steps"]]
     left = sorted(workflow.steps, key=lambda one: places.index(one.tool["id"]))
     workflow.steps[:] = left  # the library shuffles them; runs need the same order each time
-    ready = {one["id"] for one in workflow.tool["inputs"]}
+    ready: set[str] = {one["id"] for one in workflow.tool["inputs"]}
     while left:
         now = [one for one in left if _sources(one) <= ready] or left
         for one in now:
@@ -93,7 +95,7 @@ def _listed(source: Any) -> list[str]:
 
 
 def _from(source: Any, feeds: dict[str, set[str]]) -> set[str]:
-    return set().union(*(feeds.get(one, set()) for one in _listed(source)))
+    return set[str]().union(*(feeds.get(one, set()) for one in _listed(source)))
 
 
 def step_name(text: str, made: set[str]) -> str:

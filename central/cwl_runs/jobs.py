@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 from pilotage.pilot.cwl.tool_job import KEPT, RESULT, packed
@@ -89,7 +89,7 @@ def job_of(wanted: Mapping[str, Any], document: CwlDocument, made: Mapping[str, 
     for number, one in enumerate(_staged(wanted)):
         if one["source"] not in given.sources:
             given.sources[one["source"]] = _laid(one, f"given/{number}", document, made, given)
-    spec = {
+    spec: dict[str, Any] = {
         **wanted["spec"],
         "sources": given.sources,
         "executable": given.executable,
@@ -172,7 +172,7 @@ def _safe(path: str) -> str:
 def files_of(outputs: Iterator[Output] | tuple[Output, ...], result: Any) -> JobFiles:
     """Return what a job has put out, given its outputs and its result."""
     kept = f"{KEPT}/"
-    listed = result["files"] if isinstance(result, dict) else ()
+    listed: list[Any] = list(result["files"]) if isinstance(result, dict) else []
     return JobFiles(
         files={one.name[len(kept) :]: one for one in outputs if one.name.startswith(kept)},
         folders=frozenset(one["path"] for one in listed if one["kind"] == "folder"),
@@ -183,10 +183,12 @@ def files_of(outputs: Iterator[Output] | tuple[Output, ...], result: Any) -> Job
 def placed(outputs: Any, document: CwlDocument, jobs: Mapping[str, int]) -> Any:
     """Return outputs with the places that clients fetch files from; `jobs` are the ids by key."""
     if isinstance(outputs, list):
-        return [placed(one, document, jobs) for one in outputs]
+        several: list[Any] = outputs
+        return [placed(one, document, jobs) for one in several]
     if not isinstance(outputs, dict):
         return outputs
-    found = {key: placed(one, document, jobs) for key, one in outputs.items()}
+    plain = cast(dict[str, Any], outputs)
+    found = {key: placed(one, document, jobs) for key, one in plain.items()}
     if found.get("class") in ("File", "Directory") and "location" in found:
         place = _place(str(found.pop("location")), document, jobs)
         if place:

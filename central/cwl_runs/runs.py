@@ -255,7 +255,7 @@ class CwlRuns:
         }
         while True:
             try:
-                answer = await self._evaluator.ask(call)
+                answer: dict[str, Any] = await self._evaluator.ask(call)
             except EvaluatorEnded as ended:
                 answer = {"broken": str(ended)}
             if "unknown" in answer:

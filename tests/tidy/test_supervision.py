@@ -20,6 +20,8 @@ SUPERVISORS: Final = {
         "_carry_out"
     },  # of a thread: raised again by who waits for it
     "central/http/forwarding.py": {"ask"},  # of a task: raised again by who waits for it
+    "central/cwl/evaluator.py": {"main"},  # documents are anybody's, and the library's faults too
+    "central/cwl_runs/runs.py": {"once"},  # the same
     "central/dispatch/turns/assignments.py": {
         "made"
     },  # of what one job is, hundreds may wait for it

@@ -36,6 +36,20 @@ if TYPE_CHECKING:
 app = App(name="prod", help="Run workflows: on pilots as productions, or on this machine.")
 
 _PRIORITIES = Number(gte=0, lte=10)
+InputsArgument = Annotated[Path | None, Parameter(help="File with the inputs of a CWL document.")]
+PartialOption = Annotated[
+    str | None,
+    Parameter(
+        help="Share of inputs that may be missing, as 5% or 0.05 (default: from the file, else 0%)."
+    ),
+]
+PriorityOption = Annotated[
+    int | None,
+    Parameter(
+        help="Priority of all its jobs, 0 to 10 (default: as each job says).",
+        validator=_PRIORITIES,
+    ),
+]
 CWL_OPTIONS = (
     "a CWL document takes only --local, --dry-run, --name, --no-start, --priority, --folder and "
     "--cores"
@@ -45,7 +59,7 @@ CWL_OPTIONS = (
 @app.command
 def submit(
     file: Path,
-    job: Annotated[Path | None, Parameter(help="File with the inputs of a CWL document.")] = None,
+    job: InputsArgument = None,
     /,
     *,
     local: Annotated[bool, Parameter(help="Run on this machine, without a central.")] = False,
@@ -55,13 +69,7 @@ def submit(
     no_start: Annotated[
         bool, Parameter(help="Store it without starting it; `prod start` starts it.")
     ] = False,
-    priority: Annotated[
-        int | None,
-        Parameter(
-            help="Priority of all its jobs, 0 to 10 (default: as each job says).",
-            validator=_PRIORITIES,
-        ),
-    ] = None,
+    priority: PriorityOption = None,
     rules: Annotated[
         Path | None,
         Parameter(help="File with failover rules, if the workflow has none."),
@@ -83,15 +91,7 @@ def submit(
         bool, Parameter(help="Continue in the folder of an earlier run, and keep its results.")
     ] = False,
     types: TypesOption = (),
-    allow_partial: Annotated[
-        str | None,
-        Parameter(
-            help=(
-                "Share of inputs that may be missing, as 5% or 0.05 (default: from the file, "
-                "else 0%)."
-            )
-        ),
-    ] = None,
+    allow_partial: PartialOption = None,
     common: CommonOptions = COMMON,
 ) -> int:
     """Run a workflow file as a production on pilots. The form is that of pilotage, CTADIRAC or CWL.
