@@ -1,7 +1,7 @@
 """Fetches the outputs of a run of a CWL document."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -41,8 +41,7 @@ class _Fetching:
     def laid(self, value: Any) -> Any:
         """Return a value with the paths that its files will have."""
         if isinstance(value, list):
-            several: list[Any] = value
-            return [self.laid(one) for one in several]
+            return [self.laid(one) for one in cast(Sequence[Any], value)]
         if not isinstance(value, dict):
             return value
         value = cast(dict[str, Any], value)

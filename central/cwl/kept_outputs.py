@@ -1,7 +1,7 @@
 """Says which files of a tool can be outputs, before it runs."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from cwl_utils.errors import WorkflowException
@@ -36,8 +36,7 @@ def kept(job: Any) -> list[str] | None:
 def _has_fields(kind: Any) -> bool:
     """Return whether a type has records, whose fields have globs of their own."""
     if isinstance(kind, list):
-        several: list[Any] = kind
-        return any(map(_has_fields, several))
+        return any(map(_has_fields, cast(Sequence[Any], kind)))
     if not isinstance(kind, Mapping):
         return False
     kind = cast(Mapping[str, Any], kind)
@@ -47,8 +46,7 @@ def _has_fields(kind: Any) -> bool:
 def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
-    several: list[Any] = value if isinstance(value, list) else [value]
-    return several
+    return list(cast(Sequence[Any], value)) if isinstance(value, list) else [value]
 
 
 def _relative(glob: str) -> str:

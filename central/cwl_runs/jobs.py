@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -172,7 +172,8 @@ def _safe(path: str) -> str:
 def files_of(outputs: Iterator[Output] | tuple[Output, ...], result: Any) -> JobFiles:
     """Return what a job has put out, given its outputs and its result."""
     kept = f"{KEPT}/"
-    listed: list[Any] = list(result["files"]) if isinstance(result, dict) else []
+    plain = cast(Mapping[str, Any], result) if isinstance(result, dict) else {}
+    listed: Sequence[Any] = plain.get("files", ())
     return JobFiles(
         files={one.name[len(kept) :]: one for one in outputs if one.name.startswith(kept)},
         folders=frozenset(one["path"] for one in listed if one["kind"] == "folder"),
@@ -183,8 +184,7 @@ def files_of(outputs: Iterator[Output] | tuple[Output, ...], result: Any) -> Job
 def placed(outputs: Any, document: CwlDocument, jobs: Mapping[str, int]) -> Any:
     """Return outputs with the places that clients fetch files from; `jobs` are the ids by key."""
     if isinstance(outputs, list):
-        several: list[Any] = outputs
-        return [placed(one, document, jobs) for one in several]
+        return [placed(one, document, jobs) for one in cast(Sequence[Any], outputs)]
     if not isinstance(outputs, dict):
         return outputs
     plain = cast(dict[str, Any], outputs)
