@@ -172,8 +172,9 @@ def _safe(path: str) -> str:
 def files_of(outputs: Iterator[Output] | tuple[Output, ...], result: Any) -> JobFiles:
     """Return what a job has put out, given its outputs and its result."""
     kept = f"{KEPT}/"
-    plain = cast(Mapping[str, Any], result) if isinstance(result, dict) else {}
-    listed: Sequence[Any] = plain.get("files", ())
+    listed: Sequence[Any] = ()
+    if isinstance(result, dict):
+        listed = cast(Mapping[str, Any], result)["files"]
     return JobFiles(
         files={one.name[len(kept) :]: one for one in outputs if one.name.startswith(kept)},
         folders=frozenset(one["path"] for one in listed if one["kind"] == "folder"),

@@ -164,6 +164,7 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/productions"): ("/v1/productions?state=Active&after=3&limit=5", b""),
     ("GET", "/v1/productions/{production}"): ("/v1/productions/7", b""),
     ("GET", "/v1/productions/{production}/report"): ("/v1/productions/chain/report", b""),
+    ("GET", "/v1/productions/{production}/outputs"): ("/v1/productions/chain/outputs", b""),
     ("POST", "/v1/productions/{production}/actions"): (
         "/v1/productions/7/actions",
         _json(ProductionAction(action=ProductionActionName.PAUSE)),

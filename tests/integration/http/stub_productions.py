@@ -3,6 +3,7 @@
 from pilotage.central.identity.callers import User
 from pilotage.central.productions.service import ProductionService
 from pilotage.proto.api.productions import (
+    CwlOutputs,
     NewProduction,
     ProductionAction,
     ProductionDetail,
@@ -36,6 +37,10 @@ class StubProductions(Hearing, ProductionService):
         return _detail()
 
     @override
+    async def outputs(self, caller: User, named: str, /) -> CwlOutputs:
+        self.hear("production_outputs", caller, named)
+        return CwlOutputs(status="success", outputs={"answer": 42}, why="")
+
     async def report(self, caller: User, named: str, /) -> ProductionReport:
         self.hear("production_report", caller, named)
         return ProductionReport(view=_view(), steps=[], files=0, bytes=0)
