@@ -41,6 +41,7 @@ class StubProductions(Hearing, ProductionService):
         self.hear("production_outputs", caller, named)
         return CwlOutputs(status="success", outputs={"answer": 42}, why="")
 
+    @override
     async def report(self, caller: User, named: str, /) -> ProductionReport:
         self.hear("production_report", caller, named)
         return ProductionReport(view=_view(), steps=[], files=0, bytes=0)
