@@ -123,8 +123,8 @@ def read_folder(
     misnamed = [file for file in there if _is_misnamed(file.name)]
     for file in misnamed[:files_max]:
         do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
-        why = f"{file}: is not read: its name does not end in {SUFFIX}: {do}"
-        troubles.setdefault(printable(file.stem), printable(why))
+        said = f"{file}: is not read: its name does not end in {SUFFIX}: {do}"
+        troubles.setdefault(printable(file.stem), printable(said))
     too_many = f"{folder}: has more than {files_max} files" if len(files) > files_max else ""
     return FolderContent(entries, troubles, too_many)
 
