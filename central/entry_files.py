@@ -1,7 +1,8 @@
 """Folders of an operator's YAML files, each with one entry: a site, a storage, a provider.
 
-The file's name is the entry's name. Unknown keys are refused with their line. A file with an error
-is reported, and its last valid version stays in force. Other files are not affected.
+The file's name is the entry's name. A name that ends with `.yml` or `.json` is an error. Unknown
+keys are refused with their line. A file with an error is reported, and its last valid version stays
+in force. Other files are not affected.
 """
 
 import os
@@ -22,6 +23,7 @@ from .regular_files import read_regular
 T = TypeVar("T")
 Book = TypeVar("Book")
 SUFFIX: Final = ".yaml"
+_NEARLY: Final = (".yml", ".json")  # endings that look right, but are not read
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -90,6 +92,11 @@ def is_entry(name: str) -> bool:
     return name.endswith(SUFFIX) and not name.startswith(".")
 
 
+def _is_misnamed(name: str) -> bool:
+    """Return whether a file looks like one of an entry, but has another ending."""
+    return os.path.splitext(name)[1].lower() in _NEARLY and not name.startswith(".")
+
+
 def read_folder(
     folder: Path, what: str, read: Callable[[Path], T], before: Mapping[str, T], *, files_max: int
 ) -> FolderContent[T]:
@@ -98,7 +105,8 @@ def read_folder(
     `what` names an entry in errors. `read` raises BadEntryFile. Raises OSError if the folder cannot
     be listed.
     """
-    files = sorted(file for file in folder.iterdir() if is_entry(file.name))
+    there = sorted(folder.iterdir())
+    files = [file for file in there if is_entry(file.name)]
     entries: dict[str, T] = {}
     troubles: dict[str, str] = {}
     for file in files[:files_max]:
@@ -112,6 +120,11 @@ def read_folder(
             troubles[name] = printable(str(why))
             if name in before:
                 entries[name] = before[name]
+    misnamed = [file for file in there if _is_misnamed(file.name)]
+    for file in misnamed[:files_max]:
+        do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
+        said = f"{file}: is not read: its name does not end in {SUFFIX}: {do}"
+        troubles.setdefault(printable(file.stem), printable(said))
     too_many = f"{folder}: has more than {files_max} files" if len(files) > files_max else ""
     return FolderContent(entries, troubles, too_many)
 
@@ -153,7 +166,7 @@ def _signature(folder: Path) -> object:
             return sorted(
                 (one.name, found.st_mtime_ns, found.st_size, found.st_ino)
                 for one in entries
-                if is_entry(one.name)
+                if is_entry(one.name) or _is_misnamed(one.name)
                 for found in (_found(one),)
             )
     except OSError as why:

@@ -152,7 +152,10 @@ class CatalogueService:
         community, did = community_of(caller), _did(name, "did")
         (row,) = await self._store.read(catalogue_read.files_by_did, community, [did])
         if row is None:
-            raise Refused(Code.NOT_FOUND, f"there is no file {did}", field="did")
+            why = f"there is no file {did}"
+            if await self._store.read(dataset_records.dataset, community, did) is not None:
+                why = f"{did} is a dataset, no file: `pilotage data ls {did}` lists its files"
+            raise Refused(Code.NOT_FOUND, why, field="did")
         copies = (await copies_of(self._store, community, [did])).get(did, [])
         datasets = (await self._store.read(catalogue_read.datasets_of, [row.file_id])).get(
             row.file_id, []

@@ -91,6 +91,7 @@ class ServerMirror:
         self._store, self._storages, self._clock, self._log = store, storages, clock, log
         self.inputs = [InputState(one) for one in entry.inputs]
         self.off: dict[str, str] = {}  # storages that are not readable now, with their RSEs
+        self.unknown: list[str] = []  # RSEs of its file that the server does not have
         self.why = ""  # why the server is not asked now
         self.compared_at: float | None = None  # wall clock
         self._compare_at = clock.monotonic() + COMPARE_FIRST_S
@@ -161,6 +162,7 @@ class ServerMirror:
 
     async def _look_at_rses(self) -> None:
         off: dict[str, str] = {}
+        unknown: list[str] = []
         for rse, storage in self.entry.storages.items():
             try:
                 if (await remote_files.rse(self._api, rse)).availability_read is False:
@@ -169,11 +171,12 @@ class ServerMirror:
                 if why.kind not in remote_files.NOT_THERE:
                     raise RucioAway(str(why)) from None
                 off[storage] = rse
+                unknown.append(rse)
         for storage in off.keys() ^ self.off.keys():
             rse = {**off, **self.off}[storage]
             said = {"rucio": self.name, "rse": rse, "storage": storage}
             self._log("rse_off" if storage in off else "rse_on", **said)
-        self.off = off
+        self.off, self.unknown = off, unknown
         self._hide()  # now: the polls that follow may take long
 
     # -- polls -----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from .input_states import InputState
 from .mirror import RucioMirrors
 from .outbox_record import EntryRow, EntryState
 from .publisher import OutboxPublisher
+from .server_mirror import ServerMirror
 
 SHOWN_MAX = 100  # troubles of an input
 AWAITED_MAX = 1_000  # outputs of a job that are read for its explanation
@@ -139,8 +140,15 @@ class RucioService:
             off=dict(server.off) if server is not None else {},
             compared_at=shown(compared_at) if compared_at is not None else None,
             inputs=inputs,
-            trouble=trouble or (server.why if server is not None else ""),
+            trouble=trouble or (_trouble(server) if server is not None else ""),
         )
+
+
+def _trouble(server: ServerMirror) -> str:
+    if server.why or not server.unknown:
+        return server.why
+    names = ", ".join(server.unknown)
+    return f"storages: Rucio has no RSE {names}: correct the name in rucio/{server.name}.yaml"
 
 
 def _may_see(caller: User, view: RucioView) -> bool:

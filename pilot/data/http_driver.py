@@ -32,7 +32,11 @@ from .storages import (
 
 RESUMES: Final = 3  # of a download, in a row without any progress
 _PAUSE_S: Final = 0.5  # before the first of them; then twice, three times that
-_BLOCK: Final = 1 << 18
+_STEP: Final = 1 << 18  # bytes of one read
+# Bytes that are summed and written together. Each block wakes the thread of the checksums, which
+# costs as much as some steps.
+_BLOCK: Final = 1 << 21
+_FILL_S: Final = 0.2  # of a slow server, after which a block is passed on as it is
 # Answers to a PUT into a missing folder: 409 by the standard, 500 from nginx.
 _NO_FOLDER: Final = (404, 409, 500)
 _TOTAL: Final = re.compile("bytes [0-9]+-[0-9]+/([0-9]{1,18})")  # of a file (RFC 9110, 14.4)
@@ -205,7 +209,7 @@ class SentFile:
         for buffer in cycle(_buffers()):
             self._go_on()
             try:
-                count = self._file.readinto(buffer)
+                count = self._file.readinto(buffer[:_STEP])
             except OSError as why:
                 raise LocalFault(why) from why
             if not count:
@@ -286,16 +290,27 @@ def _buffers() -> tuple[memoryview, memoryview]:
 def blocks(response: http.client.HTTPResponse) -> Iterator[memoryview]:
     """Yield the body to its end. Raises StorageUnavailable if the connection breaks.
 
-    A block stays as it is until the next but one, as `BlockChecksums` needs it.
+    A block stays as it is until the next but one, as `BlockChecksums` needs it. What arrived before
+    the connection broke is yielded too.
     """
+    broken: Optional[Exception] = None
+    is_over = False
     for buffer in cycle(_buffers()):
-        try:
-            count = response.readinto(buffer)
-        except (http.client.HTTPException, OSError, ValueError) as why:  # a negative length
-            raise StorageUnavailable(reason_of(why)) from None
-        if not count:
+        filled, until = 0, time.monotonic() + _FILL_S
+        while filled < len(buffer) and not (filled and time.monotonic() >= until):
+            try:
+                count = response.readinto(buffer[filled : filled + _STEP])
+            except (http.client.HTTPException, OSError, ValueError) as why:  # a negative length
+                broken, count = why, 0
+            filled += count
+            if is_over := not count:
+                break
+        if filled:
+            yield buffer[:filled]
+        if is_over:
             break
-        yield buffer[:count]
+    if broken is not None:
+        raise StorageUnavailable(reason_of(broken))
     rest: Optional[int] = response.length
     if rest:
         raise StorageUnavailable(f"the connection broke: {rest} bytes are missing")

@@ -298,7 +298,7 @@ def _trouble(code: int, said: str, token: str) -> StorageError:
     kind = int(number[1]) if number is not None else 0
     text = cleared(said.replace("Run: ", "").replace(" (source)", ""), (token,))
     text = text or f"it ended with code {code}"
-    if "Operation expired" in said:
+    if "Operation expired" in said or "Socket timeout" in said:
         return StorageUnavailable(f"it did not answer in time: {text}")
     is_login = code == 52 and "Auth failed" in said
     if token and (is_login or (kind == _NO_PERMISSION and has_expired(token))):

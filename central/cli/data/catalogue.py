@@ -25,6 +25,7 @@ from pilotage.proto.catalogue import (
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.job_states import JobState
 
+from ...client.transfers.local_sources import is_folder, is_pattern
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes, reads
 from ..exit_codes import ExitCode, UsageError
 from ..presentation import aligned, note, print_line, query_in_words, table
@@ -50,6 +51,7 @@ app.command(outbox)
 EXAMPLES = "run=7 thetaP>=20 nsb=1,5 particle~gam* key !key dataset=SCOPE:NAME"
 _WORDS = Parameter(help=f"Conditions: {EXAMPLES}")
 _DIDS = Parameter(help="Files, as SCOPE:NAME.")
+_MEMBERS = Parameter(help="Files, as SCOPE:NAME, SCOPE:FOLDER/ or SCOPE:PATTERN.")
 _PAIRS = Parameter(help="Metadata, as KEY=VALUE.")
 DidArgument = Annotated[str, Parameter(help="A file, as SCOPE:NAME.")]
 DatasetArgument = Annotated[str, Parameter(help="A dataset, as SCOPE:NAME.")]
@@ -268,23 +270,25 @@ async def make(
 @app.command
 @changes
 async def attach(
-    central: CentralConnection, dataset: DatasetArgument, /, *dids: Annotated[str, _DIDS]
+    central: CentralConnection, dataset: DatasetArgument, /, *dids: Annotated[str, _MEMBERS]
 ) -> CommandResult:
-    """Add files to a dataset. Their metadata stay the same."""
+    """Add files to a dataset. Their metadata stay the same. Quote patterns such as 'ctao:run*'."""
     _some(dids)
     client = await central.client()
-    return _outcomes(await client.act_on_dataset(dataset, DatasetActionName.ATTACH, dids))
+    names = await _matching(client, dids)
+    return _outcomes(await client.act_on_dataset(dataset, DatasetActionName.ATTACH, names))
 
 
 @app.command
 @changes
 async def detach(
-    central: CentralConnection, dataset: DatasetArgument, /, *dids: Annotated[str, _DIDS]
+    central: CentralConnection, dataset: DatasetArgument, /, *dids: Annotated[str, _MEMBERS]
 ) -> CommandResult:
     """Take files out of a dataset. They stay in the catalogue."""
     _some(dids)
     client = await central.client()
-    return _outcomes(await client.act_on_dataset(dataset, DatasetActionName.DETACH, dids))
+    names = await _matching(client, dids)
+    return _outcomes(await client.act_on_dataset(dataset, DatasetActionName.DETACH, names))
 
 
 @app.command
@@ -423,6 +427,20 @@ def _split(pair: str) -> tuple[str, str]:
 def _some(dids: Sequence[str]) -> None:
     if not dids:
         raise UsageError("give at least one file, as SCOPE:NAME")
+
+
+async def _matching(client: Client, words: Sequence[str]) -> list[str]:
+    """Return names of files, with those that patterns and folders stand for. Raises UsageError."""
+    names: list[str] = []
+    for word in words:
+        if not is_folder(word) and not is_pattern(word):
+            names.append(word)
+            continue
+        found = [one.file.did async for one in client.list_files(word)]
+        if not found:
+            raise UsageError(f"no file matches {word}")
+        names += found
+    return list(dict.fromkeys(names))
 
 
 def _items(file: str) -> list[FileItem]:

@@ -66,7 +66,7 @@ def _is_name(what: str) -> bool:
 def _checked(folder: Path) -> CommandResult:
     """Read the storage files in a folder, and report the mistakes."""
     from ...catalogue.storages import StorageBook, read_storages
-    from ...operate.storages.tokens import wrong_credential
+    from ...operate.storages.tokens import open_keys, wrong_credential
 
     if not folder.is_dir():
         note(f"{folder} is not a folder")
@@ -74,9 +74,13 @@ def _checked(folder: Path) -> CommandResult:
     book = read_storages(folder, StorageBook(), wrong_credential)
     for why in (*book.troubles.values(), *filter(None, [book.unlisted])):
         note(why)
+    opened = [(name, file) for name, one in book.storages.items() if (file := open_keys(one))]
+    for name, file in opened:
+        where = f"{folder / name}.yaml: credential.options.file"
+        note(f"{where}: other users may read the keys in {file}: chmod 0600 it")
     words = "\n".join(f"{name}: {one.type} {one.url}" for name, one in book.storages.items())
     good = {name: {"type": one.type, "url": one.url} for name, one in book.storages.items()}
-    is_bad = bool(book.troubles or book.unlisted)
+    is_bad = bool(book.troubles or book.unlisted or opened)
     return CommandResult(good, words, ExitCode.FAILED if is_bad else ExitCode.OK)
 
 

@@ -88,9 +88,9 @@ class StorageCopies:
                 return await self._tried(storage, StorageOperation.READ, paths, act, size)
             except StorageUnavailable as why:
                 if size_of(to) <= before:
-                    raise StorageTrouble(storage.name, str(why)) from None
+                    raise StorageTrouble(storage.name, f"{path}: {why}") from None
             except StorageError as why:
-                raise StorageTrouble(storage.name, str(why)) from None
+                raise StorageTrouble(storage.name, f"{path}: {why}") from None
 
     async def put(self, storage: StorageView, source: Path, path: str) -> Checksums:
         """Copy a local file to a storage, completely or not at all."""

@@ -22,6 +22,7 @@ from .lifetime import expires_at
 
 T = TypeVar("T")
 SIZE_MAX = 262_144
+OTHERS = 0o077  # mode bits by which other users reach a file
 LEFT_MIN_S = 60.0  # a credential that ends sooner is refused
 
 
@@ -80,7 +81,7 @@ def read_text(path: Path) -> str:
 def read_private(path: Path) -> str:
     """Return the content of a file that only its owner may read. Raises CredentialExpired."""
     text = read_text(path)
-    if path.stat().st_mode & 0o077:
+    if path.stat().st_mode & OTHERS:
         raise CredentialExpired(f"{path}: other users may read it: chmod 0600 it")
     return text
 

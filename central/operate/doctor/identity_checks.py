@@ -27,7 +27,6 @@ from .findings import Finding, Severity, at_fault, fault, ok, warning
 
 CHECK: Final = "identity"
 MEND: Final = "correct the file; a running central keeps its last valid version"
-NEARLY: Final = (".yml", ".json")  # unread endings that look right
 
 # Asks providers, by name, and returns findings about their answers.
 Ask = Callable[[Mapping[str, ProviderEntry]], Mapping[str, Sequence[Finding]]]
@@ -75,10 +74,6 @@ def _of_folder(folder: Path, book: ProviderBook) -> Iterator[Finding]:
         files = sorted(folder.iterdir())
     except OSError:
         return  # it is unlisted
-    for file in files:
-        if file.suffix.lower() in NEARLY:
-            do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
-            yield warning(CHECK, f"{file} is not read: its name does not end in {SUFFIX}", do)
     for path in (folder, *(file for file in files if is_entry(file.name))):
         if _writable_by_all(path):
             why = "any user could make themselves an admin"

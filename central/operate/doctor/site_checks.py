@@ -48,7 +48,6 @@ from .findings import Finding, fault, ok, warning
 
 CHECK: Final = "sites"
 PAGE: Final = "see docs/site-files.md; a running central keeps the file's last valid version"
-NEARLY: Final = (".yml", ".json")  # unread endings that look right
 PRINTED_S: Final = 10.0  # for a program to print a credential
 SOON_S: Final = 3_600.0  # a credential that ends sooner is reported
 
@@ -66,9 +65,6 @@ def sites(data: Path, settings: Settings) -> Iterator[Finding]:
         else:
             yield ok(CHECK, f"{folder} does not exist: no site has a file, pilots start by hand")
         return
-    for file in _misnamed(folder):
-        do = f"name it {file.stem}{SUFFIX}, or move it elsewhere"
-        yield warning(CHECK, f"{file} is not read: its name does not end in {SUFFIX}", do)
     book = read_sites(folder, SiteBook())
     for why in book.troubles.values():
         yield fault(CHECK, why, PAGE)
@@ -88,14 +84,6 @@ def _folder(data: Path, settings: Settings) -> Path:
     if not settings.factory.sites and running is not None and running.sites:
         return Path(running.sites)
     return Path(settings.factory.sites or data / SITES)
-
-
-def _misnamed(folder: Path) -> list[Path]:
-    """Return files that look like site files but are not read."""
-    try:
-        return sorted(one for one in folder.iterdir() if one.suffix.lower() in NEARLY)
-    except OSError:
-        return []  # another finding reports the error
 
 
 def _element(label: str, file: Path, site: SiteEntry, entry: ElementEntry) -> Finding:

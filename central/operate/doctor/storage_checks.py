@@ -11,6 +11,7 @@ from ...settings import Settings
 from ...store.errors import StoreError
 from ..datadir import running_on
 from ..storages.setup import FOLDER
+from ..storages.tokens import open_keys
 from .findings import Finding, fault, ok, warning
 from .store_checks import Reading
 
@@ -32,6 +33,10 @@ def storages(data: Path, settings: Settings, reading: Reading | None = None) -> 
         yield fault(CHECK, why, f"{PAGE}; a running central keeps the file's last valid version")
     if not book.storages:
         return
+    for name, entry in book.storages.items():
+        if file := open_keys(entry):
+            text = f"{name}: other users may read its keys in {file}, which are refused therefore"
+            yield fault(CHECK, text, f"chmod 0600 {file}")
     whys = unswept(book)
     for name, entry in book.storages.items():
         if entry.deletes and name in whys:

@@ -123,8 +123,10 @@ class _Server:
                 said = self._entry.credential
                 self._source = self._credentials(said.source, said.options)
             text = (await self._source.current()).text
-        except (BadOptions, CredentialExpired) as why:
-            raise RucioAway(f"rucio/{self._name}: credential: {why}") from None
+        except BadOptions as why:  # it names the field
+            raise RucioAway(f"rucio/{self._name}: {why}") from None
+        except CredentialExpired as why:
+            raise RucioAway(f"rucio/{self._name}: credential: {why.why}") from None
         if not text.isascii() or not text.isprintable():
             wrong = "expected one line: a token of Rucio or with the audience `rucio`"
             raise RucioAway(f"rucio/{self._name}: credential: {wrong}")

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import os
 import urllib.parse
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from ...bounded_cache import BoundedCache
 from ...catalogue.remote.storage_http import S3Keys, StorageAway, StorageRefuses, StorageToken
 from ...catalogue.storages import KEYS, StorageCredential, StorageEntry, Storages
 from ...factory.credential import CredentialSource
-from ...factory.credentials.files import read_in, read_private
+from ...factory.credentials.files import OTHERS, read_in, read_private
 from ...factory.credentials.issued_tokens import Signer
 from ...factory.credentials.sources import options_of, source
 from ...factory.errors import BadOptions, CredentialExpired
@@ -153,6 +154,20 @@ def wrong_credential(entry: StorageEntry) -> str:
     except BadOptions as why:
         return str(why)
     return ""
+
+
+def open_keys(entry: StorageEntry) -> str:
+    """Return the file with a storage's keys if other users may read it; empty: they may not.
+
+    A missing file is no fault here: it may be on another host.
+    """
+    if entry.credential is None or entry.credential.source != KEYS:
+        return ""
+    file = str(entry.credential.options.get("file", ""))
+    try:
+        return file if os.stat(file).st_mode & OTHERS else ""
+    except OSError:
+        return ""
 
 
 def audience_of(url: str) -> str:

@@ -209,6 +209,42 @@ def test_a_local_file_in_the_way_is_found_before_any_byte_comes(rig: Rig) -> Non
     assert "there is no file users:way/z" in missing
 
 
+def test_patterns_and_folders_are_attached_and_detached(rig: Rig) -> None:
+    source = rig.fresh("parts")
+    for name in ("run1.h5", "run2.h5", "log", "sub/run3.h5"):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text(name)
+    rig.central.type("data", "put", "-r", f"{source}/.", "users:parts/")
+    rig.central.type("data", "make", "users:chosen")
+
+    def chosen() -> list[str]:
+        return sorted(rig.central.type("data", "ls", "users:chosen").split()[1::2])
+
+    said = rig.central.type("data", "attach", "users:chosen", "users:parts/run?.h5")
+    both = chosen()
+    rig.central.type("data", "attach", "users:chosen", "users:parts/log", "users:parts/sub/")
+    every = chosen()
+    rig.central.type("data", "detach", "users:chosen", "users:parts/*.h5")
+    none = rig.central.type("data", "attach", "users:chosen", "users:parts/no*", code=2)
+
+    runs = ["users:parts/run1.h5", "users:parts/run2.h5"]
+    assert said.strip() == "2 changed" and both == runs
+    assert every == ["users:parts/log", *runs, "users:parts/sub/run3.h5"]
+    assert "no file matches users:parts/no*" in none
+    assert chosen() == ["users:parts/log"]
+    assert "pilotage data ls" in rig.central.type("data", "show", "users:chosen", code=3)
+
+
+def test_a_missing_copy_is_told_with_its_path(rig: Rig) -> None:
+    source, to = rig.fresh("lost"), rig.fresh("to-lost")
+    (source / "a").write_text("a")
+    put = json.loads(rig.central.type("data", "put", str(source / "a"), "users:lost", "--json"))
+    (rig.pic / put["path"]).unlink()
+    said = rig.central.type("data", "get", "users:lost", "--to", str(to), code=4)
+
+    assert f"users:lost: storage pic: {put['path']}: No such file or directory" in said
+
+
 def test_a_cut_download_continues_by_range(rig: Rig) -> None:
     source, to = rig.fresh("cut"), rig.fresh("to-cut")
     (source / "large").write_bytes(MEGABYTE)

@@ -38,7 +38,7 @@ SIZE: Final = 300_000
 OVERHEAD: Final = 8_000  # of a connection, at least: handshake and headers
 OPTIONS: Final = StorageOptions(needs_credential=True, checksum="adler32")
 CONTENT: Final = random.Random(SEED).randbytes(SIZE)
-LARGE: Final = CONTENT * 8  # many blocks, of which a cut loses one
+LARGE: Final = CONTENT * 8  # many reads, of which a cut loses one
 
 
 def _go_on() -> None:

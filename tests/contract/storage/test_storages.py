@@ -34,7 +34,7 @@ from pilotage.pilot.files.worker_thread import WorkAbandoned
 from . import servers
 from .conftest import PATH, Rig
 
-CONTENT = bytes(range(256)) * 9_000  # more than two blocks
+CONTENT = bytes(range(256)) * 18_000  # more than two blocks
 SUMS = CopyChecksums(
     len(CONTENT), f"{zlib.adler32(CONTENT):08x}", hashlib.sha256(CONTENT).hexdigest()
 )

@@ -8,6 +8,7 @@ import pytest
 
 from pilotage.central.catalogue.storages import StorageCredential
 from pilotage.central.factory.credential import Credential
+from pilotage.central.factory.errors import CredentialExpired
 from pilotage.central.operate.rucio_servers.rucio_http import RucioHttp
 from pilotage.central.rucio.files import RucioEntry
 from pilotage.central.rucio.http import RucioApi, RucioAway, RucioFailed, RucioRefused
@@ -17,14 +18,21 @@ LAST = b"0\r\n\r\n"
 
 
 class Source:
-    """A credential that is always the same."""
+    """A credential that is always the same, or that cannot be had."""
+
+    def __init__(self, why: str = "") -> None:
+        self._why = why
 
     async def current(self) -> Credential:
+        if self._why:
+            raise CredentialExpired(self._why)
         return Credential("secret")
 
 
 @asynccontextmanager
-async def answering(answer: bytes) -> AsyncGenerator[tuple[RucioApi, list[bytes]]]:
+async def answering(
+    answer: bytes, source: Source | None = None
+) -> AsyncGenerator[tuple[RucioApi, list[bytes]]]:
     asked: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,7 +43,7 @@ async def answering(answer: bytes) -> AsyncGenerator[tuple[RucioApi, list[bytes]
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    http = RucioHttp(lambda name, options: Source())
+    http = RucioHttp(lambda name, options: source or Source())
     entry = RucioEntry(
         url=f"http://127.0.0.1:{port}/",
         account="root",
@@ -58,6 +66,15 @@ async def test_a_whole_stream_is_returned_and_the_token_is_in_its_header_alone()
     path = "GET /dids/a/dids/search?filters=%5B%7B%22a%22%3A%20%22b%20c%22%7D%5D HTTP/1.1"
     assert head.startswith(path)
     assert "x-rucio-auth-token: secret" in head.lower()
+
+
+async def test_a_credential_that_cannot_be_had_is_told_once() -> None:
+    async with answering(b"", Source("/t: is empty")) as (api, asked):
+        with pytest.raises(RucioAway) as why:
+            await api.get("/x")
+
+    assert str(why.value) == "rucio/one: credential: /t: is empty"
+    assert asked == []
 
 
 async def test_a_stream_without_its_last_chunk_is_an_error() -> None:

@@ -222,6 +222,14 @@ async def test_all_of_a_community_see_its_files_and_nobody_else() -> None:
         await world.service.find(a_user("op", role=Role.OPERATOR, community=""), asked)
 
 
+async def test_a_dataset_that_is_asked_for_as_a_file_is_told_as_such() -> None:
+    world = World()
+    await world.service.make_dataset(ADA, DatasetRequest(did="users:set"))
+
+    with pytest.raises(Refused, match="users:set is a dataset, no file: `pilotage data ls users:"):
+        await world.service.file(ADA, "users:set")
+
+
 async def test_each_item_is_told_what_is_wrong_with_it() -> None:
     world = World()
     long = "x" * 600

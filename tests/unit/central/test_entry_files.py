@@ -113,6 +113,26 @@ def test_too_many_files_are_an_error_and_the_first_ones_count(tmp_path: Path) ->
     assert content.too_many == f"{tmp_path}: has more than 3 files"
 
 
+def test_a_file_with_another_ending_is_an_error(tmp_path: Path) -> None:
+    for name in ("a.yaml", "a.yml", "b.YML", "c.json", ".d.yml", "notes.txt"):
+        (tmp_path / name).write_text("n: 1")
+    content = read_folder(tmp_path, "test", entry, {}, files_max=3)
+
+    assert (list(content.entries), content.too_many) == (["a"], "")
+    assert list(content.troubles) == ["a", "b", "c"]
+    end = "is not read: its name does not end in .yaml: name it b.yaml, or move it elsewhere"
+    assert content.troubles["b"] == f"{tmp_path}/b.YML: {end}"
+
+
+def test_a_watched_folder_notices_a_file_with_another_ending(tmp_path: Path) -> None:
+    watched, changes = books(tmp_path)
+    watched.look()
+    (tmp_path / "a.yml").write_text("n: 1")
+    watched.look()
+
+    assert changes == [{}, {}]
+
+
 def test_a_watched_folder_is_read_again_only_after_a_change(tmp_path: Path) -> None:
     watched, changes = books(tmp_path)
     for _ in range(2):

@@ -32,6 +32,40 @@ def test_each_bad_file_is_told_with_its_line(
     assert "secret" not in said.err
 
 
+KEYS = "type: s3\nurl: https://s3.test/ctao\ncredential: {{source: keys, options: {{file: {}}}}}\n"
+
+
+@pytest.mark.parametrize(("mode", "code"), [(0o600, 0), (0o640, 1), (0o604, 1)])
+def test_keys_that_others_may_read_are_told(
+    mode: int, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("access secret\n")
+    keys.chmod(mode)
+    (tmp_path / "a.yaml").write_text(KEYS.format(keys))
+    found = run(["storage", "check", str(tmp_path)])
+    said = capsys.readouterr().err
+
+    assert found == code
+    told = f"{tmp_path}/a.yaml: credential.options.file: other users may read the keys in {keys}"
+    assert (f"{told}: chmod 0600 it" in said) is bool(code)
+
+
+def test_keys_on_another_host_are_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(KEYS.format(tmp_path / "none"))
+
+    assert run(["storage", "check", str(tmp_path)]) == 0
+
+
+def test_a_file_with_another_ending_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.yml").write_text(GOOD)
+
+    assert run(["storage", "check", str(tmp_path)]) == 1
+    assert f"{tmp_path}/a.yml: is not read: its name does not end in" in capsys.readouterr().err
+
+
 def test_without_a_folder_it_is_a_slip_of_the_pen(tmp_path: Path) -> None:
     assert run(["storage", "check", str(tmp_path / "no")]) == 2
 

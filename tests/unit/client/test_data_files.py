@@ -186,7 +186,7 @@ async def test_all_that_can_be_fetched_is_and_the_others_are_told(
 
     assert sorted(got) == ["b", "c", "d"]
     assert lines[0] == "1 of 4 files were not fetched:"
-    assert lines[1].startswith("  users:a: storage pic: No such file")
+    assert lines[1].startswith("  users:a: storage pic: a: No such file")
     assert sorted(path.name for path in to.iterdir()) == ["b", "c", "d"]
 
 

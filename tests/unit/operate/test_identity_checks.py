@@ -169,8 +169,8 @@ def test_files_that_every_user_may_write_are_a_fault(data: Path) -> None:
 def test_a_file_with_another_end_is_told_as_ignored(data: Path) -> None:
     written(data, "", "egi.yml")
 
-    assert said(data)[0][0] is Severity.WARNING
-    assert "egi.yml is not read: its name does not end in .yaml" in said(data)[0][1]
+    assert said(data)[0][0] is Severity.FAULT
+    assert "egi.yml: is not read: its name does not end in .yaml" in said(data)[0][1]
 
 
 def test_the_wrong_answers_of_a_provider_are_named(data: Path) -> None:

@@ -49,8 +49,8 @@ def test_a_file_with_another_end_is_told_as_ignored(tmp_path: Path) -> None:
     (folder / "NEW.yml").write_text("elements: {it: {kind: local}}\n")
     level, said = found(tmp_path)[0]
 
-    assert level is Severity.WARNING
-    assert "NEW.yml is not read: its name does not end in .yaml" in said
+    assert level is Severity.FAULT
+    assert "NEW.yml: is not read: its name does not end in .yaml" in said
 
 
 def test_the_folder_of_the_central_that_runs_here_is_looked_at(tmp_path: Path) -> None:

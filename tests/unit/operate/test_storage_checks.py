@@ -63,6 +63,21 @@ def test_a_file_that_does_not_read_and_one_that_shares_its_bytes_are_told(tmp_pa
     assert shared[1].startswith(f"{disk}it may share its folder with part")
 
 
+def test_keys_that_others_may_read_are_a_fault(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("access secret\n")
+    keys.chmod(0o644)
+    credential = f"credential: {{source: keys, options: {{file: {keys}}}}}"
+    s3 = f"type: s3\nurl: https://s3.test/ctao\n{credential}\n"
+    first = said(tmp_path, bucket=s3)
+    keys.chmod(0o600)
+    second = said(tmp_path)
+
+    assert [level for level, _ in first] == ["fault", "ok"]
+    assert first[0][1].startswith(f"bucket: other users may read its keys in {keys}")
+    assert [level for level, _ in second] == ["ok"]
+
+
 def test_a_folder_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
     settings = Settings(data=DataSettings(storages=str(tmp_path / "none")))
     (found,) = storages(tmp_path, settings)

@@ -126,6 +126,17 @@ async def test_a_server_that_is_away_delays_no_other() -> None:
         assert "no connection" in (await world.service.show(a_user("ada"), "one")).trouble
 
 
+async def test_an_rse_that_the_server_does_not_have_is_told() -> None:
+    world = World()
+    world.write(one=RucioEntry(**{**as_fields(ENTRY), "storages": {"A": "sa", "NONE": "sb"}}))
+    async with world.running():
+        shown = await world.service.show(a_user("ada"), "one")
+
+        assert shown.off == {"sb": "NONE"}
+        right = "correct the name in rucio/one.yaml"
+        assert shown.trouble == f"storages: Rucio has no RSE NONE: {right}"
+
+
 async def test_a_changed_file_counts_and_a_removed_one_is_followed_no_more() -> None:
     world = World()
     world.write()
