@@ -13,9 +13,10 @@ DELETE FROM storing WHERE job_id BETWEEN :first AND :last;
 -- name: storing_after
 -- A page of jobs, each with whether it has ended or is deleted.
 SELECT s.job_id, j.job_id IS NULL OR j.state IN ('Done', 'Failed', 'Killed')
-  FROM storing AS s LEFT JOIN job AS j USING (job_id)
- WHERE s.pending = 1 AND s.job_id > :after
- ORDER BY s.job_id LIMIT :limit;
+  FROM (SELECT job_id FROM storing WHERE pending = 1 AND job_id > :after
+         ORDER BY job_id LIMIT :limit) AS s
+  LEFT JOIN job AS j ON j.job_id = s.job_id
+ ORDER BY s.job_id;
 
 -- name: storing_of
 -- Ended jobs of which no further attempt can count any more (PROTOCOL C9, C10).
