@@ -34,9 +34,16 @@ SELECT s.job_id, s.storages, s.epoch, j.state, j.epoch, j.ended_at, c.community,
 
 -- name: counted_epochs
 -- Attempts whose results counted, whatever happened to their jobs since: their outputs were
--- published from their folders.
+-- published from their folders. No index finds attempts by their job, but each names the previous
+-- one. None is live (see `storing_of`).
+WITH RECURSIVE chain (attempt_id) AS (
+    SELECT j.last_attempt FROM json_each(:ids) AS i
+     CROSS JOIN job AS j ON j.job_id = i.value::bigint
+    UNION ALL
+    SELECT a.previous FROM chain AS c CROSS JOIN attempt AS a ON a.attempt_id = c.attempt_id
+)
 SELECT a.job_id, a.epoch
-  FROM json_each(:ids) AS i CROSS JOIN attempt AS a ON a.job_id = i.value::bigint
+  FROM chain AS c CROSS JOIN attempt AS a ON a.attempt_id = c.attempt_id
  WHERE a.event = 'succeeded';
 
 -- name: earlier_generations
