@@ -285,6 +285,7 @@ def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
         raise ValueError(f"{len(job_ids)} jobs are too many for one call; at most {STORING_MAX}")
     given = {"ids": json_list(job_ids)}
     rows: list[dict[str, object]] = []
+    looked_at: list[dict[str, object]] = []
     earlier = session.rows("earlier_generations", {})
     counted = {(row[0], row[1]) for row in session.rows("counted_epochs", given)}
     for row in session.rows("storing_of", given):
@@ -309,7 +310,8 @@ def look_at_storing(session: Session, job_ids: Sequence[int]) -> int:
                 for storage in msgspec.json.decode(storages, type=list[str])
             ]
             rows += of_attempt
-        session.run("storing_seen", {"job_id": job_id, "epoch": epoch})
+        looked_at.append({"job_id": job_id, "epoch": epoch})
+    session.many("storing_seen", looked_at)
     counting = CountChanges()
     _insert(session, rows, counting)
     counting.write(session)

@@ -18,3 +18,9 @@ SELECT pg_advisory_xact_lock_shared(
 SELECT pg_advisory_xact_lock(
     70124, hashtext(current_database() || '.' || current_schema())
 );
+
+-- name: storing_seen_together
+-- `storing_seen` over many jobs, each of which comes once, with an array for each column.
+UPDATE storing AS s SET pending = 0, epoch = v.epoch
+  FROM unnest(:job_id::bigint[], :epoch::bigint[]) AS v (job_id, epoch)
+ WHERE s.job_id = v.job_id;

@@ -13,9 +13,10 @@ DELETE FROM storing WHERE job_id BETWEEN :first AND :last;
 -- name: storing_after
 -- A page of jobs, each with whether it has ended or is deleted.
 SELECT s.job_id, j.job_id IS NULL OR j.state IN ('Done', 'Failed', 'Killed')
-  FROM storing AS s LEFT JOIN job AS j USING (job_id)
- WHERE s.pending = 1 AND s.job_id > :after
- ORDER BY s.job_id LIMIT :limit;
+  FROM (SELECT job_id FROM storing WHERE pending = 1 AND job_id > :after
+         ORDER BY job_id LIMIT :limit) AS s
+  LEFT JOIN job AS j ON j.job_id = s.job_id
+ ORDER BY s.job_id;
 
 -- name: storing_of
 -- Ended jobs of which no further attempt can count any more (PROTOCOL C9, C10).
@@ -33,9 +34,16 @@ SELECT s.job_id, s.storages, s.epoch, j.state, j.epoch, j.ended_at, c.community,
 
 -- name: counted_epochs
 -- Attempts whose results counted, whatever happened to their jobs since: their outputs were
--- published from their folders.
+-- published from their folders. No index finds attempts by their job, but each names the previous
+-- one. None is live (see `storing_of`).
+WITH RECURSIVE chain (attempt_id) AS (
+    SELECT j.last_attempt FROM json_each(:ids) AS i
+     CROSS JOIN job AS j ON j.job_id = i.value::bigint
+    UNION ALL
+    SELECT a.previous FROM chain AS c CROSS JOIN attempt AS a ON a.attempt_id = c.attempt_id
+)
 SELECT a.job_id, a.epoch
-  FROM json_each(:ids) AS i CROSS JOIN attempt AS a ON a.job_id = i.value::bigint
+  FROM chain AS c CROSS JOIN attempt AS a ON a.attempt_id = c.attempt_id
  WHERE a.event = 'succeeded';
 
 -- name: earlier_generations

@@ -20,3 +20,30 @@ SELECT coalesce(json_agg(json_build_array(
   FROM json_array_elements_text($1::json) AS i(value)
   JOIN job AS j ON j.job_id = i.value::bigint
   JOIN body AS b ON b.job_id = j.job_id;
+
+-- name: move_job_together
+-- `move_job` over many jobs, each of which comes once, with an array for each column.
+UPDATE job AS j
+   SET state = v.new, reason = v.reason, ended_at = v.ended_at, round = j.round + v.new_round,
+       failures = CASE WHEN v.new_round = 1 THEN 0 ELSE j.failures END,
+       losses = CASE WHEN v.new_round = 1 THEN 0 ELSE j.losses END,
+       queue_until = CASE WHEN v.new_round = 1 THEN NULL ELSE j.queue_until END
+  FROM unnest(:job_id::bigint[], :old::text[], :new::text[], :reason::text[], :ended_at::float8[],
+              :new_round::bigint[], :n::bigint[])
+       AS v (job_id, old, new, reason, ended_at, new_round, n)
+ WHERE j.job_id = v.job_id AND j.state = v.old AND j.deleted = 0
+   AND (SELECT l.live FROM attempt AS l WHERE l.job_id = v.job_id AND l.live = 1) IS NULL
+   AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
+RETURNING v.n;
+
+-- name: close_last_together
+-- `close_last` and `insert_note` over many jobs, with an array for each column.
+UPDATE attempt AS a SET open = 0
+  FROM unnest(:job_id::bigint[]) AS v (job_id)
+ WHERE a.attempt_id = (SELECT j.last_attempt FROM job AS j WHERE j.job_id = v.job_id)
+   AND a.open = 1 AND a.live = 0;
+
+-- name: insert_note_together
+INSERT INTO note (job_id, at, who, event, detail)
+SELECT * FROM unnest(:job_id::bigint[], :at::float8[], :who::text[], :event::text[],
+                     :detail::text[]);

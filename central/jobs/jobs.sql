@@ -61,6 +61,9 @@ SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.loss
 SELECT template FROM submission WHERE submission_id = :submission_id;
 
 -- name: tasks_of_jobs
--- It also finds tasks of deleted jobs.
-SELECT job_id, task_id, transformation_id, number FROM task
- WHERE job_id IN (SELECT value::bigint FROM json_each(:ids));
+-- It also finds tasks of deleted jobs. The inner query finds each by its index, also where the
+-- database does not know yet how many tasks there are.
+SELECT t.job_id, t.task_id, t.transformation_id, t.number
+  FROM json_each(:ids) AS i
+ CROSS JOIN task AS t
+    ON t.task_id = (SELECT x.task_id FROM task AS x WHERE x.job_id = i.value::bigint LIMIT 1);

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final
 
 from pilotage.proto.api.jobs import Action as JobAction, ActionName
-from pilotage.proto.catalogue import FileState
+from pilotage.proto.catalogue import Did, FileState
 from pilotage.proto.claims import Role
 from pilotage.proto.limits import OUTPUTS_MAX
 from pilotage.proto.transformation_states import TaskState, TransformationState
@@ -16,8 +16,9 @@ from ..store.engine import Store
 from ..transformations import record as transformation_records
 from .record import ProductionRow, StepRow
 
-KILLED: Final = 250  # jobs that are killed at once
-JOBS: Final = 100  # jobs whose files are read at once
+KILLED: Final = 400  # jobs that are killed at once
+LOOKED_AT: Final = 1_000  # jobs whose files are read at once, unless they are too many
+JOBS: Final = 100  # then the files of this many are
 FILES_MAX: Final = JOBS * OUTPUTS_MAX  # the most files that this number of jobs has made
 TOGETHER: Final = 250  # files of one transaction, so that other writers do not wait long
 FAR: Final = 32_503_680_000.0  # the year 3000: nothing checks this expiry
@@ -52,18 +53,25 @@ class Cleaning:
     ) -> AsyncGenerator[int]:
         """Remove the files of jobs from the catalogue; yield the number after each slice."""
         for one in reversed(steps):
-            async for jobs in self._jobs(one, (), JOBS):
-                files = await self._catalogue.read(
-                    catalogue_read.files_of_jobs, jobs, limit=FILES_MAX
-                )
-                there = [file.did for file in files if file.state is not FileState.REMOVED]
-                yield 0
-                for first in range(0, len(there), TOGETHER):
-                    some = there[first : first + TOGETHER]
-                    done = await self._catalogue.write(
-                        file_records.remove_files, row.community, some, at=clock.wall()
-                    )
-                    yield sum(outcome.changed for outcome in done)
+            async for jobs in self._jobs(one, (), LOOKED_AT):
+                async for there in self._files(jobs):
+                    yield 0
+                    for first in range(0, len(there), TOGETHER):
+                        some = there[first : first + TOGETHER]
+                        done = await self._catalogue.write(
+                            file_records.remove_files, row.community, some, at=clock.wall()
+                        )
+                        yield sum(outcome.changed for outcome in done)
+
+    async def _files(self, jobs: Sequence[int]) -> AsyncGenerator[list[Did]]:
+        """Yield the names of files that jobs have made, without removed ones."""
+        files = await self._catalogue.read(catalogue_read.files_of_jobs, jobs, limit=FILES_MAX)
+        if len(files) == FILES_MAX and len(jobs) > JOBS:  # there may be more
+            for first in range(0, len(jobs), JOBS):
+                async for some in self._files(jobs[first : first + JOBS]):
+                    yield some
+            return
+        yield [file.did for file in files if file.state is not FileState.REMOVED]
 
     async def _jobs(
         self, one: StepRow, states: Sequence[TaskState], size: int

@@ -30,7 +30,7 @@ from .record import InputRow, StateCounts, TaskClose, TaskEnd, TransformationMov
 from .repairs import Repair, Repairs, bounds_of
 from .scouts import figures, too_many_failed
 
-CHUNK: Final = 1_000
+CHUNK: Final = 500
 ROOM_WAITS: Final = "waits: "  # the reason of one that continues by itself begins with it
 TOGETHER: Final = 10_000  # inputs of tasks in one transaction: other writers wait for it
 _encode = msgspec.json.encode

@@ -77,16 +77,6 @@ UPDATE input SET state = 'Assigned', task_id = ?4, changed_at = ?5, inherited = 
 UPDATE job SET task_id = ?1::bigint + (job_id - ?2::bigint)
  WHERE job_id BETWEEN ?2::bigint AND ?2::bigint + ?3::bigint - 1;
 
--- name: task_ends
-SELECT e.task_id, t.transformation_id, t.number, e.job_id, e.state,
-       coalesce(a.how, ''), coalesce(nullif(j.reason, ''), a.reason, '')
-  FROM task_end AS e
- CROSS JOIN task AS t ON t.task_id = e.task_id
-  LEFT JOIN job AS j ON j.job_id = e.job_id
-  LEFT JOIN attempt AS a ON a.attempt_id = j.last_attempt
- ORDER BY e.task_id
- LIMIT :limit;
-
 -- name: inputs_of_tasks
 -- The inputs of tasks, at their transformations and at those derived since.
 WITH RECURSIVE heir (task_id, transformation_id) AS (

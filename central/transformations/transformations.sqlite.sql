@@ -21,3 +21,13 @@ SELECT ?1 + (value ->> 1), value ->> 0 FROM json_each(?2) WHERE true
 INSERT INTO task (task_id, transformation_id, number, job_id, made_at)
 WITH RECURSIVE places (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM places WHERE n < ?2 - 1)
 SELECT ?1 + n, ?3, ?4 + n, ?5 + n, ?6 FROM places;
+
+-- name: task_ends
+SELECT e.task_id, t.transformation_id, t.number, e.job_id, e.state,
+       coalesce(a.how, ''), coalesce(nullif(j.reason, ''), a.reason, '')
+  FROM task_end AS e
+ CROSS JOIN task AS t ON t.task_id = e.task_id
+  LEFT JOIN job AS j ON j.job_id = e.job_id
+  LEFT JOIN attempt AS a ON a.attempt_id = j.last_attempt
+ ORDER BY e.task_id
+ LIMIT :limit;

@@ -18,6 +18,7 @@ NAMES = (
     "submit",
     "catalogue",
     "transformations",
+    "cleaning",
     "latency",
     "noop",
     "pilot",
@@ -32,7 +33,7 @@ NAMES = (
     "identity",
     "data",
 )
-ON_POSTGRESQL = ("dispatch", "life", "rebuild")
+ON_POSTGRESQL = ("dispatch", "life", "rebuild", "cleaning")
 
 
 def main(

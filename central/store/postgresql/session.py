@@ -178,10 +178,23 @@ class PostgresqlSession(Session):
         return _count(self.wait(self.connection.execute(one.text, *columns)))
 
     def each(self, statement: str, rows: Sequence[SqlParameters]) -> list[bool]:
-        """Send all rows together. Each row that changed returns its number."""
+        """Send all rows together. Each row that changed returns its number.
+
+        One statement takes all rows, if there is such a statement and their first parameter, which
+        names what they change, differs: it would change the same row only once.
+        """
         won = [False] * len(rows)
         if not rows:
             return won
+        together = self._sql.get(f"{statement}_together")
+        if together is not None:
+            given = [together.numbered(row, number) for number, row in enumerate(rows)]
+            columns = [list(column) for column in zip(*given, strict=True)]
+            if len(set(columns[0])) == len(rows):
+                changed = self.wait(self.connection.fetch(together.text, *columns))
+                for row in changed:
+                    won[row[0]] = True
+                return won
         one = self._sql[statement]
         given = [one.numbered(row, number) for number, row in enumerate(rows)]
         for row in self.wait(self.connection.fetchmany(one.text, given)):

@@ -29,6 +29,15 @@ WRITTEN = [
     "bodies_to_run",
 ]
 
+MANY = [
+    "move_job_together",
+    "close_last_together",
+    "close_task_together",
+    "remove_task_end_together",
+    "storing_seen_together",
+    "counted_epochs",
+]
+
 
 @pytest.fixture(scope="module")
 def empty(server: Postgresql) -> Iterator[PostgresqlSession]:
@@ -79,6 +88,18 @@ def test_rows_are_found_by_their_ids(
     assert "Seq Scan" not in how
     assert "Hash" not in how and "Merge" not in how, "a table is looked through for it"
     assert "attempt_live" not in how, "all that are live are looked at"
+
+
+@pytest.mark.parametrize("statement", MANY)
+@pytest.mark.parametrize("tables", ["empty", "session"])
+def test_no_table_is_looked_through_for_many_rows(
+    tables: str, statement: str, request: pytest.FixtureRequest
+) -> None:
+    how = plan(request.getfixturevalue(tables), statement)
+
+    assert "Index Cond: " in how
+    assert not re.search(r"Seq Scan on (job|attempt|task|storing)\b", how), how
+    assert "Hash" not in how and "Merge" not in how, how
 
 
 @pytest.mark.parametrize("statement", ["waiting_in_zones", "ids_in_zones"])

@@ -22,10 +22,9 @@ from pilotage.central.identity.tokens import ADMIN_FILE, open_tokens
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.central.store.engine import Store
-from pilotage.central.workflows.translation import to_transformations
 from pilotage.central.workflows.workflow_files import read_workflow
 from pilotage.proto.api.jobs import SummaryBy
-from pilotage.proto.api.transformations import NewTransformation
+from pilotage.proto.api.productions import NewProduction
 from pilotage.proto.documents.job import Job
 from pilotage.proto.documents.workflow import Workflow
 from pilotage.proto.transformation_states import LIVE
@@ -210,10 +209,8 @@ async def _central(store: Store, bus: WakeBus, clock: LoopClock, seed: int) -> t
 async def _hand_in(central: Central, user: User, plan: Plan) -> None:
     """Add the productions, one after another."""
     for number in range(plan.productions):
-        workflow = _workflow(number, plan.runs)
-        for document in to_transformations(workflow).values():
-            body = NewTransformation(document=document)
-            await central.services.transformations.add(user, body)
+        body = NewProduction(workflow=_workflow(number, plan.runs))
+        await central.services.productions.add(user, body)
         await asyncio.sleep(plan.every_s)
 
 
@@ -222,7 +219,7 @@ def _workflow(number: int, runs: int) -> Workflow:
     path = ROOT / "examples" / "prod6" / "prod6.yaml"
     found = read_workflow(path, {"runs": str(runs)}).workflow
     steps = {
-        name: msgspec.structs.replace(step, job=_scaled(step.job), failure_rules=())
+        name: msgspec.structs.replace(step, job=_scaled(step.job), files=())
         for name, step in found.steps.items()
     }
     metadata = {**found.metadata, "configuration_id": 100 + number}
