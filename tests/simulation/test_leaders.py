@@ -29,14 +29,14 @@ FOUND = {
     "old_deadline": 2,
     "give_back_unheld": 83,
     "will_is_death": 25,
-    "resched_now": 88,
+    "resched_now": 17,
     "stale_acks": 386,
-    "forget_on_fail": 5,
-    "one_last_ack": 14,
+    "forget_on_fail": 63,
+    "one_last_ack": 94,
     "monotonic": 260,
     "grace_30": 18,
     "bind_at_wake": 143,
-    "files_stay": 31,
+    "files_stay": 20,
     "late_moment": 6,
 }
 
