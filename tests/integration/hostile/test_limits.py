@@ -200,7 +200,7 @@ def _start(play: Playground, case: Case) -> int:
 async def test_each_attempt_has_a_curve_of_what_it_used(tmp_path: Path, rung: str) -> None:
     script = (
         "import time; kept = b'x' * 50_000_000; open('f', 'wb').write(kept)\n"
-        "while True: sum(range(200_000)); time.sleep(0.01)"
+        "while True: sum(range(2_000_000)); time.sleep(0.01)"
     )
     async with playing(tmp_path, rung) as play:
         attempt = play.start(*python(script), wall_s=2.2, memory_mb=0)
