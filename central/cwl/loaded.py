@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from .javascript import QuickJs
 from .sending import Described, described
 from .shapes import StepShape, shapes
 
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LOGGER: Final = logging.getLogger("cwltool")
 
 
@@ -93,12 +95,17 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
     except (ValidationException, WorkflowException, OSError) as why:
         raise BadDocument(str(why)) from why
     except SystemExit as why:  # of the parser that the library makes of the inputs
-        raise BadDocument(said.getvalue().strip() or "inputs are missing: give a file") from why
+        raise BadDocument(_plain(said.getvalue()) or "inputs are missing: give a file") from why
     finally:
         logger.handlers[:] = before
     if code or stopped.found is None:
-        raise BadDocument(said.getvalue().strip() or f"the library ended with {code}")
+        raise BadDocument(_plain(said.getvalue()) or f"the library ended with {code}")
     return stopped.found
+
+
+def _plain(text: str) -> str:
+    """Return what the library said, without its colours and the word ERROR."""
+    return _COLOURS.sub("", text).strip().removeprefix("ERROR").strip()
 
 
 def _quiet(level: int) -> None:

@@ -70,7 +70,9 @@ def submit(
     text = file.read_text(encoding="utf-8")[:_TEXT_MAX]
     if dry_run:
         workflow = workflow_of(file)
-        print_line(f"{file}: {steps_in_words(len(workflow.steps))}, {len(found.files)} input files")
+        print_line(
+            f"{file}: {steps_in_words(len(workflow.steps))}, input files: {len(found.files)}"
+        )
         return ExitCode.OK
 
     async def work(central: CentralConnection) -> CommandResult:
