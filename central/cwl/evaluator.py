@@ -60,7 +60,7 @@ class _Open:
     open: set[str] = field(default_factory=set[str])  # jobs that were returned and have no result
 
     def begin(self) -> CwlRun:
-        """Begin the run anew: the results lead to the same state."""
+        """Begin the run again. The same results lead to the same state."""
         process = _process(self.document)
         self.files = RunFiles(self._read)
         for path, one in self.document["files"].items():

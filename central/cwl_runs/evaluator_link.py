@@ -95,10 +95,6 @@ class EvaluatorLink:
             self._process.kill()
         self._process = None
 
-    def close(self) -> None:
-        """End the process, if it runs."""
-        self._kill()
-
 
 def plain_document(given: CwlDocument) -> dict[str, Any]:
     """Return a document as the evaluator takes it, with all fields."""

@@ -86,7 +86,7 @@ class CwlRuns:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Make the loop; `touch` is told of each transformation that got tasks or was closed.
+        """Make the loop; it calls `touch` for each transformation that got tasks or was closed.
 
         `images` are the folders of unpacked images on nodes, by name.
         """

@@ -47,8 +47,8 @@ def productions(
     """Return the service that answers users, and the watch.
 
     `act` carries out an action on jobs. `last_line` reads the last line of an attempt's standard
-    error. `unfit` says why no pilot fits the jobs of a transformation. `told` is told of each
-    production that was added or steered.
+    error. `unfit` says why no pilot fits the jobs of a transformation. It calls `told`
+    for each production that was added or steered.
     """
     cache = ProductionCache(store, clock)
     cleaning = Cleaning(store=store, catalogue=store, act=act)
