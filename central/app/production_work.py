@@ -24,6 +24,7 @@ from ..productions.assembly import Productions, productions
 from ..productions.cwl_steps import CwlShape
 from ..settings import Settings
 from ..transformations.assembly import Transformations
+from ..transformations.known_results import KnownResults
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
 from .process_parts import World
@@ -56,6 +57,7 @@ def production_work(
         owner = memory.owners.by_id(row.owner_id)
         return explainer.unfit(row.community, row.group, owner, document(row).job)
 
+    known = KnownResults(store=world.store, catalogue=world.store, blobs=world.blobs)
     evaluator = world.evaluator or EvaluatorLink(world.log)
     runs = CwlRuns(
         store=world.store,
@@ -73,6 +75,7 @@ def production_work(
             clock=world.clock,
         ),
         touch=made.engine.touch,
+        known=known,
         images=settings.cwl.images,
         clock=world.clock,
         log=world.log,

@@ -11,8 +11,9 @@ from ..jobs.record_types import NewSubmission
 from ..productions.record import CwlEnd, packed_json, unpacked_json
 from ..store.engine import weighs
 from ..store.session import Session
-from ..transformations import record as transformation_records
+from ..transformations import record as transformation_records, record_reuse as reuse_records
 from ..transformations.record import MadeTask, NewTask
+from ..transformations.record_reuse import ReusedTask
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -53,6 +54,27 @@ def make_tasks(
 ) -> list[MadeTask]:
     """Store tasks with their jobs and keys, all or none, as those of transformations."""
     found = transformation_records.make_tasks(session, transformation_id, made, new, tasks)
+    return _keyed(session, production_id, keys, found)
+
+
+@weighs(4)
+def reuse_tasks(
+    session: Session,
+    production_id: int,
+    transformation_id: int,
+    made: int,
+    tasks: Sequence[ReusedTask],
+    keys: Sequence[str],
+    at: float,
+) -> list[MadeTask]:
+    """Store tasks that reuse results, with their keys, all or none."""
+    found = reuse_records.reuse_tasks(session, transformation_id, made, tasks, at)
+    return _keyed(session, production_id, keys, found)
+
+
+def _keyed(
+    session: Session, production_id: int, keys: Sequence[str], found: list[MadeTask]
+) -> list[MadeTask]:
     rows = [
         (production_id, key, one.task_id, one.job_id) for key, one in zip(keys, found, strict=False)
     ]

@@ -8,7 +8,7 @@ jobs by the same keys.
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ import msgspec
 
 from pilotage.pilot.cwl.tool_job import RESULT
 from pilotage.proto.documents.cwl import CwlDocument
-from pilotage.proto.documents.job import Job
 from pilotage.proto.messages import Output
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import TaskState
@@ -32,11 +31,13 @@ from ..productions.record import CwlEnd
 from ..store.engine import Store
 from ..store.errors import OF_ALL, OverQuota, ReserveReached, StoreBroken, StoreError, StoreFull
 from ..transformations import record as transformation_records
+from ..transformations.known_results import KnownResults, recipe_of
+from ..transformations.record import MadeTask, TransformationRow
 from . import record as run_records
 from .evaluator_link import Evaluates, EvaluatorEnded, plain_document
 from .jobs import JobFiles, Unusable, files_of, job_of, needed_keys, placed, source_of
 from .record import EndedJob
-from .task_maker import RunTaskMaker
+from .task_maker import NewRunJob, RunTaskMaker
 
 LOOK_S: Final = 0.25  # between two looks at open runs
 FULL_S: Final = 5.0  # pause while the store is full
@@ -59,6 +60,7 @@ class _Run:
     production_id: int
     document: CwlDocument
     at: float
+    reuses: bool  # results of earlier jobs
     begun: bool = False  # the evaluator knows it
     due: bool = True  # the evaluator is to be asked
     jobs: dict[str, int] = field(default_factory=dict[str, int])  # made ones, by key
@@ -81,6 +83,7 @@ class CwlRuns:
         blobs: Blobs,
         evaluator: Evaluates,
         making: RunTaskMaker,
+        known: KnownResults,
         touch: Callable[[int], None],
         images: Mapping[str, str],
         clock: Clock,
@@ -92,7 +95,8 @@ class CwlRuns:
         """
         self._images = images
         self._store, self._blobs, self._evaluator = store, blobs, evaluator
-        self._making, self._touch, self._clock, self._log = making, touch, clock, log
+        self._making, self._known = making, known
+        self._touch, self._clock, self._log = touch, clock, log
         self._open: dict[int, _Run] = {}
         self._nudged = asyncio.Event()
 
@@ -172,9 +176,9 @@ class CwlRuns:
         row = await self._store.read(production_records.production, production_id)
         texts = await self._store.read(production_records.production_texts, production_id)
         assert row is not None and texts is not None
-        document = unpacked(texts.definition).cwl
-        assert document is not None
-        return _Run(production_id, document, row.made_at)
+        definition = unpacked(texts.definition)
+        assert definition.cwl is not None
+        return _Run(production_id, definition.cwl, row.made_at, not definition.no_reuse)
 
     async def _begin(self, run: _Run) -> None:
         """Give the document and all stored results to the evaluator."""
@@ -340,27 +344,52 @@ class CwlRuns:
         """Make the first jobs of a step; return the keys that are left."""
         row = await self._store.read(transformation_records.transformation, transformation_id)
         assert row is not None
-        jobs: list[tuple[str, Job]] = []
+        chunk = keys[:CHUNK]
+        recipes = self._recipes(run, row, chunk)
+        known = await self._known.of(recipes.values())
+        if known:
+            reused = {key: known[recipes[key]] for key in chunk if recipes.get(key) in known}
+            done = await self._making.reuse(run.production_id, row, reused)
+            self._made(run, row, reused, done)
+            return [key for key in keys if key not in reused] if done else []
+        jobs: list[NewRunJob] = []
         size = 0
-        for key in keys[:CHUNK]:
+        for key in chunk:
             wanted = run.wanted[key]
             made = {one: await self._files(run, one) for one in needed_keys(wanted)}
             job = job_of(wanted, run.document, made)
-            jobs.append((key, job))
+            jobs.append(NewRunJob(key, recipes.get(key), job))
             size += sum(map(len, job.command)) + 150 * len(job.inputs)
             if size > CHUNK_BYTES:
                 break
         done = await self._making.make(run.production_id, row, jobs)
-        if not done:  # the step is not Active now
-            return []
-        for (key, _), one in zip(jobs, done, strict=True):
+        self._made(run, row, [one.key for one in jobs], done)
+        return list(keys[len(jobs) :]) if done else []
+
+    def _recipes(self, run: _Run, row: TransformationRow, keys: Sequence[str]) -> dict[str, str]:
+        """Return the recipes of jobs whose results may be reused."""
+        if not run.reuses:
+            return {}
+        given = {key: str(run.wanted[key].get("recipe", "")) for key in keys}
+        return {
+            key: recipe_of(row.community, row.group, f"cwl {one}")
+            for key, one in given.items()
+            if one
+        }
+
+    def _made(
+        self, run: _Run, row: TransformationRow, keys: Iterable[str], done: Sequence[MadeTask]
+    ) -> None:
+        """Note tasks that were stored; none were if the step is not Active now."""
+        if not done:
+            return
+        for key, one in zip(keys, done, strict=True):
             run.jobs[key] = one.job_id
             del run.wanted[key]
         run.told = ""
         self._log("tasks_made", transformation=row.transformation_id, count=len(done),
                   first=done[0].number)  # fmt: skip
-        self._touch(transformation_id)
-        return list(keys[len(jobs) :])
+        self._touch(row.transformation_id)
 
     async def _finish(self, run: _Run, end: CwlEnd) -> None:
         """Store the end of a run; its steps complete when their tasks have ended."""

@@ -38,6 +38,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: dict[str, Input] = {}  # sent with jobs, by their path in the workflow
     images: dict[str, str] = {}  # digests, if they were known
     cwl: CwlDocument | None = None  # its steps only show the tools of this document
+    no_reuse: bool = False  # run all tasks, even those with known results
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -42,7 +42,7 @@ from ..ports import Clock
 from ..rucio.outgoing import RucioEntries
 from ..store.engine import Store
 from ..store.errors import StoreError
-from ..transformations import record as transformation_records
+from ..transformations import record as transformation_records, record_reuse as reuse_records
 from ..transformations.document_resolution import check_name
 from ..transformations.missing_outputs import STUCK
 from ..transformations.record import NewTransformationRow, TransformationRow
@@ -208,9 +208,16 @@ class ProductionService:
         if body.cwl is not None:
             shape = await self._shape_of(body.cwl)
             workflow = steps_of(body.cwl, shape.name, shape.title, shape.parents)
-            return Definition(workflow=workflow, cwl=body.cwl, files=body.files)
+            return Definition(
+                workflow=workflow, cwl=body.cwl, files=body.files, no_reuse=not body.reuse
+            )
         assert body.workflow is not None
-        return Definition(workflow=body.workflow, files=body.files, images=body.images)
+        return Definition(
+            workflow=body.workflow,
+            files=body.files,
+            images=body.images,
+            no_reuse=not body.reuse,
+        )
 
     async def _read(
         self, definition: Definition, name: str, rules: str, before: "_Before | None"
@@ -372,6 +379,7 @@ class ProductionService:
         means = await self._cache.means(ids)
         reads = self._last_line if self._covers(caller, row, Permission.JOB_OUTPUT) else None
         failures = await failures_of(self._store, [one.row for one in steps], reads)
+        reused = await self._reused(ids)
         reports: list[StepReport] = []
         for one, its, failed in zip(steps, view.steps, failures, strict=True):
             mean = means.get(one.row.transformation_id)
@@ -383,10 +391,23 @@ class ProductionService:
                     stuck={state: its.inputs[state] for state in STUCK if its.inputs.get(state)},
                     task_s=mean.wall_s if mean is not None else None,
                     memory_mb=mean.memory_mb if mean is not None else None,
+                    reused=reused.get(one.row.transformation_id, {}),
                 )
             )
         files, size = await self._store.read(production_records.files_made, ids)
         return ProductionReport(view=view, steps=reports, files=files, bytes=size)
+
+    async def _reused(self, ids: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Return how many results transformations reuse, by the transformation that made them."""
+        found: dict[int, dict[str, int]] = {}
+        for one in await self._store.read(reuse_records.reused_tasks, ids):
+            name = "removed jobs"
+            if one.from_id:
+                row = await self._store.read(transformation_records.transformation, one.from_id)
+                name = f"transformation {one.from_id}"
+                name += f" ({row.name})" if row is not None else ""
+            found.setdefault(one.transformation_id, {})[name] = one.tasks
+        return found
 
     async def outputs(self, caller: User, named: str) -> CwlOutputs:
         """Return the outputs of the run of a CWL document. Raises Refused for other productions."""

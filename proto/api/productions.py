@@ -54,6 +54,7 @@ class NewProduction(_In, frozen=True):
     images: dict[str, str] = {}
     rerun_of: NameOrId = ""
     start: bool = True  # false: it stays New until it is started
+    reuse: bool = True  # false: run all tasks, even those with known results
     dry_run: bool = False  # show what it would be, and store nothing
 
     def __post_init__(self) -> None:
@@ -248,6 +249,7 @@ class StepReport(_Out, frozen=True):
     stuck: dict[InputState, int]
     task_s: float | None
     memory_mb: float | None
+    reused: dict[str, int] = {}  # tasks that reuse results, by the name of their transformation
 
 
 class ProductionReport(_Out, frozen=True):
