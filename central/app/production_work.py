@@ -57,7 +57,6 @@ def production_work(
         owner = memory.owners.by_id(row.owner_id)
         return explainer.unfit(row.community, row.group, owner, document(row).job)
 
-    known = KnownResults(store=world.store, catalogue=world.store, blobs=world.blobs)
     evaluator = world.evaluator or EvaluatorLink(world.log)
     runs = CwlRuns(
         store=world.store,
@@ -75,7 +74,7 @@ def production_work(
             clock=world.clock,
         ),
         touch=made.engine.touch,
-        known=known,
+        known=known_results(world),
         images=settings.cwl.images,
         clock=world.clock,
         log=world.log,
@@ -97,6 +96,11 @@ def production_work(
         log=world.log,
     )
     return ProductionWork(found, runs)
+
+
+def known_results(world: World) -> KnownResults:
+    """Return what finds results that tasks may reuse."""
+    return KnownResults(store=world.store, catalogue=world.store, blobs=world.blobs)
 
 
 def shapes_by(evaluator: Evaluates) -> Callable[[CwlDocument], Any]:

@@ -135,7 +135,12 @@ def documents(definition: Definition, name: str) -> dict[str, Transformation]:
             raise Refused(Code.INVALID, f"{why}: choose a shorter name", field="name")
         inputs = tuple(definition.files[path] for path in workflow.steps[step].files)
         job = msgspec.structs.replace(doc.job, inputs=inputs)
-        found[step] = msgspec.structs.replace(doc, job=job)
+        doc = msgspec.structs.replace(doc, job=job)
+        if doc.reuse:
+            digest = definition.images.get(job.image, "")
+            versions = {**doc.versions, job.image: digest} if digest else doc.versions
+            doc = msgspec.structs.replace(doc, reuse=not definition.no_reuse, versions=versions)
+        found[step] = doc
     return found
 
 

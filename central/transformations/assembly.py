@@ -21,12 +21,14 @@ from .engine import Engine
 from .input_files import FileReader
 from .inputs import InputIndex
 from .intake import InputIntake
+from .known_results import KnownResults
 from .repairs import Repairs
 from .retry_groups import RetryAdviser
 from .service import TransformationService
 from .steering import TransformationControl
 from .task_creation import TaskMaker
 from .task_ends import TaskEnding
+from .task_reuse import TaskReuse
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def transformations(
     quotas: Quotas,
     room: DiskRoom,
     bans: BanList,
+    known: KnownResults,
 ) -> Transformations:
     """Return the engine, and the service that answers users."""
     index, files = InputIndex(), FileReader(store, storages)
@@ -71,6 +74,7 @@ def transformations(
             quotas=quotas,
             room=room,
             bans=bans,
+            reuse=TaskReuse(store=store, catalogue=store, known=known, clock=clock),
             clock=clock,
             log=log,
         ),

@@ -78,19 +78,26 @@ UPDATE job SET task_id = ?1::bigint + (job_id - ?2::bigint)
  WHERE job_id BETWEEN ?2::bigint AND ?2::bigint + ?3::bigint - 1;
 
 -- name: known_results
--- The jobs of Done tasks that have these recipes, the last first.
+-- The jobs of Done tasks that have these recipes, the last first. Those of cleaned transformations
+-- are only there while another task reuses them.
 SELECT t.recipe, t.job_id
   FROM json_each(:recipes) AS r
  CROSS JOIN task AS t ON t.recipe = r.value
  CROSS JOIN job AS j ON j.job_id = t.job_id
  WHERE t.state = 'Done' AND j.state = 'Done'
+   AND EXISTS (SELECT 1 FROM task AS o
+                 JOIN transformation AS r ON r.transformation_id = o.transformation_id
+                WHERE o.job_id = j.job_id AND r.state NOT IN ('Cleaning', 'Cleaned'))
  ORDER BY t.task_id DESC;
 
 -- name: count_done_jobs
 SELECT count(*)
   FROM json_each(:jobs) AS w
  CROSS JOIN job AS j ON j.job_id = w.value::bigint
- WHERE j.state = 'Done';
+ WHERE j.state = 'Done'
+   AND EXISTS (SELECT 1 FROM task AS o
+                 JOIN transformation AS r ON r.transformation_id = o.transformation_id
+                WHERE o.job_id = j.job_id AND r.state NOT IN ('Cleaning', 'Cleaned'));
 
 -- name: process_input
 -- ?1 transformation, ?2 file, ?3 input, ?4 task, ?5 at

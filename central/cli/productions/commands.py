@@ -51,8 +51,8 @@ PriorityOption = Annotated[
     ),
 ]
 CWL_OPTIONS = (
-    "a CWL document takes only --local, --dry-run, --name, --no-start, --priority, --folder and "
-    "--cores"
+    "a CWL document takes only --local, --dry-run, --name, --no-start, --no-reuse, --correct, "
+    "--priority, --folder and --cores"
 )
 
 
@@ -68,6 +68,13 @@ def submit(
     name: Annotated[str, Parameter(help="Name (default: the name of the workflow).")] = "",
     no_start: Annotated[
         bool, Parameter(help="Store it without starting it; `prod start` starts it.")
+    ] = False,
+    no_reuse: Annotated[
+        bool, Parameter(help="Run all tasks, even those with known results.")
+    ] = False,
+    correct: Annotated[
+        bool,
+        Parameter(help="Replace the definition of the production of this name; see below."),
     ] = False,
     priority: PriorityOption = None,
     rules: Annotated[
@@ -104,6 +111,9 @@ def submit(
     tasks run: those whose step, program, input or `software` version has changed. --inputs,
     --folder, --cores and --resume need --local.
 
+    With --correct, steps whose definition or files differ from before run again, with those below
+    them; other steps stay. The old files of these steps are removed.
+
     A CWL document takes its inputs from a second file, and `prod output` fetches its outputs.
 
     With --jobs the steps that need no other step become ordinary jobs, for a trial.
@@ -112,18 +122,24 @@ def submit(
         raise UsageError(f"give either --local or {'--dry-run' if dry_run else '--jobs'}, not both")
     if not (local or dry_run) and (inputs or folder or cores or resume):
         raise UsageError("--inputs, --folder, --cores and --resume need --local")
-    if (local or jobs) and (name or rules or priority is not None or no_start):
+    of_productions = name or rules or priority is not None or no_start or no_reuse or correct
+    if (local or jobs) and of_productions:
         which = "--local" if local else "--jobs"
-        raise UsageError(f"--name, --rules, --priority and --no-start cannot be used with {which}")
+        names = "--name, --rules, --priority, --no-start, --no-reuse and --correct"
+        raise UsageError(f"{names} cannot be used with {which}")
     if cwl_files.is_cwl(file):
         if jobs or rules or chosen or inputs or resume or types or allow_partial:
             raise UsageError(CWL_OPTIONS)
         if local:
             return cwl_files.run_here(file, job, folder, cores)
-        start = not no_start
-        return cwl_files.submit(
-            file, job, name=name, priority=priority, start=start, dry_run=dry_run, common=common
-        )
+        fields = {
+            "name": name,
+            "priority": priority,
+            "start": not no_start,
+            "reuse": not no_reuse,
+            "correct": correct,
+        }
+        return cwl_files.submit(file, job, fields, dry_run=dry_run, common=common)
     if job is not None:
         raise UsageError(f"{job}: only a CWL document takes a second file: use --set NAME=VALUE")
     written = read_file(file, chosen, types)
@@ -151,9 +167,16 @@ def submit(
     flow.production()  # raises for mistakes before anything is sent
 
     async def work(central: CentralConnection) -> CommandResult:
-        client, start = await central.client(), not no_start
+        client = await central.client()
         with with_lines(written):
-            made = await client.submit_production(flow, name=name, priority=priority, start=start)
+            made = await client.submit_production(
+                flow,
+                name=name,
+                priority=priority,
+                start=not no_start,
+                reuse=not no_reuse,
+                correct=correct,
+            )
         return CommandResult(made, print_made)
 
     return run_command(common, work, patience_s=CHANGING_S)

@@ -1,7 +1,8 @@
 """CWL documents for `pilotage prod`. The CWL library is loaded only here."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from msgspec.structs import replace
@@ -58,14 +59,12 @@ def workflow_of(file: Path) -> Workflow:
 def submit(
     file: Path,
     inputs: Path | None,
+    fields: Mapping[str, Any],
     *,
-    name: str,
-    priority: int | None,
-    start: bool,
     dry_run: bool,
     common: CommonOptions,
 ) -> int:
-    """Run a document on pilots as a production."""
+    """Run a document on pilots as a production; `fields` are those of the request."""
     found = _described(file, inputs)
     text = file.read_text(encoding="utf-8")[:_TEXT_MAX]
     if dry_run:
@@ -82,7 +81,7 @@ def submit(
         client = await central.client()
         document = await document_of(client, found)
         body = request_of(document, file=file.name, text=text)
-        body = replace(body, name=name, priority=priority, start=start)
+        body = replace(body, **fields)
         try:
             made = await client.add_production(body)
         except Refused as why:
