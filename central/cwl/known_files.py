@@ -106,7 +106,9 @@ def _on_disk(path: str) -> str:
                 while block := stream.read(1 << 20):
                     found.update(block)
             return found.hexdigest()
-        names = [f"{name}={_on_disk(os.path.join(path, name))}" for name in sorted(os.listdir(path))]
+        names = [
+            f"{name}={_on_disk(os.path.join(path, name))}" for name in sorted(os.listdir(path))
+        ]
     except OSError:
         return ""
     return "" if any(one[-1] == "=" for one in names) else _digest("\n".join(names).encode())

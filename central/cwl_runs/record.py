@@ -37,9 +37,9 @@ class EndedJob(_Record, frozen=True, kw_only=True):
     reason: str
 
 
-def open_runs(session: Session) -> list[int]:
-    """Return the productions whose runs have not ended."""
-    return [int(row[0]) for row in session.rows("open_cwl_runs", {})]
+def open_runs(session: Session) -> dict[int, str]:
+    """Return the productions whose runs have not ended, with the SHA-256 of their definitions."""
+    return {int(row[0]): str(row[1]) for row in session.rows("open_cwl_runs", {})}
 
 
 @weighs(4)
@@ -106,10 +106,14 @@ def take_results(session: Session, production_id: int, results: Mapping[str, Any
     session.many("take_cwl_result", rows)
 
 
-def end_run(session: Session, production_id: int, end: CwlEnd, at: float) -> None:
-    """End a run, once: its steps make no more tasks, and the results are dropped."""
+def end_run(session: Session, production_id: int, sha256: str, end: CwlEnd, at: float) -> None:
+    """End a run, once: its steps make no more tasks, and the results are dropped.
+
+    `sha256` is that of the definition that was run: a correction may have replaced it.
+    """
     given = {
         "production_id": production_id,
+        "sha256": sha256,
         "status": end.status,
         "why": end.why,
         "outputs": packed_json(end.outputs),

@@ -60,7 +60,9 @@ class _Run:
     production_id: int
     document: CwlDocument
     at: float
+    sha256: str  # of the definition
     reuses: bool  # results of earlier jobs
+    steps: Mapping[str, int]  # their transformations
     begun: bool = False  # the evaluator knows it
     due: bool = True  # the evaluator is to be asked
     jobs: dict[str, int] = field(default_factory=dict[str, int])  # made ones, by key
@@ -125,7 +127,7 @@ class CwlRuns:
     async def once(self) -> None:
         """Advance each open run as far as it goes now."""
         ids = await self._store.read(run_records.open_runs)
-        for gone in self._open.keys() - set(ids):
+        for gone in [one for one, run in self._open.items() if ids.get(one) != run.sha256]:
             del self._open[gone]
             with contextlib.suppress(EvaluatorEnded, Refused):
                 await self._evaluator.ask({"do": "end", "run": str(gone)})
@@ -173,12 +175,24 @@ class CwlRuns:
             await self._finish(run, run.end)
 
     async def _read(self, production_id: int) -> _Run:
-        row = await self._store.read(production_records.production, production_id)
-        texts = await self._store.read(production_records.production_texts, production_id)
-        assert row is not None and texts is not None
+        while True:
+            row = await self._store.read(production_records.production, production_id)
+            texts = await self._store.read(production_records.production_texts, production_id)
+            rows = await self._store.read(production_records.production_steps, [production_id])
+            again = await self._store.read(production_records.production, production_id)
+            assert row is not None and texts is not None and again is not None
+            if row.sha256 == again.sha256:  # else a correction came in between
+                break
         definition = unpacked(texts.definition)
         assert definition.cwl is not None
-        return _Run(production_id, definition.cwl, row.made_at, not definition.no_reuse)
+        return _Run(
+            production_id,
+            definition.cwl,
+            row.made_at,
+            row.sha256,
+            not definition.no_reuse,
+            {one.step: one.row.transformation_id for one in rows[production_id]},
+        )
 
     async def _begin(self, run: _Run) -> None:
         """Give the document and all stored results to the evaluator."""
@@ -322,15 +336,13 @@ class CwlRuns:
         row = await self._store.read(production_records.production, run.production_id)
         if row is None or row.state is not ProductionState.ACTIVE:
             return
-        rows = await self._store.read(production_records.production_steps, [run.production_id])
-        steps = {one.step: one.row.transformation_id for one in rows[run.production_id]}
         by_step: dict[str, list[str]] = {}
         for key, one in run.wanted.items():
             by_step.setdefault(one["step"], []).append(key)
         try:
             for step, keys in by_step.items():
                 while keys:
-                    keys = await self._some(run, steps[step], keys)
+                    keys = await self._some(run, run.steps[step], keys)
         except (OverQuota, ReserveReached, Banned) as why:
             run.waits_until = self._clock.monotonic() + ROOM_S
             self._tell(run, str(why))
@@ -395,10 +407,9 @@ class CwlRuns:
         """Store the end of a run; its steps complete when their tasks have ended."""
         end = msgspec.structs.replace(end, outputs=placed(end.outputs, run.document, run.jobs))
         at = self._clock.wall()
-        await self._store.write(run_records.end_run, run.production_id, end, at)
-        rows = await self._store.read(production_records.production_steps, [run.production_id])
-        for one in rows[run.production_id]:
-            self._touch(one.row.transformation_id)
+        await self._store.write(run_records.end_run, run.production_id, run.sha256, end, at)
+        for one in run.steps.values():
+            self._touch(one)
         self._log("cwl_run_ended", production=run.production_id, status=end.status, why=end.why)
 
 

@@ -369,9 +369,9 @@ class _Settling:
 
 def _first_of(
     tasks: Sequence[NewTask], ready: CheckedJobs, count: int
-) -> tuple[Sequence[NewTask], CheckedJobs]:
+) -> tuple[list[NewTask], CheckedJobs]:
     """Return the first tasks, and their jobs."""
-    return tasks[:count], CheckedJobs(ready.infos[:count], ready.rows[:count])
+    return list(tasks[:count]), CheckedJobs(ready.infos[:count], ready.rows[:count])
 
 
 def submission_of(row: TransformationRow, *, at: float) -> NewSubmission:

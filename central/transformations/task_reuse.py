@@ -99,9 +99,7 @@ class TaskReuse:
             for one in first
         ], 0
 
-    async def make(
-        self, live: LiveTransformation, tasks: Sequence[ReusedTask]
-    ) -> list[MadeTask]:
+    async def make(self, live: LiveTransformation, tasks: Sequence[ReusedTask]) -> list[MadeTask]:
         """Store tasks with known results, all or none; their files come into the dataset first."""
         await self._attach(live, [one.job_id for one in tasks])
         return await self._store.write(
@@ -122,9 +120,7 @@ class TaskReuse:
         if dids:
             new = NewDataset(did=dataset, owner_id=row.owner_id)
             at = self._clock.wall()
-            await self._catalogue.write(
-                dataset_records.make_dataset, row.community, new, at=at
-            )
+            await self._catalogue.write(dataset_records.make_dataset, row.community, new, at=at)
         for first in range(0, len(dids), ATTACHED):
             some = dids[first : first + ATTACHED]
             await self._catalogue.write(dataset_records.attach, row.community, dataset, some)

@@ -1,14 +1,19 @@
 """Runs of CWL documents reuse the results of earlier runs."""
 
+import asyncio
 import hashlib
+import random
 from collections import Counter
 from typing import Any
 
+import pytest
+
+from pilotage.central.errors import Refused
 from pilotage.proto.api.productions import NewProduction, ProductionDetail
 from pilotage.proto.documents.cwl import CwlDocument
 from tests.fakes import FakeInstallation
 
-from .test_cwl_runs import WANTED, WORDS, argvs, completed, document, ended, tale, uploaded
+from .test_cwl_runs import WANTED, WORDS, added, argvs, completed, document, ended, tale, uploaded
 
 
 async def reused(world: FakeInstallation, named: str) -> dict[str, dict[str, int]]:
@@ -102,5 +107,64 @@ def test_a_result_whose_files_are_gone_is_not_reused() -> None:
         await ran(world, doc, "second")
 
         assert argvs(world)[("echo", "a")] == 2
+
+    tale(tell)
+
+
+def corrected(text: str) -> str:
+    """Return the document with another second tool: it says one word more."""
+    return text.replace("$(self)-again", "$(self)-better")
+
+
+def test_a_corrected_document_runs_its_changed_tools_under_the_same_production() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await ran(world, document(WORDS, words=["a", "b"]), "run")
+
+        outputs = await ran(world, document(corrected(WORDS), words=["a", "b"]), "run", correct=True)
+
+        assert outputs["all"] == "a-better b-better"
+        words = [("echo", one) for one in ("a", "b", "a-again", "b-again", "a-better", "b-better")]
+        assert argvs(world) == Counter(words)
+        view = (await completed(world, "run")).view
+        assert (view.id, [one.tasks_made for one in view.steps]) == (1, [2, 2])
+        assert await reused(world, "run") == {"say": {"transformation 1 (run-say-until-2)": 2}}
+
+    tale(tell)
+
+
+def test_a_document_that_still_runs_is_not_corrected() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await uploaded(world)
+        await added(world, document(WORDS, words=["a"]))
+        await asyncio.sleep(0.2)
+        body = NewProduction(cwl=document(corrected(WORDS), words=["a"]), name="run", correct=True)
+
+        with pytest.raises(Refused, match="its jobs run"):
+            await world.central.services.productions.add(world.user(), body)
+
+        assert (await ended(world)).outputs["all"] == "a-again"
+
+    tale(tell)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_central_loses_nothing_of_a_correction(seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def tell(world: FakeInstallation) -> None:
+        await ran(world, document(WORDS, words=["a", "b"]), "run")
+        body = NewProduction(
+            cwl=document(corrected(WORDS), words=["a", "b"]), name="run", correct=True
+        )
+        await world.central.services.productions.add(world.user(), body)
+        for _ in range(6):
+            await asyncio.sleep(chance.random())
+            await world.kill()
+            await asyncio.sleep(chance.random())
+            await world.start()
+
+        assert (await ended(world)).outputs["all"] == "a-better b-better"
+        words = [("echo", one) for one in ("a", "b", "a-again", "b-again", "a-better", "b-better")]
+        assert argvs(world) == Counter(words)
 
     tale(tell)
