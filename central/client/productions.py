@@ -76,9 +76,14 @@ class ProductionCalls:
         name: str = "",
         title: str = "",
         priority: int | None = None,
+        correct: bool = False,
     ) -> ProductionPreview:
-        """Return the numbers of tasks and files of a workflow, with the files of the catalogue."""
+        """Return the numbers of tasks and files of a workflow, with the files of the catalogue.
+
+        With `correct` it may replace the definition of the production of this name.
+        """
         body = _named(_document(flow), name, title, priority, start=False)
+        body = msgspec.structs.replace(body, correct=correct)
         files = {path: await asyncio.to_thread(_hashed, flow, path) for path in _paths(body)}
         images = await asyncio.to_thread(digests_of, _images(body))
         return await self._transport.ask(

@@ -35,9 +35,11 @@ from .tools import FOLDERS, JobContext, ToolJob
 class LocalExecutor(JobExecutor):
     """Runs the jobs on this machine."""
 
-    def __init__(self, folder: Path, cores: int) -> None:
+    def __init__(self, folder: Path, cores: int, results: LocalResults) -> None:
         super().__init__()
-        self._folder, self._cores = folder, cores
+        self._folder, self._cores, self._results = folder, cores, results
+        self._folders: dict[str, Path] = {}  # of jobs, by key
+        self.reused = 0
 
     def run_jobs(
         self,
@@ -54,6 +56,12 @@ class LocalExecutor(JobExecutor):
             open_: dict[Future[Any], str] = {}
             while True:
                 for job in run.advance():
+                    if (known := self._results.of(job)) is not None:
+                        self._folders[job.key], result = known
+                        self.reused += 1
+                        run.done(job.key, result)
+                        continue
+                    self._folders[job.key] = self._results.folder(job) or self._folder / job.key
                     open_[pool.submit(self._run, job)] = job.key
                 if run.status and not open_:
                     break
@@ -80,7 +88,7 @@ class LocalExecutor(JobExecutor):
             for one in job.spec["stage"]
             if one["kind"] in ("file", "folder")
         }
-        return tool_job.run(job.spec, self._folder / job.key, sources)
+        return tool_job.run(job.spec, self._folders[job.key], sources)
 
     def _path(self, path: str) -> Path:
         if path.startswith("file://"):
@@ -88,7 +96,7 @@ class LocalExecutor(JobExecutor):
         if not path.startswith(RUNS + "/"):
             return Path(path)
         key, _, rest = path[len(RUNS) + 1 :].partition("/")
-        return self._folder / key / "out" / rest
+        return self._folders[key] / "out" / rest
 
     def _content(self, path: str) -> bytes | None:
         return self._path(path).read_bytes()

@@ -223,6 +223,9 @@ class ProductionService:
         assert texts is not None
         controls = self._covers(caller, row, Permission.PRODUCTION_CONTROL)
         check_may_correct(row, new, texts.rules, controls)
+        if new.sha256 == row.sha256 and not dry_run:
+            did = ["it has this definition already: nothing was changed"]
+            return msgspec.structs.replace(await self._detail(row), did=did, was_there=True)
         old, workflow = unpacked(texts.definition), definition.workflow
         standing = await self._steering.steps(row)
         known = {one.step: one.row for one in standing}

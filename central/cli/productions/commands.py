@@ -163,7 +163,7 @@ def submit(
 
         return run_here(written, catalogue or [], folder, cores, resume=resume, json=common.json)
     if dry_run:
-        return _preview(flow, name, priority, common)
+        return _preview(flow, name, priority, correct, common)
     flow.production()  # raises for mistakes before anything is sent
 
     async def work(central: CentralConnection) -> CommandResult:
@@ -189,11 +189,16 @@ def print_made(made: "ProductionDetail") -> None:
         f"production {view.id}: {view.name}{there} is {state_in_words(view)}, "
         f"{steps_in_words(len(view.steps))}"
     )
+    if not made.was_there:
+        for said in made.did:
+            print_line(said)
     if next_command(view):
         print_line(f"next: {next_command(view)}")
 
 
-def _preview(flow: FromFile, name: str, priority: int | None, common: CommonOptions) -> int:
+def _preview(
+    flow: FromFile, name: str, priority: int | None, correct: bool, common: CommonOptions
+) -> int:
     """Print the plan of a workflow at the central. If no central answers, print the local plan."""
     from .workflow_files import obstacles_of
 
@@ -204,7 +209,9 @@ def _preview(flow: FromFile, name: str, priority: int | None, common: CommonOpti
     async def work(central: CentralConnection) -> CommandResult:
         client = await central.client()
         with with_lines(written):
-            return previewed(await client.preview_production(flow, name=name, priority=priority))
+            return previewed(
+                await client.preview_production(flow, name=name, priority=priority, correct=correct)
+            )
 
     try:
         return run_command(common, work, patience_s=0.0)
