@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 try:
     from cwl_utils.sandboxjs import set_js_engine
@@ -30,6 +30,9 @@ from .javascript import QuickJs
 from .known_files import RUNS, RunFiles
 from .run import CwlRun
 from .tools import FOLDERS, JobContext, ToolJob
+
+
+_FLAGS: Final = ("--disable-js-validation", "--relax-path-checks")
 
 
 class LocalExecutor(JobExecutor):
@@ -106,6 +109,15 @@ def _on_pilots(url: str, name: str, texts: dict[str, str], folder: Path) -> JobE
     return PilotExecutor(lambda: AsyncClient(url), texts, folder, name or folder.name)
 
 
+def _temporary(folder: str) -> list[str]:
+    """Return arguments that keep the temporary folders of the library in ours.
+
+    The library makes one for each run, and leaves it there if the run cannot begin.
+    """
+    where = os.path.join(folder, "library-")
+    return [f"--tmpdir-prefix={where}", f"--tmp-outdir-prefix={where}"]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a CWL document; return 0, 1 if it failed, or 33 if a requirement is not supported."""
     parser = argparse.ArgumentParser(prog="pilotage-cwl-runner", allow_abbrev=False)
@@ -126,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             executor = _on_pilots(given.url, given.name, texts, Path(folder))
         try:
             found: int = cwltool_main.main(
-                ["--disable-js-validation", "--relax-path-checks", *rest],
+                [*_FLAGS, *_temporary(folder), *rest],
                 executor=executor,
                 loadingContext=context,
                 custom_schema_callback=lambda: (
