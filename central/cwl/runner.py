@@ -31,7 +31,6 @@ from .known_files import RUNS, RunFiles
 from .run import CwlRun
 from .tools import FOLDERS, JobContext, ToolJob
 
-
 _FLAGS: Final = ("--disable-js-validation", "--relax-path-checks")
 
 
