@@ -16,10 +16,10 @@ from ..rig import Rig, rig
 from . import peers
 
 GATHERED = 200
-ELEMENTS = 40
+ELEMENTS = 20
 PILOTS, SLOTS = 2, 8
 PATIENCE_S = 1_200.0
-HERE = Path(sys.executable).parent
+RUNNER = str(Path(sys.executable).parent / "pilotage-cwl-runner")
 SAY = """\
       class: CommandLineTool
       baseCommand: echo
@@ -125,31 +125,36 @@ def _tasks(gathered: int, elements: int) -> list[_Task]:
     ]
 
 
-def measure(gathered: int, elements: int, *, with_peers: bool = True) -> list[Figure]:
-    """Run both workflows with all runners, one after another."""
+def measure(gathered: int, elements: int) -> list[Figure]:
+    """Run both workflows on pilots."""
+    with tempfile.TemporaryDirectory(prefix="pilotage-bench-") as name, rig(mosquitto=True) as one:
+        one.pilots(PILOTS, cores=SLOTS, isolation="session")
+        return [_ours(one, task, Path(name)) for task in _tasks(gathered, elements)]
+
+
+def measure_peers(gathered: int, elements: int) -> tuple[list[Figure], list[str]]:
+    """Run both workflows with each peer; return also why a peer has no figures."""
     found: list[Figure] = []
-    tasks = _tasks(gathered, elements)
-    with tempfile.TemporaryDirectory(prefix="pilotage-bench-") as name:
-        folder = Path(name)
-        with rig(mosquitto=True) as bench:
-            bench.pilots(PILOTS, cores=SLOTS, isolation="session")
-            found += [_ours(bench, one, folder) for one in tasks]
-        if not with_peers:
-            return found
-        for peer, words in (
-            ("cwltool --parallel", [str(HERE / "cwltool"), "--parallel", "--no-container"]),
-            ("toil", peers.toil()),
-        ):
-            if words:
+    missing: list[str] = []
+    for peer, command in peers.PEERS.items():
+        with tempfile.TemporaryDirectory(prefix="pilotage-bench-") as name:
+            folder = Path(name)
+            try:
+                words = command()
+                # Toil looks for its own programs in PATH, and keeps a history in HOME.
+                path = f"{os.path.dirname(words[0])}:{os.environ['PATH']}"
+                own = {"HOME": name, "PATH": path}
                 found += [
-                    _figure(one, peer, _timed(words, one, folder / peer / one.name))
-                    for one in tasks
+                    _figure(one, peer, _timed(words, one, folder / one.name, own))
+                    for one in _tasks(gathered, elements)
                 ]
-    return found
+            except peers.NoPeer as why:
+                missing.append(f"{peer}: {why}")
+    return found, missing
 
 
 def _ours(bench: Rig, task: _Task, folder: Path) -> Figure:
-    words = [str(HERE / "pilotage-cwl-runner"), "--url", bench.central.url, "--name", task.name]
+    words = [RUNNER, "--url", bench.central.url, "--name", task.name]
     token = {"PILOTAGE_TOKEN_FILE": str(bench.central.data / "admin.token")}
     return _figure(task, "pilotage", _timed(words, task, folder / task.name, token))
 
@@ -161,7 +166,7 @@ def _figure(task: _Task, runner: str, took: float) -> Figure:
 def _timed(
     words: Sequence[str], task: _Task, folder: Path, environment: Mapping[str, str] | None = None
 ) -> float:
-    """Return how long a command runs a workflow, once its outputs are as they should be."""
+    """Return how long a command runs a workflow, if its outputs are right. Raises NoPeer."""
     folder.mkdir(parents=True)
     (folder / "tmp").mkdir()
     (folder / "main.cwl").write_text(task.text)
@@ -177,9 +182,11 @@ def _timed(
         check=False,
     )
     took = time.perf_counter() - began
-    assert done.returncode == 0, f"{words[0]} ended with {done.returncode}: {done.stderr[-2_000:]}"
+    if done.returncode != 0:
+        raise peers.NoPeer(f"{words[0]} ended with {done.returncode}: {done.stderr[-2_000:]}")
     joined = json.loads(done.stdout)["joined"]
     files = joined if isinstance(joined, list) else [joined]
-    said = "".join(Path(unquote(one["location"].removeprefix("file://"))).read_text() for one in files)
+    paths = [unquote(one["location"].removeprefix("file://")) for one in files]
+    said = "".join(Path(one).read_text() for one in paths)
     assert said == task.said, f"{words[0]}: {said[:500]}"
     return took
