@@ -82,7 +82,13 @@ class LocalExecutor(JobExecutor):
             for one in job.spec["stage"]
             if one["kind"] in ("file", "folder")
         }
-        return tool_job.run(job.spec, self._folder / job.key, sources)
+        folder = self._folder / job.key
+        for _ in range(tool_job.RETRIES):
+            result = tool_job.run(job.spec, folder, sources)
+            if result["status"] != tool_job.TEMPORARY:
+                return result
+            shutil.rmtree(folder)
+        return tool_job.run(job.spec, folder, sources)
 
     def _path(self, path: str) -> Path:
         if path.startswith("file://"):

@@ -69,3 +69,19 @@ def test_no_temporary_folder_is_left(
 
     assert made
     assert [one for one in made if Path(one).exists()] == []
+
+
+@pytest.mark.parametrize(("program", "tries", "code"), [(75, 4, 0), (75, 5, 1), (3, 2, 1)])
+def test_a_temporary_failure_is_retried_here_too(
+    program: int, tries: int, code: int, tmp_path: Path
+) -> None:
+    tried = tmp_path / "tried"
+    tried.touch()
+    tool = f"echo >> {tried}; test $(wc -l < {tried}) -ge {tries} || exit {program}"
+    (tmp_path / "tool.sh").write_text(tool)
+    document = RUN.replace("echo", f"[sh, {tmp_path}/tool.sh]\ntemporaryFailCodes: [75]")
+    (tmp_path / "here.cwl").write_text(document)
+
+    assert main([f"--outdir={tmp_path}/out", str(tmp_path / "here.cwl")]) == code
+
+    assert len(tried.read_text()) == (1 if program == 3 else 4)
