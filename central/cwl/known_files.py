@@ -118,7 +118,9 @@ class RunAccess(StdFsAccess):
     """How the CWL library looks at the files of a run."""
 
     def _abs(self, p: str) -> str:
-        return self._files.newest(super()._abs(p))
+        if p.startswith("file:///") and not any(mark in p for mark in "%?#"):
+            p = p[len("file://") :]
+        return self._files.newest(p if p.startswith("/") else super()._abs(p))
 
     def __init__(self, basedir: str, files: RunFiles) -> None:
         super().__init__(basedir)

@@ -52,7 +52,7 @@ PriorityOption = Annotated[
 ]
 CWL_OPTIONS = (
     "a CWL document takes only --local, --dry-run, --name, --no-start, --no-reuse, --correct, "
-    "--priority, --folder and --cores"
+    "--priority, --folder, --cores and --resume"
 )
 
 
@@ -128,10 +128,10 @@ def submit(
         names = "--name, --rules, --priority, --no-start, --no-reuse and --correct"
         raise UsageError(f"{names} cannot be used with {which}")
     if cwl_files.is_cwl(file):
-        if jobs or rules or chosen or inputs or resume or types or allow_partial:
+        if jobs or rules or chosen or inputs or types or allow_partial:
             raise UsageError(CWL_OPTIONS)
         if local:
-            return cwl_files.run_here(file, job, folder, cores)
+            return cwl_files.run_here(file, job, folder, cores, resume=resume)
         fields = {
             "name": name,
             "priority": priority,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...cwl.sending import Described
 
 SUCCESS = "success"
+RESULTS = ".results"  # in the folder of a run on this machine
 _TEXT_MAX = 1_000_000  # characters of the file that a production keeps for display
 
 
@@ -101,14 +102,20 @@ def _described(file: Path, inputs: Path | None) -> "Described":
         raise UsageError(str(why)) from None
 
 
-def run_here(file: Path, inputs: Path | None, folder: Path | None, cores: int | None) -> int:
-    """Run a document on this machine; the outputs come into a folder."""
+def run_here(
+    file: Path, inputs: Path | None, folder: Path | None, cores: int | None, *, resume: bool
+) -> int:
+    """Run a document on this machine; the outputs come into a folder.
+
+    Results of tools stay in this folder; with `resume` the run takes those of earlier runs.
+    """
     check_extra()
     from ...cwl.runner import main
 
     where = folder or Path(f"{file.stem}.run")
     words = ["--local", f"--outdir={where}", "--quiet", str(file)]
     words += [str(inputs)] if inputs is not None else []
+    words += [f"--cachedir={where / RESULTS}", *([] if resume else ["--no-reuse"])]
     code = main([*words, *([f"--cores={cores}"] if cores else [])])
     note(f"the output files are in {where}")
     return ExitCode.OK if code == 0 else ExitCode.FAILED
