@@ -24,9 +24,9 @@ from ..productions.assembly import Productions, productions
 from ..productions.cwl_steps import CwlShape
 from ..settings import Settings
 from ..transformations.assembly import Transformations
-from ..transformations.known_results import KnownResults
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
+from ..transformations.reuse.known_results import KnownResults
 from .process_parts import World
 
 NO_TOOL = "expressions"  # the only step of a document without tools

@@ -11,9 +11,10 @@ from ..jobs.record_types import NewSubmission
 from ..productions.record import CwlEnd, packed_json, unpacked_json
 from ..store.engine import weighs
 from ..store.session import Session
-from ..transformations import record as transformation_records, record_reuse as reuse_records
+from ..transformations import record as transformation_records
 from ..transformations.record import MadeTask, NewTask
-from ..transformations.record_reuse import ReusedTask
+from ..transformations.reuse import record as reuse_records
+from ..transformations.reuse.record import ReusedTask
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):

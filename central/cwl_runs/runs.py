@@ -31,8 +31,8 @@ from ..productions.record import CwlEnd
 from ..store.engine import Store
 from ..store.errors import OF_ALL, OverQuota, ReserveReached, StoreBroken, StoreError, StoreFull
 from ..transformations import record as transformation_records
-from ..transformations.known_results import KnownResults, recipe_of
 from ..transformations.record import MadeTask, TransformationRow
+from ..transformations.reuse.known_results import KnownResults, recipe_of
 from . import record as run_records
 from .evaluator_link import Evaluates, EvaluatorEnded, plain_document
 from .jobs import JobFiles, Unusable, files_of, job_of, needed_keys, placed, source_of

@@ -24,7 +24,7 @@ from ..jobs.record_types import JobClassRow, NewJob
 from ..ports import Clock
 from ..store.engine import Store
 from ..transformations.record import MadeTask, NewTask, TransformationRow
-from ..transformations.record_reuse import ReusedTask
+from ..transformations.reuse.record import ReusedTask
 from ..transformations.task_creation import submission_of
 from . import record as run_records
 

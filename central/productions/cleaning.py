@@ -13,7 +13,8 @@ from ..catalogue import record_files as file_records, record_read as catalogue_r
 from ..identity.callers import User
 from ..ports import Clock
 from ..store.engine import Store
-from ..transformations import record as transformation_records, record_reuse as reuse_records
+from ..transformations import record as transformation_records
+from ..transformations.reuse import record as reuse_records
 from .record import ProductionRow, StepRow
 
 KILLED: Final = 400  # jobs that are killed at once

@@ -54,7 +54,7 @@ class ProductionCache:
         `steps` are its transformations: a correction has replaced some if the cache has others.
         """
         known = self._kept.get(production_id)
-        if known is not None and known.steps.keys() == set(steps):
+        if known is not None and set(known.steps) == set(steps):
             self._kept.move_to_end(production_id)
             return known
         self.drop(production_id)

@@ -42,10 +42,11 @@ from ..ports import Clock
 from ..rucio.outgoing import RucioEntries
 from ..store.engine import Store
 from ..store.errors import StoreError
-from ..transformations import record as transformation_records, record_reuse as reuse_records
+from ..transformations import record as transformation_records
 from ..transformations.document_resolution import check_name
 from ..transformations.missing_outputs import STUCK
 from ..transformations.record import NewTransformationRow, TransformationRow
+from ..transformations.reuse import record as reuse_records
 from ..transformations.steering import check_free
 from . import record as production_records, record as stored
 from .correction import STATES, check_may_correct, correction_of, differing, said_of

@@ -21,14 +21,14 @@ from .engine import Engine
 from .input_files import FileReader
 from .inputs import InputIndex
 from .intake import InputIntake
-from .known_results import KnownResults
 from .repairs import Repairs
 from .retry_groups import RetryAdviser
+from .reuse.known_results import KnownResults
+from .reuse.tasks import TaskReuse
 from .service import TransformationService
 from .steering import TransformationControl
 from .task_creation import TaskMaker
 from .task_ends import TaskEnding
-from .task_reuse import TaskReuse
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ from .missing_outputs import MissingOutputs, said_of, takes_all
 from .record import TASKS_A_CHUNK_MAX, MadeTask, NewTask, TakenInput, TransformationRow
 from .repairs import asking
 from .retry_groups import RetryAdviser, RetryPlan
+from .reuse.tasks import TaskReuse, recipe
 from .task_jobs import TaskDraft, marked, task_of
-from .task_reuse import TaskReuse, recipe
 
 PAGE: Final = 1_000
 POOL_MAX: Final = 20_000  # inputs in memory that may make groups: twice the largest group

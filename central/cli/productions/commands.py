@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from cyclopts.validators import Number
 
 from ...client.errors import NoCentral, Unreachable
 from ..command_frame import CentralConnection, CommandResult, run_command
@@ -14,6 +13,7 @@ from ..presentation import note, print_line
 from . import cwl_files, steering, views
 from .plans import planned, previewed, tell_obstacles
 from .status_texts import next_command, state_in_words
+from .submit_options import FOR_PRODUCTION, HERE, LocalOptions, ProductionOptions
 from .workflow_files import (
     FromFile,
     SetOption,
@@ -35,19 +35,11 @@ if TYPE_CHECKING:
 
 app = App(name="prod", help="Run workflows: on pilots as productions, or on this machine.")
 
-_PRIORITIES = Number(gte=0, lte=10)
 InputsArgument = Annotated[Path | None, Parameter(help="File with the inputs of a CWL document.")]
 PartialOption = Annotated[
     str | None,
     Parameter(
         help="Share of inputs that may be missing, as 5% or 0.05 (default: from the file, else 0%)."
-    ),
-]
-PriorityOption = Annotated[
-    int | None,
-    Parameter(
-        help="Priority of all its jobs, 0 to 10 (default: as each job says).",
-        validator=_PRIORITIES,
     ),
 ]
 CWL_OPTIONS = (
@@ -65,38 +57,9 @@ def submit(
     local: Annotated[bool, Parameter(help="Run on this machine, without a central.")] = False,
     jobs: Annotated[bool, Parameter(help="Submit ordinary jobs, without a production.")] = False,
     dry_run: Annotated[bool, Parameter(help="Count the jobs and files, and run nothing.")] = False,
-    name: Annotated[str, Parameter(help="Name (default: the name of the workflow).")] = "",
-    no_start: Annotated[
-        bool, Parameter(help="Store it without starting it; `prod start` starts it.")
-    ] = False,
-    no_reuse: Annotated[
-        bool, Parameter(help="Run all tasks, even those with known results.")
-    ] = False,
-    correct: Annotated[
-        bool,
-        Parameter(help="Replace the definition of the production of this name; see below."),
-    ] = False,
-    priority: PriorityOption = None,
-    rules: Annotated[
-        Path | None,
-        Parameter(help="File with failover rules, if the workflow has none."),
-    ] = None,
+    given: ProductionOptions = FOR_PRODUCTION,
     chosen: SetOption = (),
-    inputs: Annotated[
-        Path | None,
-        Parameter(help="Folder with catalogue files, each with NAME.meta.json."),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        Parameter(help="Empty folder for the run (default: NAME.run in the current folder)."),
-    ] = None,
-    cores: Annotated[
-        int | None,
-        Parameter(help="Number of cores to use (default: all).", validator=Number(gte=1)),
-    ] = None,
-    resume: Annotated[
-        bool, Parameter(help="Continue in the folder of an earlier run, and keep its results.")
-    ] = False,
+    here: LocalOptions = HERE,
     types: TypesOption = (),
     allow_partial: PartialOption = None,
     common: CommonOptions = COMMON,
@@ -120,26 +83,18 @@ def submit(
     """
     if local and (dry_run or jobs):
         raise UsageError(f"give either --local or {'--dry-run' if dry_run else '--jobs'}, not both")
-    if not (local or dry_run) and (inputs or folder or cores or resume):
+    if not (local or dry_run) and here.given:
         raise UsageError("--inputs, --folder, --cores and --resume need --local")
-    of_productions = name or rules or priority is not None or no_start or no_reuse or correct
-    if (local or jobs) and of_productions:
+    if (local or jobs) and given.given:
         which = "--local" if local else "--jobs"
         names = "--name, --rules, --priority, --no-start, --no-reuse and --correct"
         raise UsageError(f"{names} cannot be used with {which}")
     if cwl_files.is_cwl(file):
-        if jobs or rules or chosen or inputs or types or allow_partial:
+        if jobs or given.rules or chosen or here.inputs or types or allow_partial:
             raise UsageError(CWL_OPTIONS)
         if local:
-            return cwl_files.run_here(file, job, folder, cores, resume=resume)
-        fields = {
-            "name": name,
-            "priority": priority,
-            "start": not no_start,
-            "reuse": not no_reuse,
-            "correct": correct,
-        }
-        return cwl_files.submit(file, job, fields, dry_run=dry_run, common=common)
+            return cwl_files.run_here(file, job, here)
+        return cwl_files.submit(file, job, given.fields, dry_run=dry_run, common=common)
     if job is not None:
         raise UsageError(f"{job}: only a CWL document takes a second file: use --set NAME=VALUE")
     written = read_file(file, chosen, types)
@@ -153,30 +108,30 @@ def submit(
             lambda central: submit_jobs(central, FromFile(written), dry_run=dry_run),
             patience_s=CHANGING_S,
         )
-    flow = FromFile(written, read_rules_for(written, rules))
-    if local or (dry_run and inputs is not None):
-        catalogue = catalogue_in(inputs)
+    flow = FromFile(written, read_rules_for(written, given.rules))
+    if local or (dry_run and here.inputs is not None):
+        catalogue = catalogue_in(here.inputs)
         if dry_run:
             return _plan_here(written, catalogue, common)
         need_catalogue(written, catalogue)
         from .local_runs import run_here
 
-        return run_here(written, catalogue or [], folder, cores, resume=resume, json=common.json)
+        return run_here(
+            written,
+            catalogue or [],
+            here.folder,
+            here.cores,
+            resume=here.resume,
+            json=common.json,
+        )
     if dry_run:
-        return _preview(flow, name, priority, correct, common)
+        return _preview(flow, given, common)
     flow.production()  # raises for mistakes before anything is sent
 
     async def work(central: CentralConnection) -> CommandResult:
         client = await central.client()
         with with_lines(written):
-            made = await client.submit_production(
-                flow,
-                name=name,
-                priority=priority,
-                start=not no_start,
-                reuse=not no_reuse,
-                correct=correct,
-            )
+            made = await client.submit_production(flow, **given.fields)
         return CommandResult(made, print_made)
 
     return run_command(common, work, patience_s=CHANGING_S)
@@ -196,9 +151,7 @@ def print_made(made: "ProductionDetail") -> None:
         print_line(f"next: {next_command(view)}")
 
 
-def _preview(
-    flow: FromFile, name: str, priority: int | None, correct: bool, common: CommonOptions
-) -> int:
+def _preview(flow: FromFile, given: ProductionOptions, common: CommonOptions) -> int:
     """Print the plan of a workflow at the central. If no central answers, print the local plan."""
     from .workflow_files import obstacles_of
 
@@ -210,7 +163,9 @@ def _preview(
         client = await central.client()
         with with_lines(written):
             return previewed(
-                await client.preview_production(flow, name=name, priority=priority, correct=correct)
+                await client.preview_production(
+                    flow, name=given.name, priority=given.priority, correct=given.correct
+                )
             )
 
     try:

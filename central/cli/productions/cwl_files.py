@@ -1,8 +1,7 @@
 """CWL documents for `pilotage prod`. The CWL library is loaded only here."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from msgspec.structs import replace
@@ -14,6 +13,7 @@ from ..command_frame import CentralConnection, Client, CommandResult, reads, run
 from ..exit_codes import ExitCode, UsageError
 from ..options import CHANGING_S, CommonOptions
 from ..presentation import note, print_json, print_line
+from .submit_options import LocalOptions, ProductionFields
 from .views import NamedArgument
 from .workflow_files import steps_in_words
 
@@ -60,7 +60,7 @@ def workflow_of(file: Path) -> Workflow:
 def submit(
     file: Path,
     inputs: Path | None,
-    fields: Mapping[str, Any],
+    fields: ProductionFields,
     *,
     dry_run: bool,
     common: CommonOptions,
@@ -102,9 +102,7 @@ def _described(file: Path, inputs: Path | None) -> "Described":
         raise UsageError(str(why)) from None
 
 
-def run_here(
-    file: Path, inputs: Path | None, folder: Path | None, cores: int | None, *, resume: bool
-) -> int:
+def run_here(file: Path, inputs: Path | None, options: LocalOptions) -> int:
     """Run a document on this machine; the outputs come into a folder.
 
     Results of tools stay in this folder; with `resume` the run takes those of earlier runs.
@@ -112,11 +110,11 @@ def run_here(
     check_extra()
     from ...cwl.runner import main
 
-    where = folder or Path(f"{file.stem}.run")
+    where = options.folder or Path(f"{file.stem}.run")
     words = ["--local", f"--outdir={where}", "--quiet", str(file)]
     words += [str(inputs)] if inputs is not None else []
-    words += [f"--cachedir={where / RESULTS}", *([] if resume else ["--no-reuse"])]
-    code = main([*words, *([f"--cores={cores}"] if cores else [])])
+    words += [f"--cachedir={where / RESULTS}", *([] if options.resume else ["--no-reuse"])]
+    code = main([*words, *([f"--cores={options.cores}"] if options.cores else [])])
     note(f"the output files are in {where}")
     return ExitCode.OK if code == 0 else ExitCode.FAILED
 

@@ -120,7 +120,9 @@ def test_a_corrected_document_runs_its_changed_tools_under_the_same_production()
     async def tell(world: FakeInstallation) -> None:
         await ran(world, document(WORDS, words=["a", "b"]), "run")
 
-        outputs = await ran(world, document(corrected(WORDS), words=["a", "b"]), "run", correct=True)
+        outputs = await ran(
+            world, document(corrected(WORDS), words=["a", "b"]), "run", correct=True
+        )
 
         assert outputs["all"] == "a-better b-better"
         words = [("echo", one) for one in ("a", "b", "a-again", "b-again", "a-better", "b-better")]

@@ -10,16 +10,16 @@ from pilotage.proto.catalogue import Did
 from pilotage.proto.documents.job import PRIORITY_DEFAULT, DataOutput, Need
 from pilotage.proto.limits import OUTPUTS_MAX
 
-from ..catalogue import record_datasets as dataset_records, record_read as catalogue_read
-from ..catalogue.record_types import FileRow, NewDataset
-from ..ports import Clock
-from ..store.engine import Store
-from . import record_reuse as reuse_records
+from ...catalogue import record_datasets as dataset_records, record_read as catalogue_read
+from ...catalogue.record_types import FileRow, NewDataset
+from ...ports import Clock
+from ...store.engine import Store
+from ..live_state import LiveTransformation, outputs_dataset
+from ..record import MadeTask, NewTask
+from ..task_jobs import TaskDraft
+from . import record as reuse_records
 from .known_results import KnownResults, recipe_of
-from .live_state import LiveTransformation, outputs_dataset
-from .record import MadeTask, NewTask
-from .record_reuse import ReusedTask
-from .task_jobs import TaskDraft
+from .record import ReusedTask
 
 ATTACHED: Final = 250  # files of one transaction, so that other writers do not wait long
 

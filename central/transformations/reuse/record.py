@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..store.engine import weighs
-from ..store.session import Session, json_list
-from .record import MadeTask, TakenInput, take_files, take_numbers
+from ...store.engine import weighs
+from ...store.session import Session, json_list
+from ..record import MadeTask, TakenInput, take_files, take_numbers
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -7,11 +7,11 @@ from typing import Final
 from pilotage.proto.catalogue import FileState
 from pilotage.proto.limits import OUTPUTS_MAX
 
-from ..catalogue import record_read as catalogue_read
-from ..jobs import record as job_records
-from ..ports import Blobs
-from ..store.engine import Store
-from . import record_reuse as reuse_records
+from ...catalogue import record_read as catalogue_read
+from ...jobs import record as job_records
+from ...ports import Blobs
+from ...store.engine import Store
+from . import record as reuse_records
 
 CANDIDATES: Final = 3  # jobs with the same recipe whose files are looked for
 AT_ONCE: Final = 100  # jobs whose files are looked for together
