@@ -10,6 +10,10 @@ INSERT INTO cwl_run (production_id) VALUES (:production_id);
 -- name: cwl_run
 SELECT status, why, outputs FROM cwl_run WHERE production_id = :production_id;
 
+-- name: cwl_statuses
+SELECT production_id, status FROM cwl_run
+ WHERE production_id IN (SELECT value::bigint FROM json_each(:ids));
+
 -- name: insert_production_step
 -- ?1 production, ?2 place, ?3 step, ?4 JSON of its parents' places, ?5 transformation
 INSERT INTO production_step (production_id, place, step, parents, transformation_id)

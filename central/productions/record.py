@@ -402,6 +402,12 @@ def cwl_end(session: Session, production_id: int) -> CwlEnd | None:
     return CwlEnd(status=found[0], why=found[1], outputs=unpacked_json(found[2]) or {})
 
 
+def cwl_statuses(session: Session, production_ids: Sequence[int]) -> dict[int, str]:
+    """Return the statuses of runs, empty while they run; productions without one are omitted."""
+    given = {"ids": json_list(list(production_ids))}
+    return {row[0]: row[1] for row in session.rows("cwl_statuses", given)}
+
+
 def packed_json(value: Any) -> bytes:
     """Return a value in a small form."""
     return zlib.compress(msgspec.json.encode(value), 3)

@@ -184,6 +184,8 @@ class ProductionView(_Out, frozen=True):
     definition: str  # SHA-256 of the workflow with all its files
     made_at: str
     changed_at: str
+    #: of a CWL document: success, temporaryFail or permanentFail, empty while it runs; null: none
+    run: str | None = None
 
 
 class ProductionDetail(_Out, frozen=True):

@@ -13,6 +13,7 @@ from ..command_frame import CentralConnection, Client, CommandResult, reads, run
 from ..exit_codes import ExitCode, UsageError
 from ..options import CHANGING_S, CommonOptions
 from ..presentation import note, print_json, print_line
+from .status_texts import SUCCESS
 from .submit_options import LocalOptions, ProductionFields
 from .views import NamedArgument
 from .workflow_files import steps_in_words
@@ -20,7 +21,6 @@ from .workflow_files import steps_in_words
 if TYPE_CHECKING:
     from ...cwl.sending import Described
 
-SUCCESS = "success"
 RESULTS = ".results"  # in the folder of a run on this machine
 _TEXT_MAX = 1_000_000  # characters of the file that a production keeps for display
 
