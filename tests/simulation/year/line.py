@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from pilotage.central.http.app import HttpApp
 from pilotage.proto.messages import Registered
 from pilotage.proto.wire import decode, encode
-from tests.fake_bus import CENTRAL, FakeBroker, FakePilotBus, matches
+from tests.fake_bus import CENTRAL, FakeBroker, FakePilotBus, Link
 from tests.fakes import request
 
 T = TypeVar("T")
@@ -53,13 +53,9 @@ class YearBroker(FakeBroker):
         chance = random.Random(f"messages of {seed}")
         self.fate = lambda topic, payload: int(chance.random() >= LOST)
 
-    def deliver(self, topic: str, payload: bytes) -> None:
-        for user in (CENTRAL, topic.split("/")[4]):
-            link = self._links.get(user)
-            if link is not None and any(matches(topic, one) for one in link.filters):
-                for _ in range(self.fate(topic, payload)):
-                    link.take(topic, payload)
-                    self.delivered += 1
+    def candidates(self, topic: str) -> list[Link]:
+        links = (self._links.get(user) for user in (CENTRAL, topic.split("/")[4]))
+        return [link for link in links if link is not None]
 
 
 async def bus_outages(broker: FakeBroker, away: tuple[tuple[float, float], ...]) -> None:
