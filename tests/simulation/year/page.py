@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Final
 from xml.sax.saxutils import escape
 
-from .campaign import AWAY, DAY_S, NODE, PILOT_S, SLOTS, Plan, Year
+from .campaign import AWAY, DAY_S, SLOTS, Plan, Year
 from .troubles import BAD_EXIT, BUS_AWAY, STORAGES, STORAGES_AWAY
 
 WIDTH, HEIGHT, LEFT, TOP, LOW = 960, 420, 64, 50, 370
@@ -27,62 +27,53 @@ def page(plan: Plan, year: Year) -> str:
 
 See how pilotage works through a campaign of its intended size, in virtual time:
 
-- the shipped central, with the SQL of its store, behind its HTTP application and a message bus
-  with logins. Each message is encoded, checked and decoded.
-- `examples/prod6/prod6.yaml` (48 transformations) every {plan.every_s / DAY_S:.0f} days, as a
-  production. At most {plan.allowed:.0%} of a step's inputs may be missing (`allow_partial`).
+- the shipped central with its SQL, behind its HTTP application and a message bus with logins
+- `examples/prod6/prod6.yaml` every {plan.every_s / DAY_S:.0f} days, with
+  `allow_partial: {plan.allowed:.0%}`; nobody steers it
 - simulated pilots that speak the protocol; their jobs only take time
 
-Nobody acts on it after the productions were submitted. Sockets and the format of MQTT are not part
-of it. An hour lasts a second, also for leases, heartbeats and the waits of failover rules. So the
-campaign shows that the work completes, not how fast the central notices a loss.
+There are no sockets. An hour lasts a second, also for leases and rules. So the campaign shows that
+the work completes, not how fast a loss is noticed.
 
-`make long` plays a year: {Plan().productions} productions. **All figures and the picture on this
-page are of one run of {plan.productions} productions**:
+`make long` plays {Plan().productions} productions. **All figures here are of this run**:
 
 ```sh
 {command}  # {year.real_s / 60:.0f} minutes
 ```
 
-| what | how much |
+|what|how much|
 |---|---:|
-| productions of 48 transformations, all completed | {plan.productions} |
-| jobs | {year.jobs:,} |
-| attempts, including crashed and lost ones | {year.attempts:,} |
-| files in the catalogue | {year.files:,} |
-| bytes counted | {year.bytes / 1e15:.2f} PB |
-| slots at four sites | {sum(SLOTS.values()) * plan.part:,.0f}, in nodes of {NODE} |
-| mean number of running jobs | {sum(busy) / len(busy):,.0f} |
-| pilots, each of {PILOT_S / DAY_S:.0f} days at most | {year.pilots:,} |
-| days until the last job | {days:.1f} |
-| HTTP requests | {year.requests:,} |
-| messages on the bus | {year.messages:,} |
+|productions, all completed|{plan.productions}|
+|jobs|{year.jobs:,}|
+|attempts|{year.attempts:,}|
+|files|{year.files:,}|
+|bytes counted|{year.bytes / 1e15:.2f} PB|
+|slots at four sites|{sum(SLOTS.values()) * plan.part:,.0f}|
+|mean of running jobs|{sum(busy) / len(busy):,.0f}|
+|pilots|{year.pilots:,}|
+|days|{days:.1f}|
+|HTTP requests|{year.requests:,}|
+|bus messages|{year.messages:,}|
 
-## What goes wrong
-
-- One in a hundred attempts crashes.
-- One in a hundred pilots dies silently.
-- One in a hundred messages on the bus is lost.
-- A share of {plan.bad:g} of the events' files is bad: each attempt that reads one exits with
-  {BAD_EXIT}.
-- Outputs try two storages, `{STORAGES[0]}` first. These refused everything, or were not there:
+One in a hundred attempts crashes, one in a hundred pilots dies silently, and one in a hundred bus
+messages is lost. Outputs go to `{STORAGES[0]}`, else to `{STORAGES[1]}`. These were away:
 
 {_spans(days)}
 
-- On one node more, every job fails after half a minute.
+A share of {plan.bad:g} of the events' files is bad: their readers exit with {BAD_EXIT}. One more
+node is a black hole: all its jobs fail within a minute.
 
-| what came of it | how much |
+|what came of it|how much|
 |---|---:|
-| bad files that steps were given | {year.bad_read:,} |
-| those that are Problematic there | {year.bad_read - year.bad_left:,} |
-| good files that are Problematic | {year.innocent:,} |
-| jobs that failed because of bad files | {year.failed_jobs:,} |
-| outputs that went to the second storage | {year.seen.get("fell back", 0):,} |
-| attempts whose outputs no storage took | {year.seen.get("not stored", 0):,} |
-| attempts that could not fetch an input | {year.seen.get("not fetched", 0):,} |
-| attempts that the node failed | {year.hole_failed:,} |
-| those after its first day | {year.hole_after:,} |
-| jobs with two results | {year.done_twice:,} |
+|bad files that steps had as inputs|{year.bad_read:,}|
+|those found (Problematic)|{year.bad_read - year.bad_left:,}|
+|good files that are Problematic|{year.innocent:,}|
+|Failed jobs|{year.failed_jobs:,}|
+|outputs on the second storage|{year.seen.get("fell back", 0):,}|
+|attempts whose outputs no storage took|{year.seen.get("not stored", 0):,}|
+|attempts without their inputs|{year.seen.get("not fetched", 0):,}|
+|attempts lost to the black hole|{year.hole_failed:,}|
+|of these after its first day|{year.hole_after:,}|
 
 ![Running jobs by site]({PICTURE})
 """
@@ -98,17 +89,17 @@ def _options(plan: Plan) -> str:
 def _spans(days: float) -> str:
     """Return a list of what was away when, as far as the campaign has gone."""
     found = [
-        (first, f"the pilots of {site}", f"day {first} to {end}")
+        (first, f"{site}", f"day {first} to {end}")
         for site, ends in AWAY.items()
         for first, end in ends
     ]
     hours = {**{f"`{name}`": ends for name, ends in STORAGES_AWAY.items()}, "the bus": BUS_AWAY}
     found += [
-        (first / DAY_S, what, f"day {first / DAY_S:g}, for {end - first:.0f} hours")
+        (first / DAY_S, what, f"day {first / DAY_S:g}, {end - first:.0f} hours")
         for what, ends in hours.items()
         for first, end in ends
     ]
-    return "\n".join(f"  - {what}: {when}" for day, what, when in sorted(found) if day < days)
+    return "\n".join(f"- {what}: {when}" for day, what, when in sorted(found) if day < days)
 
 
 def picture(year: Year) -> str:
