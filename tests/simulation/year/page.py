@@ -88,10 +88,8 @@ def _options(plan: Plan) -> str:
 
 def _spans(days: float) -> str:
     """Return a list of what was away when, as far as the campaign has gone."""
-    found = [
-        (first, f"{site}", f"day {first} to {end}")
-        for site, ends in AWAY.items()
-        for first, end in ends
+    found: list[tuple[float, str, str]] = [
+        (first, site, f"day {first} to {end}") for site, ends in AWAY.items() for first, end in ends
     ]
     hours = {**{f"`{name}`": ends for name, ends in STORAGES_AWAY.items()}, "the bus": BUS_AWAY}
     found += [
