@@ -61,7 +61,7 @@ messages is lost. Outputs go to `{STORAGES[0]}`, else to `{STORAGES[1]}`. These 
 {_spans(days)}
 
 A share of {plan.bad:g} of the events' files is bad: their readers exit with {BAD_EXIT}. One more
-node is a black hole: all its jobs fail within a minute.
+node is a black hole: all its jobs fail within 15 minutes.
 
 |what came of it|how much|
 |---|---:|

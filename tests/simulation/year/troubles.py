@@ -16,7 +16,7 @@ STORAGES_AWAY: Final[Away] = {
 }
 BUS_AWAY: Final = ((96.0, 102.0), (4_800.0, 4_806.0))
 HOLE: Final = ("PIC", "black-hole")  # a node more, on which every job fails at once
-FAILS_S: Final = 0.01  # after half a minute of the year
+FAILS_S: Final = 0.01  # at once, which is told at the next tick
 BAD_EXIT: Final = 3
 HOLE_EXIT: Final = 1
 _KINDS: Final = (".simtel.zst", ".DL1.h5", ".DL2.h5")
