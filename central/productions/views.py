@@ -120,7 +120,9 @@ class Views:
         counts: Mapping[int, StateCounts],
         means: Mapping[int, TaskMean],
     ) -> ProductionView:
-        known = await self._cache.of(row.production_id)
+        known = await self._cache.of(
+            row.production_id, [one.row.transformation_id for one in steps]
+        )
         stands = {one.step: stand(one, known, counts, means) for one in steps}
         how_far = progress(known.definition.workflow, known.plan, stands)
         views = [

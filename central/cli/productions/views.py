@@ -334,6 +334,8 @@ def print_report(found: ProductionReport) -> None:
     else:
         print_line(_uncounted(view))
     for one in found.steps:
+        for name, count in one.reused.items():
+            print_line(f"step {one.step}: {count} of its tasks reuse results of {name}")
         if one.waits:
             print_line(_waits_in_words(one))
         for state, count in one.stuck.items():

@@ -192,6 +192,33 @@ def test_a_tool_that_fails_fails_the_run_and_says_why() -> None:
     tale(tell)
 
 
+@pytest.mark.parametrize(
+    ("program", "code", "times", "attempts", "status"),
+    [
+        ("busy", 75, 3, 4, "success"),
+        ("busy", 75, 4, 4, "permanentFail"),
+        ("busy", 75, 0, 1, "success"),
+        ("'false'", 75, 0, 1, "permanentFail"),  # it ends with 1
+    ],
+)
+def test_only_a_temporary_failure_is_retried(
+    program: str, code: int, times: int, attempts: int, status: str
+) -> None:
+    text = FAILS.replace("['false']", f"{program}\n      temporaryFailCodes: [{code}]")
+
+    async def tell(world: FakeInstallation) -> None:
+        await added(world, document(text, word=str(times)))
+
+        found = await ended(world)
+
+        assert found.status == status, found
+        made = world.store.by_hand("SELECT count(*) FROM attempt")
+        assert made[0][0] == attempts
+        await completed(world)
+
+    tale(tell)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_killed_central_loses_and_repeats_nothing(seed: int) -> None:
     chance = random.Random(seed)
