@@ -105,10 +105,15 @@ UPDATE input SET state = 'Processed', task_id = ?4, changed_at = ?5, inherited =
  WHERE transformation_id = ?1 AND file_id = ?2 AND input_no = ?3 AND state = 'Unused';
 
 -- name: jobs_of_others
--- Those of the given jobs whose results tasks of other transformations have, or reuse.
+-- Those of the given jobs whose results tasks of other transformations have, or reuse. Most jobs
+-- have one task, which is not a reused one.
+WITH shared AS MATERIALIZED (
+    SELECT DISTINCT t.job_id
+      FROM json_each(:jobs) AS w
+     CROSS JOIN task AS t ON t.job_id = w.value::bigint AND t.is_reused = 1)
 SELECT DISTINCT t.job_id
-  FROM json_each(:jobs) AS w
- CROSS JOIN task AS t ON t.job_id = w.value::bigint
+  FROM shared AS s
+ CROSS JOIN task AS t ON t.job_id = s.job_id
  CROSS JOIN transformation AS r ON r.transformation_id = t.transformation_id
  WHERE r.state NOT IN ('Cleaning', 'Cleaned')
    AND t.transformation_id NOT IN (SELECT value::bigint FROM json_each(:transformations));
