@@ -61,10 +61,10 @@ SELECT j.job_id, j.submission_id, b.body, j.round, j.retries, j.failures, j.loss
 SELECT template FROM submission WHERE submission_id = :submission_id;
 
 -- name: tasks_of_jobs
--- It also finds tasks of deleted jobs; of tasks that share a job, the first. The inner query finds
--- each by its index, also where the database does not know yet how many tasks there are: `+ 0`
--- keeps it from walking all tasks in order.
+-- It also finds tasks of deleted jobs. The inner query finds each by its index, also where the
+-- database does not know yet how many tasks there are.
 SELECT t.job_id, t.task_id, t.transformation_id, t.number
   FROM json_each(:ids) AS i
  CROSS JOIN task AS t
-    ON t.task_id = (SELECT min(x.task_id + 0) FROM task AS x WHERE x.job_id = i.value::bigint);
+    ON t.task_id = (SELECT x.task_id FROM task AS x
+                     WHERE x.job_id = i.value::bigint AND x.is_reused = 0 LIMIT 1);

@@ -7,5 +7,6 @@ ALTER TABLE task ADD COLUMN is_reused BIGINT NOT NULL DEFAULT 0;
 
 CREATE INDEX task_of_recipe ON task (recipe) WHERE recipe IS NOT NULL;
 CREATE INDEX task_reused ON task (transformation_id) WHERE is_reused = 1;
-CREATE INDEX task_reused_of_job ON task (job_id) WHERE is_reused = 1;
+DROP INDEX task_of_job;
+CREATE INDEX task_of_job ON task (job_id, is_reused);
 CREATE INDEX cwl_job_of_job ON cwl_job (job_id);
