@@ -72,7 +72,11 @@ class _Open:
         process = _process(self.document)
         self.files = RunFiles(self._read)
         for path, one in self.document["files"].items():
-            known = KnownFile(is_folder=one["kind"] == "folder", size=one.get("size_bytes", 0))
+            known = KnownFile(
+                is_folder=one["kind"] == "folder",
+                size=one.get("size_bytes", 0),
+                same=one.get("sha256", "") or one.get("did", ""),
+            )
             self.files.add(os.path.dirname(path), [(os.path.basename(path), known)])
         order = copy.deepcopy(self.document["inputs"])
         context = JobContext({**FOLDERS, "basedir": "/pilotage-cwl", "toplevel": True})
@@ -102,6 +106,7 @@ class _Open:
                     "needs": job.needs,
                     "network": job.network,
                     "image": job.image,
+                    "recipe": job.recipe,
                 }
             known = sorted(self.open & self.results.keys())
             if not known:

@@ -175,6 +175,7 @@ def test_a_workflow_runs_and_gives_its_outputs() -> None:
         view = (await completed(world)).view
         assert [one.state for one in view.steps] == [S.COMPLETED, S.COMPLETED]
         assert [one.done for one in view.steps] == [1.0, 1.0]
+        assert (view.run, view.marks) == ("success", ())
 
     tale(tell)
 
@@ -187,7 +188,8 @@ def test_a_tool_that_fails_fails_the_run_and_says_why() -> None:
 
         assert found.status == "permanentFail"
         assert "say: job 1 is Failed: exit code 1" in found.why
-        await completed(world)
+        view = (await completed(world)).view
+        assert (view.run, view.marks) == ("permanentFail", ("its run has failed",))
 
     tale(tell)
 
