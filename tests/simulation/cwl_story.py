@@ -152,7 +152,9 @@ class CwlStory(Story):
                 world.say(f"the run ends: {found.status} {found.why}")
                 return found
             view = (await self.answered(lambda: self.client.production(NAME))).view
-            if view.state is ProductionState.PAUSED:  # by people, or by a late copy of what they said
+            if (
+                view.state is ProductionState.PAUSED
+            ):  # by people, or by a late copy of what they said
                 await self._say(ProductionActionName.RESUME)
             await asyncio.sleep(AGAIN_S)
         raise Violation("run", "it does not end")
@@ -225,7 +227,5 @@ def with_run(world: "World") -> None:
     for member in world.central.members:
         member.fronts = fronts
         lease = msgspec.structs.replace(member.settings.lease, lost_max=1_000, matched_max=10_000)
-        member.settings = msgspec.structs.replace(
-            member.settings, lease=lease, quota=world.quota
-        )
+        member.settings = msgspec.structs.replace(member.settings, lease=lease, quota=world.quota)
     world.central.evaluator = lambda: EvaluatorOfLife(world, chance)
