@@ -24,6 +24,9 @@ TAIL: Final = 0.75  # of a task's time: the delay of the end against full speed 
 TAIL_MAX: Final = 2.0  # … and its upper limit
 GAPS: Final = 3.0  # it stands still after this multiple of the longest pause before
 
+# A century: further away, rounding is taken for progress, and no date can hold the end.
+AHEAD_MAX_S: Final = 100 * 365 * 86_400.0
+
 
 @dataclass(frozen=True)
 class ProgressPoint:
@@ -70,6 +73,8 @@ def estimate(
     likely = max(0.0, left / mean + TAIL * task_s - late)
     low = max(0.0, min(left / fast - late, likely * (1.0 - DOUBT)))
     high = max(left / slow + TAIL_MAX * task_s - late, likely * (1.0 + DOUBT))
+    if high > AHEAD_MAX_S:
+        return None
     return Estimate(at=now + likely, low=now + low, high=now + high)
 
 

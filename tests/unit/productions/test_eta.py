@@ -93,6 +93,22 @@ def test_whatever_was_seen_the_likely_end_lies_ahead_and_within_its_interval(
     assert found is None or now <= found.low <= found.at <= found.high
 
 
+def test_speed_that_is_only_rounding_gives_no_end() -> None:
+    # Work was added at the end, so that progress seems to stand still in the time before.
+    seen_at = [
+        (1800001004.2742171, 0.0),
+        (1800001006.2856095, 0.0),
+        (1800001016.1406877, 0.25),
+        (1800001018.1104722, 0.5),
+        (1800001159.1914134, 0.75),
+        (1800001173.9670212, 0.5),
+        (1800001321.0376682, 0.49915060553932405),
+    ]
+    samples = [ProgressPoint(at, progress) for at, progress in seen_at]
+
+    assert estimate(samples, 1800001326.2699738, task_s=95.5) is None
+
+
 def test_many_samples_are_thinned_and_the_newest_stay() -> None:
     samples: list[ProgressPoint] = []
     for n in range(5 * SAMPLES_MAX):
