@@ -27,7 +27,7 @@ GoOn = Callable[[], None]  # raises an error if the work should stop
 
 BLOCK_BYTES: Final = 1 << 20
 _ALONE_BYTES: Final = 4 << 20  # of a file, whose checksums need no thread
-# Blocks that may wait for their checksums, so that neither thread waits for each block of the other.
+# Blocks that may wait for their checksums: else each thread waits for each block of the other.
 SUMMED_LATER: Final = 3
 ADLER32, SHA256 = "adler32", "sha256"  # fields of CopyChecksums
 EXPIRY_MARGIN_S: Final = 60.0  # a credential that ends so soon counts as expired
