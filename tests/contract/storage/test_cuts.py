@@ -308,6 +308,28 @@ def test_a_download_goes_on_after_a_cut(trusted: Path, tmp_path: Path, kind: str
     assert answer.asked[:2] == [None, "bytes=100000-"]
 
 
+def test_a_download_goes_on_with_a_new_token(trusted: Path, tmp_path: Path) -> None:
+    """As `data get` does it: the bytes that came with the old token stay."""
+    tokens = list[str | None]()
+
+    def rest_for_new(request: BaseHTTPRequestHandler) -> None:
+        tokens.append(request.headers["Authorization"])
+        is_new = tokens[-1] == "Bearer new"
+        (_part(100_000, CONTENT[100_000:]) if is_new else servers.says(401))(request)
+
+    answer, driver, to = _Halves(rest_for_new), DavsStorage(1), tmp_path / "got"
+    with servers.serving(answer, trusted) as url:
+        old, new = (CopyLocation(url, "x", OPTIONS, Credential(one)) for one in ("old", "new"))
+        with pytest.raises(CredentialRejected):
+            driver.get(old, to, bytes_max=SIZE, go_on=_go_on)
+        assert to.stat().st_size == 100_000
+        driver.get_rest(new, to, bytes_max=SIZE, go_on=_go_on)
+
+    assert to.read_bytes() == CONTENT
+    assert answer.asked == [None, "bytes=100000-", "bytes=100000-"]
+    assert tokens == ["Bearer old", "Bearer new"]
+
+
 @pytest.mark.parametrize("kind", NOT_RESUMED)
 def test_a_download_ends_if_it_cannot_go_on(trusted: Path, tmp_path: Path, kind: str) -> None:
     then, trouble, words = NOT_RESUMED[kind]
