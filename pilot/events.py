@@ -71,11 +71,11 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "turn_refused": frozenset({"status", "code", "message"}),
     # a heartbeat was refused, or not answered (status 0): the next one follows
     "beat_refused": frozenset({"status", "code", "message"}),
-    # a file could not be fetched or uploaded: the pilot retries after `wait_s` (0: elsewhere)
+    # a file could not be fetched or uploaded: the pilot retries after `wait_s`
     "blob_not_moved": frozenset({"attempt_id", "why", "wait_s"}),
     # a token of a payload was fetched, and is in its file
     "payload_token_kept": frozenset({"job", "epoch", "name", "expires_in_s"}),
-    # a token of a payload was not fetched: the pilot retries after `wait_s` (0: elsewhere)
+    # a token of a payload was not fetched: the pilot retries after `wait_s`
     "payload_token_failed": frozenset({"job", "epoch", "name", "why", "wait_s"}),
     # a storage did not give or take a data file: the pilot retries after `wait_s` (0: elsewhere)
     "data_not_moved": frozenset({"attempt_id", "why", "wait_s"}),

@@ -26,6 +26,7 @@ from ..settings import Settings
 from ..transformations.assembly import Transformations
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
+from ..transformations.reuse.known_results import KnownResults
 from .process_parts import World
 
 NO_TOOL = "expressions"  # the only step of a document without tools
@@ -73,6 +74,7 @@ def production_work(
             clock=world.clock,
         ),
         touch=made.engine.touch,
+        known=known_results(world),
         images=settings.cwl.images,
         clock=world.clock,
         log=world.log,
@@ -94,6 +96,11 @@ def production_work(
         log=world.log,
     )
     return ProductionWork(found, runs)
+
+
+def known_results(world: World) -> KnownResults:
+    """Return what finds results that tasks may reuse."""
+    return KnownResults(store=world.store, catalogue=world.store, blobs=world.blobs)
 
 
 def shapes_by(evaluator: Evaluates) -> Callable[[CwlDocument], Any]:

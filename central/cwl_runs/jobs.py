@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
-from pilotage.pilot.cwl.tool_job import KEPT, RESULT, packed
+from pilotage.pilot.cwl.tool_job import EX_TEMPFAIL, KEPT, RESULT, RETRIES, packed
 from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from pilotage.proto.documents.job import (
     DataInput,
@@ -96,6 +96,8 @@ def job_of(wanted: Mapping[str, Any], document: CwlDocument, made: Mapping[str, 
         "made": given.made,
     }
     needs, limit = wanted["needs"], spec.get("limit_s") or 0
+    codes = {one or EX_TEMPFAIL for one in spec.get("temporary", ())}
+    temporary = tuple(sorted(one for one in codes if 0 < one < 256))
     return Job(
         command=("python3", document.tool.name, *packed(spec)),
         name=wanted["step"],
@@ -114,6 +116,8 @@ def job_of(wanted: Mapping[str, Any], document: CwlDocument, made: Mapping[str, 
             ),
         ),
         data=JobData(inputs=tuple(given.data)) if given.data else None,
+        retries=RETRIES if temporary else 0,
+        retry_codes=temporary,
     )
 
 

@@ -50,6 +50,8 @@ LISTED_MAX = 100_000  # files and folders of a listing
 RESULT, KEPT = "cwl-result.json", "kept"  # the result, and links to files to store
 WORD_MAX = 120_000  # characters of a word of a command
 SUCCESS, TEMPORARY, PERMANENT = "success", "temporaryFail", "permanentFail"
+RETRIES = 3  # of a tool that fails temporarily
+EX_TEMPFAIL = 75  # the exit code of a job whose tool ended with 0, if that is a temporary failure
 
 
 def run(spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> dict[str, Any]:
@@ -468,6 +470,8 @@ def main() -> int:
         print(result["why"], file=sys.stderr)
     _keep(spec, result["files"], folder)
     Path(RESULT).write_text(json.dumps(result))
+    if result["status"] == TEMPORARY:
+        return abs(result["code"]) or EX_TEMPFAIL
     return 0 if result["status"] == SUCCESS else abs(result["code"]) or 1
 
 
