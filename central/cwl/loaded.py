@@ -17,6 +17,7 @@ from cwltool.process import Process
 from schema_salad.exceptions import ValidationException
 
 from .documents import loading, noting
+from .hints import note_hints
 from .javascript import QuickJs
 from .sending import Described, described
 from .shapes import StepShape, shapes
@@ -57,14 +58,15 @@ class _Stopped(JobExecutor):
         return {}, "success"
 
 
-def load(file: Path) -> list[StepShape]:
-    """Check a document without inputs; return its tools. Raises BadDocument."""
+def load(file: Path) -> tuple[list[StepShape], list[str]]:
+    """Check a document without inputs; return its tools, and warnings. Raises BadDocument."""
     set_js_engine(QuickJs())
     _quiet(logging.CRITICAL)
     try:
         context, found, uri = fetch_document(str(file), loading())
         context, uri = resolve_and_validate_document(context, found, uri)
-        return shapes(make_tool(uri, context))
+        process = make_tool(uri, context)
+        return shapes(process), note_hints(process).warnings
     except (ValidationException, WorkflowException, OSError) as why:
         raise BadDocument(str(why)) from why
 
@@ -74,7 +76,8 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
     set_js_engine(QuickJs())
     said = io.StringIO()
     logger = logging.getLogger("cwltool")
-    before, handler = list(logger.handlers), logging.StreamHandler(said)
+    before, level, handler = list(logger.handlers), logger.level, logging.StreamHandler(said)
+    logger.setLevel(logging.WARNING)
     handler.setLevel(logging.WARNING)
     logger.handlers[:] = [handler]
     texts: dict[str, str] = {}
@@ -98,6 +101,7 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
         raise BadDocument(_plain(said.getvalue()) or "inputs are missing: give a file") from why
     finally:
         logger.handlers[:] = before
+        logger.setLevel(level)
     if code or stopped.found is None:
         raise BadDocument(_plain(said.getvalue()) or f"the library ended with {code}")
     return stopped.found

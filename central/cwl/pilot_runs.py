@@ -67,6 +67,8 @@ class PilotExecutor(JobExecutor):
         runtime_context: RuntimeContext,
     ) -> None:
         found = described(process, job_order_object, runtime_context, self._texts)
+        for one in found.warnings:
+            logger.warning("%s", one)
         try:
             end, outputs = asyncio.run(self._run(found))
         except ClientError as why:

@@ -6,6 +6,7 @@ again by giving it the same results: `advance` wants the same jobs by the same k
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cwl_utils.errors import WorkflowException
@@ -64,7 +65,7 @@ class CwlRun:
         self._times[one.key] += 1
         if self._times[one.key] > 1:
             key = f"{one.key}-{self._times[one.key]}"
-            one = ToolJob(key, one.name, one.spec, one.needs, one.network, one.image)
+            one = replace(one, key=key)
         self._open[one.key] = job
         wanted.append(one)
 

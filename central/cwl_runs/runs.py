@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from pilotage.pilot.cwl.tool_job import RESULT
+from pilotage.proto.api.jdl import JdlRules
 from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.documents.job import Job
 from pilotage.proto.messages import Output
@@ -34,7 +35,7 @@ from ..store.errors import OF_ALL, OverQuota, ReserveReached, StoreBroken, Store
 from ..transformations import record as transformation_records
 from . import record as run_records
 from .evaluator_link import Evaluates, EvaluatorEnded, plain_document
-from .jobs import JobFiles, Unusable, files_of, job_of, needed_keys, placed, source_of
+from .jobs import JobFiles, Places, Unusable, files_of, job_of, keys_in, needed_keys, source_of
 from .record import EndedJob
 from .task_maker import RunTaskMaker
 
@@ -50,6 +51,7 @@ RESULT_MAX: Final = 64 << 20
 CRASHES_MAX: Final = 3  # of the evaluator at one run, before the run fails
 WHY_MAX: Final = 4_000
 PERMANENT: Final = "permanentFail"
+STORES: Final = "output_paths"  # in a document that stores files in the catalogue
 
 
 @dataclass
@@ -59,6 +61,7 @@ class _Run:
     production_id: int
     document: CwlDocument
     at: float
+    group: str
     begun: bool = False  # the evaluator knows it
     due: bool = True  # the evaluator is to be asked
     jobs: dict[str, int] = field(default_factory=dict[str, int])  # made ones, by key
@@ -83,14 +86,16 @@ class CwlRuns:
         making: RunTaskMaker,
         touch: Callable[[int], None],
         images: Mapping[str, str],
+        rules: JdlRules,
         clock: Clock,
         log: Log,
     ) -> None:
         """Make the loop; it calls `touch` for each transformation that got tasks or was closed.
 
-        `images` are the folders of unpacked images on nodes, by name.
+        `images` are the folders of unpacked images on nodes, by name. `rules` name platforms, and
+        the scope of names in the catalogue.
         """
-        self._images = images
+        self._images, self._rules = images, rules
         self._store, self._blobs, self._evaluator = store, blobs, evaluator
         self._making, self._touch, self._clock, self._log = making, touch, clock, log
         self._open: dict[int, _Run] = {}
@@ -174,7 +179,7 @@ class CwlRuns:
         assert row is not None and texts is not None
         document = unpacked(texts.definition).cwl
         assert document is not None
-        return _Run(production_id, document, row.made_at)
+        return _Run(production_id, document, row.made_at, row.group)
 
     async def _begin(self, run: _Run) -> None:
         """Give the document and all stored results to the evaluator."""
@@ -345,7 +350,7 @@ class CwlRuns:
         for key in keys[:CHUNK]:
             wanted = run.wanted[key]
             made = {one: await self._files(run, one) for one in needed_keys(wanted)}
-            job = job_of(wanted, run.document, made)
+            job = job_of(wanted, run.document, made, self._rules, row.group)
             jobs.append((key, job))
             size += sum(map(len, job.command)) + 150 * len(job.inputs)
             if size > CHUNK_BYTES:
@@ -364,7 +369,11 @@ class CwlRuns:
 
     async def _finish(self, run: _Run, end: CwlEnd) -> None:
         """Store the end of a run; its steps complete when their tasks have ended."""
-        end = msgspec.structs.replace(end, outputs=placed(end.outputs, run.document, run.jobs))
+        made: dict[str, JobFiles] = {}
+        if any(STORES in one for one in run.document.texts.values()):
+            made = {key: await self._files(run, key) for key in keys_in(end.outputs)}
+        places = Places(run.document, run.jobs, made, self._rules.scope or run.group)
+        end = msgspec.structs.replace(end, outputs=places.placed(end.outputs))
         at = self._clock.wall()
         await self._store.write(run_records.end_run, run.production_id, end, at)
         rows = await self._store.read(production_records.production_steps, [run.production_id])

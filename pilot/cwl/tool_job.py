@@ -10,12 +10,15 @@ The description is a JSON object, made by `central/cwl/tools.py`:
 - `folders`: how the command calls its `out`, `tmp` and `in`
 - `tree`: the root of a container; `network`: whether it has one
 - `keep`: globs of the files that can be outputs, relative to `out`; none: all files
+- `store`: what the catalogue gets: `[{"to", "globs"}]`, a folder of the catalogue, and globs; such
+  files are not kept
 - on a node, `sources`: where each input lies in the job's folder; `executable`: those that are
   programs; `made`: empty folders of inputs
 
 Without a container, the paths in `folders` are placeholders for folders of this job. The result has
 the exit code, and a listing of the output folder. The `kind` of an entry is `file`, `folder`, or
-`leaves`: it cannot be an output, and `why` says the reason.
+`leaves`: it cannot be an output, and `why` says the reason. `stored` has names in the catalogue by
+path.
 
 The command runs as the same user, and what it leaves may be anything: the listing ends, opens
 nothing but regular files, and names what it leaves out. Nothing is written through a link.
@@ -47,7 +50,8 @@ OUTPUT_OBJECT = "cwl.output.json"
 OUTPUT_OBJECT_BYTES = 16 << 20
 ENDING_S = 1.0  # the most that processes take to end; nobody may collect those that have
 LISTED_MAX = 100_000  # files and folders of a listing
-RESULT, KEPT = "cwl-result.json", "kept"  # the result, and links to files to store
+RESULT, KEPT = "cwl-result.json", "kept"  # the result, and links to files to keep
+STORED = "stored"  # links to files for the catalogue, below a number for each entry of `store`
 WORD_MAX = 120_000  # characters of a word of a command
 SUCCESS, TEMPORARY, PERMANENT = "success", "temporaryFail", "permanentFail"
 
@@ -440,16 +444,35 @@ def _lay_inputs(spec: Mapping[str, Any], folder: Path) -> dict[str, str]:
     return {source: str(folder / one) for source, one in spec["sources"].items()}
 
 
-def _keep(spec: Mapping[str, Any], files: Iterable[Mapping[str, Any]], folder: Path) -> None:
-    """Make links to the files that can be outputs; the pilot stores them."""
+def _keep(
+    spec: Mapping[str, Any], files: Iterable[Mapping[str, Any]], folder: Path
+) -> dict[str, str]:
+    """Make links to the files that can be outputs; return the names that the catalogue gets.
+
+    Raises ValueError if it is not known which files are outputs of which port.
+    """
     found = [one["path"] for one in files if one["kind"] == "file"]
     globs = spec.get("keep")
+    stored: dict[str, str] = {}
+    for number, one in enumerate(spec.get("store", ())):
+        if OUTPUT_OBJECT in found:
+            raise ValueError(f"{OUTPUT_OBJECT}: its files cannot be stored in the catalogue")
+        to = one["to"].replace("{job}", os.environ.get("PILOTAGE_JOB", ""))
+        for path in found:
+            if path not in stored and any(_is_kept(path, glob) for glob in one["globs"]):
+                stored[path] = f"{to}/{os.path.basename(path)}"
+                _link(folder / STORED / str(number) / path, folder / "out" / path)
     if globs is not None and OUTPUT_OBJECT not in found:
         found = [one for one in found if any(_is_kept(one, glob) for glob in globs)]
-    for one in found:
-        link = folder / KEPT / one
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.realpath(str(folder / "out" / one)))
+    for path in found:
+        if path not in stored:
+            _link(folder / KEPT / path, folder / "out" / path)
+    return stored
+
+
+def _link(link: Path, to: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(os.path.realpath(str(to)))
 
 
 def _is_kept(path: str, glob: str) -> bool:
@@ -464,9 +487,12 @@ def main() -> int:
     """Run the tool described by the arguments in this folder; write the result beside it."""
     spec, folder = unpacked(sys.argv[1:]), Path.cwd()
     result = run(spec, folder, _lay_inputs(spec, folder))
+    try:
+        result["stored"] = _keep(spec, result["files"], folder)
+    except ValueError as why:
+        result.update(status=PERMANENT, why=result["why"] or str(why))
     if result["why"]:
         print(result["why"], file=sys.stderr)
-    _keep(spec, result["files"], folder)
     Path(RESULT).write_text(json.dumps(result))
     return 0 if result["status"] == SUCCESS else abs(result["code"]) or 1
 

@@ -49,9 +49,11 @@ def workflow_of(file: Path) -> Workflow:
     from ...productions.cwl_steps import shown_steps
 
     try:
-        steps = load(file)
+        steps, warnings = load(file)
     except BadDocument as why:
         raise UsageError(str(why)) from None
+    for one in warnings:
+        note(one)
     return shown_steps(file.stem, "", {one.name: one.parents for one in steps})
 
 
@@ -97,9 +99,12 @@ def _described(file: Path, inputs: Path | None) -> "Described":
     from ...cwl.loaded import BadDocument, load_with_inputs
 
     try:
-        return load_with_inputs(file, inputs)
+        found = load_with_inputs(file, inputs)
     except BadDocument as why:
         raise UsageError(str(why)) from None
+    for one in found.warnings:
+        note(one)
+    return found
 
 
 def run_here(file: Path, inputs: Path | None, folder: Path | None, cores: int | None) -> int:
