@@ -125,11 +125,16 @@ class WrittenHints:
 
 
 def _note_places(value: Any, places: dict[tuple[int, int], Any]) -> None:
-    at = getattr(value, "lc", None)
-    if at is not None and isinstance(value, dict):
-        places.setdefault((at.line, at.col), value)
-    below: Any = value
-    for one in list(below.values()) if isinstance(value, dict) else _listed(below):
+    """Note each mapping in a document by its line and column."""
+    below: Sequence[Any] = ()
+    if isinstance(value, dict):
+        plain, at = cast(dict[str, Any], value), getattr(cast(Any, value), "lc", None)
+        if at is not None:
+            places.setdefault((at.line, at.col), plain)
+        below = list(plain.values())
+    elif isinstance(value, list):
+        below = cast(Sequence[Any], value)
+    for one in below:
         _note_places(one, places)
 
 
@@ -251,7 +256,7 @@ class _Walk:
             self._found.warnings.append(text)
 
 
-def class_of(hint: Any) -> str | None:
+def class_of(hint: Mapping[str, Any]) -> str | None:
     """Return the name of a hint of DIRAC or ours, without its prefix; None for others."""
     found = _CLASS.fullmatch(str(hint["class"]))
     return (found[2] or found[4]) if found else None
@@ -295,7 +300,7 @@ def _check_storable(port: Any, name: str) -> None:
         why = f"its type has {', '.join(sorted(kinds - {'null'}))}"
     elif port.get("secondaryFiles"):
         why = "it has secondary files"
-    elif not (port.get("outputBinding") or {}).get("glob"):
+    elif not dict[str, Any](port.get("outputBinding") or {}).get("glob"):
         why = "it has no glob"
     if why:
         right = "expected File or File[] with a glob"
