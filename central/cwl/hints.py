@@ -154,7 +154,7 @@ class _Walk:
             self._visit_steps(process, path, placed, stores, ports)
         elif isinstance(process, PlannedTool):
             for port in stores:
-                _check_storable(ports[port], port)
+                check_storable(ports[port], port)
             process.stores = stores
             process.placement = {
                 key: value
@@ -163,7 +163,7 @@ class _Walk:
             }
         elif stores:
             port = next(iter(stores))
-            raise _wrong(ports[port], f"output_paths.{port}: it comes from an expression, which "
+            raise mistake(ports[port], f"output_paths.{port}: it comes from an expression, which "
                          "makes no files")  # fmt: skip
 
     def _visit_steps(
@@ -183,7 +183,7 @@ class _Walk:
                         wanted.setdefault(step.id, {})[shortname(out["id"])] = store
                         left.pop(port, None)
         for port in left:
-            raise _wrong(ports[port], f"output_paths.{port}: no step makes it")
+            raise mistake(ports[port], f"output_paths.{port}: no step makes it")
         for step in workflow.steps:
             name = f"{path}{shortname(step.id)}/"
             outs = {shortname(one["id"]): one for one in step.tool["outputs"]}
@@ -219,7 +219,7 @@ class _Walk:
     ) -> dict[str, Store]:
         for name, instead in _DATA.items():
             if getattr(one, name):
-                raise _wrong(hint, f"{where}.{name}: it has no meaning here: {instead}", name)
+                raise mistake(hint, f"{where}.{name}: it has no meaning here: {instead}", name)
         if one.hook_plugin not in ("", DEFAULT_PLUGIN):
             self._warn(f"{where}.hook_plugin: {one.hook_plugin!r} has no meaning here, expected "
                        f"{DEFAULT_PLUGIN}")  # fmt: skip
@@ -235,19 +235,21 @@ class _Walk:
                 if port not in ports:
                     known = ", ".join(sorted(ports)) or "no port: it has no outputs"
                     right = f"found the port {port[:80]!r}, expected {known}"
-                    raise _wrong(hint, f"{where}.{name}: {right}", name)
+                    raise mistake(hint, f"{where}.{name}: {right}", name)
         found: dict[str, Store] = {}
         for port, text in one.output_paths.items():
             at = f"{where}.output_paths.{port}"
             if port in one.output_sandbox:
-                raise _wrong(hint, f"{at}: it is in output_sandbox too: choose one", "output_paths")
+                raise mistake(
+                    hint, f"{at}: it is in output_sandbox too: choose one", "output_paths"
+                )
             try:
                 folder = name_of(text).rstrip("/")
                 if len(folder) > PATH_MAX:
                     raise ValueError(f"expected at most {PATH_MAX} characters")
             except ValueError as why:
                 right = f"{at}: found {text[:80]!r}, {why}"
-                raise _wrong(hint, right, "output_paths") from None
+                raise mistake(hint, right, "output_paths") from None
             found[port] = Store(folder, one.output_se)
         return found
 
@@ -276,7 +278,7 @@ def read_hint(hint: Any, written: Mapping[str, Any], kind: type[T], where: str) 
         said = complaint(why, kind, json.dumps(given).encode())
         name = re.split(r"[.\[]", said.path.removeprefix("$."))[0]
         key = next((one for one in hint if _last(one) == name), "class")
-        raise _wrong(hint, f"{where}{said.path.removeprefix('$')}: {said.message}", key) from None
+        raise mistake(hint, f"{where}{said.path.removeprefix('$')}: {said.message}", key) from None
 
 
 def _last(name: str) -> str:
@@ -292,27 +294,28 @@ def _over(one: Scheduling, above: Scheduling) -> Scheduling:
     )
 
 
-def _check_storable(port: Any, name: str) -> None:
+def check_storable(port: Any, name: str) -> None:
     """Raise HintMistake if the files of a port are not known by its globs alone."""
-    kinds = set(_kinds(port["type"]))
+    found = set(kinds(port["type"]))
     why = ""
-    if not kinds <= {"File", "null"} or "File" not in kinds:
-        why = f"its type has {', '.join(sorted(kinds - {'null'}))}"
+    if not found <= {"File", "null"} or "File" not in found:
+        why = f"its type has {', '.join(sorted(found - {'null'}))}"
     elif port.get("secondaryFiles"):
         why = "it has secondary files"
     elif not dict[str, Any](port.get("outputBinding") or {}).get("glob"):
         why = "it has no glob"
     if why:
         right = "expected File or File[] with a glob"
-        raise _wrong(port, f"output port {name}: {why}, {right}, to be stored in the catalogue")
+        raise mistake(port, f"output port {name}: {why}, {right}, to be stored in the catalogue")
 
 
-def _kinds(kind: Any) -> Iterator[str]:
+def kinds(kind: Any) -> Iterator[str]:
+    """Yield the types that a type has, and those of the elements of arrays."""
     for one in _listed(kind):
         if isinstance(one, str):
             yield one
         elif one["type"] == "array":
-            yield from _kinds(one["items"])
+            yield from kinds(one["items"])
         else:
             yield str(one["type"])
 
@@ -323,5 +326,6 @@ def _listed(value: Any) -> Sequence[Any]:
     return [] if value is None else [value]
 
 
-def _wrong(at: Any, text: str, key: str = "class") -> HintMistake:
+def mistake(at: Any, text: str, key: str = "class") -> HintMistake:
+    """Return the error about a part of a document."""
     return HintMistake(f"{SourceLine(at, key).makeLead()} {text}")

@@ -16,11 +16,11 @@ from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_do
 from cwltool.process import Process
 from schema_salad.exceptions import ValidationException
 
-from .documents import loading, noting
+from .documents import loading, noting, process_of
 from .hints import note_hints
 from .javascript import QuickJs
 from .sending import Described, described
-from .shapes import StepShape, shapes
+from .shapes import shapes
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LOGGER: Final = logging.getLogger("cwltool")
@@ -58,17 +58,27 @@ class _Stopped(JobExecutor):
         return {}, "success"
 
 
-def load(file: Path) -> tuple[list[StepShape], list[str]]:
-    """Check a document without inputs; return its tools, and warnings. Raises BadDocument."""
+def load(file: Path) -> tuple[Process, list[str]]:
+    """Check a document without inputs; return it with warnings. Raises BadDocument."""
     set_js_engine(QuickJs())
     _quiet(logging.CRITICAL)
     try:
         context, found, uri = fetch_document(str(file), loading())
         context, uri = resolve_and_validate_document(context, found, uri)
         process = make_tool(uri, context)
-        return shapes(process), note_hints(process).warnings
+        shapes(process)
+        return process, note_hints(process).warnings
     except (ValidationException, WorkflowException, OSError) as why:
         raise BadDocument(str(why)) from why
+
+
+def load_again(found: Described) -> Process:
+    """Return the process of a described document, as another machine sees it."""
+    _quiet(logging.CRITICAL)
+    files: dict[str, Any] = dict.fromkeys([*found.files, *found.folders, *found.dids], None)
+    process = process_of({"main": found.main, "texts": found.texts, "files": files})
+    note_hints(process)
+    return process
 
 
 def load_with_inputs(file: Path, inputs: Path | None) -> Described:

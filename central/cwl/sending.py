@@ -18,6 +18,7 @@ from pilotage.proto.documents.cwl import PLACE
 from . import documents
 from .hints import note_hints
 from .lfns import is_lfn, name_of
+from .transformations import has_transformations
 
 DOCUMENTS: Final = f"{PLACE}doc/"
 GIVEN: Final = f"{PLACE}given/"
@@ -35,6 +36,7 @@ class Described:
     folders: set[str] = field(default_factory=set[str])
     dids: dict[str, str] = field(default_factory=dict[str, str])  # of the catalogue, by place
     warnings: list[str] = field(default_factory=list[str])
+    has_transformations: bool = False
 
 
 class _Places:
@@ -101,6 +103,7 @@ def described(
             one["location"] = file_uri(place)
 
     found.warnings = note_hints(process).warnings
+    found.has_transformations = has_transformations(process)
     visit_class(inputs, _KINDS, send)
     process.visit(lambda tool: visit_class(tool, _KINDS, note))
     return found

@@ -1,11 +1,12 @@
 """Turns the description of a tool's run into a job, and outputs into places. Pure."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from urllib.parse import unquote
+
+import msgspec
 
 from pilotage.pilot.cwl.tool_job import KEPT, RESULT, STORED, packed
 from pilotage.proto.api.jdl import JdlRules
@@ -23,13 +24,11 @@ from pilotage.proto.documents.job import (
 from pilotage.proto.messages import Output
 
 from ..cwl.lfns import with_scope
+from ..cwl.needs import need_of
 from ..workflows.jdl.needs import platform_of
 
 # The files of jobs are below RUNS/KEY: see `central/cwl/known_files.py`.
 RUNS: Final = "/pilotage-cwl/runs/"
-MIB: Final = 1.048576  # MB
-WALL_S: Final = 86_400
-STAGING_S: Final = 600  # added to the time limit of a tool
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_+,=@%][A-Za-z0-9._+,=@%-]{0,200}")
 
 
@@ -134,19 +133,16 @@ def job_of(
 
 
 def _need(wanted: Mapping[str, Any], placement: Mapping[str, Any], rules: JdlRules) -> Need:
-    needs, limit = wanted["needs"], wanted["spec"].get("limit_s") or 0
+    needs, limit = wanted["needs"], wanted["spec"].get("limit_s")
     platform = platform_of(placement.get("platform", "ANY"), rules)
     if platform is None:
         raise Unusable(f"the platform {placement['platform']!r} is not known any more")
-    return Need(
-        sites=tuple(placement.get("sites", ())),
+    found = need_of(needs, limit, placement.get("sites", ()))
+    return msgspec.structs.replace(
+        found,
         os=platform.os,
         architecture=platform.architecture,
         glibc_min=platform.glibc_min,
-        cores_min=max(1, math.ceil(needs.get("cores", 1))),
-        memory_mb=math.ceil(needs.get("ram", 0) * MIB),
-        scratch_mb=math.ceil((needs["tmpdirSize"] + needs["outdirSize"]) * MIB),
-        wall_s=math.ceil(limit) + STAGING_S if limit > 0 else WALL_S,
     )
 
 
