@@ -88,7 +88,7 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
     logger = logging.getLogger("cwltool")
     before, level, handler = list(logger.handlers), logger.level, logging.StreamHandler(said)
     logger.setLevel(logging.WARNING)
-    handler.setLevel(logging.WARNING)
+    handler.setLevel(logging.ERROR)
     logger.handlers[:] = [handler]
     texts: dict[str, str] = {}
     context = loading()

@@ -153,6 +153,7 @@ class _Builder:
         if self._inputs is not None:
             _check_references(tool, hint.input.port if hint.input else "", bool(given))
             job, files = self._job(step, tool, values, port, stored, bool(given))
+        ports = cast(Sequence[Any], tool.tool["outputs"])
         return Step(
             job=job,
             files=files,
@@ -161,7 +162,7 @@ class _Builder:
             grouping=_grouping(hint.input) if given and hint.input else None,
             outputs={
                 _port(port["id"]): _output(i, stored[shortname(port["id"])], port["type"])
-                for i, port in enumerate(tool.tool["outputs"])
+                for i, port in enumerate(ports)
             },
         )
 
@@ -192,8 +193,8 @@ class _Builder:
                 why = "expected `tasks`, or `input` with a port of type File or File[]"
                 raise mistake(step.tool, f"step {shortname(step.id)}: {why}", "hints")
             return None
-        (port,) = (p for p in step.embedded_tool.tool["inputs"]
-                   if shortname(p["id"]) == hint.input.port)  # fmt: skip
+        ports = cast(Sequence[Any], step.embedded_tool.tool["inputs"])
+        (port,) = (one for one in ports if shortname(one["id"]) == hint.input.port)
         found = set(kinds(port["type"])) - {"null"}
         right = {"int", "long", "string"} if hint.tasks else {"File"}
         if not found or not found <= right:

@@ -146,7 +146,7 @@ def central(tmp_path: Path) -> Iterator[RunningCentral]:
     data.chmod(0o700)
     (tmp_path / "disk").mkdir()
     (data / "storages" / f"{STORAGE}.yaml").write_text(
-        f"type: file\nurl: file://{tmp_path / 'disk'}\n"
+        f"type: file\nurl: file://{tmp_path / 'disk'}\ndefault: true\n"
     )
     with running_central(tmp_path / "central") as central:
         central.pilot(SITE, cores=8, memory_mb=16_000, isolation="session")
@@ -242,3 +242,73 @@ async def _documents_run(central: RunningCentral, folder: Path) -> None:
         }.items():
             with pytest.raises(Refused, match=said):
                 await author.submit("wrong", text)
+
+
+PRODUCTION = """\
+cwlVersion: v1.2
+class: Workflow
+inputs: {run: {type: int, default: 1}, script: File}
+outputs: {all: {type: File, outputSource: join/all}}
+steps:
+  make:
+    run:
+      class: CommandLineTool
+      inputs:
+        script: {type: File, inputBinding: {position: 1}}
+        run: {type: int, inputBinding: {position: 2}}
+      outputs: {out: {type: File, outputBinding: {glob: "$(inputs.run).txt"}}}
+      baseCommand: sh
+    in: {script: script, run: run}
+    out: [out]
+    hints:
+      pilotage:Transformation:
+        tasks: 4
+        input: {port: run}
+        output: {out: {name: "made/{task}.txt", metadata: {run: "{task}"}}}
+  copy:
+    run:
+      class: CommandLineTool
+      inputs: {in: {type: File, inputBinding: {}}}
+      outputs: {out: {type: File, outputBinding: {glob: $(inputs.in.nameroot).copy}}}
+      baseCommand: cat
+      stdout: $(inputs.in.nameroot).copy
+    in: {in: make/out}
+    out: [out]
+    hints: {pilotage:Transformation: {input: {port: in, query: {run: {">": 1}}}}}
+  join:
+    run:
+      class: CommandLineTool
+      inputs: {files: {type: "File[]", inputBinding: {}}}
+      outputs: {all: {type: File, outputBinding: {glob: all.txt}}}
+      baseCommand: cat
+      stdout: all.txt
+    in: {files: {source: [copy/out], linkMerge: merge_flattened}}
+    out: [all]
+    hints:
+      pilotage:Transformation:
+        input: {port: files, grouping: {rule: all}}
+        output: {all: {dataset: "users:joined", name: joined.txt}}
+"""
+
+
+def test_a_workflow_with_transformations_is_a_production(
+    central: RunningCentral, tmp_path: Path
+) -> None:
+    """The same file runs here too, where its steps have one task each."""
+    file, inputs = tmp_path / "flow.cwl", tmp_path / "inputs.json"
+    file.write_text(PRODUCTION)
+    inputs.write_text('{"script": {"class": "File", "path": "name.sh"}}')
+    (tmp_path / "name.sh").write_text('echo "$1" >"$1.txt"\n')
+
+    central.type("prod", "submit", "--local", "--folder", str(tmp_path / "here"), str(file),
+                 str(inputs))  # fmt: skip
+    wrong = tmp_path / "wrong.cwl"
+    wrong.write_text(PRODUCTION.replace('query: {run: {">": 1}}', "query: {runs: 1}"))
+    said = central.type("prod", "check", str(wrong), code=2)
+    central.type("prod", "submit", str(file), str(inputs))
+    central.type("prod", "wait", "flow")
+    central.type("data", "get", "users:joined.txt", "--to", str(tmp_path))
+
+    assert (tmp_path / "here" / "all.txt").read_text() == "1\n"
+    assert "step copy: inputs.in_files.where.runs" in said
+    assert sorted((tmp_path / "joined.txt").read_text().split()) == ["2", "3", "4"]
