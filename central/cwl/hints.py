@@ -29,6 +29,7 @@ from .tools import PlannedTool, Store
 
 T = TypeVar("T")
 _CLASS: Final = re.compile(r"(dirac|pilotage):(\w+)|https?://.*\b(dirac|pilotage)\b.*[#/](\w+)")
+_PLACE: Final = re.compile(r"(\.\./)*/?pilotage-cwl/(doc/)?")  # of a document that was sent
 DEFAULT_PLUGIN: Final = "QueryBasedPlugin"  # it does nothing but what `output_paths` says
 PATH_MAX: Final = 400  # characters
 TRANSFORMATION: Final = "Transformation"
@@ -46,7 +47,7 @@ class _Hint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Scheduling(_Hint, frozen=True, kw_only=True):
     """Where jobs run, and how urgent they are."""
 
-    sites: tuple[Word, ...] = ()
+    sites: Annotated[tuple[Word, ...], Meta(max_length=256)] = ()
     platform: Annotated[str, Meta(max_length=128)] = ""
     priority: Priority | None = None
 
@@ -93,7 +94,7 @@ class HintMistake(ValidationException):
     """A hint is wrong. The text is in one line: the library would break it."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())
+        return _PLACE.sub("", " ".join(super().__str__().split()))
 
 
 class WrittenHints:
@@ -228,7 +229,7 @@ class _Walk:
         if one.output_se and not one.output_paths:
             self._warn(f"{where}.output_se: it has no meaning without output_paths: the outputs "
                        "stay with their jobs")  # fmt: skip
-        elif one.output_se:
+        if one.output_paths:
             self._found.storages.append((f"{where}.output_se", one.output_se))
         for name in ("output_paths", "output_sandbox"):
             for port in getattr(one, name):

@@ -23,6 +23,7 @@ from .sending import Described, described
 from .shapes import shapes
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+_LEVELS: Final = re.compile(r"^(?=WARNING |ERROR )", re.MULTILINE)
 _LOGGER: Final = logging.getLogger("cwltool")
 
 
@@ -88,7 +89,7 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
     logger = logging.getLogger("cwltool")
     before, level, handler = list(logger.handlers), logger.level, logging.StreamHandler(said)
     logger.setLevel(logging.WARNING)
-    handler.setLevel(logging.ERROR)
+    handler.setLevel(logging.WARNING)
     logger.handlers[:] = [handler]
     texts: dict[str, str] = {}
     context = loading()
@@ -118,8 +119,10 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
 
 
 def _plain(text: str) -> str:
-    """Return what the library said, without its colours and the word ERROR."""
-    return _COLOURS.sub("", text).strip().removeprefix("ERROR").strip()
+    """Return what the library said, without its colours, its warnings and the word ERROR."""
+    parts = _LEVELS.split(_COLOURS.sub("", text))
+    errors = [one for one in parts if not one.startswith("WARNING")]
+    return "".join(one.removeprefix("ERROR") for one in errors or parts).strip()
 
 
 def _quiet(level: int) -> None:

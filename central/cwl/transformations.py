@@ -21,6 +21,7 @@ from msgspec import Meta
 from schema_salad.ref_resolver import file_uri
 
 from pilotage.pilot.cwl.tool_job import EXT, IN, KEPT, MARKS, ROOT, STORED, TASK, packed
+from pilotage.proto.catalogue import KeyType
 from pilotage.proto.documents.job import PRIORITY_DEFAULT, Count, Job, Word
 from pilotage.proto.documents.transformation import TASKS_MAX, Grouping
 from pilotage.proto.documents.workflow import Source, Step, StepInput, StepOutput, Workflow
@@ -34,12 +35,17 @@ from .tools import FOLDERS, JobContext, PlannedTool, Store, ToolJob
 
 TOOL: Final = "tool_job.py"
 CHECKED: Final = "cwl-tool"  # stands for the command where a document is only checked
-_ATTRIBUTES: Final = "path|basename|nameroot|nameext"  # of a file that comes later
+_ATTRIBUTES: Final = ("path", "basename", "nameroot", "nameext")  # of a file that comes later
 _EXPRESSION: Final = re.compile(r"\$[({]")
-_REFERENCE: Final = re.compile(
-    r"\$\((inputs|runtime|self)((?:\.\w+|\[(?:\d+|'[^']*'|\"[^\"]*\")\])*)\)"
-)
+_SEGMENT: Final = re.compile(r"\.(\w+)|\[(\d+)\]|\['([^']*)'\]|\[\"([^\"]*)\"\]")
+_REFERENCE: Final = re.compile(rf"\$\((inputs|runtime|self)((?:{_SEGMENT.pattern})*)\)")
 _FOLDERS: Final = ("in", "out", "tmp", "outside", "programs", "given", KEPT, STORED)  # on a node
+_KEY_TYPES: Final[Mapping[type, KeyType]] = {
+    str: KeyType.STRING,
+    int: KeyType.NUMBER,
+    float: KeyType.NUMBER,
+    bool: KeyType.BOOLEAN,
+}
 _TRIED: Final = (1, 2, 3)  # numbers of files with which a command is built
 
 
@@ -110,7 +116,8 @@ def built(
         step_name(shortname(one.id), set()): builder.step(one) for one in builder.process.steps
     }
     title = str(builder.process.tool.get("label") or "")
-    workflow = Workflow(name=step_name(name, set()), title=title, steps=steps)
+    keys = {key: kind for one in steps.values() for key, kind in _keys(one)}
+    workflow = Workflow(name=step_name(name, set()), title=title, steps=steps, keys=keys)
     return Built(workflow, builder.named)
 
 
@@ -138,8 +145,13 @@ class _Builder:
         tool = step.embedded_tool
         if not isinstance(tool, PlannedTool):
             raise mistake(step.tool, "run: only a CommandLineTool can have tasks of its own", "run")
-        for key in ("scatter", "when"):
-            if step.tool.get(key):
+        own = [hint.input.port] if hint.input else []
+        scattered = [shortname(one) for one in _listed(step.tool.get("scatter"))]
+        for key, is_wrong in (
+            ("scatter", scattered not in ([], own)),
+            ("when", "when" in step.tool),
+        ):
+            if is_wrong:
                 why = f"{key}: it has no meaning beside pilotage:Transformation, which makes tasks"
                 raise mistake(step.tool, why, key)
         if tool.stores:
@@ -398,28 +410,32 @@ def _is_mark(entry: Mapping[str, Any]) -> bool:
 
 def _check_references(tool: Any, port: str, has_files: bool) -> None:
     """Raise HintMistake for an expression that is no reference, or needs what is not known."""
-    file = rf"(\[\d+\])?\.({_ATTRIBUTES})"
     for text in _texts(tool.tool):
         found = list(_REFERENCE.finditer(text))
         is_known = len(found) == len(_EXPRESSION.findall(text))
         for one in found:
-            of_port = re.match(rf"\.{re.escape(port)}\b", one[2]) if port else None
+            parts = ["".join(part) for part in _SEGMENT.findall(one[2])]
             if one[1] == "self":
-                is_known &= bool(re.fullmatch(f"({file})?", one[2]))
-            elif one[1] == "inputs" and of_port and has_files:
-                rest = one[2][of_port.end() :]
-                is_whole = text.strip() == one[0] and not rest
-                is_known &= is_whole or bool(re.fullmatch(file, rest))
+                is_known &= _is_known(parts, True)
+            elif one[1] == "inputs" and (not parts or (has_files and parts[0] == port)):
+                is_known &= bool(parts) and _is_known(parts[1:], text.strip() == one[0])
         if not is_known:
             why = (
                 f"found {text.strip()[:200]!r}, expected references such as "
-                f"$(inputs.{port or 'x'}) only, and .{_ATTRIBUTES.replace('|', ', .')} of files: "
+                f"$(inputs.x) only, and {', '.join(_ATTRIBUTES)} of files: "
                 "the command is built once for all tasks"
             )
             raise mistake(tool.tool, why)
     if has_files and tool.get_requirement("ShellCommandRequirement")[0] is not None:
         why = "ShellCommandRequirement: the names of files are not known when words are quoted"
         raise mistake(tool.tool, why)
+
+
+def _is_known(parts: Sequence[str], is_whole: bool) -> bool:
+    """Return whether a part of a file, or the file itself, is known before the tasks."""
+    if parts and parts[0].isdecimal():
+        parts = parts[1:]
+    return is_whole if not parts else len(parts) == 1 and parts[0] in _ATTRIBUTES
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -432,6 +448,17 @@ def _texts(value: Any) -> Iterator[str]:
     else:
         for one in _listed(value) if isinstance(value, list) else ():
             yield from _texts(one)
+
+
+def _keys(step: Step) -> Iterator[tuple[str, KeyType]]:
+    """Yield the keys of queries on the catalogue, with the types of their values."""
+    for given in step.inputs.values():
+        for key, clause in given.query.items():
+            plain: Any = clause
+            values = list(plain.values()) if isinstance(clause, dict) else [plain]
+            one = next(iter(_listed(values[0] if values else None)), None)
+            if key != "dataset" and type(one) in _KEY_TYPES:
+                yield key, _KEY_TYPES[type(one)]
 
 
 def _grouping(given: TaskInput) -> Grouping:

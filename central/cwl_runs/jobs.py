@@ -225,7 +225,7 @@ def files_of(outputs: Iterator[Output] | tuple[Output, ...], result: Any) -> Job
         files={one.name[len(kept) :]: one for one in outputs if one.name.startswith(kept)},
         folders=frozenset(one["path"] for one in listed if one["kind"] == "folder"),
         executable=frozenset(one["path"] for one in listed if one.get("executable")),
-        stored={str(path): str(did) for path, did in known.get("stored", {}).items()},
+        stored={str(path): str(did) for path, did in dict(known.get("stored") or {}).items()},
     )
 
 

@@ -156,6 +156,11 @@ def test_parts_of_the_name_of_one_file_are_known(tmp_path: Path) -> None:
     [
         (second(argument="$(inputs.files[0].size)"), r"found '\$\(inputs.files\[0\].size\)'"),
         (second(argument="$(inputs.files.length)"), "expected references such as"),
+        (second(argument='$(inputs["files"].length)'), "expected references such as"),
+        (second(argument="$(inputs)"), "expected references such as"),
+        (second(argument="x$(inputs.files)"), "expected references such as"),
+        (second(argument="$(1 + 1)"), "expected references such as"),
+        (second(argument="${return 1;}"), "expected references such as"),
         (second(argument="$(inputs.files[0].basename)"), "no repetition of the same words"),
         (second("{type: 'File[]', inputBinding: {itemSeparator: ','}}"), "no repetition"),
         (second("{type: 'File[]', secondaryFiles: .idx}"), "secondaryFiles"),
