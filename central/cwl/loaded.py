@@ -78,6 +78,7 @@ def load_again(found: Described) -> Process:
     _quiet(logging.CRITICAL)
     files: dict[str, Any] = dict.fromkeys([*found.files, *found.folders, *found.dids], None)
     process = process_of({"main": found.main, "texts": found.texts, "files": files})
+    shapes(process)  # in the same order each time
     note_hints(process)
     return process
 

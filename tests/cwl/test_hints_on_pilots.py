@@ -306,9 +306,11 @@ def test_a_workflow_with_transformations_is_a_production(
     wrong.write_text(PRODUCTION.replace('query: {run: {">": 1}}', "query: {runs: 1}"))
     said = central.type("prod", "check", str(wrong), code=2)
     central.type("prod", "submit", str(file), str(inputs))
+    again = central.type("prod", "submit", str(file), str(inputs))
     central.type("prod", "wait", "flow")
     central.type("data", "get", "users:joined.txt", "--to", str(tmp_path))
 
     assert (tmp_path / "here" / "all.txt").read_text() == "1\n"
+    assert "nothing was added" in again
     assert "step copy: inputs.in_files.where.runs" in said
     assert sorted((tmp_path / "joined.txt").read_text().split()) == ["2", "3", "4"]
