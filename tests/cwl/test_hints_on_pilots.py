@@ -311,6 +311,6 @@ def test_a_workflow_with_transformations_is_a_production(
     central.type("data", "get", "users:joined.txt", "--to", str(tmp_path))
 
     assert (tmp_path / "here" / "all.txt").read_text() == "1\n"
-    assert "nothing was added" in again
+    assert "exists already" in again
     assert "step copy: inputs.in_files.where.runs" in said
     assert sorted((tmp_path / "joined.txt").read_text().split()) == ["2", "3", "4"]
