@@ -101,11 +101,15 @@ class FakeBroker:
 
     def deliver(self, topic: str, payload: bytes) -> None:
         """Give a message to everybody who subscribed to it, as often as its fate says."""
-        for link in list(self._links.values()):
+        for link in self.candidates(topic):
             if any(matches(topic, one) for one in link.filters):
                 for _ in range(self.fate(topic, payload)):
                     link.take(topic, payload)
                     self.delivered += 1
+
+    def candidates(self, topic: str) -> list[Link]:
+        """Return the links among which those are that have subscribed to a topic."""
+        return list(self._links.values())
 
     def forget(self, link: Link, *, say_will: bool) -> None:
         """A link has ended."""

@@ -33,13 +33,20 @@ def spec_of(command: tuple[str, ...]) -> dict[str, Any]:
 
 
 def plays_tools(assignment: Assignment) -> Script:
-    """Play a tool: its standard output has its words. `false` fails."""
+    """Play a tool: its standard output has its words.
+
+    `false` ends with 1, and `busy N` with its temporary code in its first N attempts.
+    """
     spec = spec_of(tuple(assignment.body.command))
     words = " ".join(spec["argv"][1:])
-    is_good = spec["argv"][0] != "false"
+    code, status = 0, tool_job.SUCCESS
+    if spec["argv"][0] == "false":
+        code, status = 1, tool_job.PERMANENT
+    elif spec["argv"][0] == "busy" and assignment.epoch <= int(spec["argv"][1]):
+        code, status = spec["temporary"][0], tool_job.TEMPORARY
     result = {
-        "code": 0 if is_good else 1,
-        "status": tool_job.SUCCESS if is_good else tool_job.PERMANENT,
+        "code": code,
+        "status": status,
         "why": "",
         "files": [
             {
@@ -53,7 +60,7 @@ def plays_tools(assignment: Assignment) -> Script:
     }
     return Script(
         duration_s=1.0,
-        exit_code=0 if is_good else 1,
+        exit_code=code,
         files={
             tool_job.RESULT: json.dumps(result).encode(),
             f"{tool_job.KEPT}/{spec['stdout']}": words.encode(),

@@ -83,7 +83,7 @@ from ..transformations.avoided_hosts import AvoidedHosts
 from ..transformations.engine import Engine
 from .people import AboutPeople, about_people
 from .process_parts import World, ban_service, parts_of
-from .production_work import ProductionWork, production_work
+from .production_work import ProductionWork, known_results, production_work
 from .route_assembly import Services
 from .rucio_work import RucioWork, rucio_work
 from .storage_work import (
@@ -362,6 +362,7 @@ def _transformations(
         quotas=allowed.quotas,
         room=allowed.room,
         bans=bans,
+        known=known_results(world),
         clock=world.clock,
         log=world.log,
     )

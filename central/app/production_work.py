@@ -30,6 +30,7 @@ from ..settings import Settings
 from ..transformations.assembly import Transformations
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
+from ..transformations.reuse.known_results import KnownResults
 from ..workflows.jdl.needs import PLATFORMS, platform_of
 from .process_parts import World
 
@@ -78,6 +79,7 @@ def production_work(
             clock=world.clock,
         ),
         touch=made.engine.touch,
+        known=known_results(world),
         images=settings.cwl.images,
         rules=settings.jdl,
         clock=world.clock,
@@ -100,6 +102,11 @@ def production_work(
         log=world.log,
     )
     return ProductionWork(found, runs)
+
+
+def known_results(world: World) -> KnownResults:
+    """Return what finds results that tasks may reuse."""
+    return KnownResults(store=world.store, catalogue=world.store, blobs=world.blobs)
 
 
 def shapes_by(

@@ -1171,15 +1171,24 @@ class Client:
         title: str = "",
         priority: int | None = None,
         start: bool = True,
+        reuse: bool = True,
+        correct: bool = False,
     ) -> ProductionDetail:
         """Run a workflow on pilots. The same workflow with the same name is the same production.
 
         The method first uploads the files that the steps name. `name` replaces the name of the
-        workflow.
+        workflow. Without `reuse` all tasks run, even those with known results. `correct` replaces
+        the definition of the production of this name: steps that differ run again.
         """
         return self.loop.run(
             self.core.submit_production(
-                flow, name=name, title=title, priority=priority, start=start
+                flow,
+                name=name,
+                title=title,
+                priority=priority,
+                start=start,
+                reuse=reuse,
+                correct=correct,
             )
         )
 
@@ -1190,10 +1199,16 @@ class Client:
         name: str = "",
         title: str = "",
         priority: int | None = None,
+        correct: bool = False,
     ) -> ProductionPreview:
-        """Return the numbers of tasks and files of a workflow, with the files of the catalogue."""
+        """Return the numbers of tasks and files of a workflow, with the files of the catalogue.
+
+        With `correct` it may replace the definition of the production of this name.
+        """
         return self.loop.run(
-            self.core.preview_production(flow, name=name, title=title, priority=priority)
+            self.core.preview_production(
+                flow, name=name, title=title, priority=priority, correct=correct
+            )
         )
 
     def add_production(self, production: NewProduction) -> ProductionDetail:

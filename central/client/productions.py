@@ -52,13 +52,17 @@ class ProductionCalls:
         title: str = "",
         priority: int | None = None,
         start: bool = True,
+        reuse: bool = True,
+        correct: bool = False,
     ) -> ProductionDetail:
         """Run a workflow on pilots. The same workflow with the same name is the same production.
 
         The method first uploads the files that the steps name. `name` replaces the name of the
-        workflow.
+        workflow. Without `reuse` all tasks run, even those with known results. `correct` replaces
+        the definition of the production of this name: steps that differ run again.
         """
         body = _named(_document(flow), name, title, priority, start)
+        body = msgspec.structs.replace(body, reuse=reuse, correct=correct)
         client, paths = cast("AsyncClient", self), _paths(body)
         inputs = await client.upload([LocalFile(flow.folder / path) for path in paths])
         files = dict(zip(paths, inputs, strict=True))
@@ -72,9 +76,14 @@ class ProductionCalls:
         name: str = "",
         title: str = "",
         priority: int | None = None,
+        correct: bool = False,
     ) -> ProductionPreview:
-        """Return the numbers of tasks and files of a workflow, with the files of the catalogue."""
+        """Return the numbers of tasks and files of a workflow, with the files of the catalogue.
+
+        With `correct` it may replace the definition of the production of this name.
+        """
         body = _named(_document(flow), name, title, priority, start=False)
+        body = msgspec.structs.replace(body, correct=correct)
         files = {path: await asyncio.to_thread(_hashed, flow, path) for path in _paths(body)}
         images = await asyncio.to_thread(digests_of, _images(body))
         return await self._transport.ask(

@@ -12,15 +12,18 @@ import logging
 import os
 import re
 import resource
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, Final, cast
 
 from cwl_utils.errors import WorkflowException
 from cwl_utils.sandboxjs import set_js_engine
 from cwltool.errors import UnsupportedRequirement
 from cwltool.process import Process
+from ruamel.yaml.error import YAMLError
 from schema_salad.exceptions import ValidationException
 from schema_salad.sourceline import SourceLine
 
@@ -35,6 +38,7 @@ from .shapes import shapes, step_name
 from .tools import FOLDERS, JobContext
 
 MEMORY_BYTES: Final = 2 << 30
+LOAD_S: Final = 20.0  # of CPU, for one document: aliases of YAML can make it endless
 REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
 RUNS_MAX: Final = 32  # in memory; others are made again
 _FOLDER: Final = re.compile(r"(file://|(\.\./)*)/?pilotage-cwl/(doc/)?")  # of documents, in texts
@@ -44,6 +48,10 @@ REFUSED: Final = (ValidationException, WorkflowException, OSError, ValueError, T
 
 class Unfit(Exception):
     """A document cannot run. The arguments are the text, and whether it is only unsupported."""
+
+
+class _TooLong(BaseException):
+    """Loading a document takes too long. No `except Exception` of the library catches it."""
 
 
 @dataclass
@@ -65,7 +73,11 @@ class _Open:
         process = _process(self.document)
         self.files = RunFiles(self._read)
         for path, one in self.document["files"].items():
-            known = KnownFile(is_folder=one["kind"] == "folder", size=one.get("size_bytes", 0))
+            known = KnownFile(
+                is_folder=one["kind"] == "folder",
+                size=one.get("size_bytes", 0),
+                same=one.get("sha256", "") or one.get("did", ""),
+            )
             self.files.add(os.path.dirname(path), [(os.path.basename(path), known)])
         order = copy.deepcopy(self.document["inputs"])
         context = JobContext({**FOLDERS, "basedir": "/pilotage-cwl", "toplevel": True})
@@ -96,6 +108,7 @@ class _Open:
                     "network": job.network,
                     "image": job.image,
                     "placement": job.placement,
+                    "recipe": job.recipe,
                 }
             known = sorted(self.open & self.results.keys())
             if not known:
@@ -180,6 +193,8 @@ class Evaluator:
 
 def _process(document: Mapping[str, Any]) -> Process:
     """Return the process of a document. Raises Unfit."""
+    limit = LOAD_S if signal.getsignal(signal.SIGPROF) is _too_long else 0.0
+    signal.setitimer(signal.ITIMER_PROF, limit)
     try:
         process = process_of(document)
         given = document["inputs"].get(REQUIREMENTS)
@@ -190,11 +205,19 @@ def _process(document: Mapping[str, Any]) -> Process:
         note_hints(process)
     except UnsupportedRequirement as why:
         raise Unfit(_said(why), True) from why
-    except REFUSED as why:
+    except (*REFUSED, YAMLError, StopIteration) as why:
         raise Unfit(_said(why), False) from why
+    except _TooLong:
+        raise Unfit(f"the document takes more than {LOAD_S:.0f} s to load", False) from None
     except RecursionError as why:
         raise Unfit("the document is nested too deeply", False) from why
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
     return process
+
+
+def _too_long(_number: int, _frame: FrameType | None) -> None:
+    raise _TooLong
 
 
 def _check_concrete(tool: Any) -> None:
@@ -231,6 +254,7 @@ def main() -> int:
     calls, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else writes to the pipe of answers
     confine()
+    signal.signal(signal.SIGPROF, _too_long)
     for line in calls:
         try:
             answer = evaluator.answer(json.loads(line))

@@ -5,6 +5,7 @@ Expressions and globs look at files through `RunFiles` alone. A file that a job 
 """
 
 import fnmatch
+import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,7 @@ class KnownFile:
     sha1: str = ""
     content: bytes | None = None  # its first bytes; None: not known yet
     leaves: str = ""  # why it cannot be an output, such as a link that leaves the folder
+    same: str = ""  # equal for files with equal content; empty: not known
 
 
 class UnknownContent(Exception):
@@ -68,16 +70,57 @@ class RunFiles:
             self.known.setdefault(folder, KnownFile(is_folder=True))
             path = folder
 
+    def identity(self, path: str) -> str:
+        """Return a text that is equal for equal content; empty: the content is not known.
+
+        The text of a folder has the names in it, and their identities.
+        """
+        one = self.known.get(path)
+        if one is None and not self.is_ours(path):
+            return _on_disk(path)
+        if one is None or not one.is_folder:
+            return one.same if one is not None else ""
+        found: list[str] = []
+        for name in sorted(self.children.get(path, ())):
+            inner = self.identity(f"{path}/{name}")
+            if not inner:
+                return ""
+            found.append(f"{name}={inner}")
+        return _digest("\n".join(["folder", *found]).encode())
+
     def is_ours(self, path: str) -> bool:
         """Return whether a path is known here only, and not on the disk."""
         return path in self.known or path.startswith(RUNS) or not self.sees_disk
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _on_disk(path: str) -> str:
+    """Return the identity of a file or folder of this machine; empty: it cannot be read."""
+    try:
+        if not os.path.isdir(path):
+            found = hashlib.sha256()
+            with open(path, "rb") as stream:
+                while block := stream.read(1 << 20):
+                    found.update(block)
+            return found.hexdigest()
+        names = [
+            f"{name}={_on_disk(os.path.join(path, name))}" for name in sorted(os.listdir(path))
+        ]
+    except OSError:
+        return ""
+    return "" if any(one[-1] == "=" for one in names) else _digest("\n".join(names).encode())
 
 
 class RunAccess(StdFsAccess):
     """How the CWL library looks at the files of a run."""
 
     def _abs(self, p: str) -> str:
-        return self._files.newest(super()._abs(p))
+        if p.startswith("file:///") and not any(mark in p for mark in "%?#"):
+            p = p[len("file://") :]
+        return self._files.newest(p if p.startswith("/") else super()._abs(p))
 
     def __init__(self, basedir: str, files: RunFiles) -> None:
         super().__init__(basedir)
@@ -170,6 +213,7 @@ def from_listing(listing: Mapping[str, Any]) -> list[tuple[str, KnownFile]]:
                 sha1=one.get("sha1", ""),
                 content=bytes.fromhex(one["head"]) if "head" in one else None,
                 leaves=one["why"] if one["kind"] == "leaves" else "",
+                same=f"sha1 {one['sha1']} {one['bytes']}" if one.get("sha1") else "",
             ),
         )
         for one in listing["files"]

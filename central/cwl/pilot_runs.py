@@ -70,8 +70,11 @@ async def with_files(client: AsyncClient, made: Built, *, file: str, text: str) 
 class PilotExecutor(JobExecutor):
     """Runs documents as productions, and waits for each."""
 
-    def __init__(self, opened: Opened, texts: dict[str, str], folder: Path, name: str) -> None:
+    def __init__(
+        self, opened: Opened, texts: dict[str, str], folder: Path, name: str, *, reuse: bool = True
+    ) -> None:
         super().__init__()
+        self._reuse = reuse
         self._opened, self._texts, self._folder, self._name = opened, texts, folder, name
 
     def run_jobs(
@@ -97,7 +100,9 @@ class PilotExecutor(JobExecutor):
     async def _run(self, found: Described) -> tuple[CwlOutputs, Any]:
         async with self._opened() as client:
             document = await document_of(client, found)
-            made = await client.add_production(NewProduction(cwl=document, name=self._name))
+            made = await client.add_production(
+                NewProduction(cwl=document, name=self._name, reuse=self._reuse)
+            )
             end = await client.wait_for_outputs(made.view.id)
             return end, await fetched(client, end.outputs, self._folder, flat=False)
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 try:
     from cwl_utils.sandboxjs import set_js_engine
@@ -28,16 +28,21 @@ from pilotage.pilot.cwl import tool_job
 from .documents import loading, noting
 from .javascript import QuickJs
 from .known_files import RUNS, RunFiles
+from .local_results import LocalResults
 from .run import CwlRun
 from .tools import FOLDERS, JobContext, ToolJob
+
+_FLAGS: Final = ("--disable-js-validation", "--relax-path-checks")
 
 
 class LocalExecutor(JobExecutor):
     """Runs the jobs on this machine."""
 
-    def __init__(self, folder: Path, cores: int) -> None:
+    def __init__(self, folder: Path, cores: int, results: LocalResults) -> None:
         super().__init__()
-        self._folder, self._cores = folder, cores
+        self._folder, self._cores, self._results = folder, cores, results
+        self._folders: dict[str, Path] = {}  # of jobs, by key
+        self.reused = 0
 
     def run_jobs(
         self,
@@ -51,28 +56,53 @@ class LocalExecutor(JobExecutor):
         context.trees = {"*": "/"} if shutil.which("bwrap") else {}
         run = CwlRun(process, job_order_object, files, context)
         with ThreadPoolExecutor(self._cores) as pool:
-            open_: dict[Future[Any], str] = {}
+            open_: dict[Future[Any], ToolJob] = {}
             while True:
+                is_more = False  # known results may lead to more jobs
                 for job in run.advance():
-                    open_[pool.submit(self._run, job)] = job.key
+                    result = self._begun(job)
+                    if result is None:
+                        open_[pool.submit(self._run, job)] = job
+                    else:
+                        run.done(job.key, result)
+                        is_more = True
+                if is_more:
+                    continue
                 if run.status and not open_:
                     break
                 done, _ = wait(open_, return_when=FIRST_COMPLETED)
                 for one in done:
-                    key = open_.pop(one)
+                    job = open_.pop(one)
                     try:
                         result = one.result()
+                        if self._folders[job.key] == self._results.folder(job):
+                            self._results.keep(job, result)
                     except OSError as why:
-                        run.failed(key, str(why))
+                        run.failed(job.key, str(why))
                     else:
                         if result["why"]:
                             logger.error("%s", result["why"])
-                        run.done(key, result)
+                        run.done(job.key, result)
         for said in run.why:
             logger.error("%s", said)
         outputs = run.outputs
         visit_class(outputs, ("File", "Directory"), self._on_disk)
         self.output_callback(outputs, run.status)
+
+    def _begun(self, job: ToolJob) -> Any:
+        """Choose the folder of a job; return its result if it is known."""
+        known = self._results.of(job)
+        if known is not None:
+            self._folders[job.key], result = known
+            self.reused += 1
+            return result
+        where = self._results.folder(job)
+        if where is None or where in self._folders.values():  # an equal job runs
+            where = self._folder / job.key
+        else:
+            self._results.begin(job)
+        self._folders[job.key] = where
+        return None
 
     def _run(self, job: ToolJob) -> Any:
         sources = {
@@ -80,7 +110,13 @@ class LocalExecutor(JobExecutor):
             for one in job.spec["stage"]
             if one["kind"] in ("file", "folder")
         }
-        return tool_job.run(job.spec, self._folder / job.key, sources)
+        folder = self._folders[job.key]
+        for _ in range(tool_job.RETRIES):
+            result = tool_job.run(job.spec, folder, sources)
+            if result["status"] != tool_job.TEMPORARY:
+                return result
+            shutil.rmtree(folder)
+        return tool_job.run(job.spec, folder, sources)
 
     def _path(self, path: str) -> Path:
         if path.startswith("file://"):
@@ -88,7 +124,7 @@ class LocalExecutor(JobExecutor):
         if not path.startswith(RUNS + "/"):
             return Path(path)
         key, _, rest = path[len(RUNS) + 1 :].partition("/")
-        return self._folder / key / "out" / rest
+        return self._folders[key] / "out" / rest
 
     def _content(self, path: str) -> bytes | None:
         return self._path(path).read_bytes()
@@ -99,11 +135,26 @@ class LocalExecutor(JobExecutor):
             one["location"] = file_uri(os.path.realpath(self._path(location)))
 
 
-def _on_pilots(url: str, name: str, texts: dict[str, str], folder: Path) -> JobExecutor:
+def _on_pilots(given: argparse.Namespace, texts: dict[str, str], folder: Path) -> JobExecutor:
     from ..client.client import AsyncClient
     from .pilot_runs import PilotExecutor
 
-    return PilotExecutor(lambda: AsyncClient(url), texts, folder, name or folder.name)
+    return PilotExecutor(
+        lambda: AsyncClient(given.url),
+        texts,
+        folder,
+        given.name or folder.name,
+        reuse=not given.no_reuse,
+    )
+
+
+def _temporary(folder: str) -> list[str]:
+    """Return arguments that keep the temporary folders of the library in ours.
+
+    The library makes one for each run, and leaves it there if the run cannot begin.
+    """
+    where = os.path.join(folder, "library-")
+    return [f"--tmpdir-prefix={where}", f"--tmp-outdir-prefix={where}"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,20 +164,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--url")  # of a central: its pilots run the tools
     parser.add_argument("--name", default="")
+    parser.add_argument("--cachedir", type=Path)  # keeps results of tools, for later runs
+    parser.add_argument("--no-reuse", action="store_true")
     given, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     if given.local and given.url:
         parser.error("give either --local or --url")
+    if given.cachedir and given.url:
+        parser.error("--cachedir is for runs on this machine: pilots reuse results without it")
     set_js_engine(QuickJs())
     texts: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="pilotage-cwl-", ignore_cleanup_errors=True) as folder:
         context = loading()
-        executor: JobExecutor = LocalExecutor(Path(folder), given.cores)
+        results = LocalResults(given.cachedir, takes=not given.no_reuse)
+        here = LocalExecutor(Path(folder), given.cores, results)
+        executor: JobExecutor = here
         if given.url:
             context.fetcher_constructor = noting(texts)
-            executor = _on_pilots(given.url, given.name, texts, Path(folder))
+            executor = _on_pilots(given, texts, Path(folder))
         try:
             found: int = cwltool_main.main(
-                ["--disable-js-validation", "--relax-path-checks", *rest],
+                [*_FLAGS, *_temporary(folder), *rest],
                 executor=executor,
                 loadingContext=context,
                 custom_schema_callback=lambda: (
@@ -137,6 +194,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ValidationException as why:
             print(f"pilotage-cwl-runner: {why}", file=sys.stderr)
             return 1
+    if here.reused:
+        print(f"pilotage-cwl-runner: results reused: {here.reused}", file=sys.stderr)
     return found
 
 

@@ -23,7 +23,7 @@ from cwltool.process import Process, shortname
 from cwltool.stdfsaccess import abspath
 from cwltool.utils import bytes2str_in_dicts, visit_class
 from cwltool.workflow import default_make_tool
-from schema_salad.ref_resolver import file_uri
+from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from pilotage.pilot.cwl.tool_job import IN, OUT, TMP
 
@@ -54,6 +54,7 @@ class ToolJob:
     network: bool = False
     image: str = ""
     placement: Mapping[str, Any] = field(default_factory=dict[str, Any])  # see `hints.Scheduling`
+    recipe: str = ""  # equal for runs with equal results; empty: its result is not to be reused
 
 
 class JobContext(RuntimeContext):
@@ -178,7 +179,30 @@ class PlannedJob(JobBase):
             needs=self._needs(),
             network=self.networkaccess,
             placement=self.placement,
+            recipe=self._recipe(spec, files),
         )
+
+    def _recipe(self, spec: Mapping[str, Any], files: RunFiles) -> str:
+        """Return a hash of all that the result depends on; empty: it is not to be reused."""
+        asked = self.builder.get_requirement("WorkReuse")[0]
+        if (
+            self.inplace_update
+            or self.stores
+            or (asked is not None and not self.builder.do_eval(asked["enableReuse"]))
+        ):
+            return ""
+        stage: list[Mapping[str, Any]] = []
+        for one in spec["stage"]:
+            same = one["source"]
+            if one["kind"] in ("file", "folder"):
+                path = uri_file_path(same) if same.startswith("file://") else same
+                same = files.identity(path)
+                if not same:
+                    return ""
+            stage.append({**one, "source": same})
+        software = self.builder.get_requirement("SoftwareRequirement")[0]
+        made_of = [{**spec, "stage": stage}, software]
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     def _needs(self) -> dict[str, float]:
         """Return the resources; without memory if the document asks for none."""

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from pilotage.pilot.cwl.tool_job import KEPT, RESULT, STORED, packed
+from pilotage.pilot.cwl.tool_job import EX_TEMPFAIL, KEPT, RESULT, RETRIES, STORED, packed
 from pilotage.proto.api.jdl import JdlRules
 from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from pilotage.proto.documents.job import (
@@ -117,6 +117,8 @@ def job_of(
         spec["store"] = [{**one, "to": with_scope(one["to"], given.scope)} for one in spec["store"]]
     outputs = tuple(_data_output(i, one) for i, one in enumerate(spec.get("store", ())))
     placement = wanted.get("placement", {})
+    codes = {one or EX_TEMPFAIL for one in spec.get("temporary", ())}
+    temporary = tuple(sorted(one for one in codes if 0 < one < 256))
     return Job(
         command=("python3", document.tool.name, *packed(spec)),
         name=wanted["step"],
@@ -129,6 +131,8 @@ def job_of(
         needs=(_need(wanted, placement, rules),),
         priority=placement.get("priority", PRIORITY_DEFAULT),
         data=JobData(inputs=tuple(given.data), outputs=outputs) if given.data or outputs else None,
+        retries=RETRIES if temporary else 0,
+        retry_codes=temporary,
     )
 
 

@@ -13,6 +13,8 @@ from ..store.engine import weighs
 from ..store.session import Session
 from ..transformations import record as transformation_records
 from ..transformations.record import MadeTask, NewTask
+from ..transformations.reuse import record as reuse_records
+from ..transformations.reuse.record import ReusedTask
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -36,9 +38,9 @@ class EndedJob(_Record, frozen=True, kw_only=True):
     reason: str
 
 
-def open_runs(session: Session) -> list[int]:
-    """Return the productions whose runs have not ended."""
-    return [int(row[0]) for row in session.rows("open_cwl_runs", {})]
+def open_runs(session: Session) -> dict[int, str]:
+    """Return the productions whose runs have not ended, with the SHA-256 of their definitions."""
+    return {int(row[0]): str(row[1]) for row in session.rows("open_cwl_runs", {})}
 
 
 @weighs(4)
@@ -53,6 +55,27 @@ def make_tasks(
 ) -> list[MadeTask]:
     """Store tasks with their jobs and keys, all or none, as those of transformations."""
     found = transformation_records.make_tasks(session, transformation_id, made, new, tasks)
+    return _keyed(session, production_id, keys, found)
+
+
+@weighs(4)
+def reuse_tasks(
+    session: Session,
+    production_id: int,
+    transformation_id: int,
+    made: int,
+    tasks: Sequence[ReusedTask],
+    keys: Sequence[str],
+    at: float,
+) -> list[MadeTask]:
+    """Store tasks that reuse results, with their keys, all or none."""
+    found = reuse_records.reuse_tasks(session, transformation_id, made, tasks, at)
+    return _keyed(session, production_id, keys, found)
+
+
+def _keyed(
+    session: Session, production_id: int, keys: Sequence[str], found: list[MadeTask]
+) -> list[MadeTask]:
     rows = [
         (production_id, key, one.task_id, one.job_id) for key, one in zip(keys, found, strict=False)
     ]
@@ -84,10 +107,14 @@ def take_results(session: Session, production_id: int, results: Mapping[str, Any
     session.many("take_cwl_result", rows)
 
 
-def end_run(session: Session, production_id: int, end: CwlEnd, at: float) -> None:
-    """End a run, once: its steps make no more tasks, and the results are dropped."""
+def end_run(session: Session, production_id: int, sha256: str, end: CwlEnd, at: float) -> None:
+    """End a run, once: its steps make no more tasks, and the results are dropped.
+
+    `sha256` is that of the definition that was run: a correction may have replaced it.
+    """
     given = {
         "production_id": production_id,
+        "sha256": sha256,
         "status": end.status,
         "why": end.why,
         "outputs": packed_json(end.outputs),

@@ -8,7 +8,7 @@ jobs by the same keys.
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +17,6 @@ import msgspec
 from pilotage.pilot.cwl.tool_job import RESULT
 from pilotage.proto.api.jdl import JdlRules
 from pilotage.proto.documents.cwl import CwlDocument
-from pilotage.proto.documents.job import Job
 from pilotage.proto.messages import Output
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import TaskState
@@ -33,11 +32,13 @@ from ..productions.record import CwlEnd
 from ..store.engine import Store
 from ..store.errors import OF_ALL, OverQuota, ReserveReached, StoreBroken, StoreError, StoreFull
 from ..transformations import record as transformation_records
+from ..transformations.record import MadeTask, TransformationRow
+from ..transformations.reuse.known_results import KnownResults, recipe_of
 from . import record as run_records
 from .evaluator_link import Evaluates, EvaluatorEnded, plain_document
 from .jobs import JobFiles, Places, Unusable, files_of, job_of, keys_in, needed_keys, source_of
 from .record import EndedJob
-from .task_maker import RunTaskMaker
+from .task_maker import NewRunJob, RunTaskMaker
 
 LOOK_S: Final = 0.25  # between two looks at open runs
 FULL_S: Final = 5.0  # pause while the store is full
@@ -62,6 +63,9 @@ class _Run:
     document: CwlDocument
     at: float
     group: str
+    sha256: str  # of the definition
+    reuses: bool  # results of earlier jobs
+    steps: Mapping[str, int]  # their transformations
     begun: bool = False  # the evaluator knows it
     due: bool = True  # the evaluator is to be asked
     jobs: dict[str, int] = field(default_factory=dict[str, int])  # made ones, by key
@@ -84,6 +88,7 @@ class CwlRuns:
         blobs: Blobs,
         evaluator: Evaluates,
         making: RunTaskMaker,
+        known: KnownResults,
         touch: Callable[[int], None],
         images: Mapping[str, str],
         rules: JdlRules,
@@ -97,7 +102,8 @@ class CwlRuns:
         """
         self._images, self._rules = images, rules
         self._store, self._blobs, self._evaluator = store, blobs, evaluator
-        self._making, self._touch, self._clock, self._log = making, touch, clock, log
+        self._making, self._known = making, known
+        self._touch, self._clock, self._log = touch, clock, log
         self._open: dict[int, _Run] = {}
         self._nudged = asyncio.Event()
 
@@ -126,7 +132,7 @@ class CwlRuns:
     async def once(self) -> None:
         """Advance each open run as far as it goes now."""
         ids = await self._store.read(run_records.open_runs)
-        for gone in self._open.keys() - set(ids):
+        for gone in [one for one, run in self._open.items() if ids.get(one) != run.sha256]:
             del self._open[gone]
             with contextlib.suppress(EvaluatorEnded, Refused):
                 await self._evaluator.ask({"do": "end", "run": str(gone)})
@@ -174,12 +180,25 @@ class CwlRuns:
             await self._finish(run, run.end)
 
     async def _read(self, production_id: int) -> _Run:
-        row = await self._store.read(production_records.production, production_id)
-        texts = await self._store.read(production_records.production_texts, production_id)
-        assert row is not None and texts is not None
-        document = unpacked(texts.definition).cwl
-        assert document is not None
-        return _Run(production_id, document, row.made_at, row.group)
+        while True:
+            row = await self._store.read(production_records.production, production_id)
+            texts = await self._store.read(production_records.production_texts, production_id)
+            rows = await self._store.read(production_records.production_steps, [production_id])
+            again = await self._store.read(production_records.production, production_id)
+            assert row is not None and texts is not None and again is not None
+            if row.sha256 == again.sha256:  # else a correction came in between
+                break
+        definition = unpacked(texts.definition)
+        assert definition.cwl is not None
+        return _Run(
+            production_id,
+            definition.cwl,
+            row.made_at,
+            row.group,
+            row.sha256,
+            not definition.no_reuse,
+            {one.step: one.row.transformation_id for one in rows[production_id]},
+        )
 
     async def _begin(self, run: _Run) -> None:
         """Give the document and all stored results to the evaluator."""
@@ -323,15 +342,13 @@ class CwlRuns:
         row = await self._store.read(production_records.production, run.production_id)
         if row is None or row.state is not ProductionState.ACTIVE:
             return
-        rows = await self._store.read(production_records.production_steps, [run.production_id])
-        steps = {one.step: one.row.transformation_id for one in rows[run.production_id]}
         by_step: dict[str, list[str]] = {}
         for key, one in run.wanted.items():
             by_step.setdefault(one["step"], []).append(key)
         try:
             for step, keys in by_step.items():
                 while keys:
-                    keys = await self._some(run, steps[step], keys)
+                    keys = await self._some(run, run.steps[step], keys)
         except (OverQuota, ReserveReached, Banned) as why:
             run.waits_until = self._clock.monotonic() + ROOM_S
             self._tell(run, str(why))
@@ -345,27 +362,52 @@ class CwlRuns:
         """Make the first jobs of a step; return the keys that are left."""
         row = await self._store.read(transformation_records.transformation, transformation_id)
         assert row is not None
-        jobs: list[tuple[str, Job]] = []
+        chunk = keys[:CHUNK]
+        recipes = self._recipes(run, row, chunk)
+        known = await self._known.of(recipes.values())
+        if known:
+            reused = {key: known[recipes[key]] for key in chunk if recipes.get(key) in known}
+            done = await self._making.reuse(run.production_id, row, reused)
+            self._made(run, row, reused, done)
+            return [key for key in keys if key not in reused] if done else []
+        jobs: list[NewRunJob] = []
         size = 0
-        for key in keys[:CHUNK]:
+        for key in chunk:
             wanted = run.wanted[key]
             made = {one: await self._files(run, one) for one in needed_keys(wanted)}
             job = job_of(wanted, run.document, made, self._rules, row.group)
-            jobs.append((key, job))
+            jobs.append(NewRunJob(key, recipes.get(key), job))
             size += sum(map(len, job.command)) + 150 * len(job.inputs)
             if size > CHUNK_BYTES:
                 break
         done = await self._making.make(run.production_id, row, jobs)
-        if not done:  # the step is not Active now
-            return []
-        for (key, _), one in zip(jobs, done, strict=True):
+        self._made(run, row, [one.key for one in jobs], done)
+        return list(keys[len(jobs) :]) if done else []
+
+    def _recipes(self, run: _Run, row: TransformationRow, keys: Sequence[str]) -> dict[str, str]:
+        """Return the recipes of jobs whose results may be reused."""
+        if not run.reuses:
+            return {}
+        given = {key: str(run.wanted[key].get("recipe", "")) for key in keys}
+        return {
+            key: recipe_of(row.community, row.group, f"cwl {one}")
+            for key, one in given.items()
+            if one
+        }
+
+    def _made(
+        self, run: _Run, row: TransformationRow, keys: Iterable[str], done: Sequence[MadeTask]
+    ) -> None:
+        """Note tasks that were stored; none were if the step is not Active now."""
+        if not done:
+            return
+        for key, one in zip(keys, done, strict=True):
             run.jobs[key] = one.job_id
             del run.wanted[key]
         run.told = ""
         self._log("tasks_made", transformation=row.transformation_id, count=len(done),
                   first=done[0].number)  # fmt: skip
-        self._touch(transformation_id)
-        return list(keys[len(jobs) :])
+        self._touch(row.transformation_id)
 
     async def _finish(self, run: _Run, end: CwlEnd) -> None:
         """Store the end of a run; its steps complete when their tasks have ended."""
@@ -375,10 +417,9 @@ class CwlRuns:
         places = Places(run.document, run.jobs, made, self._rules.scope or run.group)
         end = msgspec.structs.replace(end, outputs=places.placed(end.outputs))
         at = self._clock.wall()
-        await self._store.write(run_records.end_run, run.production_id, end, at)
-        rows = await self._store.read(production_records.production_steps, [run.production_id])
-        for one in rows[run.production_id]:
-            self._touch(one.row.transformation_id)
+        await self._store.write(run_records.end_run, run.production_id, run.sha256, end, at)
+        for one in run.steps.values():
+            self._touch(one)
         self._log("cwl_run_ended", production=run.production_id, status=end.status, why=end.why)
 
 

@@ -1,5 +1,5 @@
 -- name: open_cwl_runs
-SELECT r.production_id
+SELECT r.production_id, p.sha256
   FROM cwl_run AS r JOIN production AS p ON p.production_id = r.production_id
  WHERE r.status = '' AND p.state IN ('Active', 'Paused', 'Stopped')
  ORDER BY r.production_id;
@@ -23,8 +23,11 @@ SELECT c.key, c.job_id, t.state, t.reason
 UPDATE cwl_job SET result = ?3 WHERE production_id = ?1 AND key = ?2 AND result IS NULL;
 
 -- name: end_cwl_run
+-- Not if a correction has given the production another definition.
 UPDATE cwl_run SET status = :status, why = :why, outputs = :outputs
- WHERE production_id = :production_id AND status = '';
+ WHERE production_id = :production_id AND status = ''
+   AND EXISTS (SELECT 1 FROM production AS p
+                WHERE p.production_id = :production_id AND p.sha256 = :sha256);
 
 -- name: drop_cwl_jobs
 DELETE FROM cwl_job WHERE production_id = :production_id;

@@ -1,6 +1,7 @@
 """Stores the jobs of a run as tasks of their steps, and queues them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,10 +24,19 @@ from ..jobs.record_types import JobClassRow, NewJob
 from ..ports import Clock
 from ..store.engine import Store
 from ..transformations.record import MadeTask, NewTask, TransformationRow
+from ..transformations.reuse.record import ReusedTask
 from ..transformations.task_creation import submission_of
 from . import record as run_records
 
 _encode = msgspec.json.encode
+
+
+class NewRunJob(NamedTuple):
+    """A job of a run, before it is stored."""
+
+    key: str
+    recipe: str | None
+    job: Job
 
 
 class RunTaskMaker:
@@ -49,8 +59,22 @@ class RunTaskMaker:
         self._owners, self._storages, self._quotas = owners, storages, quotas
         self._room, self._bans, self._clock = room, bans, clock
 
+    async def reuse(
+        self, production_id: int, row: TransformationRow, known: Mapping[str, int]
+    ) -> list[MadeTask]:
+        """Store tasks of a step that reuse the results of jobs, by key; all or none."""
+        return await self._store.write(
+            run_records.reuse_tasks,
+            production_id,
+            row.transformation_id,
+            row.tasks_made,
+            [ReusedTask(job_id=one) for one in known.values()],
+            list(known),
+            self._clock.wall(),
+        )
+
     async def make(
-        self, production_id: int, row: TransformationRow, jobs: Sequence[tuple[str, Job]]
+        self, production_id: int, row: TransformationRow, jobs: Sequence[NewRunJob]
     ) -> list[MadeTask]:
         """Store the jobs of a step with their keys, all or none, and queue them.
 
@@ -63,7 +87,8 @@ class RunTaskMaker:
         resolver = InputResolver(self._store, self._storages.book, row.community)
         bodies: list[tuple[Job, bytes]] = []
         settled: list[ResolvedInputs] = []
-        for _, job in jobs:
+        for one in jobs:
+            job = one.job
             job = msgspec.structs.replace(job, group=row.group)
             if row.priority is not None:
                 job = msgspec.structs.replace(job, priority=row.priority)
@@ -98,8 +123,8 @@ class RunTaskMaker:
             row.transformation_id,
             row.tasks_made,
             submission_of(row, at=self._clock.wall()),
-            [NewTask(job=one) for one in rows],
-            [key for key, _ in jobs],
+            [NewTask(job=row, recipe=one.recipe) for row, one in zip(rows, jobs, strict=True)],
+            [one.key for one in jobs],
         )
         if made:  # no await: the jobs are durable, and wait
             self._submissions.take_up(made[0].job_id, CheckedJobs(infos, rows))

@@ -16,7 +16,7 @@ from ..jobs import (
     record_search as job_search,
     record_submissions as submission_records,
 )
-from ..jobs.definition.rendering import success_codes_of
+from ..jobs.definition.rendering import exit_codes_of
 from ..jobs.leases import Lease, LeasePhase
 from ..jobs.record_types import JobStanding, LiveAttempt
 from ..pilots import record as pilot_records
@@ -143,7 +143,8 @@ class MemoryRecovery:
             for row in page:
                 lease = self._lease(row)
                 body = bodies[row.job_id]
-                lease.success_codes = success_codes_of(body.template, body.body)
+                codes = exit_codes_of(body.template, body.body)
+                lease.success_codes, lease.retry_codes = codes.success_codes, codes.retry_codes
                 self._leases.put(lease)
                 if row.live:
                     age_s = max(0.0, self._clock.wall() - row.matched_at)

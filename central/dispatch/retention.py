@@ -155,8 +155,10 @@ class Retention:
             await self._clock.sleep(PAUSE_S / 10)
 
     async def _prune(self, jobs: list[EndedJob]) -> int:
+        now = self._clock.wall()
         gone = await self._store.write(
-            retention_records.prune_jobs, [(job.job_id, job.ended_at) for job in jobs]
+            retention_records.prune_jobs,
+            [(one.job_id, one.ended_at, now - kept_s(one, self._settings)) for one in jobs],
         )
         known = {job.job_id: job for job in jobs}
         for job_id, was_deleted in gone:

@@ -66,4 +66,5 @@ SELECT template FROM submission WHERE submission_id = :submission_id;
 SELECT t.job_id, t.task_id, t.transformation_id, t.number
   FROM json_each(:ids) AS i
  CROSS JOIN task AS t
-    ON t.task_id = (SELECT x.task_id FROM task AS x WHERE x.job_id = i.value::bigint LIMIT 1);
+    ON t.task_id = (SELECT x.task_id FROM task AS x
+                     WHERE x.job_id = i.value::bigint AND x.is_reused = 0 LIMIT 1);

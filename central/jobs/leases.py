@@ -51,6 +51,7 @@ class Lease(msgspec.Struct, eq=False, gc=False):
     grant: Grant
     matched: float  # monotonic; after a restart by the wall clock of its row
     success_codes: tuple[int, ...] = (0,)
+    retry_codes: tuple[int, ...] = ()  # empty: all
     checkpoint: bool = False  # its job has a checkpoint that moves between nodes
     has_data: bool = False  # it reads or writes files on storages
     retries: int = 0

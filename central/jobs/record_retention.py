@@ -39,8 +39,13 @@ def ended_jobs(session: Session, *, after: int, before: float) -> tuple[list[End
 
 
 @weighs(4)
-def prune_jobs(session: Session, jobs: Sequence[tuple[int, float]]) -> list[tuple[int, bool]]:
+def prune_jobs(
+    session: Session, jobs: Sequence[tuple[int, float] | tuple[int, float, float]]
+) -> list[tuple[int, bool]]:
     """Remove jobs given as (id, end time), at most PRUNED_MAX, if that end time is still theirs.
+
+    A third value keeps a job whose result a task has reused since that time. Jobs of runs of CWL
+    documents stay until the run ends.
 
     Return the removed ids, each with whether it was marked deleted. Bodies, attempts, notes and
     evidence of the jobs are removed as well. The key of a submission stays.

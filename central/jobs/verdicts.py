@@ -248,7 +248,7 @@ def result(lease: Lease, report: Report, *, at: float) -> AttemptResult:
     if good:
         event, reason = JobEvent.SUCCEEDED, ""
     else:
-        event = JobEvent.RETRY if lease.failures < lease.retries else JobEvent.PAYLOAD_FAILED
+        event = JobEvent.RETRY if _is_retried(lease, report) else JobEvent.PAYLOAD_FAILED
         reason = _why_failed(lease, report)
         if event is JobEvent.RETRY and lease.wanted is Why.HOLD:
             event = JobEvent.HELD
@@ -270,6 +270,13 @@ def result(lease: Lease, report: Report, *, at: float) -> AttemptResult:
         outputs=report.outputs,
         started_at=_started_at(lease, report, ended_at=at, usage=usage),
     )
+
+
+def _is_retried(lease: Lease, report: Report) -> bool:
+    if lease.failures >= lease.retries:
+        return False
+    codes = lease.retry_codes
+    return not codes or (report.how is How.EXITED and report.exit_code in codes)
 
 
 def _started_at(lease: Lease, report: Report, *, ended_at: float, usage: Usage) -> float | None:

@@ -14,6 +14,7 @@ from ..identity.callers import User
 from ..ports import Clock
 from ..store.engine import Store
 from ..transformations import record as transformation_records
+from ..transformations.reuse import record as reuse_records
 from .record import ProductionRow, StepRow
 
 KILLED: Final = 400  # jobs that are killed at once
@@ -51,10 +52,15 @@ class Cleaning:
     async def remove(
         self, row: ProductionRow, steps: Sequence[StepRow], clock: Clock
     ) -> AsyncGenerator[int]:
-        """Remove the files of jobs from the catalogue; yield the number after each slice."""
+        """Remove the files of jobs from the catalogue; yield the number after each slice.
+
+        Files that another production reuses stay.
+        """
+        ids = [one.row.transformation_id for one in steps]
         for one in reversed(steps):
             async for jobs in self._jobs(one, (), LOOKED_AT):
-                async for there in self._files(jobs):
+                others = await self._store.read(reuse_records.jobs_of_others, jobs, ids)
+                async for there in self._files([job for job in jobs if job not in others]):
                     yield 0
                     for first in range(0, len(there), TOGETHER):
                         some = there[first : first + TOGETHER]

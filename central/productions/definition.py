@@ -38,6 +38,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: dict[str, Input] = {}  # sent with jobs, by their path in the workflow
     images: dict[str, str] = {}  # digests, if they were known
     cwl: CwlDocument | None = None  # its steps only show the tools of this document
+    no_reuse: bool = False  # run all tasks, even those with known results
+    is_replaced: bool = False  # it only shows steps that a correction has replaced
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -134,7 +136,12 @@ def documents(definition: Definition, name: str) -> dict[str, Transformation]:
             raise Refused(Code.INVALID, f"{why}: choose a shorter name", field="name")
         inputs = tuple(definition.files[path] for path in workflow.steps[step].files)
         job = msgspec.structs.replace(doc.job, inputs=inputs)
-        found[step] = msgspec.structs.replace(doc, job=job)
+        doc = msgspec.structs.replace(doc, job=job)
+        if doc.reuse:
+            digest = definition.images.get(job.image, "")
+            versions = {**doc.versions, job.image: digest} if digest else doc.versions
+            doc = msgspec.structs.replace(doc, reuse=not definition.no_reuse, versions=versions)
+        found[step] = doc
     return found
 
 
@@ -143,20 +150,17 @@ def laid(
     docs: Mapping[str, Transformation],
     *,
     group: str,
-    first_id: int,
+    ids: Mapping[str, int],
     keys: Mapping[str, KeyType],
     community: str,
     rucio: Mapping[str, RucioEntry],
 ) -> list[StoredStep]:
-    """Return the steps in their stored form, with ids from `first_id` on in place of names.
+    """Return the steps in their stored form, with the ids of transformations in place of names.
 
     Raises Refused with the step and its fault.
     """
     places = {step: place for place, step in enumerate(docs)}
-    parents = {
-        doc.name: ParentTransformation(first_id + places[step], group, doc)
-        for step, doc in docs.items()
-    }
+    parents = {doc.name: ParentTransformation(ids[step], group, doc) for step, doc in docs.items()}
     found: list[StoredStep] = []
     for step, doc in docs.items():
         try:
@@ -166,8 +170,13 @@ def laid(
             field = f"workflow.steps.{step}"
             raise Refused(why.code, f"step {step}: {why.message}", field=field) from None
         fed_by = tuple(places[one] for one in graph.parents(definition.workflow, step))
-        found.append(StoredStep(step, fed_by, first_id + places[step], whole))
+        found.append(StoredStep(step, fed_by, ids[step], whole))
     return found
+
+
+def numbered(docs: Mapping[str, Transformation], first: int) -> dict[str, int]:
+    """Return ids of new transformations for all steps, from `first` on."""
+    return {step: first + place for place, step in enumerate(docs)}
 
 
 def shown_definition(definition: Definition) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""A cache of the parts of productions that never change."""
+"""A cache of the parts of productions that only a correction changes."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,28 +48,39 @@ class ProductionCache:
         # until when they hold, and the values
         self._means: dict[int, tuple[float, TaskMean | None]] = {}
 
-    async def of(self, production_id: int) -> KnownProduction:
-        """Return the constant parts of a stored production."""
-        if production_id in self._kept:
+    async def of(self, production_id: int, steps: Collection[int]) -> KnownProduction:
+        """Return the constant parts of a stored production.
+
+        `steps` are its transformations: a correction has replaced some if the cache has others.
+        """
+        known = self._kept.get(production_id)
+        if known is not None and set(known.steps) == set(steps):
             self._kept.move_to_end(production_id)
-            return self._kept[production_id]
+            return known
+        self.drop(production_id)
         texts = await self._store.read(production_records.production_texts, production_id)
         rows = await self._store.read(
             production_records.production_steps, [production_id], documents=True
         )
         assert texts is not None
         definition = unpacked(texts.definition)
-        steps: dict[int, KnownStep] = {}
+        found: dict[int, KnownStep] = {}
         for one in rows[production_id]:
             doc = document(one.row)
-            steps[one.row.transformation_id] = KnownStep(
+            found[one.row.transformation_id] = KnownStep(
                 title=doc.title,
                 outputs=str(outputs_dataset(one.row.group, one.row.transformation_id, doc)),
                 once=frozenset(i for i, spec in enumerate(doc.inputs) if spec.use == "once"),
             )
-        known = KnownProduction(definition, plan(definition.workflow), steps)
+        known = KnownProduction(definition, plan(definition.workflow), found)
         self._keep(production_id, known)
         return known
+
+    def drop(self, production_id: int) -> None:
+        """Read a production anew next time."""
+        dropped = self._kept.pop(production_id, None)
+        if dropped is not None:
+            self._size -= len(dropped.steps)
 
     def _keep(self, production_id: int, known: KnownProduction) -> None:
         if production_id in self._kept:  # another request has read it in between

@@ -22,8 +22,12 @@ async def check_names(
     group: str,
     workflow: Workflow,
     docs: Mapping[str, Transformation],
+    *,
+    again: bool = False,
 ) -> None:
     """Raise Refused if an output would have the name of a removed file.
+
+    With `again`, present files are removed soon: the steps that made them run again.
 
     A name always means the same bytes. So the result of a job with such a file is refused, at
     each try. Only names that are known before the start are checked.
@@ -39,9 +43,10 @@ async def check_names(
             catalogue_read.files_by_did, community, [did for _, _, did in some]
         )
         for (step, port, did), row in zip(some, found, strict=True):
-            if row is not None and row.state is FileState.REMOVED:
+            if row is not None and (again or row.state is FileState.REMOVED):
+                was = "is there already" if again else "was removed"
                 why = (
-                    f"step {step}: outputs.{port}.name: {did} was removed, and names are never "
+                    f"step {step}: outputs.{port}.name: {did} {was}, and names are never "
                     "reused: no job can make it again. Choose another name; "
                     "{transformation} in it gives a new number each time"
                 )

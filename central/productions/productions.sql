@@ -10,10 +10,39 @@ INSERT INTO cwl_run (production_id) VALUES (:production_id);
 -- name: cwl_run
 SELECT status, why, outputs FROM cwl_run WHERE production_id = :production_id;
 
+-- name: cwl_statuses
+SELECT production_id, status FROM cwl_run
+ WHERE production_id IN (SELECT value::bigint FROM json_each(:ids));
+
 -- name: insert_production_step
 -- ?1 production, ?2 place, ?3 step, ?4 JSON of its parents' places, ?5 transformation
 INSERT INTO production_step (production_id, place, step, parents, transformation_id)
 VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- name: correct_production
+UPDATE production
+   SET title = :title, state = :state, reason = '', sha256 = :sha256, details = :details,
+       definition = :definition, changed_at = :at
+ WHERE production_id = :production_id AND sha256 = :old_sha256 AND state = :old;
+
+-- name: open_tasks_of
+SELECT 1 FROM task_count
+ WHERE transformation_id IN (SELECT value::bigint FROM json_each(:ids))
+   AND state = 'Created' AND tasks > 0
+ LIMIT 1;
+
+-- name: replace_transformations
+-- Their names become free.
+UPDATE transformation
+   SET name = substr(name, 1, 90) || '-until-' || :holder::bigint, state = :state, reason = '',
+       changed_at = :at
+ WHERE transformation_id IN (SELECT value::bigint FROM json_each(:ids));
+
+-- name: drop_production_steps
+DELETE FROM production_step WHERE production_id = :production_id;
+
+-- name: begin_cwl_run_again
+UPDATE cwl_run SET status = '', why = '', outputs = NULL WHERE production_id = :production_id;
 
 -- name: production_named
 SELECT production_id, community, group_name, owner_id, name, title, state, reason, sha256,

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from pilotage.proto.production_states import ProductionState
+from pilotage.proto.transformation_states import TransformationState
 
 from ..store.engine import weighs
 from ..store.errors import StoreError
@@ -48,7 +49,21 @@ class NewStep(_Record, frozen=True, kw_only=True):
     step: str
     parents: tuple[int, ...]  # places of the steps that feed it
     transformation_id: int
-    transformation: NewTransformationRow
+    transformation: NewTransformationRow | None  # None: the transformation is there already
+
+
+class Correction(_Record, frozen=True, kw_only=True):
+    """Another definition of a production: some of its steps are replaced."""
+
+    production_id: int
+    old_sha256: str  # a compare-and-set, with the state
+    old: ProductionState
+    state: ProductionState
+    new: NewProductionRow
+    steps: list[NewStep]
+    replaced: list[tuple[str, int]]  # old steps with their transformations …
+    replaced_state: TransformationState
+    holder: NewProductionRow  # … which get a production of their own
 
 
 class ProductionRow(_Record, frozen=True, kw_only=True):
@@ -167,17 +182,65 @@ def add_production(
     session.run("insert_production", {**given, "production_id": production_id})
     if new.is_cwl:
         session.run("insert_cwl_run", {"production_id": production_id})
+    _add_steps(session, production_id, steps)
+    return _row(session.one("production_named", named))
+
+
+def _add_steps(session: Session, production_id: int, steps: Sequence[NewStep]) -> None:
     for place, one in enumerate(steps):
-        its = one.transformation
-        taken = session.one("transformation_named", {"community": its.community, "name": its.name})
-        if taken is not None:
-            raise NameTaken(its.name, taken[0], one.step)
-        fields = {**msgspec.structs.asdict(its), "state": its.state.value}
-        one_id = one.transformation_id
-        session.run("insert_transformation", {**fields, "transformation_id": one_id})
+        its, one_id = one.transformation, one.transformation_id
+        if its is not None:
+            named = {"community": its.community, "name": its.name}
+            taken = session.one("transformation_named", named)
+            if taken is not None:
+                raise NameTaken(its.name, taken[0], one.step)
+            fields = {**msgspec.structs.asdict(its), "state": its.state.value}
+            session.run("insert_transformation", {**fields, "transformation_id": one_id})
         row = (production_id, place, one.step, json_list(one.parents), one_id)
         session.run("insert_production_step", row)
-    return _row(session.one("production_named", named))
+
+
+@weighs(2)
+def correct_production(session: Session, change: Correction) -> int | None:
+    """Replace the definition of a production and some of its steps, all or nothing.
+
+    Return the production that holds the old steps, or 0 if there are none. Return None if the
+    production has changed, or if an old step of a CWL document still has tasks that run.
+    Raises NameTaken.
+    """
+    one, new, at = change.production_id, change.new, change.new.at
+    ids = json_list([its for _, its in change.replaced])
+    if new.is_cwl and session.one("open_tasks_of", {"ids": ids}) is not None:
+        return None
+    given = {
+        **msgspec.structs.asdict(new),
+        "production_id": one,
+        "old_sha256": change.old_sha256,
+        "old": change.old.value,
+        "state": change.state.value,
+    }
+    if session.run("correct_production", given).rowcount != 1:
+        return None
+    holder = 0
+    if change.replaced:
+        holder = session.reserve("production")
+        fields = {
+            **msgspec.structs.asdict(change.holder),
+            "state": change.holder.state.value,
+            "name": f"{new.name[:40]}-until-{holder}",
+            "production_id": holder,
+        }
+        session.run("insert_production", fields)
+        moved = {"ids": ids, "state": change.replaced_state.value, "holder": holder, "at": at}
+        session.run("replace_transformations", moved)
+    session.run("drop_production_steps", {"production_id": one})
+    for place, (step, its) in enumerate(change.replaced):
+        session.run("insert_production_step", (holder, place, step, "[]", its))
+    _add_steps(session, one, change.steps)
+    if new.is_cwl:
+        session.run("begin_cwl_run_again", {"production_id": one})
+        session.run("drop_cwl_jobs", {"production_id": one})
+    return holder
 
 
 def production(session: Session, production_id: int) -> ProductionRow | None:
@@ -337,6 +400,12 @@ def cwl_end(session: Session, production_id: int) -> CwlEnd | None:
     if found is None:
         return None
     return CwlEnd(status=found[0], why=found[1], outputs=unpacked_json(found[2]) or {})
+
+
+def cwl_statuses(session: Session, production_ids: Sequence[int]) -> dict[int, str]:
+    """Return the statuses of runs, empty while they run; productions without one are omitted."""
+    given = {"ids": json_list(list(production_ids))}
+    return {row[0]: row[1] for row in session.rows("cwl_statuses", given)}
 
 
 def packed_json(value: Any) -> bytes:

@@ -46,8 +46,8 @@ def taken(row: ProductionRow, *, reads: bool) -> Refused:
     if reads:
         text = (
             f"name: {row.name!r} is the name of production {row.production_id}, which is a "
-            "different one: choose another name (`prod submit --name`), also for a corrected file, "
-            "or archive or clean that one"
+            "different one: correct it (`prod submit --correct`), choose another name "
+            "(`prod submit --name`), or archive or clean that one"
         )
     return Refused(Code.KEY_REUSED, text, field="name")
 

@@ -46,8 +46,10 @@ from ..transformations import record as transformation_records
 from ..transformations.document_resolution import check_name
 from ..transformations.missing_outputs import STUCK
 from ..transformations.record import NewTransformationRow, TransformationRow
+from ..transformations.reuse import record as reuse_records
 from ..transformations.steering import check_free
 from . import record as production_records, record as stored
+from .correction import STATES, check_may_correct, correction_of, differing, said_of
 from .cwl_steps import CwlShape, steps_of
 from .definition import (
     Definition,
@@ -58,6 +60,7 @@ from .definition import (
     details_of,
     documents,
     laid,
+    numbered,
     packed,
     shown_definition,
     unpacked,
@@ -148,7 +151,7 @@ class ProductionService:
             rucio=self._rucio(),
         )
         workflow = definition.workflow
-        await on_thread(workflow, partial(lay, first_id=1))  # before ids are reserved
+        await on_thread(workflow, partial(lay, ids=numbered(docs, 1)))  # before ids are reserved
         blob, sha256 = await on_thread(workflow, partial(packed, definition))
         owner = await self._owners.get(community, caller)
         at = self._clock.wall()
@@ -180,6 +183,8 @@ class ProductionService:
         if body.priority is not None:
             says |= {"priority"}
         known = await self._store.read(production_records.production_named, community, name)
+        if body.correct:
+            return await self._correct(caller, known, new, definition, docs, lay, body.dry_run)
         if known is not None:
             await self._check_same(caller, known, new, says)
         else:
@@ -192,7 +197,7 @@ class ProductionService:
             )
         first = await self._store.write(production_records.reserve_transformations, len(docs))
         wanted: Mapping[str, int] = before.wanted if before else {}
-        steps = await on_thread(workflow, partial(lay, first_id=first))
+        steps = await on_thread(workflow, partial(lay, ids=numbered(docs, first)))
         row = await self._store_all(caller, new, steps, wanted)
         await self._check_same(caller, row, new, says)
         if not await self._begin(row, first):
@@ -201,6 +206,67 @@ class ProductionService:
         self._log_action(caller, row, "rerun" if before else "add", "")
         return msgspec.structs.replace(await self._detail(row), did=_extended(docs, wanted))
 
+    async def _correct(
+        self,
+        caller: User,
+        row: ProductionRow | None,
+        new: stored.NewProductionRow,
+        definition: Definition,
+        docs: Mapping[str, Transformation],
+        lay: Callable[..., list[StoredStep]],
+        dry_run: bool,
+    ) -> ProductionDetail | ProductionPreview:
+        """Replace the definition of a production; steps that differ run again. Raises Refused."""
+        if row is None:
+            why = f"correct: there is no production {new.name!r}: submit it without `correct`"
+            raise Refused(Code.NOT_FOUND, why, field="correct")
+        texts = await self._store.read(production_records.production_texts, row.production_id)
+        assert texts is not None
+        controls = self._covers(caller, row, Permission.PRODUCTION_CONTROL)
+        check_may_correct(row, new, texts.rules, controls)
+        if new.sha256 == row.sha256 and not dry_run:
+            did = ["it has this definition already: nothing was changed"]
+            return msgspec.structs.replace(await self._detail(row), did=did, was_there=True)
+        old, workflow = unpacked(texts.definition), definition.workflow
+        standing = await self._steering.steps(row)
+        known = {one.step: one.row for one in standing}
+        again = differing(old, definition, row.name, docs)
+        fresh = {step: doc for step, doc in docs.items() if step in again}
+        check_outputs(workflow, self._storages.book)
+        await check_names(
+            self._catalogue, row.community, row.group, workflow, fresh, again=not new.is_cwl
+        )
+        if dry_run:
+            return await preview(
+                self._catalogue, row.community, definition, docs, name=row.name, sha256=new.sha256
+            )
+        first = await self._store.write(production_records.reserve_transformations, len(fresh) or 1)
+        ids = {step: one.transformation_id for step, one in known.items() if step in docs}
+        ids |= numbered(fresh, first)
+        steps = await on_thread(workflow, partial(lay, ids=ids))
+        wanted = _still_wanted(old, row.name, docs, known)
+        rows = self._rows(new, steps, wanted)
+        change = correction_of(row, new, standing, [
+            one if one.step in fresh else msgspec.structs.replace(one, transformation=None)
+            for one in rows
+        ])  # fmt: skip
+        try:
+            done = await self._store.write(production_records.correct_production, change)
+        except NameTaken as why:
+            raise await self._taken(caller, why) from None
+        if done is None:
+            text = "correct: the production changes now, or its jobs run: wait for `prod wait`"
+            raise Refused(Code.ILLEGAL_STATE, text, field="correct")
+        self._cache.drop(row.production_id)
+        for one in {*ids.values(), *(its.transformation_id for its in known.values())}:
+            self._touch(one)
+        for one in (row.production_id, done):
+            self._nudge(one)
+        self._log_action(caller, row, "correct", "")
+        now = await self._store.read(production_records.production, row.production_id)
+        assert now is not None
+        return msgspec.structs.replace(await self._detail(now), did=said_of(change, done))
+
     async def _definition(self, body: NewProduction, before: "_Before | None") -> Definition:
         """Return the definition of a request. Raises Refused for a wrong CWL document."""
         if before is not None:
@@ -208,9 +274,16 @@ class ProductionService:
         if body.cwl is not None:
             shape = await self._shape_of(body.cwl)
             workflow = steps_of(body.cwl, shape.name, shape.title, shape.parents)
-            return Definition(workflow=workflow, cwl=body.cwl, files=body.files)
+            return Definition(
+                workflow=workflow, cwl=body.cwl, files=body.files, no_reuse=not body.reuse
+            )
         assert body.workflow is not None
-        return Definition(workflow=body.workflow, files=body.files, images=body.images)
+        return Definition(
+            workflow=body.workflow,
+            files=body.files,
+            images=body.images,
+            no_reuse=not body.reuse,
+        )
 
     async def _read(
         self, definition: Definition, name: str, rules: str, before: "_Before | None"
@@ -241,10 +314,24 @@ class ProductionService:
 
         Raises Refused if another transformation has the name of a step.
         """
-        state = TransformationState.ACTIVE
-        if new.state is ProductionState.NEW:
-            state = TransformationState.NEW
-        rows = [
+        rows = self._rows(new, steps, wanted)
+        try:
+            return await self._store.write(production_records.add_production, new, rows)
+        except NameTaken as why:
+            raise await self._taken(caller, why) from None
+
+    async def _taken(self, caller: User, why: NameTaken) -> Refused:
+        other = await self._store.read(transformation_records.transformation, why.transformation_id)
+        return self._clash(caller, why.step, other, why.name)
+
+    def _rows(
+        self,
+        new: stored.NewProductionRow,
+        steps: Sequence[StoredStep],
+        wanted: Mapping[str, int],
+    ) -> list[stored.NewStep]:
+        """Return new steps, with their transformations."""
+        return [
             stored.NewStep(
                 step=one.step,
                 parents=one.parents,
@@ -254,7 +341,7 @@ class ProductionService:
                     group=new.group,
                     owner_id=new.owner_id,
                     name=one.doc.name,
-                    state=state,
+                    state=STATES.get(new.state, TransformationState.ACTIVE),
                     doc=_encode(one.doc),
                     tasks_wanted=wanted.get(one.step, one.doc.tasks),
                     scouts_until=one.doc.scouts,
@@ -264,13 +351,6 @@ class ProductionService:
             )
             for one in steps
         ]
-        try:
-            return await self._store.write(production_records.add_production, new, rows)
-        except NameTaken as why:
-            other = await self._store.read(
-                transformation_records.transformation, why.transformation_id
-            )
-            raise self._clash(caller, why.step, other, why.name) from None
 
     async def _begin(self, row: ProductionRow, first: int) -> bool:
         """Tell the engine and the watch of a stored production.
@@ -325,9 +405,13 @@ class ProductionService:
         row = await self._row(caller, body.rerun_of, Permission.PRODUCTION_READ)
         texts = await self._store.read(production_records.production_texts, row.production_id)
         assert texts is not None
+        definition = unpacked(texts.definition)
+        if definition.is_replaced:
+            why = f"rerun_of: production {row.name} only shows steps that were replaced"
+            raise Refused(Code.ILLEGAL_STATE, why, field="rerun_of")
         return _Before(
             row,
-            unpacked(texts.definition),
+            definition,
             details_of(texts.details),
             texts.rules,
             {one.step: one.row.tasks_wanted for one in await self._steering.steps(row)},
@@ -372,6 +456,7 @@ class ProductionService:
         means = await self._cache.means(ids)
         reads = self._last_line if self._covers(caller, row, Permission.JOB_OUTPUT) else None
         failures = await failures_of(self._store, [one.row for one in steps], reads)
+        reused = await self._reused(ids)
         reports: list[StepReport] = []
         for one, its, failed in zip(steps, view.steps, failures, strict=True):
             mean = means.get(one.row.transformation_id)
@@ -383,10 +468,23 @@ class ProductionService:
                     stuck={state: its.inputs[state] for state in STUCK if its.inputs.get(state)},
                     task_s=mean.wall_s if mean is not None else None,
                     memory_mb=mean.memory_mb if mean is not None else None,
+                    reused=reused.get(one.row.transformation_id, {}),
                 )
             )
         files, size = await self._store.read(production_records.files_made, ids)
         return ProductionReport(view=view, steps=reports, files=files, bytes=size)
+
+    async def _reused(self, ids: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Return how many results transformations reuse, by the transformation that made them."""
+        found: dict[int, dict[str, int]] = {}
+        for one in await self._store.read(reuse_records.reused_tasks, ids):
+            name = "removed jobs"
+            if one.from_id:
+                row = await self._store.read(transformation_records.transformation, one.from_id)
+                name = f"transformation {one.from_id}"
+                name += f" ({row.name})" if row is not None else ""
+            found.setdefault(one.transformation_id, {})[name] = one.tasks
+        return found
 
     async def outputs(self, caller: User, named: str) -> CwlOutputs:
         """Return the outputs of the run of a CWL document. Raises Refused for other productions."""
@@ -504,7 +602,8 @@ class ProductionService:
         view = await self._views.one(row)
         texts = await self._store.read(production_records.production_texts, row.production_id)
         assert texts is not None
-        definition = (await self._cache.of(row.production_id)).definition
+        ids = [one.transformation for one in view.steps]
+        definition = (await self._cache.of(row.production_id, ids)).definition
         details = details_of(texts.details)
         workflow, files = shown_definition(definition)
         return ProductionDetail(
@@ -554,6 +653,21 @@ def _group(caller: User, docs: Mapping[str, Transformation]) -> str:
             why = f"step {step} is of group {other}, step {first} of {group}: all need one group"
             raise Refused(Code.INVALID, why, field=f"workflow.steps.{step}.job.group")
     return group
+
+
+def _still_wanted(
+    old: Definition,
+    name: str,
+    docs: Mapping[str, Transformation],
+    known: Mapping[str, TransformationRow],
+) -> dict[str, int]:
+    """Return the tasks of steps that were extended, and whose number the new definition keeps."""
+    before = documents(old, name)
+    return {
+        step: known[step].tasks_wanted
+        for step, doc in docs.items()
+        if step in known and step in before and before[step].tasks == doc.tasks
+    }
 
 
 def _extended(docs: Mapping[str, Transformation], wanted: Mapping[str, int]) -> list[str]:

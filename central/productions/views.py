@@ -25,6 +25,8 @@ from .states import OVER
 
 STUCK_MARK: Final = "stuck"  # of a step that continues only after a user acts
 NO_PILOT: Final = "no pilot fits"
+RUN_FAILED: Final = "its run has failed"
+SUCCESS: Final = "success"  # of a run of a CWL document
 NEARLY: Final = 0.999999  # shown for a progress just below 1
 S = TransformationState
 
@@ -80,7 +82,11 @@ class Views:
         ids = [one.row.transformation_id for some in steps.values() for one in some]
         counts = await self._store.read(transformation_records.transformation_counts, ids)
         means = await self._cache.means(ids)
-        return [await self._view(row, steps[row.production_id], counts, means) for row in rows]
+        runs = await self._store.read(
+            production_records.cwl_statuses, [row.production_id for row in rows]
+        )
+        views = [await self._view(row, steps[row.production_id], counts, means) for row in rows]
+        return [_with_run(view, runs.get(view.id)) for view in views]
 
     async def one(self, row: ProductionRow) -> ProductionView:
         """Return the view of a production, with the steps that no pilot fits or that run."""
@@ -120,7 +126,9 @@ class Views:
         counts: Mapping[int, StateCounts],
         means: Mapping[int, TaskMean],
     ) -> ProductionView:
-        known = await self._cache.of(row.production_id)
+        known = await self._cache.of(
+            row.production_id, [one.row.transformation_id for one in steps]
+        )
         stands = {one.step: stand(one, known, counts, means) for one in steps}
         how_far = progress(known.definition.workflow, known.plan, stands)
         views = [
@@ -158,6 +166,12 @@ class Views:
         task_s = sum(known) / len(known) if known else 0.0
         found = estimate(samples, self._clock.wall(), task_s=task_s)
         return None if found is None else _shown_eta(found)
+
+
+def _with_run(view: ProductionView, status: str | None) -> ProductionView:
+    """Return a view with the status of the run of its CWL document."""
+    marks = (*view.marks, RUN_FAILED) if status and status != SUCCESS else view.marks
+    return msgspec.structs.replace(view, run=status, marks=marks)
 
 
 def stand(

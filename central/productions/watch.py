@@ -361,8 +361,9 @@ class ProductionWatch:
         counts: Mapping[int, StateCounts],
         at: float,
     ) -> None:
-        known = await self._cache.of(production_id)
-        means = await self._cache.means([one.row.transformation_id for one in steps])
+        ids = [one.row.transformation_id for one in steps]
+        known = await self._cache.of(production_id, ids)
+        means = await self._cache.means(ids)
         stands = {one.step: stand(one, known, counts, means) for one in steps}
         whole = progress(known.definition.workflow, known.plan, stands).whole
         before = await self._kept(production_id)

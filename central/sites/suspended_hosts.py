@@ -95,7 +95,11 @@ class SuspendedHosts:
     def ended(
         self, site: str, element: str, host: str, end: HostFailure, now: float
     ) -> list[HostChange]:
-        """Count an attempt that failed. Return the changes of status."""
+        """Count an attempt that failed. Return the changes of status.
+
+        A failure on a suspended host does not count against its element: the host explains it, and
+        its last jobs may all fail while those on other hosts still run.
+        """
         changes: list[HostChange] = []
         if end.how in NOT_HERE:
             self._put_aside((site, host), end.job, now)
@@ -105,10 +109,17 @@ class SuspendedHosts:
             (self._hosts, (site, host), ("", host)),
             (self._elements, (site, element), (element, "")),
         ):
+            if scores is self._elements and self._is_explained(site, element, host, end):
+                continue
             verdict = _judge(scores, place, end, now)
             if verdict is not None:
                 changes.append(HostChange(verdict, site, *named, end.why))
         return changes
+
+    def _is_explained(self, site: str, element: str, host: str, end: HostFailure) -> bool:
+        if end.ran_s >= QUICK_S or self._elements.is_held((site, element)):
+            return False  # a success, or perhaps the end of the element's canary
+        return self._hosts.is_held((site, host))
 
     def room(self, site: str, element: str, host: str, now: float) -> int | None:
         """Return how many jobs an asking pilot may get now; None: as many as fit.

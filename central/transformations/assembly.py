@@ -23,6 +23,8 @@ from .inputs import InputIndex
 from .intake import InputIntake
 from .repairs import Repairs
 from .retry_groups import RetryAdviser
+from .reuse.known_results import KnownResults
+from .reuse.tasks import TaskReuse
 from .service import TransformationService
 from .steering import TransformationControl
 from .task_creation import TaskMaker
@@ -52,6 +54,7 @@ def transformations(
     quotas: Quotas,
     room: DiskRoom,
     bans: BanList,
+    known: KnownResults,
 ) -> Transformations:
     """Return the engine, and the service that answers users."""
     index, files = InputIndex(), FileReader(store, storages)
@@ -71,6 +74,7 @@ def transformations(
             quotas=quotas,
             room=room,
             bans=bans,
+            reuse=TaskReuse(store=store, catalogue=store, known=known, clock=clock),
             clock=clock,
             log=log,
         ),

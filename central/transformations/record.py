@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -93,6 +93,17 @@ class NewTask(_Record, frozen=True, kw_only=True):
     job: NewJob
     inputs: tuple[TakenInput, ...] = ()
     shared: tuple[int, ...] = ()  # side inputs
+    recipe: str | None = None  # a hash of all that its result depends on; None: never reuse it
+
+
+class Takes(Protocol):
+    """A task that takes inputs."""
+
+    @property
+    def inputs(self) -> tuple[TakenInput, ...]: ...
+
+    @property
+    def shared(self) -> tuple[int, ...]: ...
 
 
 class MadeTask(_Record, frozen=True, kw_only=True):
@@ -177,6 +188,7 @@ class TaskRow(_Record, frozen=True, kw_only=True):
     reason: str
     made_at: float
     ended_at: float | None
+    is_reused: bool = False  # its job is that of an earlier task
 
 
 class StateCounts(_Record, frozen=True, kw_only=True):
@@ -309,35 +321,59 @@ def make_tasks(
     Store none if the transformation makes no tasks now, has made others since, or an input is not
     Unused any more.
     """
-    if len(tasks) > TASKS_A_CHUNK_MAX:
-        raise ValueError(
-            f"a chunk of {len(tasks)} tasks is too long: the limit is {TASKS_A_CHUNK_MAX}"
-        )
-    taken = [
-        (one.file_id, one.input_no, place) for place, task in enumerate(tasks)
-        for one in task.inputs
-    ]  # fmt: skip
-    if len({row[:2] for row in taken}) != len(taken):
-        raise ValueError("an input is twice among the inputs of the tasks")
-    wanted = json_list(taken)
-    if taken and session.one("count_unused", (transformation_id, wanted))[0] != len(taken):
+    first = take_numbers(session, transformation_id, made, tasks)
+    if first is None:
         return []
-    numbers = {"transformation_id": transformation_id, "made": made, "count": len(tasks)}
-    if not tasks or session.run("take_numbers", numbers).rowcount != 1:
-        return []
-    first = session.reserve("task", len(tasks))
     record = submissions.submit(session, new, [task.job for task in tasks])
     if record.repeated:  # the jobs of another submission must not become tasks
         raise KeyReused(new.key)
     job = record.ranges[0][0]
-    session.run("insert_tasks", (first, len(tasks), transformation_id, made + 1, job, new.at))
+    recipes = json_list([task.recipe for task in tasks])
+    session.run("insert_tasks", (first, recipes, transformation_id, made + 1, job, new.at))
     session.run("mark_jobs_of_tasks", (first, job, len(tasks)))
-    if taken:
-        rows = [
-            (transformation_id, file_id, number, first + place, new.at)
-            for file_id, number, place in taken
-        ]
-        session.many("assign_input", rows)
+    take_files(session, "assign_input", transformation_id, first, tasks, new.at)
+    return [
+        MadeTask(task_id=first + i, number=made + 1 + i, job_id=job + i) for i in range(len(tasks))
+    ]
+
+
+def take_numbers(
+    session: Session, transformation_id: int, made: int, tasks: Sequence[Takes]
+) -> int | None:
+    """Take the numbers of new tasks; return the id of the first, or None if none can be made."""
+    if len(tasks) > TASKS_A_CHUNK_MAX:
+        raise ValueError(
+            f"a chunk of {len(tasks)} tasks is too long: the limit is {TASKS_A_CHUNK_MAX}"
+        )
+    taken = [(one.file_id, one.input_no) for task in tasks for one in task.inputs]
+    if len(set(taken)) != len(taken):
+        raise ValueError("an input is twice among the inputs of the tasks")
+    if taken and session.one("count_unused", (transformation_id, json_list(taken)))[0] != len(
+        taken
+    ):
+        return None
+    numbers = {"transformation_id": transformation_id, "made": made, "count": len(tasks)}
+    if not tasks or session.run("take_numbers", numbers).rowcount != 1:
+        return None
+    return session.reserve("task", len(tasks))
+
+
+def take_files(
+    session: Session,
+    statement: str,
+    transformation_id: int,
+    first: int,
+    tasks: Sequence[Takes],
+    at: float,
+) -> None:
+    """Give the inputs to their tasks, and note which files each task has."""
+    rows = [
+        (transformation_id, one.file_id, one.input_no, first + place, at)
+        for place, task in enumerate(tasks)
+        for one in task.inputs
+    ]
+    if rows:
+        session.many(statement, rows)
     files = [
         (file_id, place)
         for place, task in enumerate(tasks)
@@ -345,9 +381,6 @@ def make_tasks(
     ]
     if files:
         session.run("insert_task_inputs", (first, json_list(files)))
-    return [
-        MadeTask(task_id=first + i, number=made + 1 + i, job_id=job + i) for i in range(len(tasks))
-    ]
 
 
 def task_ends(session: Session, limit: int) -> list[TaskEnd]:
@@ -470,7 +503,7 @@ def tasks(
         "limit": limit,
     }
     found = session.rows("transformation_tasks", given)
-    return [_struct(TaskRow, row) for row in found]
+    return [_struct(TaskRow, row, ("is_reused",)) for row in found]
 
 
 def last_ends(

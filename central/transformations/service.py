@@ -451,6 +451,7 @@ class TransformationService:
                 reason=one.reason,
                 made_at=shown(one.made_at),
                 ended_at=shown(one.ended_at),
+                reused=one.is_reused,
             )
             for one in found
         ]

@@ -43,6 +43,7 @@ from .missing_outputs import MissingOutputs, said_of, takes_all
 from .record import TASKS_A_CHUNK_MAX, MadeTask, NewTask, TakenInput, TransformationRow
 from .repairs import asking
 from .retry_groups import RetryAdviser, RetryPlan
+from .reuse.tasks import TaskReuse, recipe
 from .task_jobs import TaskDraft, marked, task_of
 
 PAGE: Final = 1_000
@@ -71,13 +72,14 @@ class TaskMaker:
         quotas: Quotas,
         room: DiskRoom,
         bans: BanList,
+        reuse: TaskReuse,
         clock: Clock,
         log: Log,
     ) -> None:
         self._store, self._files, self._submissions = store, files, submissions
         self._adviser, self._regrouping, self._hosts = adviser, Regrouping(clock), hosts
         self._storages, self._quotas, self._room = storages, quotas, room
-        self._bans = bans
+        self._bans, self._reuse = bans, reuse
         self._classes, self._owners = classes, owners
         self._clock, self._log = clock, log
 
@@ -105,16 +107,24 @@ class TaskMaker:
             return False
         tasks, ready = await self._tasks(live, groups, trial)
         row = live.row
-        new = submission_of(row, at=self._clock.wall())
-        made, ready = await self._made(live, new, tasks, ready)
+        reused, fresh = await self._reuse.known(live, tasks)
+        if reused:
+            made = await self._reuse.make(live, reused)
+        else:
+            tasks, ready = _first_of(tasks, ready, fresh)
+            new = submission_of(row, at=self._clock.wall())
+            made, ready = await self._made(live, new, tasks, ready)
         if not made:  # another part has changed it: read it again
             live.forget()
             return False
         # No await until memory agrees with the store: the jobs are durable, and wait.
-        self._keep_off(groups, made, trial)
-        self._submissions.take_up(made[0].job_id, ready)
+        if reused:
+            live.look = True  # no task ends that would tell it
+        else:
+            self._keep_off(groups, made, trial)
+            self._submissions.take_up(made[0].job_id, ready)
+            live.open += len(made)
         live.row = msgspec.structs.replace(row, tasks_made=row.tasks_made + len(made))
-        live.open += len(made)
         if live.pool is not None:
             for task in tasks[: len(made)]:
                 for one in task.inputs:
@@ -146,8 +156,7 @@ class TaskMaker:
             except OverQuota as why:
                 if not 0 < why.room < len(tasks):
                     raise
-                tasks = tasks[: why.room]
-                ready = CheckedJobs(ready.infos[: why.room], ready.rows[: why.room])
+                tasks, ready = _first_of(tasks, ready, why.room)
 
     def _keep_off(
         self,
@@ -312,6 +321,7 @@ class TaskMaker:
                     TakenInput(file_id=f.file_id, input_no=f.input_no) for f in task.group
                 ),
                 shared=tuple(f.file_id for f in task.side),
+                recipe=recipe(live, task, settling.rows),
             )
             for row, (task, _) in zip(rows, bodies, strict=True)
         ]
@@ -355,6 +365,13 @@ class _Settling:
             if row is not None:  # a file that was just removed: the job reports it
                 given[one.input_no].append(row)
         return await self.resolving.settle(task.job, "job", group=live.row.group, given=given)
+
+
+def _first_of(
+    tasks: Sequence[NewTask], ready: CheckedJobs, count: int
+) -> tuple[list[NewTask], CheckedJobs]:
+    """Return the first tasks, and their jobs."""
+    return list(tasks[:count]), CheckedJobs(ready.infos[:count], ready.rows[:count])
 
 
 def submission_of(row: TransformationRow, *, at: float) -> NewSubmission:

@@ -3,7 +3,7 @@ INSERT INTO transformation_look AS l (community, seq) VALUES (:community, :seq)
     ON CONFLICT (community) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > l.seq;
 
 -- name: count_unused
--- $1 transformation, $2 JSON: [[file, input, place of its task], …]
+-- $1 transformation, $2 JSON: [[file, input], …]
 SELECT count(*)
   FROM json_array_elements($2::json) AS w(value)
   JOIN input AS i
@@ -19,10 +19,18 @@ SELECT $1::bigint + (value ->> 1)::bigint, (value ->> 0)::bigint
     ON CONFLICT DO NOTHING;
 
 -- name: insert_tasks
--- $1 the first task, $2 how many, $3 transformation, $4 its first number, $5 first job, $6 at
-INSERT INTO task (task_id, transformation_id, number, job_id, made_at)
-SELECT $1::bigint + n, $3::bigint, $4::bigint + n, $5::bigint + n, $6::float8
-  FROM generate_series(0, $2::bigint - 1) AS places (n);
+-- $1 the first task, $2 JSON of the recipe of each, $3 transformation, $4 its first number,
+-- $5 first job, $6 at
+INSERT INTO task (task_id, transformation_id, number, job_id, made_at, recipe)
+SELECT $1::bigint + n - 1, $3::bigint, $4::bigint + n - 1, $5::bigint + n - 1, $6::float8, value
+  FROM json_array_elements_text($2::json) WITH ORDINALITY AS t(value, n);
+
+-- name: insert_reused_tasks
+-- $1 the first task, $2 JSON of the job of each, $3 transformation, $4 its first number, $5 at
+INSERT INTO task (task_id, transformation_id, number, job_id, state, made_at, ended_at, is_reused)
+SELECT $1::bigint + n - 1, $3::bigint, $4::bigint + n - 1, value::bigint, 'Done', $5::float8,
+       $5::float8, 1
+  FROM json_array_elements_text($2::json) WITH ORDINALITY AS t(value, n);
 
 -- name: remove_task_end_together
 -- This and the next statement handle many tasks, each of which comes once, with an array for each

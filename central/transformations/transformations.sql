@@ -77,6 +77,58 @@ UPDATE input SET state = 'Assigned', task_id = ?4, changed_at = ?5, inherited = 
 UPDATE job SET task_id = ?1::bigint + (job_id - ?2::bigint)
  WHERE job_id BETWEEN ?2::bigint AND ?2::bigint + ?3::bigint - 1;
 
+-- name: known_results
+-- The jobs of Done tasks that have these recipes, the last first. Those of cleaned transformations
+-- are only there while another task reuses them.
+SELECT t.recipe, t.job_id
+  FROM json_each(:recipes) AS r
+ CROSS JOIN task AS t ON t.recipe = r.value
+ CROSS JOIN job AS j ON j.job_id = t.job_id
+ WHERE t.state = 'Done' AND j.state = 'Done'
+   AND EXISTS (SELECT 1 FROM task AS o
+                 JOIN transformation AS r ON r.transformation_id = o.transformation_id
+                WHERE o.job_id = j.job_id AND r.state NOT IN ('Cleaning', 'Cleaned'))
+ ORDER BY t.task_id DESC;
+
+-- name: count_done_jobs
+SELECT count(*)
+  FROM json_each(:jobs) AS w
+ CROSS JOIN job AS j ON j.job_id = w.value::bigint
+ WHERE j.state = 'Done'
+   AND EXISTS (SELECT 1 FROM task AS o
+                 JOIN transformation AS r ON r.transformation_id = o.transformation_id
+                WHERE o.job_id = j.job_id AND r.state NOT IN ('Cleaning', 'Cleaned'));
+
+-- name: process_input
+-- ?1 transformation, ?2 file, ?3 input, ?4 task, ?5 at
+UPDATE input SET state = 'Processed', task_id = ?4, changed_at = ?5, inherited = 0
+ WHERE transformation_id = ?1 AND file_id = ?2 AND input_no = ?3 AND state = 'Unused';
+
+-- name: jobs_of_others
+-- Those of the given jobs whose results tasks of other transformations have, or reuse. Most jobs
+-- have one task, which is not a reused one.
+WITH shared AS MATERIALIZED (
+    SELECT DISTINCT t.job_id
+      FROM json_each(:jobs) AS w
+     CROSS JOIN task AS t ON t.job_id = w.value::bigint AND t.is_reused = 1)
+SELECT DISTINCT t.job_id
+  FROM shared AS s
+ CROSS JOIN task AS t ON t.job_id = s.job_id
+ CROSS JOIN transformation AS r ON r.transformation_id = t.transformation_id
+ WHERE r.state NOT IN ('Cleaning', 'Cleaned')
+   AND t.transformation_id NOT IN (SELECT value::bigint FROM json_each(:transformations));
+
+-- name: reused_tasks
+-- Where the results come from that tasks reuse: transformations, and 0 if the job was removed.
+SELECT t.transformation_id, coalesce(o.transformation_id, 0), count(*)
+  FROM json_each(:transformations) AS w
+ CROSS JOIN task AS t ON t.transformation_id = w.value::bigint
+  LEFT JOIN job AS j ON j.job_id = t.job_id
+  LEFT JOIN task AS o ON o.task_id = j.task_id
+ WHERE t.is_reused = 1
+ GROUP BY 1, 2
+ ORDER BY 1, 2;
+
 -- name: inputs_of_tasks
 -- The inputs of tasks, at their transformations and at those derived since.
 WITH RECURSIVE heir (task_id, transformation_id) AS (
@@ -167,7 +219,7 @@ SELECT file_id, input_no, state, task_id, errors, replays, inherited, changed_at
  LIMIT :limit;
 
 -- name: transformation_tasks
-SELECT task_id, number, job_id, state, reason, made_at, ended_at FROM task
+SELECT task_id, number, job_id, state, reason, made_at, ended_at, is_reused FROM task
  WHERE transformation_id = :transformation_id AND number > :after
    AND (:states::text IS NULL OR state IN (SELECT value FROM json_each(:states)))
  ORDER BY number

@@ -3,7 +3,7 @@ INSERT INTO transformation_look (community, seq) VALUES (:community, :seq)
     ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq;
 
 -- name: count_unused
--- ?1 transformation, ?2 JSON: [[file, input, place of its task], …]
+-- ?1 transformation, ?2 JSON: [[file, input], …]
 SELECT count(*)
   FROM json_each(?2) AS w
  CROSS JOIN input AS i
@@ -17,10 +17,15 @@ SELECT ?1 + (value ->> 1), value ->> 0 FROM json_each(?2) WHERE true
     ON CONFLICT DO NOTHING;
 
 -- name: insert_tasks
--- ?1 the first task, ?2 how many, ?3 transformation, ?4 its first number, ?5 first job, ?6 at
-INSERT INTO task (task_id, transformation_id, number, job_id, made_at)
-WITH RECURSIVE places (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM places WHERE n < ?2 - 1)
-SELECT ?1 + n, ?3, ?4 + n, ?5 + n, ?6 FROM places;
+-- ?1 the first task, ?2 JSON of the recipe of each, ?3 transformation, ?4 its first number,
+-- ?5 first job, ?6 at
+INSERT INTO task (task_id, transformation_id, number, job_id, made_at, recipe)
+SELECT ?1 + key, ?3, ?4 + key, ?5 + key, ?6, value FROM json_each(?2);
+
+-- name: insert_reused_tasks
+-- ?1 the first task, ?2 JSON of the job of each, ?3 transformation, ?4 its first number, ?5 at
+INSERT INTO task (task_id, transformation_id, number, job_id, state, made_at, ended_at, is_reused)
+SELECT ?1 + key, ?3, ?4 + key, value, 'Done', ?5, ?5, 1 FROM json_each(?2);
 
 -- name: task_ends
 SELECT e.task_id, t.transformation_id, t.number, e.job_id, e.state,

@@ -101,6 +101,7 @@ class Workflow:
         keys: Mapping[str, str] | None = None,
         failure_rules: Mapping[str, Any] | None = None,
         allow_partial: float = 0.0,
+        reuse: bool = False,
         folder: str | Path = ".",
     ) -> None:
         """Begin a workflow. Relative paths of steps' files begin at `folder`.
@@ -108,6 +109,7 @@ class Workflow:
         `parameters` are values by name. `keys` are types of metadata (string, number, boolean) of
         files from the catalogue. `failure_rules` are failover rules, checked before the default
         ones. `allow_partial` is the part of a step's inputs, from 0 to 1, that may be missing.
+        With `reuse`, tasks take the results of equal earlier tasks.
         """
         self._head: dict[str, Any] = {
             "name": name,
@@ -118,6 +120,7 @@ class Workflow:
             "keys": dict(keys or {}),
             "failure_rules": dict(failure_rules or {}),
             "allow_partial": allow_partial,
+            "reuse": reuse,
         }
         self._steps: dict[str, Step] = {}
         self._folder = Path(folder)

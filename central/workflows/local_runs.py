@@ -110,6 +110,10 @@ class RunEnvironment:
 class _Failed(Exception):
     """An attempt of a task has failed; the message is for the user."""
 
+    def __init__(self, why: str, code: int = -1) -> None:
+        super().__init__(why)
+        self.code = code
+
 
 async def run(
     workflow: Workflow,
@@ -202,6 +206,8 @@ class _Run:
                     self._keep(task, files, values)
                 except _Failed as why:
                     reason = str(why)
+                    if step.job.retry_codes and why.code not in step.job.retry_codes:
+                        break
                     continue
                 self._note(task, files, values)
                 self._admit(self._flow.done(task, files, values))
@@ -248,7 +254,7 @@ class _Run:
         given = self._environment(step, folder, number, attempt, paths) | said
         code = await self._process(command, folder, given, step.job.needs[0].wall_s)
         if code not in step.job.success_codes:
-            raise _Failed(f"ended by signal {-code}" if code < 0 else f"exit code {code}")
+            raise _Failed(f"ended by signal {-code}" if code < 0 else f"exit code {code}", code)
         files = {
             port: self._files_of(step, task, port, folder)
             for port, output in step.outputs.items()

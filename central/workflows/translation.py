@@ -178,6 +178,8 @@ def _document(workflow: Workflow, name: str, table: KeyTable) -> Transformation:
         tasks_open_max=step.tasks_open_max,
         failover=step.failover,
         allow_partial=workflow.allowed(name),
+        reuse=workflow.reuses(name),
+        versions=workflow.software if workflow.reuses(name) else {},
         inherit=() if isinstance(step.inherit, bool) else step.inherit,
     )
 

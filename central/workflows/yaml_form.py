@@ -27,7 +27,7 @@ from .source_lines import (
 
 _TOP: Final = (
     *("workflow", "title", "parameters", "metadata", "software", "keys", "failure_rules"),
-    *("allow_partial", "steps"),
+    *("allow_partial", "reuse", "steps"),
 )
 _PARAMETER: Final = ("type", "value", "default", "help")
 STEPS_MAX: Final = 10_000
@@ -65,7 +65,7 @@ class _Reader:
         self._check_files(steps, {name: place for name, (place, _) in drafts.items()})
         rest: dict[str, Any] = {
             word: self._filled(found[word], values, (word,))
-            for word in ("title", "metadata", "software", "keys", "allow_partial")
+            for word in ("title", "metadata", "software", "keys", "allow_partial", "reuse")
             if word in found
         }
         if "failure_rules" in found:
@@ -82,6 +82,7 @@ class _Reader:
             keys=bare.keys,
             failure_rules=bare.failure_rules,
             allow_partial=bare.allow_partial,
+            reuse=bare.reuse,
             parameters=parameters,
             steps=steps,
         )

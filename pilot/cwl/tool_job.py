@@ -61,6 +61,8 @@ TASK, ROOT, EXT = "1987654321", "pilotage-root-", ".pilotage-ext-"
 MARKS = "/pilotage-cwl/marks"
 WORD_MAX = 120_000  # characters of a word of a command
 SUCCESS, TEMPORARY, PERMANENT = "success", "temporaryFail", "permanentFail"
+RETRIES = 3  # of a tool that fails temporarily
+EX_TEMPFAIL = 75  # the exit code of a job whose tool ended with 0, if that is a temporary failure
 
 
 def run(spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> dict[str, Any]:
@@ -538,6 +540,8 @@ def main() -> int:
     if result["why"]:
         print(result["why"], file=sys.stderr)
     Path(RESULT).write_text(json.dumps(result))
+    if result["status"] == TEMPORARY:
+        return abs(result["code"]) or EX_TEMPFAIL
     return 0 if result["status"] == SUCCESS else abs(result["code"]) or 1
 
 

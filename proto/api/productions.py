@@ -54,6 +54,10 @@ class NewProduction(_In, frozen=True):
     images: dict[str, str] = {}
     rerun_of: NameOrId = ""
     start: bool = True  # false: it stays New until it is started
+    reuse: bool = True  # false: run all tasks, even those with known results
+    # Replace the definition of the production of this name. Steps that differ, and those below
+    # them, run again.
+    correct: bool = False
     dry_run: bool = False  # show what it would be, and store nothing
 
     def __post_init__(self) -> None:
@@ -61,6 +65,8 @@ class NewProduction(_In, frozen=True):
             raise ValueError("expected `workflow`, `cwl`, or `rerun_of` a production")
         if self.workflow is not None and self.cwl is not None:
             raise ValueError("cwl: give either `workflow` or `cwl`")
+        if self.correct and self.rerun_of:
+            raise ValueError("correct: a rerun has the definition of the old production")
 
 
 class ProductionActionName(str, enum.Enum):
@@ -178,6 +184,8 @@ class ProductionView(_Out, frozen=True):
     definition: str  # SHA-256 of the workflow with all its files
     made_at: str
     changed_at: str
+    #: of a CWL document: success, temporaryFail or permanentFail, empty while it runs; null: none
+    run: str | None = None
 
 
 class ProductionDetail(_Out, frozen=True):
@@ -248,6 +256,7 @@ class StepReport(_Out, frozen=True):
     stuck: dict[InputState, int]
     task_s: float | None
     memory_mb: float | None
+    reused: dict[str, int] = {}  # tasks that reuse results, by the name of their transformation
 
 
 class ProductionReport(_Out, frozen=True):

@@ -139,6 +139,7 @@ class TaskView(_Out, frozen=True):
     reason: str
     made_at: str
     ended_at: str
+    reused: bool = False  # the job is that of an earlier task
 
 
 class TaskPage(_Out, frozen=True):

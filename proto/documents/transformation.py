@@ -108,5 +108,8 @@ class Transformation(
     # Share of the parents' results that may be missing for a task that takes all, or for groups
     # that are not full.
     allow_partial: Portion = 0.0  # share of inputs that may be missing
+    #: reuse the results of earlier tasks with the same command, inputs and metadata
+    reuse: bool = False
+    versions: dict[str, str] = {}  # of software and images, by name: `reuse` needs the same
     #: keys of outputs, over `metadata`, if all files of the task have the same value
     inherit: Annotated[tuple[GroupingKey, ...], Meta(max_length=64)] = ()

@@ -149,6 +149,7 @@ class Step(_Part, frozen=True, kw_only=True):
     failover: bool = True  # retry failures by rules; false: retry unchanged
     #: before the workflow's rules; a file may also have a list, or a path
     failure_rules: dict[str, Any] = {}
+    reuse: bool | None = None  # reuse results of earlier tasks; empty: as the workflow says
     # Share of the inputs that may be missing for good; None: as the workflow says.
     allow_partial: Portion | None = (
         None  # share of inputs that may be missing; empty: as the workflow
@@ -168,6 +169,13 @@ class Workflow(_Part, frozen=True, kw_only=True):
     failure_rules: dict[str, Any] = {}
     steps: Annotated[dict[StepName, Step], Meta(min_length=1, max_length=10_000)]
     allow_partial: Portion = 0.0  # share of inputs that may be missing, for steps without their own
+
+    reuse: bool = False  # steps reuse the results of earlier tasks with the same recipe
+
+    def reuses(self, step: str) -> bool:
+        """Return whether a step reuses results of earlier tasks."""
+        own = self.steps[step].reuse
+        return self.reuse if own is None else own
 
     def allowed(self, step: str) -> float:
         """Return the share of a step's inputs that may be missing, from 0 to 1."""

@@ -19,6 +19,7 @@ NAMES = (
     "catalogue",
     "transformations",
     "cleaning",
+    "cwl",
     "latency",
     "noop",
     "pilot",

@@ -58,6 +58,8 @@ GOALS: dict[tuple[str, str], Goal] = {
     ("cleaning", "neighbour's requests, p99"): _most(50, "ms"),
     ("cleaning-postgresql", "from the request to Cleaned"): _most(10, "s"),
     ("cleaning-postgresql", "neighbour's requests, p99"): _most(50, "ms"),
+    ("cwl", "scatter, until all jobs are stored"): _most(5, "s"),
+    ("cwl", "an element, beyond a plain job"): _most(0.5, "ms"),
     ("transformations", "100000 tasks of 10 files"): _most(60, "s"),
     ("transformations", "10000 tasks"): _most(10, "s"),
     ("transformations", "status of one with 10^6 files, p99"): _most(200, "ms"),

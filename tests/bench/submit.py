@@ -57,7 +57,7 @@ def _send(bench: Rig, body: bytes) -> float:
     return time.perf_counter() - began
 
 
-def _job(number: int) -> dict[str, object]:
+def job(number: int) -> dict[str, object]:
     return {
         "command": ["process", f"--input=run{number}.simtel.zst", f"--output=run{number}.dl1.h5"],
         "name": f"process {number}",
@@ -72,7 +72,7 @@ def _distinct(bench: Rig) -> float:
         msgspec.json.encode(
             {
                 "key": uuid.uuid4().hex,
-                "jobs": [_job(number) for number in range(start, start + A_CALL)],
+                "jobs": [job(number) for number in range(start, start + A_CALL)],
             }
         )
         for start in range(0, DISTINCT, A_CALL)

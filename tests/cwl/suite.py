@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -76,7 +77,16 @@ def run(
         *("--tool", str(tool), "-j", str(jobs), "--timeout", "300"),
         *("--", *runner),
     ]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    # cwltest leaves a folder for each test in the temporary folder.
+    with tempfile.TemporaryDirectory(prefix="pilotage-cwl-", ignore_cleanup_errors=True) as own:
+        done = subprocess.run(
+            words,
+            cwd=folder,
+            env={**os.environ, "TMPDIR": own},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     said = done.stdout + done.stderr
     if "All tests passed" in said:
         return 0, ""

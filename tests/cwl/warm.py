@@ -8,6 +8,8 @@ exit code from there.
 import gc
 import json
 import os
+import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,23 +38,27 @@ sys.exit(code[0] if code else {BROKEN})
 @contextmanager
 def runner() -> Iterator[Path]:
     """Start the warm process; yield the path of the script."""
-    with tempfile.TemporaryDirectory(prefix="pilotage-cwl-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="pilotage-cwl-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
         script, door = Path(folder) / "runner", Path(folder) / "warm.socket"
         script.write_text(SCRIPT)
         script.chmod(0o755)
         # QuickJS has an idle thread, which a fork may lose.
         words = [sys.executable, "-W", "ignore", "-m", "tests.cwl.warm", str(door)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
-            try:
-                assert process.stdout is not None
+        pipe = subprocess.PIPE
+        with subprocess.Popen(words, stdin=pipe, stdout=pipe) as process:
+            assert process.stdin is not None and process.stdout is not None
+            with process.stdin:
                 assert process.stdout.readline() == b"ready\n"
                 yield script
-            finally:
-                process.terminate()
 
 
 def serve(path: str) -> None:
-    """Answer calls for ever, each in a fork."""
+    """Answer calls, each in a fork, until nobody holds the other end of standard input.
+
+    Then remove the folder: a killed pytest cannot.
+    """
     from cwltool.process import get_schema
 
     from pilotage.central.cwl.runner import main
@@ -66,13 +72,14 @@ def serve(path: str) -> None:
         listening.listen(16)
         print("ready", flush=True)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        while True:
+        while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
             caller, _ = listening.accept()
             with caller:
                 if os.fork() == 0:
                     listening.close()
                     _answer(caller, main)
                     return
+    shutil.rmtree(os.path.dirname(path), ignore_errors=True)
 
 
 def _answer(caller: socket.socket, main: Callable[[list[str]], int]) -> None:

@@ -13,6 +13,7 @@ import pkgutil
 import resource
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -198,8 +199,10 @@ def _imported() -> None:
 
 if __name__ == "__main__":
     _imported()
+    asked, door = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
+    folder = os.path.dirname(door.getsockname())
     try:
-        Nursery(*(socket.socket(fileno=int(number)) for number in sys.argv[1:])).run()
+        Nursery(asked, door).run()
     except _Forked as fork:
         told, given = fork.args
         _settle(told, given[-3:])
@@ -208,5 +211,6 @@ if __name__ == "__main__":
         sys.argv = told["words"][2:]
         del fork
     else:
+        shutil.rmtree(folder, ignore_errors=True)  # pytest may have been killed
         sys.exit()
     _Leaving().run("pilotage.central.cli")

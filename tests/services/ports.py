@@ -10,3 +10,21 @@ def free_ports(count: int) -> list[int]:
     for probe in probes:
         probe.close()
     return ports
+
+
+class HeldPorts:
+    """Keeps ports from others while their server is away. Whoever asks is refused."""
+
+    def __init__(self) -> None:
+        self._held: list[socket.socket] = []
+
+    def hold(self, *ports: int) -> None:
+        for port in ports:
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._held.append(one)
+            one.bind(("0.0.0.0", port))  # and does not listen
+
+    def release(self) -> None:
+        while self._held:
+            self._held.pop().close()

@@ -109,11 +109,13 @@ class ObjectStore:
         words += ["-master.volumeSizeLimitMB=64", "-volume.max=20"]
         words += [f"-{role}.port={port}" for role, port in self._ports.items()]
         words += [f"-{role}.port.grpc={port}" for role, port in self._grpc.items()]
+        # Its own places for these are in the temporary folder of the machine.
+        words += ["-filer.localSocket=filer.socket", "-s3.localSocket=s3.socket"]
         with open(self.folder / "said.log", "ab") as said:
             self._process = subprocess.Popen(
                 words,
                 cwd=self.folder,
-                env={**os.environ, "HOME": str(self.folder)},
+                env={**os.environ, "HOME": str(self.folder), "TMPDIR": str(self.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
@@ -155,6 +157,8 @@ class ObjectStore:
         if process is not None:
             process.kill()
             process.wait()
+        for role, port in self._grpc.items():  # no option moves these
+            Path(f"/tmp/seaweedfs-{role}-grpc-{port}.sock").unlink(missing_ok=True)
 
     def log(self) -> str:
         """Return the end of what it has said."""

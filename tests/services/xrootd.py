@@ -23,7 +23,7 @@ from joserfc.jwk import RSAKey
 
 from .authority import make_authority
 from .folders import open_folder
-from .ports import free_ports
+from .ports import HeldPorts, free_ports
 
 ISSUER: Final = "https://issuer.test/data"
 ROOT: Final = "/ctao"  # below which tokens reach
@@ -96,6 +96,7 @@ class Xrootd:
         self.authorities = folder / "ca" / "trusted"  # for X509_CERT_DIR
         self._key = RSAKey.generate_key(2048, {"kid": "k1", "use": "sig", "alg": "RS256"})
         self._process: subprocess.Popen[bytes] | None = None
+        self._held = HeldPorts()
         for name in ("ca", "run", "cache"):
             (folder / name).mkdir()
         self.files.mkdir(parents=True)
@@ -156,6 +157,7 @@ class Xrootd:
         """Return once both ports answer; fails with its log."""
         user = ["-R", _USER] if os.geteuid() == 0 else []
         with open(self.folder / "said.log", "ab") as said:
+            self._held.release()
             self._process = subprocess.Popen(
                 ["xrootd", "-c", str(self.folder / "xrootd.cfg"), *user, "-n", "x"],
                 cwd=self.folder / "run",
@@ -190,7 +192,13 @@ class Xrootd:
         if process is not None:
             process.kill()
             process.wait()
+            self._held.hold(self.port, self.https_port)
         (self.folder / "said.log").write_bytes(b"")
+
+    def close(self) -> None:
+        """Kill it for good."""
+        self.stop()
+        self._held.release()
 
     def log(self) -> str:
         """Return the end of what it has said."""
@@ -210,4 +218,4 @@ def xrootd(
         try:
             yield server
         finally:
-            server.stop()
+            server.close()

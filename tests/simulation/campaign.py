@@ -1,11 +1,11 @@
 """Many seeds, in several processes: what was found, and what it has cost."""
 
 import gc
-import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
+from .in_processes import begins, in_processes, is_over
 from .planted import planted as plant
 from .planted_leaders import OF_APIS
 from .violation import Violation
@@ -58,19 +58,19 @@ def campaign(
         (start, min(SLICE, first + seeds - start), planted, leaders, outages, stop)
         for start in range(first, first + seeds, SLICE)
     ]
-    for part in _parts(slices, processes):
+    parts = _parts(slices, processes)
+    for part in parts:
         found.add(part)
         if stop and found.violations:
-            break
+            parts.close()
     return found
 
 
-def _parts(slices: list[_Slice], processes: int) -> Iterator[Found]:
+def _parts(slices: list[_Slice], processes: int) -> Generator[Found]:
     if processes < 2 or len(slices) < 2:
         yield from map(_some, slices)
         return
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
-        yield from pool.imap(_some, slices)
+    yield from in_processes(_some, slices, processes)
 
 
 def _some(asked: _Slice) -> Found:
@@ -82,6 +82,9 @@ def _some(asked: _Slice) -> Found:
     try:
         with plant(planted) as prepare:
             for seed in range(first, first + seeds):
+                if is_over():
+                    break
+                begins(seed)
                 try:
                     world = run(
                         seed,

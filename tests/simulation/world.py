@@ -42,6 +42,7 @@ from .truth import Truth
 from .violation import Violation
 
 FAULTS_S = 900.0
+UP_WITHIN_S = 300.0  # a central answers, once the last job has ended
 SITES = ("PIC", "CSCS", "DESY-Zeuthen")
 ROUNDS_MAX = 10
 POINT_EVERY = 150  # a process that may die at any point dies at about every so many
@@ -240,9 +241,18 @@ class World:
 
     async def _guarded(self, story: Coroutine[Any, Any, None]) -> None:
         await story
+        await self._up()
         self.invariants.at_the_end()
         if self.outages is not None:
             self.outages.at_the_end()
+
+    async def _up(self) -> None:
+        """Wait for a central that answers: the last job may end while one takes over."""
+        until = self.loop.now + UP_WITHIN_S
+        while self.central.central is None:
+            if self.loop.now > until:
+                raise Violation("up", f"no central answers for {UP_WITHIN_S:.0f} s after the end")
+            await asyncio.sleep(0.5)
 
     async def _watch(self) -> None:
         """End the world when a promise is broken in a step of somebody else."""

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from cyclopts.validators import Number
 
 from ...client.errors import NoCentral, Unreachable
 from ..command_frame import CentralConnection, CommandResult, run_command
@@ -14,6 +13,7 @@ from ..presentation import note, print_line
 from . import cwl_files, steering, views
 from .plans import planned, previewed, tell_obstacles
 from .status_texts import next_command, state_in_words
+from .submit_options import FOR_PRODUCTION, HERE, LocalOptions, ProductionOptions
 from .workflow_files import (
     FromFile,
     SetOption,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 app = App(name="prod", help="Run workflows: on pilots as productions, or on this machine.")
 
-_PRIORITIES = Number(gte=0, lte=10)
 InputsArgument = Annotated[Path | None, Parameter(help="File with the inputs of a CWL document.")]
 PartialOption = Annotated[
     str | None,
@@ -43,16 +42,9 @@ PartialOption = Annotated[
         help="Share of inputs that may be missing, as 5% or 0.05 (default: from the file, else 0%)."
     ),
 ]
-PriorityOption = Annotated[
-    int | None,
-    Parameter(
-        help="Priority of all its jobs, 0 to 10 (default: as each job says).",
-        validator=_PRIORITIES,
-    ),
-]
 CWL_OPTIONS = (
-    "a CWL document takes only --local, --dry-run, --name, --no-start, --priority, --folder and "
-    "--cores"
+    "a CWL document takes only --local, --dry-run, --name, --no-start, --no-reuse, --correct, "
+    "--priority, --folder, --cores and --resume"
 )
 
 
@@ -65,31 +57,9 @@ def submit(
     local: Annotated[bool, Parameter(help="Run on this machine, without a central.")] = False,
     jobs: Annotated[bool, Parameter(help="Submit ordinary jobs, without a production.")] = False,
     dry_run: Annotated[bool, Parameter(help="Count the jobs and files, and run nothing.")] = False,
-    name: Annotated[str, Parameter(help="Name (default: the name of the workflow).")] = "",
-    no_start: Annotated[
-        bool, Parameter(help="Store it without starting it; `prod start` starts it.")
-    ] = False,
-    priority: PriorityOption = None,
-    rules: Annotated[
-        Path | None,
-        Parameter(help="File with failover rules, if the workflow has none."),
-    ] = None,
+    given: ProductionOptions = FOR_PRODUCTION,
     chosen: SetOption = (),
-    inputs: Annotated[
-        Path | None,
-        Parameter(help="Folder with catalogue files, each with NAME.meta.json."),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        Parameter(help="Empty folder for the run (default: NAME.run in the current folder)."),
-    ] = None,
-    cores: Annotated[
-        int | None,
-        Parameter(help="Number of cores to use (default: all).", validator=Number(gte=1)),
-    ] = None,
-    resume: Annotated[
-        bool, Parameter(help="Continue in the folder of an earlier run, and keep its results.")
-    ] = False,
+    here: LocalOptions = HERE,
     types: TypesOption = (),
     allow_partial: PartialOption = None,
     common: CommonOptions = COMMON,
@@ -104,26 +74,27 @@ def submit(
     tasks run: those whose step, program, input or `software` version has changed. --inputs,
     --folder, --cores and --resume need --local.
 
+    With --correct, steps whose definition or files differ from before run again, with those below
+    them; other steps stay. The old files of these steps are removed.
+
     A CWL document takes its inputs from a second file, and `prod output` fetches its outputs.
 
     With --jobs the steps that need no other step become ordinary jobs, for a trial.
     """
     if local and (dry_run or jobs):
         raise UsageError(f"give either --local or {'--dry-run' if dry_run else '--jobs'}, not both")
-    if not (local or dry_run) and (inputs or folder or cores or resume):
+    if not (local or dry_run) and here.given:
         raise UsageError("--inputs, --folder, --cores and --resume need --local")
-    if (local or jobs) and (name or rules or priority is not None or no_start):
+    if (local or jobs) and given.given:
         which = "--local" if local else "--jobs"
-        raise UsageError(f"--name, --rules, --priority and --no-start cannot be used with {which}")
+        names = "--name, --rules, --priority, --no-start, --no-reuse and --correct"
+        raise UsageError(f"{names} cannot be used with {which}")
     if cwl_files.is_cwl(file):
-        if jobs or rules or chosen or inputs or resume or types or allow_partial:
+        if jobs or given.rules or chosen or here.inputs or types or allow_partial:
             raise UsageError(CWL_OPTIONS)
         if local:
-            return cwl_files.run_here(file, job, folder, cores)
-        start = not no_start
-        return cwl_files.submit(
-            file, job, name=name, priority=priority, start=start, dry_run=dry_run, common=common
-        )
+            return cwl_files.run_here(file, job, here)
+        return cwl_files.submit(file, job, given.fields, dry_run=dry_run, common=common)
     if job is not None:
         raise UsageError(f"{job}: only a CWL document takes a second file: use --set NAME=VALUE")
     written = read_file(file, chosen, types)
@@ -137,23 +108,30 @@ def submit(
             lambda central: submit_jobs(central, FromFile(written), dry_run=dry_run),
             patience_s=CHANGING_S,
         )
-    flow = FromFile(written, read_rules_for(written, rules))
-    if local or (dry_run and inputs is not None):
-        catalogue = catalogue_in(inputs)
+    flow = FromFile(written, read_rules_for(written, given.rules))
+    if local or (dry_run and here.inputs is not None):
+        catalogue = catalogue_in(here.inputs)
         if dry_run:
             return _plan_here(written, catalogue, common)
         need_catalogue(written, catalogue)
         from .local_runs import run_here
 
-        return run_here(written, catalogue or [], folder, cores, resume=resume, json=common.json)
+        return run_here(
+            written,
+            catalogue or [],
+            here.folder,
+            here.cores,
+            resume=here.resume,
+            json=common.json,
+        )
     if dry_run:
-        return _preview(flow, name, priority, common)
+        return _preview(flow, given, common)
     flow.production()  # raises for mistakes before anything is sent
 
     async def work(central: CentralConnection) -> CommandResult:
-        client, start = await central.client(), not no_start
+        client = await central.client()
         with with_lines(written):
-            made = await client.submit_production(flow, name=name, priority=priority, start=start)
+            made = await client.submit_production(flow, **given.fields)
         return CommandResult(made, print_made)
 
     return run_command(common, work, patience_s=CHANGING_S)
@@ -166,11 +144,14 @@ def print_made(made: "ProductionDetail") -> None:
         f"production {view.id}: {view.name}{there} is {state_in_words(view)}, "
         f"{steps_in_words(len(view.steps))}"
     )
+    if not made.was_there:
+        for said in made.did:
+            print_line(said)
     if next_command(view):
         print_line(f"next: {next_command(view)}")
 
 
-def _preview(flow: FromFile, name: str, priority: int | None, common: CommonOptions) -> int:
+def _preview(flow: FromFile, given: ProductionOptions, common: CommonOptions) -> int:
     """Print the plan of a workflow at the central. If no central answers, print the local plan."""
     from .workflow_files import obstacles_of
 
@@ -181,7 +162,11 @@ def _preview(flow: FromFile, name: str, priority: int | None, common: CommonOpti
     async def work(central: CentralConnection) -> CommandResult:
         client = await central.client()
         with with_lines(written):
-            return previewed(await client.preview_production(flow, name=name, priority=priority))
+            return previewed(
+                await client.preview_production(
+                    flow, name=given.name, priority=given.priority, correct=given.correct
+                )
+            )
 
     try:
         return run_command(common, work, patience_s=0.0)

@@ -13,6 +13,8 @@ from ..command_frame import CentralConnection, Client, CommandResult, reads, run
 from ..exit_codes import ExitCode, UsageError
 from ..options import CHANGING_S, CommonOptions
 from ..presentation import note, print_json, print_line
+from .status_texts import SUCCESS
+from .submit_options import LocalOptions, ProductionFields
 from .views import NamedArgument
 from .workflow_files import steps_in_words
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from ...cwl.sending import Described
     from ...cwl.transformations import Built
 
-SUCCESS = "success"
+RESULTS = ".results"  # in the folder of a run on this machine
 _TEXT_MAX = 1_000_000  # characters of the file that a production keeps for display
 
 
@@ -90,14 +92,12 @@ def _built(file: Path, given: "Process | Described") -> "Built":
 def submit(
     file: Path,
     inputs: Path | None,
+    fields: ProductionFields,
     *,
-    name: str,
-    priority: int | None,
-    start: bool,
     dry_run: bool,
     common: CommonOptions,
 ) -> int:
-    """Run a document on pilots as a production."""
+    """Run a document on pilots as a production; `fields` are those of the request."""
     found = _described(file, inputs)
     text = file.read_text(encoding="utf-8")[:_TEXT_MAX]
     production = _built(file, found) if found.has_transformations else None
@@ -118,7 +118,7 @@ def submit(
         else:
             document = await document_of(client, found)
             body = request_of(document, file=file.name, text=text)
-        body = replace(body, name=name, priority=priority, start=start)
+        body = replace(body, **fields)
         try:
             made = await client.add_production(body)
         except Refused as why:
@@ -141,15 +141,19 @@ def _described(file: Path, inputs: Path | None) -> "Described":
     return found
 
 
-def run_here(file: Path, inputs: Path | None, folder: Path | None, cores: int | None) -> int:
-    """Run a document on this machine; the outputs come into a folder."""
+def run_here(file: Path, inputs: Path | None, options: LocalOptions) -> int:
+    """Run a document on this machine; the outputs come into a folder.
+
+    Results of tools stay in this folder; with `resume` the run takes those of earlier runs.
+    """
     check_extra()
     from ...cwl.runner import main
 
-    where = folder or Path(f"{file.stem}.run")
+    where = options.folder or Path(f"{file.stem}.run")
     words = ["--local", f"--outdir={where}", "--quiet", str(file)]
     words += [str(inputs)] if inputs is not None else []
-    code = main([*words, *([f"--cores={cores}"] if cores else [])])
+    words += [f"--cachedir={where / RESULTS}", *([] if options.resume else ["--no-reuse"])]
+    code = main([*words, *([f"--cores={options.cores}"] if options.cores else [])])
     note(f"the output files are in {where}")
     return ExitCode.OK if code == 0 else ExitCode.FAILED
 

@@ -21,6 +21,7 @@ _STUCK: Final = {
     InputState.MISSING: ("cannot be read", "cannot be read"),
 }
 _RESET: Final = (InputState.STUCK, InputState.MISSING)  # states that `fix` retries by default
+SUCCESS: Final = "success"  # of a run of a CWL document
 _STUCK_MARKS: Final = frozenset({"stuck", "waits for a person"})  # now, and in release 0.1
 _WITHOUT: Final = "made without "  # prefix of the reason of a step that lacks some inputs
 _EXACT: Final = 1e-9  # tolerance of rounding, so that 1 of 4 is 25 %
@@ -227,6 +228,8 @@ def next_command(view: ProductionView) -> str:
         return f"pilotage explain {unfit[0]}"
     if view.state is P.ACTIVE:
         return f"pilotage prod wait {view.name}"
+    if view.run is not None:
+        return f"pilotage prod output {view.name}"
     fed = {parent for one in view.steps for parent in one.parents}
     last = [one for one in view.steps if one.step not in fed and one.outputs]
     return f"pilotage data find dataset={last[-1].outputs}" if last else ""

@@ -26,6 +26,7 @@ from ..jobs.waiting import LongestWait, says_what_continues
 from ..presentation import files_in_words, note, number, print_line, print_table, table
 from ..progress import bar
 from .status_texts import (
+    SUCCESS,
     how_far,
     is_excused,
     is_only_unfit,
@@ -108,8 +109,8 @@ async def wait(
     """Wait until a production is complete.
 
     Exit codes: 0 if it is Completed within its limits of missing inputs, 5 after the timeout, 6 if
-    it is stuck until a user acts. The code is 1 if more inputs are missing, or if the production
-    was stopped, archived or cleaned.
+    it is stuck until a user acts. The code is 1 if more inputs are missing, if a CWL run
+    has failed, or if the production was stopped, archived or cleaned.
     """
     with says_what_continues("the production continues", f"pilotage prod wait {named}"):
         view = await _awaited(client, named, timeout_s, through_held=through_held)
@@ -207,6 +208,9 @@ def _unfit(view: ProductionView) -> list[str]:
 def outcome_of(view: ProductionView) -> int:
     if view.state in (P.NEW, P.ACTIVE, P.PAUSED):
         return ExitCode.HELD
+    if view.run is not None:
+        is_good = view.state is P.COMPLETED and view.run == SUCCESS
+        return ExitCode.OK if is_good else ExitCode.FAILED
     lacks = [one for one in view.steps if not is_excused(view, one)]
     is_whole = not any(one.tasks.get(TaskState.LOST) for one in view.steps)
     is_whole = is_whole and not any(stuck_files(one) for one in lacks)
@@ -334,6 +338,8 @@ def print_report(found: ProductionReport) -> None:
     else:
         print_line(_uncounted(view))
     for one in found.steps:
+        for name, count in one.reused.items():
+            print_line(f"step {one.step}: {count} of its tasks reuse results of {name}")
         if one.waits:
             print_line(_waits_in_words(one))
         for state, count in one.stuck.items():

@@ -89,7 +89,8 @@ class Assignments:
 
     def _assignment(self, lease: Lease, body: JobBody) -> Assignment:
         order = self._orders.order(lease.job, body, lease.kind.owner)
-        lease.success_codes, lease.checkpoint = order.success_codes, order.checkpoint
+        lease.success_codes, lease.retry_codes = order.success_codes, order.retry_codes
+        lease.checkpoint = order.checkpoint
         lease.has_data = order.has_data
         return Assignment(
             job=lease.job,

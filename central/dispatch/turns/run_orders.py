@@ -41,6 +41,7 @@ class RunOrder(NamedTuple):
 
     body: msgspec.Raw  # JSON of messages.Body
     success_codes: tuple[int, ...]
+    retry_codes: tuple[int, ...]
     checkpoint: bool
     has_data: bool
 
@@ -52,6 +53,7 @@ class _Form(NamedTuple):
     names: tuple[str, ...]  # of the parameters: one fewer than parts
     only: str  # the name, if all places have the same parameter; else empty
     success_codes: tuple[int, ...]
+    retry_codes: tuple[int, ...]
     checkpoint: bool
     has_data: bool
     is_whole: bool  # whether the form can be filled; if not, the job is decoded and encoded
@@ -75,10 +77,18 @@ class Orders:
             form = self._forms.get((template, owner)) or self._take_apart(template, owner)
             if form.is_whole:
                 filled = _filled(form, body.body)
-                return RunOrder(filled, form.success_codes, form.checkpoint, form.has_data)
+                return RunOrder(
+                    filled, form.success_codes, form.retry_codes, form.checkpoint, form.has_data
+                )
         job = with_id(job_of(template, body.body), job_id)
         encoded = msgspec.Raw(_encode(body_of(job, owner)))
-        return RunOrder(encoded, job.success_codes, bool(job.checkpoint), job.data is not None)
+        return RunOrder(
+            encoded,
+            job.success_codes,
+            job.retry_codes,
+            bool(job.checkpoint),
+            job.data is not None,
+        )
 
     def _take_apart(self, template: bytes, owner: str) -> _Form:
         form = self._forms[template, owner] = _form(template, owner)
@@ -102,6 +112,7 @@ def _form(template: bytes, owner: str) -> _Form:
         names,
         only,
         job.success_codes,
+        job.retry_codes,
         bool(job.checkpoint),
         job.data is not None,
         is_whole,

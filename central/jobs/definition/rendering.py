@@ -34,13 +34,14 @@ class _Tokens(msgspec.Struct):
     tokens: dict[str, PayloadToken] = {}
 
 
-class _Codes(msgspec.Struct):
-    """The field of a stored job that gives its exit codes for success."""
+class ExitCodes(msgspec.Struct):
+    """The fields of a stored job that say what its exit codes mean."""
 
     success_codes: tuple[int, ...] = (0,)
+    retry_codes: tuple[int, ...] = ()
 
 
-_decode_codes = msgspec.json.Decoder(_Codes).decode
+_decode_codes = msgspec.json.Decoder(ExitCodes).decode
 _decode_tokens = msgspec.json.Decoder(_Tokens).decode
 UNREADABLE: Final = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 decode_job = msgspec.json.Decoder(Job).decode
@@ -152,9 +153,9 @@ def job_of(template: bytes | None, body: bytes) -> Job:
     return fill(job, decode_parameters(body)) if has_names else job
 
 
-def success_codes_of(template: bytes | None, body: bytes) -> tuple[int, ...]:
-    """Return the exit codes that make a stored job Done, without filling in parameters."""
-    return _decode_codes(body if template is None else template).success_codes
+def exit_codes_of(template: bytes | None, body: bytes) -> ExitCodes:
+    """Return what the exit codes of a stored job mean, without filling in parameters."""
+    return _decode_codes(body if template is None else template)
 
 
 def tokens_of(template: bytes | None, body: bytes) -> dict[str, PayloadToken]:

@@ -216,6 +216,7 @@ async def test_nothing_is_stored_where_a_step_has_the_name_of_another(store: Sto
 
 async def test_two_steps_of_one_name_are_refused_whole(store: Store) -> None:
     new, steps = await new_ones(store)
+    assert steps[1].transformation is not None
     same = msgspec.structs.replace(steps[1].transformation, name="p-s0")
     with pytest.raises(NameTaken):
         await store.write(

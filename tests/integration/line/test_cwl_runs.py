@@ -175,6 +175,7 @@ def test_a_workflow_runs_and_gives_its_outputs() -> None:
         view = (await completed(world)).view
         assert [one.state for one in view.steps] == [S.COMPLETED, S.COMPLETED]
         assert [one.done for one in view.steps] == [1.0, 1.0]
+        assert (view.run, view.marks) == ("success", ())
 
     tale(tell)
 
@@ -187,6 +188,34 @@ def test_a_tool_that_fails_fails_the_run_and_says_why() -> None:
 
         assert found.status == "permanentFail"
         assert "say: job 1 is Failed: exit code 1" in found.why
+        view = (await completed(world)).view
+        assert (view.run, view.marks) == ("permanentFail", ("its run has failed",))
+
+    tale(tell)
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "times", "attempts", "status"),
+    [
+        ("busy", 75, 3, 4, "success"),
+        ("busy", 75, 4, 4, "permanentFail"),
+        ("busy", 75, 0, 1, "success"),
+        ("'false'", 75, 0, 1, "permanentFail"),  # it ends with 1
+    ],
+)
+def test_only_a_temporary_failure_is_retried(
+    program: str, code: int, times: int, attempts: int, status: str
+) -> None:
+    text = FAILS.replace("['false']", f"{program}\n      temporaryFailCodes: [{code}]")
+
+    async def tell(world: FakeInstallation) -> None:
+        await added(world, document(text, word=str(times)))
+
+        found = await ended(world)
+
+        assert found.status == status, found
+        made = world.store.by_hand("SELECT count(*) FROM attempt")
+        assert made[0][0] == attempts
         await completed(world)
 
     tale(tell)

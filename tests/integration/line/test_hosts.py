@@ -224,6 +224,25 @@ def test_pilots_that_wait_on_a_host_are_woken_no_more_once_it_is_suspended() -> 
     scene(tell)
 
 
+@pytest.mark.parametrize("owners", [1, 3])
+@pytest.mark.parametrize("bad_hosts", [1, 8])
+def test_an_element_is_suspended_for_many_bad_hosts_and_not_for_one(
+    bad_hosts: int, owners: int
+) -> None:
+    hosts = SuspendedHosts()
+    for number in range(8):
+        hosts.room("PIC", "slurm", f"wn{number}", 0.0)
+    hosts.room("CSCS", "slurm", "wn0", 0.0)
+    for number in range(200):
+        owner = f"owner{number % owners}"
+        bad = HostFailure(number, owner, How.EXITED, ran_s=1.0, why="exit 1")
+        hosts.did_well("CSCS", "slurm", "wn0", owner, 1.0)
+        hosts.ended("PIC", "slurm", f"wn{number % bad_hosts}", bad, 1.0)
+
+    assert hosts.is_held("PIC", "slurm", "wn0")
+    assert hosts.is_held("PIC", "slurm", "wn7") is (bad_hosts > 1), "no job of it has failed"
+
+
 def test_a_site_that_is_as_it_should_be_clears_its_own_hosts_and_elements_alone() -> None:
     hosts = SuspendedHosts()
     for site in ("CSCS", "PIC"):

@@ -11,31 +11,36 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlencode
 
 import msgspec
 
 from pilotage.central.app.central import Central, build
 from pilotage.central.app.process_parts import World
+from pilotage.central.app.route_assembly import face
 from pilotage.central.catalogue.storages import StorageBook, StorageEntry, Storages
-from pilotage.central.identity.callers import User
 from pilotage.central.identity.tokens import ADMIN_FILE, open_tokens
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
 from pilotage.central.store.engine import Store
 from pilotage.central.workflows.workflow_files import read_workflow
-from pilotage.proto.api.jobs import SummaryBy
+from pilotage.proto.api.jobs import Summary
 from pilotage.proto.api.productions import NewProduction
+from pilotage.proto.api.transformations import TransformationPage
 from pilotage.proto.documents.job import Job
 from pilotage.proto.documents.workflow import Workflow
-from pilotage.proto.transformation_states import LIVE
+from pilotage.proto.transformation_states import LIVE, TransformationState
+from tests.fake_bus import FakeBus
 from tests.fake_central import FakeBlobs, FakeDisk, FakeRandomness
 from tests.fakes import DATA, LoopClock
 from tests.no_providers import no_providers
 from tests.tidy.tree import ROOT
 
 from .fates import PassingCrashes
+from .line import Line, YearBroker, bus_outages
 from .pilots import Fates, YearPilot
 from .store import YearLoop, YearStore
+from .troubles import BUS_AWAY, HOLE, STORAGES, Troubles, is_bad
 
 DAY_S: Final = 24.0  # an hour of the year is a second
 YEAR_S: Final = 365 * DAY_S
@@ -60,6 +65,15 @@ _TWICE: Final = """
 SELECT count(*) FROM (SELECT job_id FROM file WHERE epoch IS NOT NULL
                        GROUP BY job_id HAVING count(DISTINCT epoch) > 1)
 """
+_FAILED: Final = "SELECT count(*) FROM job WHERE state = 'Failed'"
+_HOLE: Final = """
+SELECT count(*), coalesce(sum(matched_at > first + 24), 0)
+  FROM attempt, (SELECT min(matched_at) AS first FROM attempt WHERE host = ?1)
+ WHERE host = ?1
+"""
+_GIVEN: Final = """
+SELECT f.name, f.sha256, i.state FROM input AS i JOIN file AS f ON f.file_id = i.file_id
+"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,8 @@ class Plan:
     runs: int = 6_920  # of each particle, in each production
     every_s: float = 14 * DAY_S  # a production comes
     part: float = 1.0  # of the slots
+    bad: float = 1e-4  # share of files that no program can read
+    allowed: float = 0.02  # share of a step's inputs that may be missing
     seed: int = 1
 
 
@@ -90,34 +106,16 @@ class Year:
     done_twice: int = 0  # jobs with two results
     states: Counter[str] = field(default_factory=Counter[str])
     inputs: Counter[str] = field(default_factory=Counter[str])
+    requests: int = 0  # over HTTP
+    messages: int = 0  # over the bus
+    seen: dict[str, int] = field(default_factory=dict[str, int])  # of the troubles
+    bad_read: int = 0  # bad files that a step was given
+    bad_left: int = 0  # those among them that are not Problematic there
+    innocent: int = 0  # good files that are Problematic in a step
+    hole_failed: int = 0  # attempts that failed on the black hole
+    hole_after: int = 0  # those among them after its first day
+    failed_jobs: int = 0  # jobs that no rule made good: their inputs went to others, or are bad
     digest: str = ""  # of all jobs, attempts and files, with their times
-
-
-class WakeBus:
-    """A bus on which pilots hear that there may be work; nothing else is said over it."""
-
-    up, url = True, ""
-
-    def __init__(self) -> None:
-        self.pilots: dict[str, YearPilot] = {}
-
-    def counts(self) -> dict[str, int]:
-        return {}
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        parts = topic.split("/")
-        pilot = self.pilots.get(parts[4]) if len(parts) > 4 else None
-        if pilot is not None:
-            pilot.wake()
-
-    async def add_login(self, community: str, pilot: str, password: str) -> None:
-        pass
-
-    async def remove_login(self, community: str, pilot: str) -> None:
-        pass
-
-    async def run(self, inbound: object) -> None:
-        await asyncio.get_running_loop().create_future()
 
 
 def play(plan: Plan, folder: Path, *, tell: Callable[[str], None] = lambda _: None) -> Year:
@@ -135,37 +133,48 @@ def play(plan: Plan, folder: Path, *, tell: Callable[[str], None] = lambda _: No
 
 
 async def _campaign(loop: YearLoop, plan: Plan, folder: Path, tell: Callable[[str], None]) -> Year:
-    clock, bus = LoopClock(), WakeBus()
+    clock, broker = LoopClock(), YearBroker(plan.seed)
     store = YearStore(folder / "store.sqlite", clock.wall)
     try:
-        central, user = await _central(store, bus, clock, plan.seed)
-        year = Year()
-        running = loop.create_task(central.run())
-        begun, fates = loop.time(), PassingCrashes().fate
-        nodes = [
-            loop.create_task(
-                _node(central, user, bus, fates, site, f"{plan.seed}-{number}", begun, year)
-            )
-            for site, slots in SLOTS.items()
-            for number in range(round(plan.part * slots / NODE))
-        ]
-        handing_in = loop.create_task(_hand_in(central, user, plan))
-        looking = loop.create_task(_until_done(central, user, plan, year, bus, tell, begun))
-        await asyncio.wait([looking, running, *nodes], return_when=asyncio.FIRST_COMPLETED)
-        for task in (looking, running, *nodes, handing_in):
-            if task.done():
-                task.result()
-        for task in (running, *nodes, handing_in):
-            task.cancel()
-        await asyncio.gather(running, *nodes, handing_in, return_exceptions=True)
-        await _count(central, user, year)
+        central, token = await _central(store, FakeBus(broker), clock, plan.seed)
+        line, troubles = Line(face(central.services), broker, token), Troubles(plan.bad)
+        begun = loop.time()
+        site = Sites(line, PassingCrashes(troubles, begun).fate, plan, begun)
+        await _play(loop, central, site, tell)
+        year = site.year
+        year.seen, year.requests, year.messages = troubles.seen, line.requests, broker.delivered
+        await _count(line, year)
     finally:
         await store.close()
-    _count_rows(folder / "store.sqlite", year)
+    _count_rows(folder / "store.sqlite", plan, year)
     return year
 
 
-async def _central(store: Store, bus: WakeBus, clock: LoopClock, seed: int) -> tuple[Central, User]:
+async def _play(
+    loop: YearLoop, central: Central, site: "Sites", tell: Callable[[str], None]
+) -> None:
+    """Let everybody work, until all productions are complete."""
+    looking = loop.create_task(_until_done(site, tell))
+    others = [
+        loop.create_task(central.run()),
+        loop.create_task(_hand_in(site.line, site.plan)),
+        loop.create_task(bus_outages(site.line.broker, BUS_AWAY)),
+        *(loop.create_task(site.node(*node)) for node in site.nodes()),
+    ]
+    try:
+        left = {looking, *others}
+        while not looking.done():
+            _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            for task in (looking, *others):
+                if task.done():
+                    task.result()
+    finally:
+        for task in (looking, *others):
+            task.cancel()
+        await asyncio.gather(looking, *others, return_exceptions=True)
+
+
+async def _central(store: Store, bus: FakeBus, clock: LoopClock, seed: int) -> tuple[Central, str]:
     settings = Settings(
         lease=LeaseSettings(lease_s=LEASE_S, silent_pilot_s=10 * LEASE_S),
         community=CommunitySettings(name="ctao", groups=("production",)),
@@ -185,8 +194,14 @@ async def _central(store: Store, bus: WakeBus, clock: LoopClock, seed: int) -> t
         groups=settings.community.groups,
     )
     storages = Storages()
-    entry = StorageEntry(type="http", url="http://data.invalid/ctao", default=True)
-    storages.book = StorageBook({"data": entry})
+    storages.book = StorageBook(
+        {
+            name: StorageEntry(
+                type="http", url=f"http://{name}.invalid/ctao", default=True, priority=90 - place
+            )
+            for place, name in enumerate(STORAGES)
+        }
+    )
     world = World(
         store=store,
         blobs=FakeBlobs(),
@@ -201,30 +216,30 @@ async def _central(store: Store, bus: WakeBus, clock: LoopClock, seed: int) -> t
     await central.recover()
     token = disk.read(DATA / ADMIN_FILE)
     assert token is not None
-    caller = tokens.caller(token.decode().strip())
-    assert isinstance(caller, User)
-    return central, caller
+    return central, token.decode().strip()
 
 
-async def _hand_in(central: Central, user: User, plan: Plan) -> None:
+async def _hand_in(line: Line, plan: Plan) -> None:
     """Add the productions, one after another."""
     for number in range(plan.productions):
-        body = NewProduction(workflow=_workflow(number, plan.runs))
-        await central.services.productions.add(user, body)
+        body = msgspec.json.encode(NewProduction(workflow=_workflow(number, plan)))
+        await line.ask("POST", "/v1/productions", body, line.admin)
         await asyncio.sleep(plan.every_s)
 
 
-def _workflow(number: int, runs: int) -> Workflow:
+def _workflow(number: int, plan: Plan) -> Workflow:
     """Return prod6 for one pointing, its times those of the simulation."""
     path = ROOT / "examples" / "prod6" / "prod6.yaml"
-    found = read_workflow(path, {"runs": str(runs)}).workflow
+    found = read_workflow(path, {"runs": str(plan.runs)}).workflow
     steps = {
         name: msgspec.structs.replace(step, job=_scaled(step.job), files=())
         for name, step in found.steps.items()
     }
     metadata = {**found.metadata, "configuration_id": 100 + number}
     name = f"prod6-{number + 1}"
-    return msgspec.structs.replace(found, name=name, steps=steps, metadata=metadata)
+    return msgspec.structs.replace(
+        found, name=name, steps=steps, metadata=metadata, allow_partial=plan.allowed
+    )
 
 
 def _scaled(job: Job) -> Job:
@@ -232,80 +247,86 @@ def _scaled(job: Job) -> Job:
     return msgspec.structs.replace(job, needs=needs, inputs=())
 
 
-async def _node(
-    central: Central,
-    user: User,
-    bus: WakeBus,
-    fates: Fates,
-    site: str,
-    number: str,
-    begun: float,
-    year: Year,
-) -> None:
-    """Keep one pilot after another on a node, but for the days on which its site is away."""
-    loop, chance = asyncio.get_running_loop(), random.Random(f"{site}/{number}")
-    lives_s = chance.uniform(0.1, 1.0) * PILOT_S  # they do not all go on one day
-    for life in range(1_000):
-        day = (loop.time() - begun) / DAY_S
-        away = [end for first, end in AWAY.get(site, ()) if first <= day < end]
-        if away:
-            await asyncio.sleep((away[0] - day) * DAY_S)
-        starts = [first for first, _ in AWAY.get(site, ()) if first > day]
-        left_s = (min(starts) - day) * DAY_S if starts else float("inf")
-        pilot = YearPilot(
-            central,
-            fates,
-            site=site,
-            cores=NODE,
-            lives_s=min(lives_s, left_s),
-            seed=f"{site}-{number}-{life}",
-        )
-        year.pilots += 1
-        await pilot.live(user, bus.pilots, dies=chance.random() < DIES)
-        lives_s = PILOT_S
+@dataclass
+class Sites:
+    """The nodes of all sites, with a pilot on each."""
+
+    line: Line
+    fates: Fates
+    plan: Plan
+    begun: float
+    year: Year = field(default_factory=Year)
+    pilots: set[YearPilot] = field(default_factory=set[YearPilot])
+
+    def nodes(self) -> list[tuple[str, str]]:
+        """Return the site and the name of each node; the black hole is one more."""
+        sound = [
+            (site, f"{self.plan.seed}-{number}")
+            for site, slots in SLOTS.items()
+            for number in range(round(self.plan.part * slots / NODE))
+        ]
+        return [*sound, HOLE]
+
+    async def node(self, site: str, number: str) -> None:
+        """Keep one pilot after another on a node, but for the days on which its site is away."""
+        loop, chance = asyncio.get_running_loop(), random.Random(f"{site}/{number}")
+        lives_s = chance.uniform(0.1, 1.0) * PILOT_S  # they do not all go on one day
+        host = number if (site, number) == HOLE else f"{site}-{number}"
+        for life in range(1_000):
+            day = (loop.time() - self.begun) / DAY_S
+            away = [end for first, end in AWAY.get(site, ()) if first <= day < end]
+            if away:
+                await asyncio.sleep((away[0] - day) * DAY_S)
+            starts = [first for first, _ in AWAY.get(site, ()) if first > day]
+            left_s = (min(starts) - day) * DAY_S if starts else float("inf")
+            pilot = YearPilot(
+                self.line,
+                self.fates,
+                node=(site, host),
+                cores=NODE,
+                lives_s=min(lives_s, left_s),
+                seed=f"{site}-{number}-{life}",
+            )
+            self.year.pilots += 1
+            await pilot.live(self.pilots, dies=chance.random() < DIES)
+            lives_s = PILOT_S
 
 
-async def _until_done(
-    central: Central,
-    user: User,
-    plan: Plan,
-    year: Year,
-    bus: WakeBus,
-    tell: Callable[[str], None],
-    begun: float,
-) -> None:
+async def _until_done(site: Sites, tell: Callable[[str], None]) -> None:
     """Look now and then, until all is complete."""
-    loop = asyncio.get_running_loop()
-    last = begun + (plan.productions - 1) * plan.every_s
+    loop, line, plan, year = asyncio.get_running_loop(), site.line, site.plan, site.year
+    last = site.begun + (plan.productions - 1) * plan.every_s
     shown = 0.0
     while True:
         await asyncio.sleep(LOOK_S)
-        now = loop.time() - begun
+        now = loop.time() - site.begun
         busy = Counter[str]()
-        for pilot in list(bus.pilots.values()):
+        for pilot in site.pilots:
             busy[pilot.site] += pilot.busy
-        year.running.append((now, {site: busy[site] for site in SLOTS}))
+        year.running.append((now, {name: busy[name] for name in SLOTS}))
         if now - shown >= 10 * DAY_S:
             shown = now
-            summary = await central.services.queries.summary(user, SummaryBy.STATE)
+            said = await line.ask("GET", "/v1/jobs/summary?by=state", b"", line.admin)
+            summary = msgspec.json.decode(said, type=Summary)
             jobs = {state.value: n for row in summary.rows for state, n in row.counts.items()}
             tell(f"day {now / DAY_S:.0f}: {jobs}, {busy.total()} busy")
-        if loop.time() > last and await _are_done(central, user):
+        if loop.time() > last and not (await _page(line, _OPEN, 0, 1)).transformations:
             year.ended_s = now
             return
 
 
-async def _are_done(central: Central, user: User) -> bool:
-    page = await central.services.transformations.list(user, states=_OPEN, after=0, limit=1)
-    return not page.transformations
+async def _page(
+    line: Line, states: tuple[TransformationState, ...], after: int, limit: int
+) -> TransformationPage:
+    asked = [("state", one.value) for one in states] + [("after", after), ("limit", limit)]
+    body = await line.ask("GET", f"/v1/transformations?{urlencode(asked)}", b"", line.admin)
+    return msgspec.json.decode(body, type=TransformationPage)
 
 
-async def _count(central: Central, user: User, year: Year) -> None:
+async def _count(line: Line, year: Year) -> None:
     after: int | None = 0
     while after is not None:
-        page = await central.services.transformations.list(
-            user, states=(), after=after, limit=1_000
-        )
+        page = await _page(line, (), after, 1_000)
         for one in page.transformations:
             year.states[one.state.value] += 1
             year.jobs += one.tasks_made
@@ -314,12 +335,20 @@ async def _count(central: Central, user: User, year: Year) -> None:
         after = page.after
 
 
-def _count_rows(path: Path, year: Year) -> None:
+def _count_rows(path: Path, plan: Plan, year: Year) -> None:
     """Count what no service tells at once."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
         (year.attempts,) = store.execute("SELECT count(*) FROM attempt").fetchone()
         year.files, year.bytes = store.execute("SELECT count(*), sum(bytes) FROM file").fetchone()
         (year.done_twice,) = store.execute(_TWICE).fetchone()
+        (year.failed_jobs,) = store.execute(_FAILED).fetchone()
+        year.hole_failed, year.hole_after = store.execute(_HOLE, (HOLE[1],)).fetchone()
+        for name, sha256, state in store.execute(_GIVEN):
+            if is_bad(name, sha256.hex(), plan.bad):
+                year.bad_read += 1
+                year.bad_left += state != "Problematic"
+            else:
+                year.innocent += state == "Problematic"
         trace = hashlib.sha256()
         for sql in _ROWS:
             for row in store.execute(sql):

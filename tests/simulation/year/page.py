@@ -5,7 +5,8 @@ from itertools import accumulate
 from typing import Final
 from xml.sax.saxutils import escape
 
-from .campaign import AWAY, DAY_S, NODE, PILOT_S, SLOTS, Plan, Year
+from .campaign import AWAY, DAY_S, SLOTS, Plan, Year
+from .troubles import BAD_EXIT, BUS_AWAY, STORAGES, STORAGES_AWAY
 
 WIDTH, HEIGHT, LEFT, TOP, LOW = 960, 420, 64, 50, 370
 COLOURS: Final = ("#1b6ca8", "#edae49", "#3b8b5a", "#7a5195")
@@ -17,47 +18,86 @@ COMMAND: Final = ".venv/bin/python -m tests.simulation.year --write docs/campaig
 
 def page(plan: Plan, year: Year) -> str:
     """Return the page."""
-    whole = sum(SLOTS.values())
-    spans = "\n".join(
-        f"- {site}: day {first} to {end}" for site, ends in AWAY.items() for first, end in ends
-    )
+    days = year.ended_s / DAY_S
     busy = [sum(sites.values()) for at, sites in year.running if at <= 365 * DAY_S]
-    return f"""<!-- Written by `{COMMAND}`: change tests/simulation/year, not this page. -->
+    command = f"{COMMAND} {options}" if (options := _options(plan)) else COMMAND
+    return f"""<!-- Written by `{command}`: change tests/simulation/year, not this page. -->
 
-# A year of prod6
+# A campaign of prod6
 
 See how pilotage works through a campaign of its intended size, in virtual time:
 
-- the shipped central, with the SQL of its store
-- `examples/prod6/prod6.yaml` (48 transformations) every {plan.every_s / DAY_S:.0f} days
+- the shipped central with its SQL, behind its HTTP application and a message bus with logins
+- `examples/prod6/prod6.yaml` every {plan.every_s / DAY_S:.0f} days, with
+  `allow_partial: {plan.allowed:.0%}`; nobody steers it
 - simulated pilots that speak the protocol; their jobs only take time
 
-An hour of the year lasts a second, also for leases and heartbeats. So the campaign shows that the
-work completes, not how fast the central notices a loss.
+There are no sockets. An hour lasts a second, also for leases and rules. So the campaign shows that
+the work completes, not how fast a loss is noticed.
+
+`make long` plays {Plan().productions} productions. **All figures here are of this run**:
 
 ```sh
-{COMMAND}  # {year.real_s / 60:.0f} minutes
+{command}  # {year.real_s / 60:.0f} minutes
 ```
 
-| what | how much |
+|what|how much|
 |---|---:|
-| productions of 48 transformations | {plan.productions} |
-| jobs | {year.jobs:,} |
-| attempts, including crashed and lost ones | {year.attempts:,} |
-| files in the catalogue | {year.files:,} |
-| bytes counted | {year.bytes / 1e15:.2f} PB |
-| slots at four sites | {whole:,}, in nodes of {NODE} |
-| mean number of running jobs | {sum(busy) / len(busy):,.0f} |
-| pilots, each of {PILOT_S / DAY_S:.0f} days at most | {year.pilots:,} |
-| days until the last job | {year.ended_s / DAY_S:.1f} |
+|productions, all completed|{plan.productions}|
+|jobs|{year.jobs:,}|
+|attempts|{year.attempts:,}|
+|files|{year.files:,}|
+|bytes counted|{year.bytes / 1e15:.2f} PB|
+|slots at four sites|{sum(SLOTS.values()) * plan.part:,.0f}|
+|mean of running jobs|{sum(busy) / len(busy):,.0f}|
+|pilots|{year.pilots:,}|
+|days|{days:.1f}|
+|HTTP requests|{year.requests:,}|
+|bus messages|{year.messages:,}|
 
-One in a hundred attempts crashes, and one in a hundred pilots dies silently.
-These sites had no pilots for some time:
+One in a hundred attempts crashes, one in a hundred pilots dies silently, and one in a hundred bus
+messages is lost. Outputs go to `{STORAGES[0]}`, else to `{STORAGES[1]}`. These were away:
 
-{spans}
+{_spans(days)}
+
+A share of {plan.bad:g} of the events' files is bad: their readers exit with {BAD_EXIT}. One more
+node is a black hole: all its jobs fail within 15 minutes.
+
+|what came of it|how much|
+|---|---:|
+|bad files that steps had as inputs|{year.bad_read:,}|
+|those found (Problematic)|{year.bad_read - year.bad_left:,}|
+|good files that are Problematic|{year.innocent:,}|
+|Failed jobs|{year.failed_jobs:,}|
+|outputs on the second storage|{year.seen.get("fell back", 0):,}|
+|attempts whose outputs no storage took|{year.seen.get("not stored", 0):,}|
+|attempts without their inputs|{year.seen.get("not fetched", 0):,}|
+|attempts lost to the black hole|{year.hole_failed:,}|
+|of these after its first day|{year.hole_after:,}|
 
 ![Running jobs by site]({PICTURE})
 """
+
+
+def _options(plan: Plan) -> str:
+    usual = Plan()
+    names = ("productions", "runs", "part", "bad", "allowed", "seed")
+    said = [(name, getattr(plan, name)) for name in names]
+    return " ".join(f"--{name} {value}" for name, value in said if value != getattr(usual, name))
+
+
+def _spans(days: float) -> str:
+    """Return a list of what was away when, as far as the campaign has gone."""
+    found: list[tuple[float, str, str]] = [
+        (first, site, f"day {first} to {end}") for site, ends in AWAY.items() for first, end in ends
+    ]
+    hours = {**{f"`{name}`": ends for name, ends in STORAGES_AWAY.items()}, "the bus": BUS_AWAY}
+    found += [
+        (first / DAY_S, what, f"day {first / DAY_S:g}, {end - first:.0f} hours")
+        for what, ends in hours.items()
+        for first, end in ends
+    ]
+    return "\n".join(f"- {what}: {when}" for day, what, when in sorted(found) if day < days)
 
 
 def picture(year: Year) -> str:

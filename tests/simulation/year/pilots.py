@@ -4,6 +4,7 @@ A second of the simulation is an hour of the year. What a job leaves is told by 
 """
 
 import asyncio
+import contextlib
 import heapq
 import random
 from collections.abc import Callable, Sequence
@@ -12,14 +13,15 @@ from typing import Final
 
 import msgspec
 
-from pilotage.central.app.central import Central
-from pilotage.central.identity.callers import PilotCaller, User
-from pilotage.proto.api.pilots import SecretRequest
+from pilotage.proto import topics
+from pilotage.proto.api.pilots import SecretRequest, Secrets
 from pilotage.proto.messages import (
     Ask,
     Assignment,
     Attempt,
     Beat,
+    BeatAnswer,
+    Down,
     How,
     Node,
     Offer,
@@ -27,10 +29,17 @@ from pilotage.proto.messages import (
     Registered,
     Report,
     Turn,
+    TurnReply,
     Usage,
     What,
 )
 from pilotage.proto.storages import TAG, Published
+from pilotage.proto.topics import TopicKind
+from pilotage.proto.wire import decode, encode
+from tests.fake_bus import FakePilotBus
+
+from .line import Line
+from .troubles import HOLE, End
 
 TICK_S: Final = 0.25  # things that happen within a quarter of an hour happen together
 MEMORY_A_CORE_MB: Final = 4_000
@@ -42,11 +51,11 @@ class Fate:
     """What becomes of an attempt."""
 
     lasts_s: float
-    is_crash: bool = False
+    end: End | None = None  # none: well
     made: Sequence[Published] = ()
 
 
-Fates = Callable[[Assignment, random.Random], Fate]
+Fates = Callable[[Assignment, bool, random.Random], Fate]  # the second: on the black hole
 
 
 @dataclass(order=True)
@@ -62,57 +71,75 @@ class YearPilot:
     """A whole node: as many jobs at once as it has cores for."""
 
     def __init__(
-        self, central: Central, fates: Fates, *, site: str, cores: int, lives_s: float, seed: str
-    ) -> None:
-        self.site, self.cores, self.busy = site, cores, 0
-        self._central, self._fates, self._chance = central, fates, random.Random(seed)
+        self, line: Line, fates: Fates, *, node: tuple[str, str], cores: int, lives_s: float,
+        seed: str,
+    ) -> None:  # fmt: skip
+        (self.site, self._host), self.cores, self.busy = node, cores, 0
+        self._at_hole = node == HOLE
+        self._line, self._fates, self._chance = line, fates, random.Random(seed)
         self._lives_s, self._name = lives_s, seed
-        self._woken = asyncio.Event()
+        self._woken, self._answered = asyncio.Event(), asyncio.Event()
         self._runs: list[_Run] = []
         self._unsaid: list[_Run] = []  # started, and nobody was told
         self._asks = self._beats = 0
         self._parked = 0
 
-    def wake(self) -> None:
-        self._woken.set()
-
-    async def live(self, user: User, known: dict[str, "YearPilot"], *, dies: bool) -> None:
+    async def live(self, known: set["YearPilot"], *, dies: bool) -> None:
         """Register, work and go; who dies goes without a word."""
-        loop = asyncio.get_running_loop()
-        me, caller = await self._registered(user)
-        known[me.pilot] = self
-        until, beat = loop.time() + self._lives_s, loop.time() + me.beat_s
+        me = await self._registered()
+        bus = self._line.bus(me)
+        known.add(self)
         try:
-            await self._turn(me, caller, until)
-            while True:
-                now = loop.time()
-                is_over = now >= until
-                if is_over and (dies or not self._runs):
-                    break
-                if now >= beat:
-                    beat = now + me.beat_s
-                    await self._beat(me, caller)
-                if self._due(now) or self._unsaid or (self._woken.is_set() and not is_over):
-                    self._woken.clear()
-                    await self._turn(me, caller, until)
-                    continue
-                nearest = min(beat, until if not is_over else beat, self._next())
-                await self._sleep(nearest)
-            if not dies:
-                await self._beat(me, caller, goodbye=True)
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(bus.run(self._hear, lambda up: None))
+                await self._work(me, bus, dies=dies)
+                if dies:
+                    self._line.broker.cut_user(me.pilot)
+                listening.cancel()
         finally:
             self.busy = 0
-            known.pop(me.pilot, None)
+            known.discard(self)
 
-    async def _registered(self, user: User) -> tuple[Registered, PilotCaller]:
-        pilots = self._central.services.pilots
+    async def _work(self, me: Registered, bus: FakePilotBus, *, dies: bool) -> None:
+        loop = asyncio.get_running_loop()
+        until, beat = loop.time() + self._lives_s, loop.time() + me.beat_s
+        await self._turn(me, until)
+        while True:
+            now = loop.time()
+            is_over = now >= until
+            if is_over and (dies or not self._runs):
+                break
+            if now >= beat:
+                beat = now + me.beat_s
+                await self._beat(me, bus)
+            if self._due(now) or self._unsaid or (self._woken.is_set() and not is_over):
+                self._woken.clear()
+                await self._turn(me, until)
+                continue
+            nearest = min(beat, until if not is_over else beat, self._next())
+            await self._sleep(nearest)
+        if not dies:
+            await self._line.post("/v1/beat", self._said(me, goodbye=True), BeatAnswer, me.token)
+
+    async def _registered(self) -> Registered:
+        line = self._line
         request = SecretRequest(site=self.site, element="ce")
-        secret = (await pilots.make_secrets(user, request)).secrets[0]
-        said = Register(secret.secret, self._name, node=Node(host=self._name))
-        me = await pilots.register(said)
-        return me, PilotCaller(
-            pilot=me.pilot, community=me.community, site=me.site, element=me.element
+        body = await line.ask(
+            "POST", "/v1/pilots/secrets", msgspec.json.encode(request), line.admin
         )
+        secret = msgspec.json.decode(body, type=Secrets).secrets[0]
+        said = Register(secret.secret, self._name, node=Node(host=self._host))
+        return await line.post("/v1/pilots/register", said, Registered, "")
+
+    async def _hear(self, payload: bytes) -> None:
+        """Take a message of the central from the bus."""
+        said = decode(Down, payload)
+        if said.wake is not None:
+            self._woken.set()
+        elif said.beat is not None:
+            self._answered.set()
+            if said.beat.ask_again:
+                self._woken.set()
 
     async def _sleep(self, until: float) -> None:
         """Sleep to the tick at or after `until`, or until somebody calls."""
@@ -132,7 +159,7 @@ class YearPilot:
 
     # -- what is said ---------------------------------------------------------------------------
 
-    async def _turn(self, me: Registered, caller: PilotCaller, until: float) -> None:
+    async def _turn(self, me: Registered, until: float) -> None:
         now = asyncio.get_running_loop().time()
         ended: list[_Run] = []
         while self._due(now):
@@ -143,15 +170,14 @@ class YearPilot:
         free = self.cores - self.busy
         ask = self._ask(free, until - now) if free and until > now else None
         turn = Turn(gen=me.gen, session=me.session, reports=tuple(reports), ask=ask)
-        reply = await self._central.services.dispatch.turn(caller, turn)
+        reply = await self._line.post("/v1/turn", turn, TurnReply, me.token)
         for answer in reply.reports:
             assert answer.answer.value in ("ok", "already", "stale"), answer
         if reply.ask is None:
             return
         self._parked = self._asks if reply.ask.parked else 0
-        for said in reply.ask.assignments:
-            given = msgspec.json.decode(msgspec.json.encode(said), type=Assignment)
-            fate = self._fates(given, self._chance)
+        for given in reply.ask.assignments:
+            fate = self._fates(given, self._at_hole, self._chance)
             run = _Run(now + fate.lasts_s, given.attempt_id, given, fate, now)
             heapq.heappush(self._runs, run)
             self._unsaid.append(run)
@@ -168,13 +194,27 @@ class YearPilot:
             scratch_mb=1_000_000,
             scratch_free_mb=1_000_000,
             tags=TAGS,
-            node=Node(host=self._name),
+            node=Node(host=self._host),
         )
         return Ask(n=self._asks, offer=offer, holding=self._holding(), jobs_max=free)
 
-    async def _beat(self, me: Registered, caller: PilotCaller, *, goodbye: bool = False) -> None:
+    async def _beat(self, me: Registered, bus: FakePilotBus) -> None:
+        """Beat over the bus, and by HTTP if no answer comes."""
+        said = self._said(me)
+        if bus.up:
+            self._answered.clear()
+            bus.publish(topics.up(me.community, me.pilot, TopicKind.BEAT), encode(said))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._answered.wait()
+                return
+        answer = await self._line.post("/v1/beat", said, BeatAnswer, me.token)
+        if answer.ask_again:
+            self._woken.set()
+
+    def _said(self, me: Registered, *, goodbye: bool = False) -> Beat:
         self._beats += 1
-        beat = Beat(
+        return Beat(
             gen=me.gen,
             session=me.session,
             n=self._beats,
@@ -183,9 +223,6 @@ class YearPilot:
             holding=self._holding(),
             goodbye=goodbye,
         )
-        answer = await self._central.services.dispatch.beat(caller, beat)
-        if answer.ask_again:
-            self._woken.set()
 
     def _holding(self) -> tuple[Attempt, ...]:
         return tuple(Attempt(run.given.job, run.given.epoch) for run in self._runs)
@@ -197,16 +234,17 @@ def _started(run: _Run) -> Report:
 
 
 def _ended(run: _Run, now: float) -> Report:
-    given, lasted = run.given, now - run.began
+    given, lasted, end = run.given, now - run.began, run.fate.end
     return Report(
         *(given.job, given.epoch, given.attempt_id, 2, What.ENDED),
-        how=How.SIGNALLED if run.fate.is_crash else How.EXITED,
-        exit_code=11 if run.fate.is_crash else 0,
+        how=How.EXITED if end is None else end.how,
+        exit_code=0 if end is None else end.exit_code,
+        detail="" if end is None else end.detail,
         usage=Usage(
             wall_s=lasted,
             cpu_s=lasted * given.grant.cores,
             memory_peak_mb=0.6 * given.grant.memory_mb,
             bytes_out=sum(one.size_bytes for one in run.fate.made),
         ),
-        published=() if run.fate.is_crash else tuple(run.fate.made),
+        published=tuple(run.fate.made),
     )

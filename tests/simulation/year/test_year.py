@@ -28,23 +28,30 @@ print(campaign.play(plan, Path(sys.argv[1])).digest)
 """
 
 
+SHORT = Plan(productions=2, runs=12, part=0.03, bad=0.02, allowed=0.5)
+
+
 @pytest.mark.parametrize(
     ("plan", "jobs"),
-    [
-        (Plan(productions=2, runs=12, part=0.03), 180),
-        pytest.param(Plan(), 1_000_000, marks=pytest.mark.long),
-    ],
+    [(SHORT, 250), pytest.param(Plan(), 980_000, marks=pytest.mark.long)],
     ids=["two-small-ones", "a-year"],
 )
 def test_productions_complete_by_themselves(plan: Plan, jobs: int, tmp_path: Path) -> None:
+    """Nobody acts, although files are bad, storages refuse, and a node fails all jobs."""
     year = play(plan, tmp_path, tell=print)
 
     assert year.jobs >= jobs
     assert year.states == Counter(Completed=48 * plan.productions)
-    assert set(year.inputs) == {"Processed", "Shared"}
+    assert set(year.inputs) == {"Processed", "Shared", "Problematic"}
     assert year.done_twice == 0
     assert year.files > year.jobs
     assert year.attempts >= year.jobs
+    assert year.bad_read > 0
+    assert year.bad_left == 0, "bad files that are not Problematic"
+    assert year.innocent == 0, "good files that are Problematic"
+    assert set(year.seen) == {"fell back", "not stored", "not fetched"}
+    assert 0 < year.hole_failed < 0.1 * year.attempts
+    assert year.requests > 2 * year.jobs and year.messages > 0
 
 
 def test_a_year_is_the_same_in_every_process_at_every_speed(tmp_path: Path) -> None:

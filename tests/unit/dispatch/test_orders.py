@@ -15,6 +15,7 @@ WHOLE = {
     "outputs": [{"pattern": "{name}-*.h5"}],
     "name": "job {n}",
     "success_codes": [0, 3],
+    "retry_codes": [75],
 }
 PLAIN = {"command": ["true"], "environment": {"A": "b"}}
 MARKED = {"command": ["run", "\ue000n\ue001", "{n}"]}
@@ -45,6 +46,7 @@ def test_an_order_is_the_job_with_its_parameters_in_place(template: object, give
 
         assert msgspec.json.decode(order.body, type=Body) == body_of(job, owner)
         assert order.success_codes == job.success_codes
+        assert order.retry_codes == job.retry_codes
 
 
 def test_forms_are_kept_up_to_a_bound_and_made_again() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.central.jobs.definition.checks import check, check_characters
-from pilotage.central.jobs.definition.rendering import fill, success_codes_of, uses_in
+from pilotage.central.jobs.definition.rendering import ExitCodes, exit_codes_of, fill, uses_in
 from pilotage.proto.documents.job import Input, Job, Need, OutputPattern
 
 SHA = "0" * 64
@@ -79,9 +79,11 @@ def test_nul_is_refused_wherever_it_stands(field: str) -> None:
     assert refused.value.field == f"jobs[3].{field}"
 
 
-def test_the_success_codes_of_a_stored_job_come_without_filling_it_in() -> None:
-    template = msgspec.json.encode(Job(command=("{not given}",), success_codes=(0, 3)))
+def test_the_exit_codes_of_a_stored_job_come_without_filling_it_in() -> None:
+    template = msgspec.json.encode(
+        Job(command=("{not given}",), success_codes=(0, 3), retry_codes=(75,))
+    )
     plain = msgspec.json.encode(Job(command=("x",)))
 
-    assert success_codes_of(template, b"{}") == (0, 3)
-    assert success_codes_of(None, plain) == (0,)
+    assert exit_codes_of(template, b"{}") == ExitCodes((0, 3), (75,))
+    assert exit_codes_of(None, plain) == ExitCodes((0,), ())

@@ -151,6 +151,24 @@ def test_a_result_moves_the_job_as_the_table_says(line: str) -> None:
     assert change.failed is (state != "Done")
 
 
+@pytest.mark.parametrize(
+    ("how", "code", "state"),
+    [
+        (How.EXITED, 75, JobState.WAITING),
+        (How.EXITED, 3, JobState.FAILED),
+        (How.SIGNALLED, None, JobState.FAILED),
+        (How.WALL, None, JobState.FAILED),
+    ],
+)
+def test_a_job_with_retry_codes_is_retried_after_these_alone(
+    how: How, code: int | None, state: JobState
+) -> None:
+    lease = a_lease(retries=1)
+    lease.retry_codes = (75, 76)
+
+    assert verdicts.result(lease, an_ended(how=how, exit_code=code), at=1.0).new is state
+
+
 # A report `ended` without a result costs no retry:
 #  how       started  losses  wanted  →  state    lost
 WITHOUT = """

@@ -1,6 +1,7 @@
 """What is cleaned is cleaned in slices: whatever it has, others are looked at in between."""
 
 import asyncio
+from collections.abc import Collection
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
@@ -195,10 +196,12 @@ async def test_that_one_cannot_be_noted_is_told_with_its_place_and_others_are(
         await served.added(workflow(tmp_path, text))
     of = ProductionCache.of
 
-    async def fails(self: ProductionCache, production_id: int) -> KnownProduction:
+    async def fails(
+        self: ProductionCache, production_id: int, steps: Collection[int]
+    ) -> KnownProduction:
         if production_id == 1:
             raise KeyError("a field of another release")
-        return await of(self, production_id)
+        return await of(self, production_id, steps)
 
     monkeypatch.setattr(ProductionCache, "of", fails)
     await served.watching.load()

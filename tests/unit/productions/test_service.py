@@ -167,7 +167,7 @@ async def test_a_corrected_file_under_the_same_name_is_told_how_it_runs(tmp_path
     served = Served()
     await served.added(workflow(tmp_path, CHAIN))
 
-    with pytest.raises(Refused, match=r"choose another name \(`prod submit --name`\), also for a"):
+    with pytest.raises(Refused, match=r"correct it \(`prod submit --correct`\)"):
         await served.added(workflow(tmp_path, CHAIN.replace("[make]", "[make, better]")))
 
 

@@ -276,6 +276,25 @@ def test_a_task_is_tried_again_in_a_new_folder(tmp_path: Path) -> None:
     assert outcome.complete, outcome.failures
 
 
+@pytest.mark.parametrize(("codes", "attempts"), [("[75]", "1"), ("[3, 75]", "3"), ("[]", "3")])
+def test_retry_codes_say_which_ends_are_tried_again(
+    codes: str, attempts: str, tmp_path: Path
+) -> None:
+    text = f"""
+        workflow: again
+        steps:
+          a:
+            job:
+              command: [sh, -c, "echo $PILOTAGE_EPOCH > {tmp_path}/last; exit 3"]
+              retries: 2
+              retry_codes: {codes}
+    """
+    outcome = run_here(workflow(tmp_path, text), tmp_path)
+
+    assert not outcome.complete
+    assert (tmp_path / "last").read_text().strip() == attempts
+
+
 def test_no_more_run_at_once_than_there_are_cores(tmp_path: Path) -> None:
     (tmp_path / "busy.sh").write_text(
         f"mkdir {tmp_path}/one || exit 1; sleep 0.05; rmdir {tmp_path}/one"

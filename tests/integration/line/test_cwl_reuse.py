@@ -1,0 +1,172 @@
+"""Runs of CWL documents reuse the results of earlier runs."""
+
+import asyncio
+import hashlib
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from pilotage.central.errors import Refused
+from pilotage.proto.api.productions import NewProduction, ProductionDetail
+from pilotage.proto.documents.cwl import CwlDocument
+from tests.fakes import FakeInstallation
+
+from .test_cwl_runs import WANTED, WORDS, added, argvs, completed, document, ended, tale, uploaded
+
+
+async def reused(world: FakeInstallation, named: str) -> dict[str, dict[str, int]]:
+    found = await world.central.services.productions.report(world.user(), named)
+    return {one.step: one.reused for one in found.steps if one.reused}
+
+
+async def ran(world: FakeInstallation, doc: CwlDocument, name: str, **fields: Any) -> Any:
+    """Run a document to its end; return its outputs."""
+    await uploaded(world)
+    body = NewProduction(cwl=doc, name=name, **fields)
+    made = await world.central.services.productions.add(world.user(), body)
+    assert isinstance(made, ProductionDetail)
+    found = await ended(world, name)
+    assert found.status == "success", found
+    await completed(world, name)
+    return found.outputs
+
+
+def test_a_second_run_reuses_all_results_and_says_so() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        doc = document(WORDS, words=["a", "b", "c"])
+        first = await ran(world, doc, "first")
+
+        second = await ran(world, doc, "second")
+
+        assert second == first
+        assert argvs(world) == WANTED
+        assert await reused(world, "first") == {}
+        assert await reused(world, "second") == {
+            "say": {"transformation 1 (first-say)": 3},
+            "again": {"transformation 2 (first-again)": 3},
+        }
+        view = (await completed(world, "second")).view
+        assert [(one.tasks_made, one.done) for one in view.steps] == [(3, 1.0), (3, 1.0)]
+
+    tale(tell)
+
+
+def test_only_new_work_runs() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await ran(world, document(WORDS, words=["a", "b", "c"]), "first")
+
+        outputs = await ran(world, document(WORDS, words=["c", "d", "a"]), "second")
+
+        assert outputs["all"] == "c-again d-again a-again"
+        assert argvs(world) == WANTED + Counter([("echo", "d"), ("echo", "d-again")])
+
+    tale(tell)
+
+
+def test_a_run_without_reuse_runs_everything() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        doc = document(WORDS, words=["a", "b", "c"])
+        await ran(world, doc, "first")
+
+        await ran(world, doc, "second", reuse=False)
+
+        assert argvs(world) == WANTED + WANTED
+        assert await reused(world, "second") == {}
+
+    tale(tell)
+
+
+def test_a_tool_that_forbids_reuse_runs_again_and_what_it_feeds_with_the_same_bytes_does_not() -> (
+    None
+):
+    forbids = WORDS.replace(
+        "    scatter: w\n    in: {w: words}",
+        "    requirements: {WorkReuse: {enableReuse: false}}\n    scatter: w\n    in: {w: words}",
+    )
+
+    async def tell(world: FakeInstallation) -> None:
+        doc = document(forbids, words=["a"])
+        await ran(world, doc, "first")
+
+        await ran(world, doc, "second")
+
+        assert argvs(world)[("echo", "a")] == 2
+        assert argvs(world)[("echo", "a-again")] == 1
+
+    tale(tell)
+
+
+def test_a_result_whose_files_are_gone_is_not_reused() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        doc = document(WORDS, words=["a"])
+        await ran(world, doc, "first")
+        del world.blobs.blobs[hashlib.sha256(b"a").hexdigest()]  # what the first tool said
+
+        await ran(world, doc, "second")
+
+        assert argvs(world)[("echo", "a")] == 2
+
+    tale(tell)
+
+
+def corrected(text: str) -> str:
+    """Return the document with another second tool: it says one word more."""
+    return text.replace("$(self)-again", "$(self)-better")
+
+
+def test_a_corrected_document_runs_its_changed_tools_under_the_same_production() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await ran(world, document(WORDS, words=["a", "b"]), "run")
+
+        outputs = await ran(
+            world, document(corrected(WORDS), words=["a", "b"]), "run", correct=True
+        )
+
+        assert outputs["all"] == "a-better b-better"
+        words = [("echo", one) for one in ("a", "b", "a-again", "b-again", "a-better", "b-better")]
+        assert argvs(world) == Counter(words)
+        view = (await completed(world, "run")).view
+        assert (view.id, [one.tasks_made for one in view.steps]) == (1, [2, 2])
+        assert await reused(world, "run") == {"say": {"transformation 1 (run-say-until-2)": 2}}
+
+    tale(tell)
+
+
+def test_a_document_that_still_runs_is_not_corrected() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await uploaded(world)
+        await added(world, document(WORDS, words=["a"]))
+        await asyncio.sleep(0.2)
+        body = NewProduction(cwl=document(corrected(WORDS), words=["a"]), name="run", correct=True)
+
+        with pytest.raises(Refused, match="its jobs run"):
+            await world.central.services.productions.add(world.user(), body)
+
+        assert (await ended(world)).outputs["all"] == "a-again"
+
+    tale(tell)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_central_loses_nothing_of_a_correction(seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def tell(world: FakeInstallation) -> None:
+        await ran(world, document(WORDS, words=["a", "b"]), "run")
+        body = NewProduction(
+            cwl=document(corrected(WORDS), words=["a", "b"]), name="run", correct=True
+        )
+        await world.central.services.productions.add(world.user(), body)
+        for _ in range(6):
+            await asyncio.sleep(chance.random())
+            await world.kill()
+            await asyncio.sleep(chance.random())
+            await world.start()
+
+        assert (await ended(world)).outputs["all"] == "a-better b-better"
+        words = [("echo", one) for one in ("a", "b", "a-again", "b-again", "a-better", "b-better")]
+        assert argvs(world) == Counter(words)
+
+    tale(tell)
