@@ -142,12 +142,7 @@ def _need(wanted: Mapping[str, Any], placement: Mapping[str, Any], rules: JdlRul
     if platform is None:
         raise Unusable(f"the platform {placement['platform']!r} is not known any more")
     found = need_of(needs, limit, placement.get("sites", ()))
-    return msgspec.structs.replace(
-        found,
-        os=platform.os,
-        architecture=platform.architecture,
-        glibc_min=platform.glibc_min,
-    )
+    return msgspec.structs.replace(found, **msgspec.structs.asdict(platform))
 
 
 def _data_output(number: int, store: Mapping[str, Any]) -> DataOutput:
