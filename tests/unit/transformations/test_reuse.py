@@ -127,7 +127,10 @@ def test_what_changes_no_result_keeps_the_recipe(other: LiveTransformation) -> N
         a_live(versions={"corsika": "7.8"}),
         a_live(inputs=(InputSpec(query={"level": 0}, to="in"),)),
     ],
-    ids=str,
+    ids=[
+        *("group", "command", "a name that differs", "input", "environment", "image", "modules"),
+        *("success codes", "pattern", "metadata of the output", "metadata", "versions", "folder"),
+    ],
 )
 def test_what_may_change_a_result_changes_the_recipe(other: LiveTransformation) -> None:
     assert recipe_of(other) not in (None, recipe_of(a_live()))
