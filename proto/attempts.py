@@ -27,7 +27,7 @@ class How(str, enum.Enum):
     KILLED = "killed"  # the central stopped it
     DRAINED = "drained"  # the pilot had to end; costs no retry
     CHECKPOINTED = "checkpointed"  # left a checkpoint after its warning; costs no retry
-    DECLINED = "declined"  # never started: too late, or it no longer fits
+    DECLINED = "declined"  # never started: too late, it no longer fits, or the guard is dead
     LOST = "lost"  # found dead after a restart of the pilot on the same host and boot
     STALE = "stale"  # killed because the central called it stale
     UNREADABLE_REPORT = "unreadable_report"  # the central refused the full report

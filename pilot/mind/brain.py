@@ -292,6 +292,7 @@ class Brain:
                 self._payloads.lost(holding.attempt_id, now)
             else:
                 self._payloads.unknown(holding.attempt_id)
+        self._payloads.guard_gone(now)
         self._drain("the guard has died")
         return self._commands(now)
 

@@ -159,6 +159,16 @@ class Payloads:
         if holding is not None and holding.phase is AttemptPhase.STAGING:
             self._end(holding, how, now, detail=why)
 
+    def guard_gone(self, now: float) -> None:
+        """Decline what has not been started: no payload can start any more.
+
+        Nothing comes later: the pilot drains, which closes its ask.
+        """
+        for holding in self._holdings.all():
+            if holding.phase is AttemptPhase.STAGING:
+                self._out.append(Abandon(holding.attempt_id))
+                self._end(holding, How.DECLINED, now, detail="the guard of the pilot has died")
+
     def found_bad(self, attempt_id: int, bad: tuple[BadCopy, ...]) -> None:
         """Record bad copies of its data for its last report."""
         holding = self._holdings.by_id(attempt_id)

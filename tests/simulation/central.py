@@ -10,6 +10,7 @@ from typing import Any
 from pilotage.central.app.central import Central, build
 from pilotage.central.app.process_parts import World
 from pilotage.central.app.route_assembly import ApiServices, Services, face
+from pilotage.central.cwl_runs.evaluator_link import Evaluates
 from pilotage.central.http.app import HttpApp
 from pilotage.central.identity.bans.ban_list import BanList
 from pilotage.central.identity.derived_secrets import DerivedSecrets
@@ -72,6 +73,9 @@ class CentralHost:
         self.lives: list[Process] = []
         self.undone: Callable[[], None] = _nothing  # what was not synced is gone
         self.built: Callable[[Central], None] = lambda central: None  # planted bugs
+        # What evaluates CWL documents, of each life another.
+        self.evaluator: Callable[[], Evaluates | None] = lambda: None
+        self.fronts = _FRONTS
         self.members: tuple[CentralHost, ...] = (self,)
 
     @property
@@ -134,7 +138,7 @@ class CentralHost:
         store = self.store = opened(self.disk, process)
         randomness = Randomness(self.chance)
         tokens = await self._tokens(store, randomness)
-        world = self._world(store, randomness, self._bus(process))
+        world = self._world(store, randomness, self._bus(process), evaluator=self.evaluator())
         central = build(world, tokens, self.settings)
         self.built(central)
         await central.recover()
@@ -178,10 +182,13 @@ class CentralHost:
 
     @property
     def front(self) -> HttpApp:
-        """The one ASGI application of this Python process: to make one takes 20 ms."""
-        if not _FRONTS:
-            _FRONTS.append(front_of(Services))
-        return _FRONTS[0]
+        """The one ASGI application of this Python process: to make one takes 20 ms.
+
+        Downloads bind one to the event loop of a world, which then needs `fronts` of its own.
+        """
+        if not self.fronts:
+            self.fronts.append(front_of(Services))
+        return self.fronts[0]
 
     async def _serve(self, method: str, path: str, body: bytes, token: str) -> HttpReply:
         process = HERE.get()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pilotage.central.app.central import Central
+from pilotage.central.cwl_runs.evaluator_link import Evaluates
 from pilotage.central.settings import Settings
 
 from .api_process import ApiHost
@@ -182,10 +183,11 @@ class Cluster:
         return await self.members[0].shadow()
 
     built: Callable[[Central], None]
+    evaluator: Callable[[], Evaluates | None]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """What is planted is planted in all."""
-        if name in ("built", "undone"):
+        if name in ("built", "undone", "evaluator"):
             for member in self.members:
                 setattr(member, name, value)
         super().__setattr__(name, value)

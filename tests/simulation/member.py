@@ -95,7 +95,13 @@ class Member(CentralHost):
     async def _lead(self, process: Process, held: HeldLead, randomness: Randomness) -> None:
         store = self.store = led(self.disk, process, held.lead)
         tokens = await self._tokens(store, randomness)
-        world = self._world(store, randomness, self._bus(process), leadership=held.standing)
+        world = self._world(
+            store,
+            randomness,
+            self._bus(process),
+            leadership=held.standing,
+            evaluator=self.evaluator(),
+        )
         central = build(world, tokens, self.settings)
         self.built(central)
         await central.recover()

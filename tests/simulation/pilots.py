@@ -5,6 +5,8 @@ folder, or not at all: then another pilot is started.
 """
 
 import asyncio
+import errno
+import hashlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from pilotage.pilot.agent import Agent, Ports
 from pilotage.pilot.events import EVENTS, both
-from pilotage.pilot.ports import Bus, Downloaded, HttpReply
+from pilotage.pilot.ports import Bus, Downloaded, HttpReply, TooManyBytes
 from pilotage.pilot.talk.unsent_log import FileUntoldLog
 from pilotage.proto import topics
 from pilotage.proto.messages import Assignment, BrokerLogin, Hello
@@ -80,7 +82,14 @@ class _Http:
         return await self._request("PUT", path, data, token, BLOB_TIMEOUT_S, aside=True)
 
     async def download(self, path: str, file: Path, *, token: str, bytes_max: int) -> Downloaded:
-        raise NotImplementedError("no job of the simulation has input files")
+        reply = await self._request("GET", path, b"", token, BLOB_TIMEOUT_S, aside=True)
+        if reply.status == 200 and len(reply.body) > bytes_max:
+            raise TooManyBytes(f"more than {bytes_max} bytes came")
+        if self._folders.full:
+            raise OSError(errno.ENOSPC, "the disk of the simulated node is full")
+        self._folders.write(file, reply.body)
+        digest = hashlib.sha256(reply.body).hexdigest()
+        return Downloaded(reply.status, digest, len(reply.body))
 
     async def _request(
         self, method: str, path: str, body: bytes, token: str, timeout_s: float, *, aside: bool

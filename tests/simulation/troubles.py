@@ -12,7 +12,6 @@ from .thief import Thief
 if TYPE_CHECKING:
     from .world import World
 
-FAULTS_S = 900.0
 UNTIL_PILOT_S = 60.0
 CUT_S = (5.0, 250.0)
 
@@ -52,10 +51,10 @@ class Troubles:
         return loops
 
     async def _calm(self) -> None:
-        """After FAULTS_S nothing goes wrong any more, and what is broken is mended."""
-        await self.begun.wait()
-        await asyncio.sleep(FAULTS_S)
+        """After a time nothing goes wrong any more, and what is broken is mended."""
         world = self._world
+        await self.begun.wait()
+        await asyncio.sleep(world.faults_s)
         if world.outages is not None:
             await world.outages.over.wait()
         world.say("calm")

@@ -70,6 +70,9 @@ class World:
         self.swarm: Swarm = swarm(self.chance)
         if outages and only_outages(seed):
             self.swarm = without_faults(self.swarm)
+        self.quota = quota_of(seed)
+        self.faults_s = FAULTS_S  # how long things may go wrong
+        self.plays: Callable[[Assignment], Script] = plays  # what a payload does
         self.trace: list[str] = []
         self.digest = hashlib.blake2b(digest_size=16)
         self.verbose = verbose
@@ -129,7 +132,7 @@ class World:
             token=TokenSettings(pilot_s=drawn.pilot_token_s),
             community=CommunitySettings(name="ctao", groups=("dpps",)),
             matcher=LIMITED if drawn.limits else MatcherSettings(),
-            quota=quota_of(self.seed),
+            quota=self.quota,
         )
 
     # -- what happens -----------------------------------------------------------------------------
@@ -179,17 +182,11 @@ class World:
 
     def script(self, life: Life, assignment: Assignment) -> Script:
         """A payload starts: say what it does."""
-        environment = assignment.body.environment
         now = self.loop.now
         self.say(f"{life.pilot.name}: job {assignment.job} epoch {assignment.epoch} starts")
         self.invariants.started(life, assignment)
         self.aimed.starts(life, assignment, now)
-        return Script(
-            duration_s=float(environment["S"]),
-            exit_code=int(environment.get("X", "0")),
-            stdout=environment.get("OUT", "").encode(),
-            ignores_term="DEAF" in environment,
-        )
+        return self.plays(assignment)
 
     def _store_fails(self, verb: str) -> BaseException | None:
         if self.has("store_fails") and self.chance.random() < 0.05:
@@ -272,6 +269,17 @@ class World:
     def processes(self) -> list[Process]:
         """Return all that ever lived."""
         return [*self.central.lives, *self.pilots.processes]
+
+
+def plays(assignment: Assignment) -> Script:
+    """Return what the environment of a job says."""
+    environment = assignment.body.environment
+    return Script(
+        duration_s=float(environment["S"]),
+        exit_code=int(environment.get("X", "0")),
+        stdout=environment.get("OUT", "").encode(),
+        ignores_term="DEAF" in environment,
+    )
 
 
 def run(
