@@ -25,7 +25,7 @@ from cwltool.utils import bytes2str_in_dicts, visit_class
 from cwltool.workflow import default_make_tool
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
-from pilotage.pilot.cwl.tool_job import IN, OUT, TMP
+from pilotage.pilot.cwl.tool_job import IN, OUT, SUCCESS, TMP
 
 from .kept_outputs import globs_of, kept
 from .known_files import RUNS, RunAccess, RunFiles, from_listing
@@ -234,7 +234,10 @@ class PlannedJob(JobBase):
         return self._stage_list
 
     def ended(self, key: str, result: Mapping[str, Any], files: RunFiles) -> tuple[Any, str]:
-        """Return the outputs of the tool and its status, given what the node said."""
+        """Return the outputs of the tool and its status, given what the node said.
+
+        A tool that failed has none: what it has left may be cut.
+        """
         root = f"{RUNS}/{key}"
         files.add(root, from_listing(result))
         if self.inplace_update:
@@ -243,6 +246,9 @@ class PlannedJob(JobBase):
                     name = os.path.relpath(one["path"], self.builder.outdir)
                     files.updated[one["source"]] = os.path.join(root, name)
         access = RunAccess("", files)
+        if result["status"] != SUCCESS:
+            self.why = result["why"] or f"exit code {result['code']}"
+            return {}, result["status"]
         try:
             outputs: Any = self.collect_outputs(root, result["code"])
         except WorkflowException as why:

@@ -44,7 +44,7 @@ def check_extra() -> None:
     from importlib.util import find_spec
 
     if find_spec("cwltool") is None:
-        raise UsageError("CWL needs more packages: run pip install 'pilotage[cwl]'")
+        raise UsageError("CWL needs more packages: pip install '.[cwl]' in a clone")
 
 
 def workflow_of(file: Path) -> Workflow:
@@ -150,6 +150,8 @@ def run_here(file: Path, inputs: Path | None, options: LocalOptions) -> int:
     from ...cwl.runner import main
 
     where = options.folder or Path(f"{file.stem}.run")
+    if not options.resume and where.is_dir() and any(where.iterdir()):
+        raise UsageError(f"{where} is not empty: give another folder, or continue with --resume")
     words = ["--local", f"--outdir={where}", "--quiet", str(file)]
     words += [str(inputs)] if inputs is not None else []
     words += [f"--cachedir={where / RESULTS}", *([] if options.resume else ["--no-reuse"])]

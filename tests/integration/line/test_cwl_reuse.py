@@ -13,7 +13,18 @@ from pilotage.proto.api.productions import NewProduction, ProductionDetail
 from pilotage.proto.documents.cwl import CwlDocument
 from tests.fakes import FakeInstallation
 
-from .test_cwl_runs import WANTED, WORDS, added, argvs, completed, document, ended, tale, uploaded
+from .test_cwl_runs import (
+    FAILS,
+    WANTED,
+    WORDS,
+    added,
+    argvs,
+    completed,
+    document,
+    ended,
+    tale,
+    uploaded,
+)
 
 
 async def reused(world: FakeInstallation, named: str) -> dict[str, dict[str, int]]:
@@ -130,6 +141,25 @@ def test_a_corrected_document_runs_its_changed_tools_under_the_same_production()
         view = (await completed(world, "run")).view
         assert (view.id, [one.tasks_made for one in view.steps]) == (1, [2, 2])
         assert await reused(world, "run") == {"say": {"transformation 1 (run-say-until-2)": 2}}
+
+    tale(tell)
+
+
+def test_a_failed_run_begins_again_with_the_same_document() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        doc = document(FAILS, word="x")
+        await added(world, doc)
+        assert (await ended(world)).status == "permanentFail"
+        view = (await completed(world)).view
+        assert (view.steps[0].done, view.progress < 1.0) == (0.0, True)
+
+        body = NewProduction(cwl=doc, name="run", correct=True)
+        made = await world.central.services.productions.add(world.user(), body)
+
+        assert isinstance(made, ProductionDetail)
+        assert (made.was_there, made.view.run) == (False, "")
+        assert (await ended(world)).status == "permanentFail"
+        assert argvs(world) == Counter({("false", "x"): 2})
 
     tale(tell)
 
