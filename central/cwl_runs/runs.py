@@ -49,7 +49,7 @@ CHUNK: Final = 200  # jobs of one transaction
 CHUNK_BYTES: Final = 2 << 20
 CONTENT_MAX: Final = 64 << 10  # of a file that expressions read
 RESULT_MAX: Final = 64 << 20
-CRASHES_MAX: Final = 3  # of the evaluator at one run, before the run fails
+CRASHES_MAX: Final = 3  # of the evaluator at one run, in a row, before the run fails
 WHY_MAX: Final = 4_000
 PERMANENT: Final = "permanentFail"
 STORES: Final = "output_paths"  # in a document that stores files in the catalogue
@@ -294,6 +294,7 @@ class CwlRuns:
         if "broken" in answer or "unfit" in answer:
             self._broken(run, str(answer.get("unfit") or answer.get("broken")))
             return
+        run.crashes = 0
         run.wanted.update((one["key"], one) for one in answer["jobs"] if one["key"] not in run.jobs)
         if "outputs" in answer:
             why = "\n".join(answer["why"])[:WHY_MAX]

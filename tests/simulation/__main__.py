@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from .campaign import campaign, may_have_apis, replay
+from .campaign import campaign, may_have_apis, of_runs, replay
 from .planted import PLANTED, planted as plant
 from .planted_leaders import LEADING
 from .planted_outages import AWAY
@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="print what happens, one by one")
     parser.add_argument("--leaders", action="store_true", help="two centrals on one database")
     parser.add_argument("--outages", action="store_true", help="something is away for hours")
+    parser.add_argument("--runs", action="store_true", help="people run CWL documents")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
         "--planted", default="", choices=["", *PLANTED, *LEADING, *AWAY], help="a bug to be found"
@@ -31,6 +32,7 @@ def main() -> int:
         planted=asked.planted,
         leaders=asked.leaders,
         outages=asked.outages,
+        runs=asked.runs,
         processes=asked.processes,
         stop=True,
     )
@@ -47,7 +49,9 @@ def main() -> int:
 
 
 def _again(asked: argparse.Namespace, seed: int) -> str:
-    return replay(seed, asked.planted, leaders=asked.leaders, outages=asked.outages)
+    return replay(
+        seed, asked.planted, leaders=asked.leaders, outages=asked.outages, runs=asked.runs
+    )
 
 
 def _traced(asked: argparse.Namespace) -> int:
@@ -60,7 +64,7 @@ def _traced(asked: argparse.Namespace) -> int:
                     leaders=asked.leaders,
                     outages=asked.outages,
                     apis=may_have_apis(asked.planted),
-                    prepare=prepare,
+                    prepare=of_runs() if asked.runs else prepare,
                 )
         except Violation as why:
             print(f"seed {seed}: {why}\nreplay: {_again(asked, seed)}")

@@ -2,17 +2,18 @@
 
 import gc
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 from .in_processes import begins, in_processes, is_over
 from .planted import planted as plant
 from .planted_leaders import OF_APIS
 from .violation import Violation
-from .world import run
+from .world import World, run
 
 SLICE = 10  # seeds that a process takes at a time
-_Slice = tuple[int, int, str, bool, bool, bool]  # first, seeds, planted, leaders, outages, stop
+# First, seeds, planted, leaders, outages, runs, stop.
+_Slice = tuple[int, int, str, bool, bool, bool, bool]
 _YOUNG = 20_000  # objects between two collections: a world makes many, and few that are waste
 
 
@@ -49,13 +50,17 @@ def campaign(
     planted: str = "",
     leaders: bool = False,
     outages: bool = False,
+    runs: bool = False,
     processes: int = 2,
     stop: bool = False,
 ) -> Found:
-    """Run seeds; with `stop` no new ones are begun after the first violation."""
+    """Run seeds; with `stop` no new ones are begun after the first violation.
+
+    With `runs` people run CWL documents.
+    """
     found = Found()
     slices = [
-        (start, min(SLICE, first + seeds - start), planted, leaders, outages, stop)
+        (start, min(SLICE, first + seeds - start), planted, leaders, outages, runs, stop)
         for start in range(first, first + seeds, SLICE)
     ]
     parts = _parts(slices, processes)
@@ -75,12 +80,14 @@ def _parts(slices: list[_Slice], processes: int) -> Generator[Found]:
 
 def _some(asked: _Slice) -> Found:
     """Run some seeds in this process."""
-    first, seeds, planted, leaders, outages, stop = asked
+    first, seeds, planted, leaders, outages, runs, stop = asked
     found, began = Found(), time.process_time()
     thresholds = gc.get_threshold()
     gc.set_threshold(_YOUNG, 50, 1_000)
     try:
         with plant(planted) as prepare:
+            if runs:
+                prepare = of_runs()
             for seed in range(first, first + seeds):
                 if is_over():
                     break
@@ -117,8 +124,23 @@ def may_have_apis(planted: str) -> bool:
     return not planted or planted in OF_APIS
 
 
-def replay(seed: int, planted: str = "", *, leaders: bool = False, outages: bool = False) -> str:
+def of_runs() -> Callable[[World], None]:
+    """Return what lets people run CWL documents. To import the library takes a second."""
+    from .cwl_story import with_run
+
+    return with_run
+
+
+def replay(
+    seed: int,
+    planted: str = "",
+    *,
+    leaders: bool = False,
+    outages: bool = False,
+    runs: bool = False,
+) -> str:
     """Return the command that runs one seed again and shows what happens."""
     bug = f" --planted {planted}" if planted else ""
-    two = (" --leaders" if leaders else "") + (" --outages" if outages else "")
+    kinds = {" --leaders": leaders, " --outages": outages, " --runs": runs}
+    two = "".join(word for word, is_one in kinds.items() if is_one)
     return f".venv/bin/python -m tests.simulation --seeds 1 --seed {seed} --trace{two}{bug}"
