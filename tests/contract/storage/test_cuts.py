@@ -84,6 +84,7 @@ def test_a_file_that_was_stored_is_whole(
                     driver.put(source, CopyLocation(url, path, OPTIONS, credential), go_on=_go_on)
                 except StorageUnavailable as why:
                     whys.append(str(why))
+                    xrootd.revive()
                     continue
                 stored[path] = content
                 break
@@ -113,6 +114,7 @@ def test_a_file_that_was_fetched_is_right(
                 sums = driver.get(place, to, bytes_max=len(LARGE), go_on=_go_on)
             except StorageUnavailable as why:
                 whys.append(str(why))
+                xrootd.revive()
                 continue
             good += 1
             assert sums.sha256 == hashlib.sha256(LARGE).hexdigest()
