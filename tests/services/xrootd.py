@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -21,6 +20,8 @@ from typing import Final
 
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+
+from pilotage.proto.trust import trusting
 
 from .authority import make_authority
 from .folders import open_folder
@@ -187,7 +188,7 @@ class Xrootd:
 
     def _shakes_hands(self) -> bool:
         """Return whether its HTTPS port does: the system alone accepts the first hundreds."""
-        context = ssl.create_default_context(cafile=str(self.folder / "ca" / "ca.pem"))
+        context = trusting(str(self.folder / "ca" / "ca.pem"))
         try:
             with (
                 socket.create_connection(("localhost", self.https_port), HANDSHAKE_S) as plain,
