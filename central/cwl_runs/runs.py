@@ -287,8 +287,14 @@ class CwlRuns:
                 return
             if "needs" not in answer:
                 break
-            for path in answer["needs"]:
-                run.contents[path] = (await self._content(run, path)).hex()
+            try:
+                for path in answer["needs"]:
+                    run.contents[path] = (await self._content(run, path)).hex()
+            except Unusable as unusable:
+                run.due = False
+                run.end = CwlEnd(status=PERMANENT, why=str(unusable)[:WHY_MAX], outputs={})
+                run.wanted.clear()
+                return
             call = {**call, "results": {}, "contents": run.contents}
         run.due = False
         if "broken" in answer or "unfit" in answer:
@@ -311,7 +317,7 @@ class CwlRuns:
             run.wanted.clear()
 
     async def _content(self, run: _Run, path: str) -> bytes:
-        """Return the start of a file. Raises Refused if it is not known."""
+        """Return the start of a file. Raises Unusable if it is not known."""
         path = source_of(path)
         known = run.document.files.get(path)
         sha256 = known.sha256 if known is not None else ""
@@ -321,7 +327,9 @@ class CwlRuns:
                 its = await self._files(run, key)
                 sha256 = its.files[relative].sha256 if relative in its.files else ""
         if not sha256:
-            raise Unusable(f"the content of {path} is not known here")
+            raise Unusable(
+                f"cannot read {path}: expressions read only uploaded files and outputs of this run"
+            )
         return await self._blob(sha256, CONTENT_MAX + 1)
 
     async def _files(self, run: _Run, key: str) -> JobFiles:

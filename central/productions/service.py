@@ -275,7 +275,9 @@ class ProductionService:
     async def _definition(self, body: NewProduction, before: "_Before | None") -> Definition:
         """Return the definition of a request. Raises Refused for a wrong CWL document."""
         if before is not None:
-            return before.definition
+            if body.reuse:
+                return before.definition
+            return msgspec.structs.replace(before.definition, no_reuse=True)
         if body.cwl is not None:
             shape = await self._shape_of(body.cwl)
             workflow = steps_of(body.cwl, shape.name, shape.title, shape.parents)

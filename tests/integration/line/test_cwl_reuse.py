@@ -6,11 +6,12 @@ import random
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.proto.api.productions import NewProduction, ProductionDetail
-from pilotage.proto.documents.cwl import CwlDocument
+from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from tests.fakes import FakeInstallation
 
 from .test_cwl_runs import (
@@ -85,6 +86,44 @@ def test_a_run_without_reuse_runs_everything() -> None:
 
         assert argvs(world) == WANTED + WANTED
         assert await reused(world, "second") == {}
+
+    tale(tell)
+
+
+def test_a_rerun_without_reuse_runs_everything() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await ran(world, document(WORDS, words=["a"]), "first")
+
+        body = NewProduction(rerun_of="first", name="second", reuse=False)
+        await world.central.services.productions.add(world.user(), body)
+
+        assert (await ended(world, "second")).status == "success"
+        assert argvs(world) == Counter({("echo", "a"): 2, ("echo", "a-again"): 2})
+
+    tale(tell)
+
+
+def test_an_expression_that_reads_a_file_of_the_catalogue_ends_the_run() -> None:
+    text = """\
+cwlVersion: v1.2
+class: ExpressionTool
+requirements: {InlineJavascriptRequirement: {}}
+inputs: {file: {type: File, loadContents: true}}
+outputs: {text: string}
+expression: '${return {text: inputs.file.contents};}'
+"""
+
+    async def tell(world: FakeInstallation) -> None:
+        place = "/pilotage-cwl/given/lfn/0/first"
+        given = {"class": "File", "location": f"file://{place}", "basename": "first"}
+        doc = msgspec.structs.replace(
+            document(text, file=given), files={place: CwlFile(did="dpps:first")}
+        )
+        await added(world, doc)
+
+        end = await ended(world)
+
+        assert (end.status, "only uploaded files" in end.why) == ("permanentFail", True)
 
     tale(tell)
 

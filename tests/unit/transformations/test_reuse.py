@@ -15,7 +15,7 @@ from pilotage.central.transformations.reuse.known_results import KnownResults
 from pilotage.central.transformations.reuse.tasks import TaskReuse, recipe
 from pilotage.central.transformations.task_jobs import task_of
 from pilotage.proto.catalogue import Did, FileState
-from pilotage.proto.documents.job import DataOutput, Input, Job, JobData, Need
+from pilotage.proto.documents.job import DataInput, DataOutput, Input, Job, JobData, Need
 from pilotage.proto.documents.transformation import InputSpec, Transformation
 from pilotage.proto.transformation_states import TransformationState
 from tests.fake_central import FakeClock
@@ -147,6 +147,8 @@ def test_files_count_by_content_and_name_and_not_by_order() -> None:
 def test_tasks_that_may_not_be_reused_have_no_recipe() -> None:
     assert recipe_of(a_live(reuse=False)) is None
     assert recipe_of(a_live(output(did="sim:a"))) is None
+    own = changed(data=JobData(inputs=(DataInput(did="sim:calib"),), outputs=(OUTPUT,)))
+    assert recipe_of(a_live(own)) is None, "a dataset may have other files later"
     task = task_of(a_live().template, transformation_id=7, number=1, group=(a_file(1)[0],), side=())
     assert recipe(a_live(), task, {}) is None, "a file that was just removed"
 
