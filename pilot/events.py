@@ -77,7 +77,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "payload_token_kept": frozenset({"job", "epoch", "name", "expires_in_s"}),
     # a token of a payload was not fetched: the pilot retries after `wait_s`
     "payload_token_failed": frozenset({"job", "epoch", "name", "why", "wait_s"}),
-    # a storage did not give or take a data file: the pilot retries after `wait_s`
+    # a storage did not give or take a data file: the pilot retries after `wait_s` (0: elsewhere)
     "data_not_moved": frozenset({"attempt_id", "why", "wait_s"}),
     # a copy differs from the catalogue: the pilot uses another one and reports it
     "bad_copy": frozenset({"job", "epoch", "did", "storage"}),

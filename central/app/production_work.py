@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pilotage import __version__
+from pilotage.proto.api.jdl import JdlRules
+from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.problems import Code
 
+from ..catalogue.input_resolution import outputs_to
+from ..catalogue.storages import Storages
 from ..cwl_runs.evaluator_link import Evaluates, EvaluatorEnded, EvaluatorLink, plain_document
 from ..cwl_runs.runs import CwlRuns
 from ..cwl_runs.task_maker import RunTaskMaker
@@ -27,6 +31,7 @@ from ..transformations.assembly import Transformations
 from ..transformations.live_state import document
 from ..transformations.record import TransformationRow
 from ..transformations.reuse.known_results import KnownResults
+from ..workflows.jdl.needs import PLATFORMS, platform_of
 from .process_parts import World
 
 NO_TOOL = "expressions"  # the only step of a document without tools
@@ -76,6 +81,7 @@ def production_work(
         touch=made.engine.touch,
         known=known_results(world),
         images=settings.cwl.images,
+        rules=settings.jdl,
         clock=world.clock,
         log=world.log,
     )
@@ -85,7 +91,7 @@ def production_work(
         owners=memory.owners,
         act=control.act,
         check_rules=rules_for,
-        shape_of=shapes_by(evaluator),
+        shape_of=shapes_by(evaluator, world.storages, settings.jdl),
         storages=world.storages,
         rucio=world.rucio.entries,
         last_line=last_line_in(world.blobs, world.log),
@@ -103,7 +109,9 @@ def known_results(world: World) -> KnownResults:
     return KnownResults(store=world.store, catalogue=world.store, blobs=world.blobs)
 
 
-def shapes_by(evaluator: Evaluates) -> Callable[[CwlDocument], Any]:
+def shapes_by(
+    evaluator: Evaluates, storages: Storages, rules: JdlRules
+) -> Callable[[CwlDocument], Any]:
     """Return what reads the tools of a document. It raises Refused for a wrong document."""
 
     async def shape_of(given: CwlDocument) -> CwlShape:
@@ -116,6 +124,12 @@ def shapes_by(evaluator: Evaluates) -> Callable[[CwlDocument], Any]:
         if wrong:
             code = Code.INVALID
             raise Refused(code, f"cwl: {wrong}", field="cwl")
+        for where, names in found["storages"]:
+            outputs_to(storages.book, names, where)
+        for where, name in found["platforms"]:
+            if platform_of(name, rules) is None:
+                right = unknown(name, (*rules.platforms, *PLATFORMS), what="platform")
+                raise Refused(Code.INVALID, f"{where}: {right}", field=where)
         parents = {one["name"]: tuple(one["parents"]) for one in found["steps"]}
         return CwlShape(found["name"], found["title"], parents or {NO_TOOL: ()})
 

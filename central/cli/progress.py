@@ -1,5 +1,6 @@
 """Progress bars on standard error."""
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -31,7 +32,12 @@ def bar(
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+    with Progress(
+        *columns,
+        console=console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # results stay in their pipe
+    ) as progress:
         task = progress.add_task(what, total=total)
 
         def move(done: int) -> None:
@@ -65,7 +71,12 @@ def byte_bar(what: str) -> Generator[Callable[[int, int], None] | None, None, No
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+    with Progress(
+        *columns,
+        console=console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # results stay in their pipe
+    ) as progress:
         task = progress.add_task(what, total=None)
 
         def move(done: int, total: int) -> None:

@@ -21,8 +21,8 @@ async def fetched(client: "AsyncClient", outputs: Any, folder: Path, *, flat: bo
     """Fetch the files of outputs into a folder, and return the outputs with their paths.
 
     Equal names get a number. Without `flat` each output file has a folder of its own, named by a
-    number. Files of the catalogue stay there: their location is `lfn:SCOPE:NAME`. Raises FileThere
-    for a file with other bytes.
+    number. Raises FileThere for a file with other bytes, and NoCopy for a file of the catalogue
+    that cannot be read from here.
     """
     fetching = _Fetching(client, folder, flat)
     found = fetching.laid(outputs)
@@ -54,8 +54,6 @@ class _Fetching:
     def _file(self, one: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         found = dict(one)
         location = str(found.get("location", ""))
-        if location.startswith("lfn:"):
-            return found
         path = self._free(inside(folder, str(found.get("basename") or "file")))
         found["location"], found["path"] = path.absolute().as_uri(), str(path.absolute())
         if found["class"] == "Directory":
@@ -95,6 +93,9 @@ class _Fetching:
         kind, _, rest = location.partition(":")
         if kind == "blob":
             await self._client.download_blob(rest, path)
+            return
+        if kind == "lfn":
+            await self._client.get_file(rest, path)
             return
         job, _, name = rest.partition("/")
         kept = await self._outputs_of(int(job))

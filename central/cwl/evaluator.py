@@ -30,6 +30,7 @@ from schema_salad.sourceline import SourceLine
 from . import library_changes
 from .documents import process_of
 from .final_outputs import final_outputs
+from .hints import note_hints
 from .javascript import QuickJs
 from .known_files import KnownFile, RunFiles, UnknownContent
 from .run import CwlRun
@@ -106,6 +107,7 @@ class _Open:
                     "needs": job.needs,
                     "network": job.network,
                     "image": job.image,
+                    "placement": job.placement,
                     "recipe": job.recipe,
                 }
             known = sorted(self.open & self.results.keys())
@@ -152,11 +154,14 @@ class Evaluator:
 
     def _shape(self, document: Mapping[str, Any]) -> dict[str, Any]:
         process = _process(document)
+        hints = note_hints(process)
         steps, tool = shapes(process), cast(Mapping[str, Any], process.tool)
         return {
             "name": _title(document["main"]),
             "title": str(tool.get("label") or ""),
             "steps": [{"name": one.name, "parents": one.parents} for one in steps],
+            "storages": hints.storages,
+            "platforms": hints.platforms,
         }
 
     def _advance(self, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,6 +202,7 @@ def _process(document: Mapping[str, Any]) -> Process:
             process.requirements.extend(given)
         process.visit(_check_concrete)
         shapes(process)
+        note_hints(process)
     except UnsupportedRequirement as why:
         raise Unfit(_said(why), True) from why
     except (*REFUSED, YAMLError, StopIteration) as why:

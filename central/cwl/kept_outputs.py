@@ -18,19 +18,24 @@ def kept(job: Any) -> list[str] | None:
         return None
     globs: list[str] = []
     for port in job.ports:
-        binding: Any = port.get("outputBinding") or {}
         if port.get("secondaryFiles") or _has_fields(port["type"]):
             return None
         try:
-            found = [
-                one
-                for glob in _listed(binding.get("glob"))
-                for one in _listed(job.builder.do_eval(glob))
-            ]
+            globs += globs_of(job, port)
         except (WorkflowException, ValueError, TypeError, KeyError):
             return None  # the evaluation after the run says what is wrong
-        globs += [_relative(one) for one in found if isinstance(one, str)]
     return sorted(set(globs))
+
+
+def globs_of(job: Any, port: Any) -> list[str]:
+    """Return the globs of an output port. Raises WorkflowException for a wrong expression."""
+    binding: Any = port.get("outputBinding") or {}
+    return [
+        _relative(one)
+        for glob in _listed(binding.get("glob"))
+        for one in _listed(job.builder.do_eval(glob))
+        if isinstance(one, str)
+    ]
 
 
 def _has_fields(kind: Any) -> bool:

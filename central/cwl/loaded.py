@@ -16,12 +16,14 @@ from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_do
 from cwltool.process import Process
 from schema_salad.exceptions import ValidationException
 
-from .documents import loading, noting
+from .documents import loading, noting, process_of
+from .hints import note_hints
 from .javascript import QuickJs
 from .sending import Described, described
-from .shapes import StepShape, shapes
+from .shapes import shapes
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+_LEVELS: Final = re.compile(r"^(?=WARNING |ERROR )", re.MULTILINE)
 _LOGGER: Final = logging.getLogger("cwltool")
 
 
@@ -57,16 +59,28 @@ class _Stopped(JobExecutor):
         return {}, "success"
 
 
-def load(file: Path) -> list[StepShape]:
-    """Check a document without inputs; return its tools. Raises BadDocument."""
+def load(file: Path) -> tuple[Process, list[str]]:
+    """Check a document without inputs; return it with warnings. Raises BadDocument."""
     set_js_engine(QuickJs())
     _quiet(logging.CRITICAL)
     try:
         context, found, uri = fetch_document(str(file), loading())
         context, uri = resolve_and_validate_document(context, found, uri)
-        return shapes(make_tool(uri, context))
+        process = make_tool(uri, context)
+        shapes(process)
+        return process, note_hints(process).warnings
     except (ValidationException, WorkflowException, OSError) as why:
         raise BadDocument(str(why)) from why
+
+
+def load_again(found: Described) -> Process:
+    """Return the process of a described document, as another machine sees it."""
+    _quiet(logging.CRITICAL)
+    files: dict[str, Any] = dict.fromkeys([*found.files, *found.folders, *found.dids], None)
+    process = process_of({"main": found.main, "texts": found.texts, "files": files})
+    shapes(process)  # in the same order each time
+    note_hints(process)
+    return process
 
 
 def load_with_inputs(file: Path, inputs: Path | None) -> Described:
@@ -74,7 +88,8 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
     set_js_engine(QuickJs())
     said = io.StringIO()
     logger = logging.getLogger("cwltool")
-    before, handler = list(logger.handlers), logging.StreamHandler(said)
+    before, level, handler = list(logger.handlers), logger.level, logging.StreamHandler(said)
+    logger.setLevel(logging.WARNING)
     handler.setLevel(logging.WARNING)
     logger.handlers[:] = [handler]
     texts: dict[str, str] = {}
@@ -98,14 +113,17 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
         raise BadDocument(_plain(said.getvalue()) or "inputs are missing: give a file") from why
     finally:
         logger.handlers[:] = before
+        logger.setLevel(level)
     if code or stopped.found is None:
         raise BadDocument(_plain(said.getvalue()) or f"the library ended with {code}")
     return stopped.found
 
 
 def _plain(text: str) -> str:
-    """Return what the library said, without its colours and the word ERROR."""
-    return _COLOURS.sub("", text).strip().removeprefix("ERROR").strip()
+    """Return what the library said, without its colours, its warnings and the word ERROR."""
+    parts = _LEVELS.split(_COLOURS.sub("", text))
+    errors = [one for one in parts if not one.startswith("WARNING")]
+    return "".join(one.removeprefix("ERROR") for one in errors or parts).strip()
 
 
 def _quiet(level: int) -> None:

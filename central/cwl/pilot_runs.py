@@ -15,12 +15,14 @@ from cwltool.process import Process
 from pilotage.pilot.cwl import tool_job
 from pilotage.proto.api.productions import CwlOutputs, NewProduction, Written
 from pilotage.proto.documents.cwl import CwlDocument, CwlFile
+from pilotage.proto.documents.job import Input
 
 from ..client.client import AsyncClient
 from ..client.cwl_outputs import fetched
 from ..client.errors import ClientError
 from ..client.files import LocalFile
 from .sending import Described, described
+from .transformations import Built
 
 TOOL: Final = Path(tool_job.__file__)
 Opened = Callable[[], AsyncClient]
@@ -52,6 +54,19 @@ async def document_of(client: AsyncClient, found: Described, *, group: str = "")
     )
 
 
+async def with_files(client: AsyncClient, made: Built, *, file: str, text: str) -> NewProduction:
+    """Upload the files of a production with transformations, and return the request."""
+    names = list(made.files)
+    sent = await client.upload([LocalFile(Path(made.files[one]) if made.files[one] else TOOL)
+                                for one in names])  # fmt: skip
+    files = {
+        name: Input(name=name, sha256=one.sha256, size_bytes=one.size_bytes)
+        for name, one in zip(names, sent, strict=True)
+    }
+    written = Written(file=file, form="cwl", text=text)
+    return NewProduction(workflow=made.workflow, files=files, written=written)
+
+
 class PilotExecutor(JobExecutor):
     """Runs documents as productions, and waits for each."""
 
@@ -70,6 +85,8 @@ class PilotExecutor(JobExecutor):
         runtime_context: RuntimeContext,
     ) -> None:
         found = described(process, job_order_object, runtime_context, self._texts)
+        for one in found.warnings:
+            logger.warning("%s", one)
         try:
             end, outputs = asyncio.run(self._run(found))
         except ClientError as why:

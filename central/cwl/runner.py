@@ -14,7 +14,7 @@ from typing import Any, Final
 try:
     from cwl_utils.sandboxjs import set_js_engine
 except ModuleNotFoundError as why:
-    raise SystemExit(f"pilotage-cwl-runner: {why}: run pip install 'pilotage[cwl]'") from None
+    raise SystemExit(f"pilotage-cwl-runner: {why}: run pip install '.[cwl]' in a clone") from None
 from cwltool import main as cwltool_main
 from cwltool.context import RuntimeContext
 from cwltool.executors import JobExecutor
@@ -148,6 +148,11 @@ def _on_pilots(given: argparse.Namespace, texts: dict[str, str], folder: Path) -
     )
 
 
+def _colours() -> list[str]:
+    """Return arguments that keep colours out of files and pipes."""
+    return [] if sys.stderr.isatty() else ["--disable-color"]
+
+
 def _temporary(folder: str) -> list[str]:
     """Return arguments that keep the temporary folders of the library in ours.
 
@@ -183,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             executor = _on_pilots(given, texts, Path(folder))
         try:
             found: int = cwltool_main.main(
-                [*_FLAGS, *_temporary(folder), *rest],
+                [*_FLAGS, *_colours(), *_temporary(folder), *rest],
                 executor=executor,
                 loadingContext=context,
                 custom_schema_callback=lambda: (
@@ -194,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ValidationException as why:
             print(f"pilotage-cwl-runner: {why}", file=sys.stderr)
             return 1
+    sys.stdout.write("\n")
     if here.reused:
         print(f"pilotage-cwl-runner: results reused: {here.reused}", file=sys.stderr)
     return found

@@ -10,11 +10,15 @@ from typing import Any, Final
 from cwltool.context import RuntimeContext
 from cwltool.process import Process, shortname
 from cwltool.utils import visit_class
+from schema_salad.exceptions import ValidationException
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from pilotage.proto.documents.cwl import PLACE
 
 from . import documents
+from .hints import note_hints
+from .lfns import is_lfn, name_of
+from .transformations import has_transformations
 
 DOCUMENTS: Final = f"{PLACE}doc/"
 GIVEN: Final = f"{PLACE}given/"
@@ -31,6 +35,8 @@ class Described:
     files: dict[str, str] = field(default_factory=dict[str, str])  # of this machine, by place
     folders: set[str] = field(default_factory=set[str])
     dids: dict[str, str] = field(default_factory=dict[str, str])  # of the catalogue, by place
+    warnings: list[str] = field(default_factory=list[str])
+    has_transformations: bool = False
 
 
 class _Places:
@@ -88,12 +94,16 @@ def described(
 
     def send(one: Any) -> None:
         place = note(one)
+        if place.startswith(("/pilotage-cwl/doc/", "/pilotage-cwl/given/")):
+            _look_here(one, place, found, str(context.basedir))
         one.pop("path", None)
         if one["class"] == "Directory" and place:
             one.pop("listing", None)
         if place:
             one["location"] = file_uri(place)
 
+    found.warnings = note_hints(process).warnings
+    found.has_transformations = has_transformations(process)
     visit_class(inputs, _KINDS, send)
     process.visit(lambda tool: visit_class(tool, _KINDS, note))
     return found
@@ -115,9 +125,15 @@ def _has_files(value: Any) -> bool:
 def _note(one: Any, places: _Places, found: Described) -> str:
     """Note a file or folder; return its place, empty: it has none."""
     location = str(one.get("location") or one.get("path") or "")
-    if location.startswith("lfn:"):
-        did = location[4:].lstrip("/")
-        place = f"/pilotage-cwl/given/lfn/{len(found.dids)}/{one.get('basename') or did}"
+    if is_lfn(location):
+        if one["class"] != "File":
+            raise ValidationException(f"{location}: only a File can be in the catalogue")
+        try:
+            did = name_of(location)
+        except ValueError as why:
+            raise ValidationException(f"location: found {location[:200]!r}, {why}") from None
+        name = one.get("basename") or did.rpartition("/")[2]
+        place = f"/pilotage-cwl/given/lfn/{len(found.dids)}/{name}"
         place = next((known for known, its in found.dids.items() if its == did), place)
         found.dids[place] = did
         return place
@@ -134,6 +150,21 @@ def _note(one: Any, places: _Places, found: Described) -> str:
             found.folders.add(where)
             found.files.update((f"{where}/{name}", f"{folder}/{name}") for name in inner)
     return place
+
+
+def _look_here(one: Any, place: str, found: Described, base: str) -> None:
+    """Look for a missing file below the current folder, as DIRAC does.
+
+    Raises ValidationException if it is not there either.
+    """
+    if place in found.dids or place in found.files or place in found.folders:
+        return
+    path = uri_file_path(one["location"])
+    here = os.path.abspath(os.path.relpath(path, base))
+    if one["class"] != "File" or not os.path.isfile(here):
+        raise ValidationException(f"{path}: there is no such {one['class']}")
+    found.files[place] = here
+    found.warnings.append(f"{path} does not exist: {here} is sent")
 
 
 def _walked(path: str) -> Iterator[tuple[str, list[str]]]:

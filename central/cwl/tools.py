@@ -9,7 +9,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, MutableSequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from cwl_utils.errors import WorkflowException
@@ -25,14 +25,22 @@ from cwltool.utils import bytes2str_in_dicts, visit_class
 from cwltool.workflow import default_make_tool
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
-from pilotage.pilot.cwl.tool_job import IN, OUT, TMP
+from pilotage.pilot.cwl.tool_job import IN, OUT, SUCCESS, TMP
 
-from .kept_outputs import kept
+from .kept_outputs import globs_of, kept
 from .known_files import RUNS, RunAccess, RunFiles, from_listing
 
 # of a context, for containers
 FOLDERS: Final = {"docker_outdir": OUT, "docker_tmpdir": TMP, "docker_stagedir": IN}
 TEMPORARY, PERMANENT = "temporaryFail", "permanentFail"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where the files of an output port go in the catalogue."""
+
+    folder: str  # SCOPE:FOLDER, or /FOLDER if the central has to add the scope
+    storages: tuple[str, ...] = ()  # empty: the default ones
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class ToolJob:
     needs: Mapping[str, float]  # cores, ram (MiB), tmpdirSize (MiB), outdirSize (MiB)
     network: bool = False
     image: str = ""
+    placement: Mapping[str, Any] = field(default_factory=dict[str, Any])  # see `hints.Scheduling`
     recipe: str = ""  # equal for runs with equal results; empty: its result is not to be reused
 
 
@@ -129,6 +138,8 @@ class PlannedJob(JobBase):
 
     step = ""  # of the workflow, or the name of the tool
     ports: Any = ()  # the outputs of the tool
+    stores: Mapping[str, Store] = {}  # output ports whose files the catalogue gets
+    placement: Mapping[str, Any] = {}
 
     def described(self, context: JobContext, files: RunFiles) -> ToolJob:
         """Return the description. Raises WorkflowException if the tool has no command."""
@@ -145,6 +156,12 @@ class PlannedJob(JobBase):
         }
         if (keep := kept(self)) is not None:
             spec["keep"] = keep
+        if self.stores:
+            spec["store"] = [
+                {"to": to.folder, "storages": list(to.storages), "globs": globs_of(self, port)}
+                for port in self.ports
+                if (to := self.stores.get(shortname(port["id"]))) is not None
+            ]
         built = self.builder
         spec["folders"] = {"out": built.outdir, "tmp": built.tmpdir, "in": built.stagedir}
         if tree := context.tree_of(built.get_requirement("DockerRequirement")[0]):
@@ -161,14 +178,17 @@ class PlannedJob(JobBase):
             spec=spec,
             needs=self._needs(),
             network=self.networkaccess,
+            placement=self.placement,
             recipe=self._recipe(spec, files),
         )
 
     def _recipe(self, spec: Mapping[str, Any], files: RunFiles) -> str:
         """Return a hash of all that the result depends on; empty: it is not to be reused."""
         asked = self.builder.get_requirement("WorkReuse")[0]
-        if self.inplace_update or (
-            asked is not None and not self.builder.do_eval(asked["enableReuse"])
+        if (
+            self.inplace_update
+            or self.stores
+            or (asked is not None and not self.builder.do_eval(asked["enableReuse"]))
         ):
             return ""
         stage: list[Mapping[str, Any]] = []
@@ -214,7 +234,10 @@ class PlannedJob(JobBase):
         return self._stage_list
 
     def ended(self, key: str, result: Mapping[str, Any], files: RunFiles) -> tuple[Any, str]:
-        """Return the outputs of the tool and its status, given what the node said."""
+        """Return the outputs of the tool and its status, given what the node said.
+
+        A tool that failed has none: what it has left may be cut.
+        """
         root = f"{RUNS}/{key}"
         files.add(root, from_listing(result))
         if self.inplace_update:
@@ -223,6 +246,9 @@ class PlannedJob(JobBase):
                     name = os.path.relpath(one["path"], self.builder.outdir)
                     files.updated[one["source"]] = os.path.join(root, name)
         access = RunAccess("", files)
+        if result["status"] != SUCCESS:
+            self.why = result["why"] or f"exit code {result['code']}"
+            return {}, result["status"]
         try:
             outputs: Any = self.collect_outputs(root, result["code"])
         except WorkflowException as why:
@@ -258,6 +284,8 @@ class PlannedTool(CommandLineTool):
     """A tool whose runs are jobs."""
 
     step = ""  # its name among the tools of the document, if it has one
+    stores: Mapping[str, Store] = {}  # as hints say, by output port
+    placement: Mapping[str, Any] = {}  # as hints say
 
     def job(self, job_order: CWLObjectType, output_callbacks: Any, runtimeContext: Any) -> Any:
         image, is_required = self.get_requirement("DockerRequirement")
@@ -271,6 +299,7 @@ class PlannedTool(CommandLineTool):
         for job in super().job(job_order, output_callbacks, runtimeContext):
             if isinstance(job, PlannedJob):
                 job.ports = tool["outputs"]
+                job.stores, job.placement = self.stores, self.placement
                 job.step = self.step or runtimeContext.name or shortname(tool["id"])
             yield job
 

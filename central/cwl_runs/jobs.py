@@ -1,16 +1,20 @@
 """Turns the description of a tool's run into a job, and outputs into places. Pure."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
-from pilotage.pilot.cwl.tool_job import EX_TEMPFAIL, KEPT, RESULT, RETRIES, packed
+import msgspec
+
+from pilotage.pilot.cwl.tool_job import EX_TEMPFAIL, KEPT, RESULT, RETRIES, STORED, packed
+from pilotage.proto.api.jdl import JdlRules
 from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from pilotage.proto.documents.job import (
+    PRIORITY_DEFAULT,
     DataInput,
+    DataOutput,
     Input,
     Job,
     JobData,
@@ -19,11 +23,12 @@ from pilotage.proto.documents.job import (
 )
 from pilotage.proto.messages import Output
 
+from ..cwl.lfns import with_scope
+from ..cwl.needs import need_of
+from ..workflows.jdl.needs import platform_of
+
 # The files of jobs are below RUNS/KEY: see `central/cwl/known_files.py`.
 RUNS: Final = "/pilotage-cwl/runs/"
-MIB: Final = 1.048576  # MB
-WALL_S: Final = 86_400
-STAGING_S: Final = 600  # added to the time limit of a tool
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_+,=@%][A-Za-z0-9._+,=@%-]{0,200}")
 
 
@@ -38,12 +43,14 @@ class JobFiles:
     files: Mapping[str, Output]
     folders: frozenset[str]
     executable: frozenset[str]
+    stored: Mapping[str, str]  # names in the catalogue of the files that are there instead
 
 
 @dataclass
 class _Given:
     """The inputs of a job, as they are collected."""
 
+    scope: str  # of names in the catalogue
     inputs: list[Input] = field(default_factory=list[Input])
     data: list[DataInput] = field(default_factory=list[DataInput])
     sources: dict[str, str] = field(default_factory=dict[str, str])
@@ -60,9 +67,13 @@ class _Given:
         if not one.did:
             self.blob(name, one.sha256, one.size_bytes, one.executable)
             return name
+        return self.of_catalogue(name, with_scope(one.did, self.scope))
+
+    def of_catalogue(self, name: str, did: str) -> str:
+        """Add a file of the catalogue; return where it will lie."""
         folder = name.rpartition("/")[0]
-        self.data.append(DataInput(did=one.did, to=folder))
-        return f"{folder}/{one.did.rpartition('/')[2].rpartition(':')[2]}"
+        self.data.append(DataInput(did=did, to=folder))
+        return f"{folder}/{did.rpartition('/')[2].rpartition(':')[2]}"
 
 
 def source_of(location: str) -> str:
@@ -80,12 +91,19 @@ def _staged(wanted: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return (one for one in wanted["spec"]["stage"] if one["kind"] in ("file", "folder"))
 
 
-def job_of(wanted: Mapping[str, Any], document: CwlDocument, made: Mapping[str, JobFiles]) -> Job:
+def job_of(
+    wanted: Mapping[str, Any],
+    document: CwlDocument,
+    made: Mapping[str, JobFiles],
+    rules: JdlRules,
+    group: str,
+) -> Job:
     """Return the job of a tool's run; `made` has the files of earlier jobs by key.
 
-    Raises Unusable if an input is not known.
+    Names without a scope get that of the rules, or the group. Raises Unusable if an input is not
+    known.
     """
-    given = _Given()
+    given = _Given(rules.scope or group)
     for number, one in enumerate(_staged(wanted)):
         if one["source"] not in given.sources:
             given.sources[one["source"]] = _laid(one, f"given/{number}", document, made, given)
@@ -95,7 +113,10 @@ def job_of(wanted: Mapping[str, Any], document: CwlDocument, made: Mapping[str, 
         "executable": given.executable,
         "made": given.made,
     }
-    needs, limit = wanted["needs"], spec.get("limit_s") or 0
+    if "store" in spec:
+        spec["store"] = [{**one, "to": with_scope(one["to"], given.scope)} for one in spec["store"]]
+    outputs = tuple(_data_output(i, one) for i, one in enumerate(spec.get("store", ())))
+    placement = wanted.get("placement", {})
     codes = {one or EX_TEMPFAIL for one in spec.get("temporary", ())}
     temporary = tuple(sorted(one for one in codes if 0 < one < 256))
     return Job(
@@ -107,17 +128,33 @@ def job_of(wanted: Mapping[str, Any], document: CwlDocument, made: Mapping[str, 
             OutputPattern(pattern=RESULT, required=False),
             OutputPattern(pattern=f"{KEPT}/**", required=False),
         ),
-        needs=(
-            Need(
-                cores_min=max(1, math.ceil(needs.get("cores", 1))),
-                memory_mb=math.ceil(needs.get("ram", 0) * MIB),
-                scratch_mb=math.ceil((needs["tmpdirSize"] + needs["outdirSize"]) * MIB),
-                wall_s=math.ceil(limit) + STAGING_S if limit > 0 else WALL_S,
-            ),
-        ),
-        data=JobData(inputs=tuple(given.data)) if given.data else None,
+        needs=(_need(wanted, placement, rules),),
+        priority=placement.get("priority", PRIORITY_DEFAULT),
+        data=JobData(inputs=tuple(given.data), outputs=outputs) if given.data or outputs else None,
         retries=RETRIES if temporary else 0,
         retry_codes=temporary,
+    )
+
+
+def _need(wanted: Mapping[str, Any], placement: Mapping[str, Any], rules: JdlRules) -> Need:
+    needs, limit = wanted["needs"], wanted["spec"].get("limit_s")
+    platform = platform_of(placement.get("platform", "ANY"), rules)
+    if platform is None:
+        raise Unusable(f"the platform {placement['platform']!r} is not known any more")
+    found = need_of(needs, limit, placement.get("sites", ()))
+    return msgspec.structs.replace(found, **msgspec.structs.asdict(platform))
+
+
+def _data_output(number: int, store: Mapping[str, Any]) -> DataOutput:
+    """Return the files for one folder of the catalogue as an output of a job."""
+    scope, _, folder = store["to"].partition(":")
+    folder = folder.replace("{", "{{").replace("}", "}}").replace("{{job}}", "{job}")
+    return DataOutput(
+        pattern=f"{STORED}/{number}/**",
+        scope=scope,
+        name=f"{folder}/{{stem}}{{suffix}}",
+        storages=tuple(store["storages"]),
+        required=False,
     )
 
 
@@ -151,6 +188,8 @@ def _laid(
 
 def _of_job(relative: str, to: str, its: JobFiles, is_folder: bool, given: _Given) -> str:
     if not is_folder:
+        if relative in its.stored:
+            return given.of_catalogue(f"{to}/file", its.stored[relative])
         found = its.files.get(relative)
         if found is None:
             raise Unusable(f"an earlier step has put out no file {relative!r}")
@@ -164,6 +203,9 @@ def _of_job(relative: str, to: str, its: JobFiles, is_folder: bool, given: _Give
         if path.startswith(start):
             name = f"{to}/{path[len(start) :]}"
             given.blob(name, found.sha256, found.size_bytes, path in its.executable)
+    for path, did in its.stored.items():
+        if path.startswith(start):
+            given.of_catalogue(f"{to}/{path[len(start) :]}", did)
     return to
 
 
@@ -176,36 +218,60 @@ def _safe(path: str) -> str:
 def files_of(outputs: Iterator[Output] | tuple[Output, ...], result: Any) -> JobFiles:
     """Return what a job has put out, given its outputs and its result."""
     kept = f"{KEPT}/"
-    listed: Sequence[Any] = ()
-    if isinstance(result, dict):
-        listed = cast(Mapping[str, Any], result)["files"]
+    known: Mapping[str, Any] = cast(dict[str, Any], result) if isinstance(result, dict) else {}
+    listed: Sequence[Any] = known.get("files", ())
     return JobFiles(
         files={one.name[len(kept) :]: one for one in outputs if one.name.startswith(kept)},
         folders=frozenset(one["path"] for one in listed if one["kind"] == "folder"),
         executable=frozenset(one["path"] for one in listed if one.get("executable")),
+        stored={str(path): str(did) for path, did in dict(known.get("stored") or {}).items()},
     )
 
 
-def placed(outputs: Any, document: CwlDocument, jobs: Mapping[str, int]) -> Any:
-    """Return outputs with the places that clients fetch files from; `jobs` are the ids by key."""
+@dataclass(frozen=True)
+class Places:
+    """Where clients find the files of a run."""
+
+    document: CwlDocument
+    jobs: Mapping[str, int]  # their ids by key
+    made: Mapping[str, JobFiles]  # by key, of jobs that may have stored files
+    scope: str  # of names in the catalogue
+
+    def placed(self, outputs: Any) -> Any:
+        """Return outputs with the places that clients fetch files from."""
+        if isinstance(outputs, list):
+            return [self.placed(one) for one in cast(Sequence[Any], outputs)]
+        if not isinstance(outputs, dict):
+            return outputs
+        plain = cast(dict[str, Any], outputs)
+        found = {key: self.placed(one) for key, one in plain.items()}
+        if found.get("class") in ("File", "Directory") and "location" in found:
+            place = self._place(str(found.pop("location")))
+            if place:
+                found["location"] = place
+        return found
+
+    def _place(self, path: str) -> str:
+        if path.startswith(RUNS):
+            key, _, relative = path[len(RUNS) :].partition("/")
+            if key in self.made and relative in self.made[key].stored:
+                return f"lfn:{self.made[key].stored[relative]}"
+            return f"job:{self.jobs[key]}/{KEPT}/{relative}"
+        known = self.document.files.get(path)
+        if known is None or known.kind == "folder":
+            return ""
+        return f"lfn:{with_scope(known.did, self.scope)}" if known.did else f"blob:{known.sha256}"
+
+
+def keys_in(outputs: Any) -> set[str]:
+    """Return the keys of the jobs that made the files of outputs."""
     if isinstance(outputs, list):
-        return [placed(one, document, jobs) for one in cast(Sequence[Any], outputs)]
+        return set[str]().union(*map(keys_in, cast(Sequence[Any], outputs)))
     if not isinstance(outputs, dict):
-        return outputs
+        return set()
     plain = cast(dict[str, Any], outputs)
-    found = {key: placed(one, document, jobs) for key, one in plain.items()}
-    if found.get("class") in ("File", "Directory") and "location" in found:
-        place = _place(str(found.pop("location")), document, jobs)
-        if place:
-            found["location"] = place
+    found = set[str]().union(*map(keys_in, plain.values()))
+    location = plain.get("location")
+    if isinstance(location, str) and location.startswith(RUNS):
+        found.add(location[len(RUNS) :].partition("/")[0])
     return found
-
-
-def _place(path: str, document: CwlDocument, jobs: Mapping[str, int]) -> str:
-    if path.startswith(RUNS):
-        key, _, relative = path[len(RUNS) :].partition("/")
-        return f"job:{jobs[key]}/{KEPT}/{relative}"
-    known = document.files.get(path)
-    if known is None or known.kind == "folder":
-        return ""
-    return f"lfn:{known.did}" if known.did else f"blob:{known.sha256}"

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from pilotage.pilot.cwl.tool_job import RESULT
+from pilotage.proto.api.jdl import JdlRules
 from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.messages import Output
 from pilotage.proto.production_states import ProductionState
@@ -35,7 +36,7 @@ from ..transformations.record import MadeTask, TransformationRow
 from ..transformations.reuse.known_results import KnownResults, recipe_of
 from . import record as run_records
 from .evaluator_link import Evaluates, EvaluatorEnded, plain_document
-from .jobs import JobFiles, Unusable, files_of, job_of, needed_keys, placed, source_of
+from .jobs import JobFiles, Places, Unusable, files_of, job_of, keys_in, needed_keys, source_of
 from .record import EndedJob
 from .task_maker import NewRunJob, RunTaskMaker
 
@@ -51,6 +52,7 @@ RESULT_MAX: Final = 64 << 20
 CRASHES_MAX: Final = 3  # of the evaluator at one run, in a row, before the run fails
 WHY_MAX: Final = 4_000
 PERMANENT: Final = "permanentFail"
+STORES: Final = "output_paths"  # in a document that stores files in the catalogue
 
 
 @dataclass
@@ -60,6 +62,7 @@ class _Run:
     production_id: int
     document: CwlDocument
     at: float
+    group: str
     sha256: str  # of the definition
     reuses: bool  # results of earlier jobs
     steps: Mapping[str, int]  # their transformations
@@ -88,14 +91,16 @@ class CwlRuns:
         known: KnownResults,
         touch: Callable[[int], None],
         images: Mapping[str, str],
+        rules: JdlRules,
         clock: Clock,
         log: Log,
     ) -> None:
         """Make the loop; it calls `touch` for each transformation that got tasks or was closed.
 
-        `images` are the folders of unpacked images on nodes, by name.
+        `images` are the folders of unpacked images on nodes, by name. `rules` name platforms, and
+        the scope of names in the catalogue.
         """
-        self._images = images
+        self._images, self._rules = images, rules
         self._store, self._blobs, self._evaluator = store, blobs, evaluator
         self._making, self._known = making, known
         self._touch, self._clock, self._log = touch, clock, log
@@ -189,6 +194,7 @@ class CwlRuns:
             production_id,
             definition.cwl,
             row.made_at,
+            row.group,
             row.sha256,
             not definition.no_reuse,
             {one.step: one.row.transformation_id for one in rows[production_id]},
@@ -281,8 +287,14 @@ class CwlRuns:
                 return
             if "needs" not in answer:
                 break
-            for path in answer["needs"]:
-                run.contents[path] = (await self._content(run, path)).hex()
+            try:
+                for path in answer["needs"]:
+                    run.contents[path] = (await self._content(run, path)).hex()
+            except Unusable as unusable:
+                run.due = False
+                run.end = CwlEnd(status=PERMANENT, why=str(unusable)[:WHY_MAX], outputs={})
+                run.wanted.clear()
+                return
             call = {**call, "results": {}, "contents": run.contents}
         run.due = False
         if "broken" in answer or "unfit" in answer:
@@ -305,7 +317,7 @@ class CwlRuns:
             run.wanted.clear()
 
     async def _content(self, run: _Run, path: str) -> bytes:
-        """Return the start of a file. Raises Refused if it is not known."""
+        """Return the start of a file. Raises Unusable if it is not known."""
         path = source_of(path)
         known = run.document.files.get(path)
         sha256 = known.sha256 if known is not None else ""
@@ -315,7 +327,9 @@ class CwlRuns:
                 its = await self._files(run, key)
                 sha256 = its.files[relative].sha256 if relative in its.files else ""
         if not sha256:
-            raise Unusable(f"the content of {path} is not known here")
+            raise Unusable(
+                f"cannot read {path}: expressions read only uploaded files and outputs of this run"
+            )
         return await self._blob(sha256, CONTENT_MAX + 1)
 
     async def _files(self, run: _Run, key: str) -> JobFiles:
@@ -370,7 +384,7 @@ class CwlRuns:
         for key in chunk:
             wanted = run.wanted[key]
             made = {one: await self._files(run, one) for one in needed_keys(wanted)}
-            job = job_of(wanted, run.document, made)
+            job = job_of(wanted, run.document, made, self._rules, row.group)
             jobs.append(NewRunJob(key, recipes.get(key), job))
             size += sum(map(len, job.command)) + 150 * len(job.inputs)
             if size > CHUNK_BYTES:
@@ -406,7 +420,11 @@ class CwlRuns:
 
     async def _finish(self, run: _Run, end: CwlEnd) -> None:
         """Store the end of a run; its steps complete when their tasks have ended."""
-        end = msgspec.structs.replace(end, outputs=placed(end.outputs, run.document, run.jobs))
+        made: dict[str, JobFiles] = {}
+        if any(STORES in one for one in run.document.texts.values()):
+            made = {key: await self._files(run, key) for key in keys_in(end.outputs)}
+        places = Places(run.document, run.jobs, made, self._rules.scope or run.group)
+        end = msgspec.structs.replace(end, outputs=places.placed(end.outputs))
         at = self._clock.wall()
         await self._store.write(run_records.end_run, run.production_id, run.sha256, end, at)
         for one in run.steps.values():

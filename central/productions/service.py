@@ -73,7 +73,7 @@ from .restricted_view import sealed
 from .resubmission import check_same
 from .steering import ProductionControl
 from .step_failures import LastLine, failures_of
-from .views import Views
+from .views import SUCCESS, Views
 from .worker_threads import on_thread
 
 NAMED_MAX: Final = 128
@@ -224,7 +224,7 @@ class ProductionService:
         assert texts is not None
         controls = self._covers(caller, row, Permission.PRODUCTION_CONTROL)
         check_may_correct(row, new, texts.rules, controls)
-        if new.sha256 == row.sha256 and not dry_run:
+        if new.sha256 == row.sha256 and not dry_run and not await self._has_failed(row):
             did = ["it has this definition already: nothing was changed"]
             return msgspec.structs.replace(await self._detail(row), did=did, was_there=True)
         old, workflow = unpacked(texts.definition), definition.workflow
@@ -267,10 +267,17 @@ class ProductionService:
         assert now is not None
         return msgspec.structs.replace(await self._detail(now), did=said_of(change, done))
 
+    async def _has_failed(self, row: ProductionRow) -> bool:
+        """Return whether its run of a CWL document has failed: the same document may run again."""
+        end = await self._store.read(production_records.cwl_end, row.production_id)
+        return end is not None and end.status not in ("", SUCCESS)
+
     async def _definition(self, body: NewProduction, before: "_Before | None") -> Definition:
         """Return the definition of a request. Raises Refused for a wrong CWL document."""
         if before is not None:
-            return before.definition
+            if body.reuse:
+                return before.definition
+            return msgspec.structs.replace(before.definition, no_reuse=True)
         if body.cwl is not None:
             shape = await self._shape_of(body.cwl)
             workflow = steps_of(body.cwl, shape.name, shape.title, shape.parents)

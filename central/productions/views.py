@@ -169,9 +169,18 @@ class Views:
 
 
 def _with_run(view: ProductionView, status: str | None) -> ProductionView:
-    """Return a view with the status of the run of its CWL document."""
-    marks = (*view.marks, RUN_FAILED) if status and status != SUCCESS else view.marks
-    return msgspec.structs.replace(view, run=status, marks=marks)
+    """Return a view with the status of the run of its CWL document.
+
+    After a failure, steps without tasks were not reached.
+    """
+    if not status or status == SUCCESS:
+        return msgspec.structs.replace(view, run=status)
+    steps = [
+        one if one.tasks_made else msgspec.structs.replace(one, done=0.0) for one in view.steps
+    ]
+    progress = min(view.progress, sum(one.done for one in steps) / len(steps), NEARLY)
+    marks = (*view.marks, RUN_FAILED)
+    return msgspec.structs.replace(view, run=status, marks=marks, steps=steps, progress=progress)
 
 
 def stand(

@@ -10,12 +10,19 @@ The description is a JSON object, made by `central/cwl/tools.py`:
 - `folders`: how the command calls its `out`, `tmp` and `in`
 - `tree`: the root of a container; `network`: whether it has one
 - `keep`: globs of the files that can be outputs, relative to `out`; none: all files
+- `store`: what the catalogue gets: `[{"to", "globs"}]`, a folder of the catalogue, and globs; such
+  files are not kept
+- `each`: words and entries of `stage` for each file of a task, and where the words go (`at`)
 - on a node, `sources`: where each input lies in the job's folder; `executable`: those that are
   programs; `made`: empty folders of inputs
 
+The description of many tasks has marks: TASK for the number of a task, and ROOT, EXT and paths
+below MARKS for its files. The words behind `--` are that number and the files.
+
 Without a container, the paths in `folders` are placeholders for folders of this job. The result has
 the exit code, and a listing of the output folder. The `kind` of an entry is `file`, `folder`, or
-`leaves`: it cannot be an output, and `why` says the reason.
+`leaves`: it cannot be an output, and `why` says the reason. `stored` has names in the catalogue by
+path.
 
 The command runs as the same user, and what it leaves may be anything: the listing ends, opens
 nothing but regular files, and names what it leaves out. Nothing is written through a link.
@@ -47,7 +54,11 @@ OUTPUT_OBJECT = "cwl.output.json"
 OUTPUT_OBJECT_BYTES = 16 << 20
 ENDING_S = 1.0  # the most that processes take to end; nobody may collect those that have
 LISTED_MAX = 100_000  # files and folders of a listing
-RESULT, KEPT = "cwl-result.json", "kept"  # the result, and links to files to store
+RESULT, KEPT = "cwl-result.json", "kept"  # the result, and links to files to keep
+STORED = "stored"  # links to files for the catalogue, below a number for each entry of `store`
+# Marks: see above. That of the task is a number, for ports that take one.
+TASK, ROOT, EXT = "1987654321", "pilotage-root-", ".pilotage-ext-"
+MARKS = "/pilotage-cwl/marks"
 WORD_MAX = 120_000  # characters of a word of a command
 SUCCESS, TEMPORARY, PERMANENT = "success", "temporaryFail", "permanentFail"
 RETRIES = 3  # of a tool that fails temporarily
@@ -432,6 +443,39 @@ def unpacked(words: Iterable[str]) -> Any:
     return json.loads(zlib.decompress(base64.b85decode("".join(words))))
 
 
+def filled(spec: Mapping[str, Any], task: str, files: Iterable[str]) -> dict[str, Any]:
+    """Return the description of one task. Raises ValueError if a file has no place in it."""
+    files = list(files)
+    each = spec.get("each")
+    found: dict[str, Any] = json.loads(json.dumps({**spec, "each": None}).replace(TASK, task))
+    sources = dict(spec.get("sources", {}))
+    if each is None:
+        if len(files) > 1:
+            raise ValueError(f"found {len(files)} files, expected one for a port of type File")
+        for path in files:
+            found = _with_file(found, path, 0)
+    for number, path in enumerate(files):
+        sources[f"{MARKS}/{number}/{os.path.basename(path)}"] = path
+        if each is not None:
+            one = _with_file(json.loads(json.dumps(each).replace(TASK, task)), path, number)
+            at = each["at"] + number * len(each["words"])
+            found["argv"][at:at] = one["words"]
+            found["stage"] += one["stage"]
+    found["sources"] = sources
+    return found
+
+
+def _with_file(value: Any, path: str, number: int) -> Any:
+    """Put a file in place of the marks of file 0."""
+    root, ext = os.path.splitext(os.path.basename(path))
+    text = json.dumps(value)
+    for mark in (f"{MARKS}/0/", f"{MARKS.replace('/', '_')}_0/"):
+        text = text.replace(mark, f"{mark[:-2]}{number}/")
+    for mark, part in ((f"{ROOT}0", root), (f"{EXT}0", ext)):
+        text = text.replace(mark, json.dumps(part)[1:-1])
+    return json.loads(text)
+
+
 def _lay_inputs(spec: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """Complete the inputs of a job; return the path of each on this machine."""
     for one in spec["made"]:
@@ -442,16 +486,35 @@ def _lay_inputs(spec: Mapping[str, Any], folder: Path) -> dict[str, str]:
     return {source: str(folder / one) for source, one in spec["sources"].items()}
 
 
-def _keep(spec: Mapping[str, Any], files: Iterable[Mapping[str, Any]], folder: Path) -> None:
-    """Make links to the files that can be outputs; the pilot stores them."""
+def _keep(
+    spec: Mapping[str, Any], files: Iterable[Mapping[str, Any]], folder: Path
+) -> dict[str, str]:
+    """Make links to the files that can be outputs; return the names that the catalogue gets.
+
+    Raises ValueError if it is not known which files are outputs of which port.
+    """
     found = [one["path"] for one in files if one["kind"] == "file"]
     globs = spec.get("keep")
+    stored: dict[str, str] = {}
+    for number, one in enumerate(spec.get("store", ())):
+        if OUTPUT_OBJECT in found:
+            raise ValueError(f"{OUTPUT_OBJECT}: its files cannot be stored in the catalogue")
+        to = one["to"].replace("{job}", os.environ.get("PILOTAGE_JOB", ""))
+        for path in found:
+            if path not in stored and any(_is_kept(path, glob) for glob in one["globs"]):
+                stored[path] = f"{to}/{os.path.basename(path)}"
+                _link(folder / STORED / str(number) / path, folder / "out" / path)
     if globs is not None and OUTPUT_OBJECT not in found:
         found = [one for one in found if any(_is_kept(one, glob) for glob in globs)]
-    for one in found:
-        link = folder / KEPT / one
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.realpath(str(folder / "out" / one)))
+    for path in found:
+        if path not in stored:
+            _link(folder / KEPT / path, folder / "out" / path)
+    return stored
+
+
+def _link(link: Path, to: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(os.path.realpath(str(to)))
 
 
 def _is_kept(path: str, glob: str) -> bool:
@@ -464,11 +527,18 @@ def _is_kept(path: str, glob: str) -> bool:
 
 def main() -> int:
     """Run the tool described by the arguments in this folder; write the result beside it."""
-    spec, folder = unpacked(sys.argv[1:]), Path.cwd()
+    words, folder = sys.argv[1:], Path.cwd()
+    end = words.index("--") if "--" in words else len(words)
+    spec = unpacked(words[:end])
+    if end < len(words):
+        spec = filled(spec, words[end + 1], words[end + 2 :])
     result = run(spec, folder, _lay_inputs(spec, folder))
+    try:
+        result["stored"] = _keep(spec, result["files"], folder)
+    except ValueError as why:
+        result.update(status=PERMANENT, why=result["why"] or str(why))
     if result["why"]:
         print(result["why"], file=sys.stderr)
-    _keep(spec, result["files"], folder)
     Path(RESULT).write_text(json.dumps(result))
     if result["status"] == TEMPORARY:
         return abs(result["code"]) or EX_TEMPFAIL

@@ -234,7 +234,13 @@ class DataFiles:
         try:
             for one in chosen:
                 wait = self._patience(assignment.attempt_id, self._upload_s)
+                known = len(store.refused)
                 kept.append(await store.run(one, partial(self._put, assignment), wait))
+                for storage, reason in list(store.refused.items())[known:]:
+                    facts = {"attempt_id": assignment.attempt_id, "wait_s": 0.0}
+                    self._log(
+                        "data_not_moved", {**facts, "why": f"{one.name}: {storage}: {reason}"}
+                    )
         except (stage_out.OutputNotStored, OSError) as why:
             await self._remove(data, kept)
             how = How.STORAGE if isinstance(why, stage_out.OutputNotStored) else How.OUTPUT

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import cycle
@@ -18,6 +18,7 @@ from typing import Any, Final, Optional
 
 from .http_requests import LENGTH, TIMEOUT_S, Answer, HttpRequests, answer, reason_of, trouble
 from .storages import (
+    SUMMED_LATER,
     BlockChecksums,
     CopyChecksums,
     CopyLocation,
@@ -35,7 +36,7 @@ _PAUSE_S: Final = 0.5  # before the first of them; then twice, three times that
 _STEP: Final = 1 << 18  # bytes of one read
 # Bytes that are summed and written together. Each block wakes the thread of the checksums, which
 # costs as much as some steps.
-_BLOCK: Final = 1 << 21
+_BLOCK: Final = 1 << 20
 _FILL_S: Final = 0.2  # of a slow server, after which a block is passed on as it is
 # Answers to a PUT into a missing folder: 409 by the standard, 500 from nginx.
 _NO_FOLDER: Final = (404, 409, 500)
@@ -279,19 +280,19 @@ def _check_end(response: http.client.HTTPResponse, size: int, bytes_max: int) ->
         raise StorageUnavailable(f"after {size} bytes the connection ended without a length")
 
 
-def _buffers() -> tuple[memoryview, memoryview]:
-    """Return the two buffers of this thread, for one download after the other."""
-    found: Optional[tuple[memoryview, memoryview]] = getattr(_OWN, "buffers", None)
+def _buffers() -> Sequence[memoryview]:
+    """Return the buffers of this thread, for one transfer after the other."""
+    found: Optional[Sequence[memoryview]] = getattr(_OWN, "buffers", None)
     if found is None:
-        found = _OWN.buffers = memoryview(bytearray(_BLOCK)), memoryview(bytearray(_BLOCK))
+        found = _OWN.buffers = [memoryview(bytearray(_BLOCK)) for _ in range(SUMMED_LATER + 1)]
     return found
 
 
 def blocks(response: http.client.HTTPResponse) -> Iterator[memoryview]:
     """Yield the body to its end. Raises StorageUnavailable if the connection breaks.
 
-    A block stays as it is until the next but one, as `BlockChecksums` needs it. What arrived before
-    the connection broke is yielded too.
+    A block stays as it is until SUMMED_LATER more are yielded, as `BlockChecksums` needs it. What
+    arrived before the connection broke is yielded too.
     """
     broken: Optional[Exception] = None
     is_over = False

@@ -16,6 +16,7 @@ import time
 import urllib.parse
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Optional, Union
@@ -40,6 +41,7 @@ _IDLE_MAX: Final = 8  # connections that wait for another request
 _IDLE_S: Final = 10.0  # after which a connection is not used again
 _WORDS_MAX: Final = 200  # characters of a server's text …
 _WORDS_READ: Final = 1 << 14  # … and bytes in which it may show a token, which must not be cut
+_ARRIVED_BYTES: Final = 4 << 20  # that may wait in the kernel, from the start of a connection
 _AGENT: Final = "pilotage-pilot"
 _FULL: Final = (413, 507)
 _LATER: Final = (408, 423, 425, 429)
@@ -216,6 +218,8 @@ def _answered(
     early: Optional[OSError] = None
     response: Optional[http.client.HTTPResponse] = None
     try:
+        connection.connect()
+        _let_arrive(connection.sock)
         try:
             if waits and sent.get("Content-Length") != "0":  # RFC 9110, 10.1.1
                 response = _agreed(connection, method, target, sent)
@@ -237,6 +241,17 @@ def _answered(
             connection.close()
     assert response is not None
     return response
+
+
+def _let_arrive(sock: Any) -> None:
+    """Let a server send some megabytes ahead, while the driver writes and sums.
+
+    Linux enlarges the buffer of a socket for a high mark, and keeps it. SO_RCVBUF would end the
+    growth by which it adapts to long distances.
+    """
+    with suppress(OSError):  # a system without this option
+        for mark in (_ARRIVED_BYTES, 1):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
 
 
 def _trusting_grid() -> ssl.SSLContext:

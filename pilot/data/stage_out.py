@@ -211,14 +211,14 @@ class StageOut:
         self._tries = Counter[str]()  # by file: failed ones that may have left bytes
         self.leftovers: list[Leftover] = []
         self._orders = [list(order(rule, job)) for rule in rules]
-        self._out: dict[str, str] = {}  # storages that take no more files, and why
+        self.refused: dict[str, str] = {}  # by storages that take no more files: why
 
     async def run(self, chosen: ChosenFile, put: Put, wait: Wait) -> Published:
         """Store one file. Raises OutputNotStored, and OSError for the local file."""
         storages, whys = self._orders[chosen.rule], dict[str, str]()
         rounds = 0
         while True:
-            for access in [one for one in storages if one.storage not in self._out]:
+            for access in [one for one in storages if one.storage not in self.refused]:
                 path = self._next_path(chosen.name)
                 try:
                     sums = await put(chosen.path, access, path)
@@ -230,15 +230,15 @@ class StageOut:
                     continue
                 except (StorageRefused, CopyMissing) as why:
                     self._left(chosen.name, access.storage, path, why)
-                    self._out[access.storage] = str(why)
+                    self.refused[access.storage] = str(why)
                     continue
                 return published(chosen, access, path, sums)
             rounds += 1
-            if all(one.storage in self._out for one in storages):
+            if all(one.storage in self.refused for one in storages):
                 break
             if not await wait(rounds, _reasons_text(whys)):
                 break
-        refused = {name: why for name, why in self._out.items() if name in _names(storages)}
+        refused = {name: why for name, why in self.refused.items() if name in _names(storages)}
         raise OutputNotStored(
             f"{chosen.name}: {_reasons_text({**refused, **whys}) or 'no storage accepts it'}"
         )

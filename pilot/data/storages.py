@@ -11,6 +11,7 @@ import os
 import re
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ GoOn = Callable[[], None]  # raises an error if the work should stop
 
 BLOCK_BYTES: Final = 1 << 20
 _ALONE_BYTES: Final = 4 << 20  # of a file, whose checksums need no thread
+# Blocks that may wait for their checksums: else each thread waits for each block of the other.
+SUMMED_LATER: Final = 3
 ADLER32, SHA256 = "adler32", "sha256"  # fields of CopyChecksums
 EXPIRY_MARGIN_S: Final = 60.0  # a credential that ends so soon counts as expired
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
@@ -216,7 +219,7 @@ def verified_by(adler32: str, sha256: str) -> str:
 class BlockChecksums:
     """Computes checksums of blocks as they pass; those of large files in a thread beside.
 
-    A block must stay as it is until the next but one is added. `only` names the checksum to
+    A block must stay as it is until SUMMED_LATER more are added. `only` names the checksum to
     compute, if one is enough.
     """
 
@@ -225,7 +228,7 @@ class BlockChecksums:
         self._size, self._adler, self._sha = 0, 1, hashlib.sha256()
         self._has_adler, self._has_sha = only != SHA256, only != ADLER32
         self._beside: Optional[ThreadPoolExecutor] = None
-        self._last: Optional[Future[None]] = None
+        self._waiting: deque[Future[None]] = deque()
 
     def add(self, block: "Union[bytes, memoryview]") -> None:
         """Add a block. Raises CopyTooLong."""
@@ -237,8 +240,8 @@ class BlockChecksums:
             return
         if self._beside is None:
             self._beside = ThreadPoolExecutor(1, "checksums")
-        self._wait()
-        self._last = self._beside.submit(self._sum, block)
+        self._wait(SUMMED_LATER - 1)
+        self._waiting.append(self._beside.submit(self._sum, block))
 
     def _sum(self, block: "Union[bytes, memoryview]") -> None:
         if self._has_adler:
@@ -246,13 +249,14 @@ class BlockChecksums:
         if self._has_sha:
             self._sha.update(block)
 
-    def _wait(self) -> None:
-        if self._last is not None:
-            self._last.result()
+    def _wait(self, left: int) -> None:
+        """Wait until at most so many blocks are not summed."""
+        while len(self._waiting) > left:
+            self._waiting.popleft().result()
 
     @property
     def sums(self) -> CopyChecksums:
-        self._wait()
+        self._wait(0)
         adler32 = f"{self._adler & 0xFFFFFFFF:08x}" if self._has_adler else ""
         return CopyChecksums(self._size, adler32, self._sha.hexdigest() if self._has_sha else "")
 

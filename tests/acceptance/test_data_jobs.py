@@ -15,6 +15,7 @@ from pilotage.central.client.client import AsyncClient
 from pilotage.central.client.errors import NoCopy, NoStorage, Refused
 from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData, Need
 from pilotage.proto.job_states import JobState
+from tests.faults.test_full_disk import may_mount, small_disk
 from tests.services.nginx import PROGRAM, Nginx, nginx
 
 from .beacons import outside_tmp
@@ -180,6 +181,27 @@ def test_a_storage_that_goes_away_and_comes_back(rig: Rig) -> None:
     assert [one.state for one in views] == [JobState.DONE, JobState.DONE]
     assert [one.epoch for one in views] == [1, 1]
     assert rig.text(read) == "photons of run 1\n1\n"
+
+
+@pytest.mark.skipif(not may_mount(), reason="this process may not mount")
+def test_outputs_that_fit_on_no_full_storage_go_to_the_next(rig: Rig) -> None:
+    with small_disk(rig.of("PIC") / "small", 1) as disk:
+        text = f"type: file\nurl: file://{disk}\n"
+        (rig.central.data / "storages" / "small.yaml").write_text(text)
+        eventually(
+            lambda: "small" in {one.name for one in rig.client.storages().storages},
+            what="the storage",
+        )
+        pilot = rig.central.pilot("PIC")
+        out = DataOutput(pattern="big", name="big", storages=("small", "pic"))
+        command = ("sh", "-c", "head -c 3000000 /dev/zero > big")
+        _, state, _ = rig.run(Job(command=command, data=JobData(outputs=(out,)), needs=NEED))
+
+        assert state is JobState.DONE
+        assert list(files_in(rig.central.data)["users:big"].copies) == ["pic"]
+        assert not [one for one in disk.rglob("*") if one.is_file()], "no part is left"
+        (told,) = pilot.events("data_not_moved")
+        assert told["why"] == "big: small: No space left on device"
 
 
 def test_of_a_corrupt_copy_the_next_one_is_taken_and_it_is_called_bad(rig: Rig) -> None:

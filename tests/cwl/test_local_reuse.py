@@ -80,6 +80,16 @@ def test_after_a_script_is_corrected_only_its_tool_runs_again(
     assert "results reused: 2" in capfd.readouterr().err
 
 
+def test_a_tool_that_failed_puts_out_nothing(
+    here: Here, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert here.run('cat "$@"; exit 3') == 1
+
+    assert json.loads(capfd.readouterr().out) == {"all": None}
+    assert "join: exit code 3" in caplog.text
+    assert not (here.folder / "out" / "joined.txt").exists()
+
+
 def test_without_reuse_all_tools_run(here: Here) -> None:
     assert here.run('cat "$@"') == 0
     assert here.run('cat "$@"', "--no-reuse") == 0

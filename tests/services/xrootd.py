@@ -21,10 +21,13 @@ from typing import Final
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
+from pilotage.proto.trust import trusting
+
 from .authority import make_authority
 from .folders import open_folder
 from .ports import HeldPorts, free_ports
 
+HANDSHAKE_S: Final = 10.0
 ISSUER: Final = "https://issuer.test/data"
 ROOT: Final = "/ctao"  # below which tokens reach
 READY_S: Final = 30.0
@@ -173,10 +176,27 @@ class Xrootd:
             time.sleep(0.05)
 
     def revive(self) -> None:
-        """Start it again if it has died: XRootD 5 crashes at times after connections are cut."""
-        if self._process is not None and self._process.poll() is not None:
+        """Start it again if it has died, or takes no connections any more.
+
+        XRootD 5 does either at times after connections are cut.
+        """
+        if self._process is None:
+            return
+        if self._process.poll() is not None or not self._shakes_hands():
             self.stop()
             self.start()
+
+    def _shakes_hands(self) -> bool:
+        """Return whether its HTTPS port does: the system alone accepts the first hundreds."""
+        context = trusting(str(self.folder / "ca" / "ca.pem"))
+        try:
+            with (
+                socket.create_connection(("localhost", self.https_port), HANDSHAKE_S) as plain,
+                context.wrap_socket(plain, server_hostname="localhost"),
+            ):
+                return True
+        except OSError:
+            return False
 
     def _answers(self) -> bool:
         for port in (self.port, self.https_port):

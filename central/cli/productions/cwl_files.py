@@ -19,7 +19,10 @@ from .views import NamedArgument
 from .workflow_files import steps_in_words
 
 if TYPE_CHECKING:
+    from cwltool.process import Process
+
     from ...cwl.sending import Described
+    from ...cwl.transformations import Built
 
 RESULTS = ".results"  # in the folder of a run on this machine
 _TEXT_MAX = 1_000_000  # characters of the file that a production keeps for display
@@ -41,20 +44,49 @@ def check_extra() -> None:
     from importlib.util import find_spec
 
     if find_spec("cwltool") is None:
-        raise UsageError("CWL needs more packages: run pip install 'pilotage[cwl]'")
+        raise UsageError("CWL needs more packages: pip install '.[cwl]' in a clone")
 
 
 def workflow_of(file: Path) -> Workflow:
     """Return a workflow that shows the tools of a document. Raises UsageError for mistakes."""
     check_extra()
     from ...cwl.loaded import BadDocument, load
+    from ...cwl.shapes import shapes
+    from ...cwl.transformations import has_transformations
     from ...productions.cwl_steps import shown_steps
 
     try:
-        steps = load(file)
+        process, warnings = load(file)
     except BadDocument as why:
         raise UsageError(str(why)) from None
-    return shown_steps(file.stem, "", {one.name: one.parents for one in steps})
+    for one in warnings:
+        note(one)
+    if has_transformations(process):
+        return _built(file, process).workflow
+    return shown_steps(file.stem, "", {one.name: one.parents for one in shapes(process)})
+
+
+def _built(file: Path, given: "Process | Described") -> "Built":
+    """Return the production of a document with transformations. Raises UsageError."""
+    from ...cwl.hints import HintMistake
+    from ...cwl.loaded import load_again
+    from ...cwl.sending import Described
+    from ...cwl.transformations import built
+    from ...workflows.check import check
+    from ...workflows.translation import obstacles
+
+    try:
+        if isinstance(given, Described):
+            process = load_again(given)
+            made = built(process, file.stem, inputs=given.inputs, files=given.files)
+        else:
+            made = built(given, file.stem)
+    except HintMistake as why:
+        raise UsageError(str(why)) from None
+    faults = check(made.workflow) or obstacles(made.workflow)
+    if faults:
+        raise UsageError("\n".join(f"{file}: {fault}" for fault in faults))
+    return made
 
 
 def submit(
@@ -68,6 +100,7 @@ def submit(
     """Run a document on pilots as a production; `fields` are those of the request."""
     found = _described(file, inputs)
     text = file.read_text(encoding="utf-8")[:_TEXT_MAX]
+    production = _built(file, found) if found.has_transformations else None
     if dry_run:
         workflow = workflow_of(file)
         print_line(
@@ -76,12 +109,15 @@ def submit(
         return ExitCode.OK
 
     async def work(central: CentralConnection) -> CommandResult:
-        from ...cwl.pilot_runs import document_of, request_of
+        from ...cwl.pilot_runs import document_of, request_of, with_files
         from .commands import print_made
 
         client = await central.client()
-        document = await document_of(client, found)
-        body = request_of(document, file=file.name, text=text)
+        if production is not None:
+            body = await with_files(client, production, file=file.name, text=text)
+        else:
+            document = await document_of(client, found)
+            body = request_of(document, file=file.name, text=text)
         body = replace(body, **fields)
         try:
             made = await client.add_production(body)
@@ -97,9 +133,12 @@ def _described(file: Path, inputs: Path | None) -> "Described":
     from ...cwl.loaded import BadDocument, load_with_inputs
 
     try:
-        return load_with_inputs(file, inputs)
+        found = load_with_inputs(file, inputs)
     except BadDocument as why:
         raise UsageError(str(why)) from None
+    for one in found.warnings:
+        note(one)
+    return found
 
 
 def run_here(file: Path, inputs: Path | None, options: LocalOptions) -> int:
@@ -111,6 +150,8 @@ def run_here(file: Path, inputs: Path | None, options: LocalOptions) -> int:
     from ...cwl.runner import main
 
     where = options.folder or Path(f"{file.stem}.run")
+    if not options.resume and where.is_dir() and any(where.iterdir()):
+        raise UsageError(f"{where} is not empty: give another folder, or continue with --resume")
     words = ["--local", f"--outdir={where}", "--quiet", str(file)]
     words += [str(inputs)] if inputs is not None else []
     words += [f"--cachedir={where / RESULTS}", *([] if options.resume else ["--no-reuse"])]

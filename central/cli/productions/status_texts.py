@@ -228,8 +228,10 @@ def next_command(view: ProductionView) -> str:
         return f"pilotage explain {unfit[0]}"
     if view.state is P.ACTIVE:
         return f"pilotage prod wait {view.name}"
-    if view.run is not None:
+    if view.run == SUCCESS:
         return f"pilotage prod output {view.name}"
+    if view.run is not None:
+        return f"pilotage prod output {view.name}, then submit the document with --correct"
     fed = {parent for one in view.steps for parent in one.parents}
     last = [one for one in view.steps if one.step not in fed and one.outputs]
     return f"pilotage data find dataset={last[-1].outputs}" if last else ""

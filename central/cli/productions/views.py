@@ -125,6 +125,8 @@ def _print_end(view: ProductionView) -> None:
     _print_what_is_stuck(view)
     if what_stays(view):
         print_line(f"it has ended: {what_stays(view)}")
+    if view.run is not None and next_command(view):
+        print_line(f"next: {next_command(view)}")
 
 
 # -- drawing ------------------------------------------------------------------------------------

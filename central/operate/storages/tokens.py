@@ -22,6 +22,7 @@ from ...identity.providers.client_requests import ClientRequests
 from ...ports import Clock, Randomness
 
 SOURCES_MAX: Final = 10_000  # tokens in memory, each for other scopes
+TOKEN_MAX: Final = 4_096  # characters: many servers take no longer headers
 _MODIFY: Final = "storage.modify"
 _NARROW: Final = ("issuer", "client")  # sources that give tokens with the scopes asked for
 _NOT_GIVEN: Final = ("invalid_scope", "invalid_target")  # RFC 6749, 5.2; RFC 8693
@@ -86,6 +87,10 @@ class TokensOfStorages:
             found = await self._given(storage, entry, scopes)
         except CredentialExpired as why:
             raise StorageAway(f"credential of storage {storage}: {why.why}") from None
+        if len(found.text) > TOKEN_MAX:
+            size = f"{len(found.text)} characters, expected at most {TOKEN_MAX}"
+            advice = "let its issuer leave out claims, such as groups"
+            raise StorageRefuses(f"the token for storage {storage} has {size}: {advice}")
         if _modifies(found.text) and not any(one.startswith(_MODIFY) for one in scopes):
             wide = f"the credential of storage {storage} has {_MODIFY}, which no job may hold"
             raise StorageRefuses(wide)

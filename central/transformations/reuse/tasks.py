@@ -30,11 +30,13 @@ def recipe(live: LiveTransformation, task: TaskDraft, files: Mapping[int, FileRo
     """Return the recipe of a task; None: its result is not to be reused.
 
     Names, datasets and storages of outputs do not count: a reused file keeps its own. Nor does the
-    order of input files, which is that of their arrival.
+    order of input files, which is that of their arrival. A job with inputs of its own is not
+    reused: a dataset or query may mean other files later.
     """
     job = task.job
     outputs = job.data.outputs if job.data is not None else ()
-    if not live.doc.reuse or job.tokens or any(one.did for one in outputs):
+    own = job.data.inputs[: len(job.data.inputs) - len(live.doc.inputs)] if job.data else ()
+    if not live.doc.reuse or job.tokens or own or any(one.did for one in outputs):
         return None
     its: list[tuple[int, str, str]] = []
     for one in task.files:
@@ -57,9 +59,6 @@ def recipe(live: LiveTransformation, task: TaskDraft, files: Mapping[int, FileRo
     made_of = {
         "job": plain,
         "inputs": [one.to for one in live.doc.inputs],
-        "own": job.data.inputs[: len(job.data.inputs) - len(live.doc.inputs)]
-        if job.data is not None
-        else (),
         "files": sorted(its),
         "outputs": [_kept_part(one) for one in outputs],
         "versions": dict(sorted(live.doc.versions.items())),

@@ -24,6 +24,7 @@ CPU_TIME_MAX: Final = 500_000
 CPU_TIME_DEFAULT: Final = 86_400  # HS06 seconds, as in DIRAC
 _ALTERNATIVES_MAX: Final = 16
 _RAM_MAX: Final = 100_000_000
+PLATFORMS: Final = ("el9", "x86_64-el9", "Linux_x86_64_glibc-2.17", "ANY")  # of many more
 _GLIBC: Final = re.compile(r"Linux_([A-Za-z0-9_]+)_glibc-([0-9]+(?:\.[0-9]+){0,2})")
 _OS: Final = re.compile(
     r"(?:(x86_64|aarch64|ppc64le)-)?((?:el|debian|ubuntu|fedora|sles|opensuse)[0-9][0-9.]*)"
@@ -125,19 +126,19 @@ def _platforms(found: Attributes, rules: JdlRules) -> list[JdlPlatform]:
     """Return the platforms that the job may run on; one without demands for any."""
     platforms: dict[JdlPlatform, None] = {}
     for text, at in found.items("Platform"):
-        if text.upper() == "ANY":
-            return [JdlPlatform()]
         one = platform_of(text, rules)
         if one is None:
-            known = (*rules.platforms, "el9", "x86_64-el9", "Linux_x86_64_glibc-2.17", "ANY")
+            known = (*rules.platforms, *PLATFORMS)
             found.wrong("Platform", unknown(text, known, what="platform"), at)
         else:
             platforms[one] = None
-    return list(platforms) or [JdlPlatform()]
+    return [JdlPlatform()] if JdlPlatform() in platforms else list(platforms) or [JdlPlatform()]
 
 
 def platform_of(text: str, rules: JdlRules) -> JdlPlatform | None:
     """Return the platform of this name; None if it is unknown."""
+    if text.upper() == "ANY":
+        return JdlPlatform()
     if text in rules.platforms:
         return rules.platforms[text]
     glibc = _GLIBC.fullmatch(text)

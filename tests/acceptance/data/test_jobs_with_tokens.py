@@ -7,6 +7,7 @@ import hashlib
 import json
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from pilotage.central.identity.tokens import ADMIN_FILE
 from pilotage.pilot.data.s3_storage import S3Storage
 from pilotage.pilot.data.storages import CopyLocation, CopyMissing, Credential
+from pilotage.proto.api.data import FileItem, ReplicaItem
 from pilotage.proto.documents.job import DataInput, DataOutput, Job, JobData, Need
 from pilotage.proto.job_states import JobState
 from pilotage.proto.storages import StorageOperation, StorageTokenRequest
@@ -119,6 +121,32 @@ def test_jobs_store_and_read_with_tokens_of_their_own(rig: Rig) -> None:
             f"{rig.first.url}/{stored.relative_to(rig.first.files)}",
             context=trusting(str(rig.first.folder / "ca" / "ca.pem")),
         )
+
+
+def test_a_job_with_many_long_names_reads_with_tokens_that_servers_take(rig: Rig) -> None:
+    texts = [f"{n:03}\n" for n in range(60)]
+    names = [f"local/long/night{n % 3}/{'x' * 150}/{n:03}-{'y' * 60}.txt" for n in range(60)]
+    rig.client.make_dataset("users:long")
+    for name, text in zip(names, texts, strict=True):
+        rig.first.lay(name, text.encode())
+    reply = rig.client.register_files(
+        FileItem(
+            did=f"users:{n:03}.txt",
+            bytes=4,
+            adler32=f"{zlib.adler32(texts[n].encode()):08x}",
+            replicas=(ReplicaItem(storage="first", path=name),),
+            datasets=("users:long",),
+        )
+        for n, name in enumerate(names)
+    )
+    assert not reply.refused
+    rig.central.pilot("PIC")
+    command = ("sh", "-c", 'cat "$@"', "read", "{inputs}")
+    data = JobData(inputs=(DataInput(did="users:long"),))
+    read, state, reason = rig.run(Job(command=command, data=data, needs=NEED))
+
+    assert (state, reason) == (JobState.DONE, "")
+    assert sorted(rig.text(read).splitlines(keepends=True)) == texts
 
 
 def test_a_dead_storage_costs_no_output(rig: Rig) -> None:

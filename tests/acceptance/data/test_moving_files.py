@@ -1,7 +1,10 @@
 """People store and fetch many files by the command line: whole, once, and nothing by halves."""
 
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from tests.acceptance.running import ROOT, RunningCentral, eventually, running_c
 
 from .slow_store import SlowStore, slow_store
 
+COMMAND = "pilotage.central.cli"
 MEGABYTE = bytes(range(256)) * 4_000
 
 
@@ -42,19 +46,24 @@ class Rig:
         made.mkdir()
         return made
 
-    def begun(self, *words: str) -> "subprocess.Popen[str]":
-        """Start a command."""
+    def begun(
+        self,
+        *words: str,
+        stderr: int = subprocess.PIPE,
+        file_bytes_max: int | str = "unlimited",
+    ) -> "subprocess.Popen[str]":
+        """Start a command, which can write files up to a size."""
         environment = {
             **os.environ,
             "PILOTAGE_DATA": str(self.central.data),
             "PYTHONPATH": str(ROOT),
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "pilotage.central.cli", *words],
+            ["prlimit", f"--fsize={file_bytes_max}", sys.executable, "-m", COMMAND, *words],
             env=environment,
             text=True,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             start_new_session=True,
         )
 
@@ -279,6 +288,94 @@ def test_an_interrupted_download_continues_and_never_looks_whole(rig: Rig) -> No
     rig.central.type(*get)
     assert contents(to) == {f"f{n}": MEGABYTE + bytes([n]) for n in range(3)}
     assert sorted(one == "" for one in rig.slow.ranges) == [False, False, True]
+
+
+def test_a_killed_download_continues(rig: Rig) -> None:
+    source, to = rig.fresh("kill"), rig.fresh("to-kill")
+    (source / "f").write_bytes(MEGABYTE)
+    rig.central.type("data", "put", str(source / "f"), "users:killed", "--storage", "slow")
+    rig.slow.pause_s = 0.05
+    get = ("data", "get", "users:killed", "--to", str(to))
+    command = rig.begun(*get)
+    eventually(
+        lambda: [one for one in to.glob(".*.part") if one.stat().st_size > 200_000],
+        what="the transfer",
+    )
+    command.kill()
+    command.communicate(timeout=30)
+    assert not (to / "killed").exists()
+
+    rig.slow.pause_s = 0.0
+    rig.slow.ranges.clear()
+    rig.central.type(*get)
+    assert contents(to) == {"killed": MEGABYTE}
+    assert len(rig.slow.ranges) == 1 and rig.slow.ranges != [""]
+
+
+def test_a_disk_that_is_full_is_named_and_the_command_can_be_repeated(rig: Rig) -> None:
+    source, to = rig.fresh("full"), rig.fresh("to-full")
+    (source / "f").write_bytes(MEGABYTE * 3)
+    rig.central.type("data", "put", str(source / "f"), "users:full", "--storage", "slow")
+    get = ("data", "get", "users:full", "--to", str(to))
+    command = rig.begun(*get, file_bytes_max=len(MEGABYTE))
+    _, said = command.communicate(timeout=60)
+
+    assert command.returncode and "users:full" in said and "File too large" in said
+    assert "Traceback" not in said and not (to / "full").exists()
+    rig.central.type(*get)
+    assert contents(to) == {"full": MEGABYTE * 3}
+
+
+@pytest.mark.parametrize("verb", ["put", "get"])
+def test_one_bar_shows_the_progress_on_a_terminal_alone(rig: Rig, verb: str) -> None:
+    source, scope = rig.fresh(f"bar-{verb}"), f"users.bar-{verb}"
+    for n in range(3):
+        (source / f"f{n}").write_bytes(MEGABYTE)
+    put = ("data", "put", "-r", f"{source}/.", f"{scope}:", "--storage", "slow")
+    if verb == "get":
+        rig.central.type(*put)
+    rig.slow.pause_s = 0.005
+    words = put if verb == "put" else ("data", "get", f"{scope}:*", "--force", "--to")
+    to = () if verb == "put" else (f"{rig.folder}/to-bar/",)
+    shown, terminal = pty.openpty()
+    command = rig.begun(*words, *to, stderr=terminal)
+    os.close(terminal)
+    text = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while block := os.read(shown, 1 << 16):
+            text += block
+    os.close(shown)
+    lines = command.communicate(timeout=60)[0].splitlines()
+    bars = [
+        one for one in re.split(r"[\r\n]", text.decode()) if "storing" in one or "fetching" in one
+    ]
+
+    assert command.returncode == 0 and len(lines) == 3, "results stay in their pipe"
+    assert bars and "3.1" in bars[-1], "one bar for the bytes of all files"
+    rig.slow.pause_s = 0.0
+    again = rig.begun(*words, *to)
+    assert again.communicate(timeout=60)[1] == "" and again.returncode == 0
+
+
+def test_links_and_odd_names_are_stored_as_their_files(rig: Rig) -> None:
+    source, to = rig.fresh("odd"), rig.fresh("to-odd")
+    (source / "real").write_text("real")
+    (source / "link").symlink_to("real")
+    (source / "broken").symlink_to("nowhere")
+    names = ["-n", "a%2e%2e", "#x", "é"]
+    for one in names:
+        (source / one).write_text(one)
+    put = ("data", "put", *(f"{source}/{one}" for one in ("link", *names)), "users:odd/")
+    rig.central.type(*put, "--storage", "slow")
+    (source / "a b").write_text("a blank, which no name in the catalogue may have")
+    refused = ("broken", "a b")
+    said = [
+        rig.central.type("data", "put", f"{source}/{one}", "users:odd/", code=2) for one in refused
+    ]
+    rig.central.type("data", "get", "users:odd/*", "--to", str(to))
+
+    assert all(f"{source}/{one}" in text for one, text in zip(refused, said, strict=True))
+    assert contents(to) == {"link": b"real", **{one: one.encode() for one in names}}
 
 
 def test_wrong_bytes_of_an_earlier_command_do_not_spoil_a_file(rig: Rig) -> None:

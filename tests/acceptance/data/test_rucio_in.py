@@ -68,6 +68,40 @@ def test_a_closed_dataset_of_rucio_is_the_input_of_a_job_and_becomes_tasks(night
     assert open_now[night.did("night")] is False
 
 
+def test_containers_and_filters_of_rucio_are_inputs_of_transformations(
+    tmp_path: Path, rucio: RucioServer
+) -> None:
+    with ExitStack() as stack:
+        inputs = "[{scope: parts, container: /year, period_s: 2}, {scope: raws, filter: 'run>=5', "
+        rig = Rig(tmp_path, rucio, "parts", stack, f"inputs: {inputs}period_s: 2}}]")
+        raws = "raws"
+        rucio.add_scope(raws)
+        for i in range(4):
+            rig.put(f"run{i}", f"{i}\n", run=i)
+        for night, runs in (("a", ("/run0", "/run1")), ("b", ("/run2",))):
+            rucio.add_dataset("parts", f"/night-{night}", runs)
+        rucio.add_dataset("parts", "/year", ["/night-a", "/night-b"], kind="CONTAINER")
+        rig.scope = raws
+        for i in (4, 5, 6):
+            rig.put(f"raw{i}", f"{i}\n", run=i)
+        rig.central.pilot("PIC")
+        rig.client.add_metadata_keys({"kind": KeyType.STRING, "run": KeyType.NUMBER})
+        eventually(lambda: len(_mirrored(rig)) == 5, what="the files of both inputs")
+        text = SUM.replace('{dataset: "SCOPE:night"}', "{run: {'>=': 0}}")
+        rig.client.add_transformation(yaml.safe_load(text.replace("size: 2", "size: 5")))
+
+        assert _mirrored(rig) == {
+            *(f"parts:run{i}" for i in range(3)),
+            *("raws:raw5", "raws:raw6"),
+        }
+        made = eventually(lambda: list(rig.client.find_files({"kind": "sum"})), what="the sum")
+        assert [one.bytes for one in made] == [10], "one task reads all files"
+
+
+def _mirrored(rig: Rig) -> set[str]:
+    return {one.did for one in rig.client.find_files({"run": {">=": 0}})}
+
+
 def test_a_file_that_no_event_told_is_found_by_polling(night: Rig) -> None:
     night.put("run1", "1\n", run=1)
     night.rucio.add_dataset(night.scope, "/night", ["/run1"])

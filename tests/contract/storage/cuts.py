@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Final
 
+CONNECT_S: Final = 5.0
 _BLOCK: Final = 1 << 16
 # How many bytes the next connection may carry; None: any number.
 NextLimit = Callable[[], int | None]
@@ -45,9 +46,10 @@ class CuttingProxy:
         with (
             client,
             contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", self._to)) as server,
+            socket.create_connection(("127.0.0.1", self._to), CONNECT_S) as server,
             selectors.DefaultSelector() as ready,
         ):
+            server.settimeout(None)
             ready.register(client, selectors.EVENT_READ, server)
             ready.register(server, selectors.EVENT_READ, client)
             self._pump(ready, left, server if self._sent else None)

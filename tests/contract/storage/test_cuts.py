@@ -84,6 +84,7 @@ def test_a_file_that_was_stored_is_whole(
                     driver.put(source, CopyLocation(url, path, OPTIONS, credential), go_on=_go_on)
                 except StorageUnavailable as why:
                     whys.append(str(why))
+                    xrootd.revive()
                     continue
                 stored[path] = content
                 break
@@ -113,6 +114,7 @@ def test_a_file_that_was_fetched_is_right(
                 sums = driver.get(place, to, bytes_max=len(LARGE), go_on=_go_on)
             except StorageUnavailable as why:
                 whys.append(str(why))
+                xrootd.revive()
                 continue
             good += 1
             assert sums.sha256 == hashlib.sha256(LARGE).hexdigest()
@@ -323,6 +325,28 @@ def test_a_download_goes_on_after_a_cut(trusted: Path, tmp_path: Path, kind: str
     assert sums == hashlib.sha256(CONTENT).hexdigest()
     assert (tmp_path / "got").read_bytes() == CONTENT
     assert answer.asked[:2] == [None, "bytes=100000-"]
+
+
+def test_a_download_goes_on_with_a_new_token(trusted: Path, tmp_path: Path) -> None:
+    """As `data get` does it: the bytes that came with the old token stay."""
+    tokens = list[str | None]()
+
+    def rest_for_new(request: BaseHTTPRequestHandler) -> None:
+        tokens.append(request.headers["Authorization"])
+        is_new = tokens[-1] == "Bearer new"
+        (_part(100_000, CONTENT[100_000:]) if is_new else servers.says(401))(request)
+
+    answer, driver, to = _Halves(rest_for_new), DavsStorage(1), tmp_path / "got"
+    with servers.serving(answer, trusted) as url:
+        old, new = (CopyLocation(url, "x", OPTIONS, Credential(one)) for one in ("old", "new"))
+        with pytest.raises(CredentialRejected):
+            driver.get(old, to, bytes_max=SIZE, go_on=_go_on)
+        assert to.stat().st_size == 100_000
+        driver.get_rest(new, to, bytes_max=SIZE, go_on=_go_on)
+
+    assert to.read_bytes() == CONTENT
+    assert answer.asked == [None, "bytes=100000-", "bytes=100000-"]
+    assert tokens == ["Bearer old", "Bearer new"]
 
 
 @pytest.mark.parametrize("kind", NOT_RESUMED)

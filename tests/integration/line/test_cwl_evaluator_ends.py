@@ -1,4 +1,4 @@
-"""The evaluator of CWL documents ends while it is asked: runs begin again, but for a while."""
+"""The evaluator of CWL documents ends while it is asked: its runs begin again, a few times."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

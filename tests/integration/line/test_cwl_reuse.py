@@ -6,14 +6,26 @@ import random
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
 from pilotage.proto.api.productions import NewProduction, ProductionDetail
-from pilotage.proto.documents.cwl import CwlDocument
+from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from tests.fakes import FakeInstallation
 
-from .test_cwl_runs import WANTED, WORDS, added, argvs, completed, document, ended, tale, uploaded
+from .test_cwl_runs import (
+    FAILS,
+    WANTED,
+    WORDS,
+    added,
+    argvs,
+    completed,
+    document,
+    ended,
+    tale,
+    uploaded,
+)
 
 
 async def reused(world: FakeInstallation, named: str) -> dict[str, dict[str, int]]:
@@ -78,6 +90,44 @@ def test_a_run_without_reuse_runs_everything() -> None:
     tale(tell)
 
 
+def test_a_rerun_without_reuse_runs_everything() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        await ran(world, document(WORDS, words=["a"]), "first")
+
+        body = NewProduction(rerun_of="first", name="second", reuse=False)
+        await world.central.services.productions.add(world.user(), body)
+
+        assert (await ended(world, "second")).status == "success"
+        assert argvs(world) == Counter({("echo", "a"): 2, ("echo", "a-again"): 2})
+
+    tale(tell)
+
+
+def test_an_expression_that_reads_a_file_of_the_catalogue_ends_the_run() -> None:
+    text = """\
+cwlVersion: v1.2
+class: ExpressionTool
+requirements: {InlineJavascriptRequirement: {}}
+inputs: {file: {type: File, loadContents: true}}
+outputs: {text: string}
+expression: '${return {text: inputs.file.contents};}'
+"""
+
+    async def tell(world: FakeInstallation) -> None:
+        place = "/pilotage-cwl/given/lfn/0/first"
+        given = {"class": "File", "location": f"file://{place}", "basename": "first"}
+        doc = msgspec.structs.replace(
+            document(text, file=given), files={place: CwlFile(did="dpps:first")}
+        )
+        await added(world, doc)
+
+        end = await ended(world)
+
+        assert (end.status, "only uploaded files" in end.why) == ("permanentFail", True)
+
+    tale(tell)
+
+
 def test_a_tool_that_forbids_reuse_runs_again_and_what_it_feeds_with_the_same_bytes_does_not() -> (
     None
 ):
@@ -130,6 +180,25 @@ def test_a_corrected_document_runs_its_changed_tools_under_the_same_production()
         view = (await completed(world, "run")).view
         assert (view.id, [one.tasks_made for one in view.steps]) == (1, [2, 2])
         assert await reused(world, "run") == {"say": {"transformation 1 (run-say-until-2)": 2}}
+
+    tale(tell)
+
+
+def test_a_failed_run_begins_again_with_the_same_document() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        doc = document(FAILS, word="x")
+        await added(world, doc)
+        assert (await ended(world)).status == "permanentFail"
+        view = (await completed(world)).view
+        assert (view.steps[0].done, view.progress < 1.0) == (0.0, True)
+
+        body = NewProduction(cwl=doc, name="run", correct=True)
+        made = await world.central.services.productions.add(world.user(), body)
+
+        assert isinstance(made, ProductionDetail)
+        assert (made.was_there, made.view.run) == (False, "")
+        assert (await ended(world)).status == "permanentFail"
+        assert argvs(world) == Counter({("false", "x"): 2})
 
     tale(tell)
 

@@ -13,7 +13,7 @@ from pilotage.central.catalogue.storages import (
 )
 from pilotage.central.identity.providers.client_requests import ClientRequests
 from pilotage.central.identity.providers.metadata import MetadataReader
-from pilotage.central.operate.storages.tokens import TokensOfStorages, wrong_credential
+from pilotage.central.operate.storages.tokens import TOKEN_MAX, TokensOfStorages, wrong_credential
 from tests.fake_central import FakeClock, FakeRandomness
 from tests.unit.identity.login_world import FakeProviderHttp
 
@@ -75,6 +75,18 @@ async def test_a_token_that_modifies_is_for_the_central_alone(tmp_path: Any) -> 
     with pytest.raises(StorageRefuses, match="no job may hold"):
         await tokens.token("pic", ("storage.read:/a",))
     assert "same token for all files" in tokens.width("pic")
+
+
+async def test_a_token_that_servers_do_not_take_is_refused(tmp_path: Any) -> None:
+    file = tmp_path / "token"
+    tokens, _ = tokens_of(entry("file", path=str(file)))
+    file.write_text("x" * TOKEN_MAX)
+    assert (await tokens.token("pic", ("storage.read:/a",))).text == "x" * TOKEN_MAX
+
+    file.write_text("x" * (TOKEN_MAX + 1))
+    tokens, _ = tokens_of(entry("file", path=str(file)))
+    with pytest.raises(StorageRefuses, match="pic has 4097 characters, expected at most 4096"):
+        await tokens.token("pic", ("storage.read:/a",))
 
 
 async def test_a_missing_file_is_an_outage() -> None:

@@ -15,7 +15,7 @@ from pilotage.central.transformations.reuse.known_results import KnownResults
 from pilotage.central.transformations.reuse.tasks import TaskReuse, recipe
 from pilotage.central.transformations.task_jobs import task_of
 from pilotage.proto.catalogue import Did, FileState
-from pilotage.proto.documents.job import DataOutput, Input, Job, JobData, Need
+from pilotage.proto.documents.job import DataInput, DataOutput, Input, Job, JobData, Need
 from pilotage.proto.documents.transformation import InputSpec, Transformation
 from pilotage.proto.transformation_states import TransformationState
 from tests.fake_central import FakeClock
@@ -127,7 +127,10 @@ def test_what_changes_no_result_keeps_the_recipe(other: LiveTransformation) -> N
         a_live(versions={"corsika": "7.8"}),
         a_live(inputs=(InputSpec(query={"level": 0}, to="in"),)),
     ],
-    ids=str,
+    ids=[
+        *("group", "command", "a name that differs", "input", "environment", "image", "modules"),
+        *("success codes", "pattern", "metadata of the output", "metadata", "versions", "folder"),
+    ],
 )
 def test_what_may_change_a_result_changes_the_recipe(other: LiveTransformation) -> None:
     assert recipe_of(other) not in (None, recipe_of(a_live()))
@@ -144,6 +147,8 @@ def test_files_count_by_content_and_name_and_not_by_order() -> None:
 def test_tasks_that_may_not_be_reused_have_no_recipe() -> None:
     assert recipe_of(a_live(reuse=False)) is None
     assert recipe_of(a_live(output(did="sim:a"))) is None
+    own = changed(data=JobData(inputs=(DataInput(did="sim:calib"),), outputs=(OUTPUT,)))
+    assert recipe_of(a_live(own)) is None, "a dataset may have other files later"
     task = task_of(a_live().template, transformation_id=7, number=1, group=(a_file(1)[0],), side=())
     assert recipe(a_live(), task, {}) is None, "a file that was just removed"
 
