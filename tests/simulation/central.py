@@ -77,6 +77,7 @@ class CentralHost:
         self.evaluator: Callable[[], Evaluates | None] = lambda: None
         self.fronts = _FRONTS
         self.members: tuple[CentralHost, ...] = (self,)
+        self.hosts = self.members
 
     @property
     def is_up(self) -> bool:

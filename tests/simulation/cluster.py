@@ -131,19 +131,20 @@ class Cluster:
 
     @property
     def log(self) -> list[tuple[str, Mapping[str, object]]]:
-        return [line for host in self._hosts for line in host.log]
+        return [line for host in self.hosts for line in host.log]
 
     @property
     def lives(self) -> list[Process]:
-        return [life for host in self._hosts for life in host.lives]
+        return [life for host in self.hosts for life in host.lives]
 
     @property
-    def _hosts(self) -> tuple[CentralHost, ...]:
+    def hosts(self) -> tuple[CentralHost, ...]:
+        """All processes: the members, and the API process, which never leads."""
         return self.members if self.api is None else (*self.members, self.api)
 
     def start(self) -> None:
         """Start one, which makes what all need, and the others once it answers."""
-        first, *others = self.members[0], *self._hosts[1:]
+        first, *others = self.members[0], *self.hosts[1:]
         first.start()
 
         def up() -> None:
@@ -166,7 +167,7 @@ class Cluster:
             await leader.end()
 
     def member_of(self, process: Process) -> CentralHost:
-        return next(host for host in self._hosts if process in host.lives)
+        return next(host for host in self.hosts if process in host.lives)
 
     def named(self, name: str) -> tuple[str, ...]:
         """Return the hosts that a name of the network stands for: all centrals, or one."""

@@ -251,8 +251,9 @@ def with_run(world: "World") -> None:
     fronts: list[HttpApp] = []
     for member in world.central.members:
         member.fronts = fronts
-        lease = msgspec.structs.replace(member.settings.lease, lost_max=1_000, matched_max=10_000)
-        member.settings = msgspec.structs.replace(member.settings, lease=lease, quota=world.quota)
+    for host in world.central.hosts:
+        lease = msgspec.structs.replace(host.settings.lease, lost_max=1_000, matched_max=10_000)
+        host.settings = msgspec.structs.replace(host.settings, lease=lease, quota=world.quota)
     disk, aim = world.central.disk, chance.choice(AIMS)
     plain = disk.committed
 
