@@ -14,10 +14,11 @@ from pilotage.proto.api.health import Health, Readiness
 
 from ..accounts.disk_room import DiskRoom
 from ..catalogue.storage_service import StorageService
-from ..dispatch.submissions.api_process import ApiSandbox, ApiSubmissions, left_to_the_leader
+from ..dispatch.submissions.api_process import ApiSubmissions, StoredAttempts, left_to_the_leader
 from ..identity.assembly import IdentityDrivers, browser_sessions
 from ..identity.scope import Owners
 from ..identity.tokens import TokenIssuer
+from ..jobs.blobs.sandbox import Sandbox
 from ..observe.counting_log import CountingLog, counting
 from ..observe.events import Log
 from ..observe.metrics import MetricsPage
@@ -198,8 +199,12 @@ def build_api(
         bans=tokens.bans,
         queued=left_to_the_leader,
     )
-    sandbox = ApiSandbox(
-        world.blobs, memory, allowed.holdings, allowed.room, settings.sandbox, store=store
+    sandbox = Sandbox(
+        world.blobs,
+        StoredAttempts(store, memory.owners),
+        allowed.holdings,
+        allowed.room,
+        settings.sandbox,
     )
     services = ApiServices(
         submissions=submissions,

@@ -58,6 +58,7 @@ from ..failover.task_ends import TaskEndRepairs, stderr_in
 from ..identity.bans.ban_list import BanList
 from ..identity.callers import PilotCaller
 from ..identity.tokens import TokenIssuer
+from ..jobs.attempt_callers import AttemptCallers
 from ..jobs.blobs.removal import BlobSweep
 from ..jobs.blobs.sandbox import Sandbox
 from ..jobs.output.curve_view import JobInspector
@@ -243,7 +244,13 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         elements=elements,
         pilot_logs=pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
-        sandbox=Sandbox(world.blobs, memory, allowed.holdings, allowed.room, settings.sandbox),
+        sandbox=Sandbox(
+            world.blobs,
+            AttemptCallers(memory, world.leadership),
+            allowed.holdings,
+            allowed.room,
+            settings.sandbox,
+        ),
         logs=following,
         feed=memory.feed,
         explainer=explainer,

@@ -14,6 +14,7 @@ from ..identity.assembly import (
 )
 from ..identity.logins.browser_sessions import BrowserSessions
 from ..identity.tokens import TokenIssuer
+from ..jobs.attempt_callers import AttemptCallers
 from ..jobs.record_token_classes import has_jobs_with_tokens
 from ..jobs.requested_tokens import RequestedTokensOfJobs
 from ..ports import Clock
@@ -48,7 +49,7 @@ def about_people(
         world.identity,
         store=world.store,
         tokens=tokens,
-        requested=RequestedTokensOfJobs(world.store, memory),
+        requested=RequestedTokensOfJobs(world.store, AttemptCallers(memory, world.leadership)),
         is_used=has_jobs_with_tokens,
         clock=world.clock,
         randomness=world.randomness,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ..dispatch.memory import Memory
 from ..dispatch.submissions.submissions import Submissions
 from ..identity.bans.ban_list import BanList
+from ..jobs.attempt_callers import AttemptCallers
 from ..jobs.storage_credentials import StorageCredentials
 from ..observe.wall_clock import WallClockWatch
 from ..settings import Settings
@@ -68,7 +69,7 @@ def storage_credentials(world: World, memory: Memory) -> StorageCredentials:
     """Return the service that gives credentials for storages."""
     return StorageCredentials(
         store=world.store,
-        memory=memory,
+        attempts=AttemptCallers(memory, world.leadership),
         owners=memory.owners,
         storages=world.storages,
         remote=world.remote,

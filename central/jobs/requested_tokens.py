@@ -7,28 +7,20 @@ from ..identity.callers import AttemptCaller
 from ..identity.payload_tokens.requested_tokens import RequestedToken
 from ..store.engine import Store
 from . import record as job_records
-from .blobs.sandbox import SandboxMemory, over
+from .attempt_callers import AttemptCallers
 from .definition.rendering import tokens_of
-from .leases import LeasePhase
 
 
 class RequestedTokensOfJobs:
     """Finds the requested tokens of live attempts."""
 
-    def __init__(self, store: Store, memory: SandboxMemory) -> None:
-        self._store, self._memory = store, memory
+    def __init__(self, store: Store, attempts: AttemptCallers) -> None:
+        self._store, self._attempts = store, attempts
 
     async def find(self, caller: AttemptCaller, name: str) -> RequestedToken:
         """Return the requested token of this name. Raises Refused, FORBIDDEN or NOT_FOUND."""
-        lease = self._memory.leases.find(caller.job, caller.epoch)
-        # After a restore of the store, another attempt can have the same job and epoch.
-        if lease is None or lease.attempt_id != caller.attempt_id:
-            raise over(caller)
-        if lease.phase is not LeasePhase.LIVE:
-            raise over(caller)
-        info = self._memory.queue.classes[lease.class_id]
-        kind = info.kind
-        owner = self._memory.owners.holder(kind.community, kind.group, info.owner_id)
+        lease = self._attempts.live_lease(caller)
+        owner = self._attempts.holder_of(lease)
         bodies = await self._store.read(job_records.bodies, [lease.job])
         body = bodies.get(lease.job)
         wanted = tokens_of(body.template, body.body) if body is not None else {}

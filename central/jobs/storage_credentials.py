@@ -37,9 +37,8 @@ from ..identity.scope import Owners
 from ..ports import Clock
 from ..store.engine import Store
 from . import record as job_records
-from .blobs.sandbox import SandboxMemory, over
+from .attempt_callers import AttemptCallers, over
 from .definition.rendering import job_of
-from .leases import LeasePhase
 
 LIFE_S: Final = 3_600  # of signed URLs
 UNKNOWN_S: Final = 300.0  # after which a token without a known end is asked for again
@@ -66,13 +65,13 @@ class StorageCredentials:
         self,
         *,
         store: Store,
-        memory: SandboxMemory,
+        attempts: AttemptCallers,
         owners: Owners,
         storages: Storages,
         remote: RemoteStorages | None,
         clock: Clock,
     ) -> None:
-        self._store, self._memory, self._owners = store, memory, owners
+        self._store, self._attempts, self._owners = store, attempts, owners
         self._storages = storages
         self._remote, self._clock = remote, clock
 
@@ -126,12 +125,8 @@ class StorageCredentials:
     # -- who may do what ------------------------------------------------------------------------
 
     async def _of_attempt(self, caller: AttemptCaller, request: StorageTokenRequest) -> _Allowed:
-        lease = self._memory.leases.find(caller.job, caller.epoch)
-        # After a restore of the store, another attempt can have the same job and epoch.
-        if lease is None or lease.attempt_id != caller.attempt_id:
-            raise over(caller)
-        is_its_own = (request.job, request.epoch) == (caller.job, caller.epoch)
-        if lease.phase is not LeasePhase.LIVE or not is_its_own:
+        lease = self._attempts.live_lease(caller)
+        if (request.job, request.epoch) != (caller.job, caller.epoch):
             raise over(caller)
         if request.operation is StorageOperation.READ:
             inputs = await self._store.read(catalogue_read.inputs_of_job, lease.job)

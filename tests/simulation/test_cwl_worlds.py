@@ -25,6 +25,8 @@ FOUND = {
     1363: "an estimated end is so far away that no date can hold it",
 }
 
+FOUND_OF_LEADERS = {1482271345: "a leader that stood still says that a new attempt is over"}
+
 
 @pytest.mark.parametrize("start", seeds.starts(SEEDS))
 def test_each_tool_is_one_job(start: int) -> None:
@@ -38,6 +40,11 @@ def test_each_tool_is_one_job_where_centrals_take_over() -> None:
 @pytest.mark.parametrize("seed", FOUND)
 def test_a_world_that_has_found_a_fault_finds_none(seed: int) -> None:
     _keep(seed, 1)
+
+
+@pytest.mark.parametrize("seed", FOUND_OF_LEADERS)
+def test_a_world_of_leaders_that_has_found_a_fault_finds_none(seed: int) -> None:
+    _keep(seed, 1, leaders=True)
 
 
 @pytest.mark.long

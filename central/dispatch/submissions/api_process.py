@@ -1,19 +1,15 @@
-"""Submissions and sandboxes in an API process, which accepts jobs but has no queue."""
+"""Submissions and calls of attempts in an API process, which accepts jobs but has no queue."""
 
 from typing import Final
 
 from pilotage.proto.job_states import FINAL
 
-from ...accounts.disk_room import DiskRoom
-from ...accounts.holdings import Holdings
 from ...identity.callers import AttemptCaller
 from ...identity.record_types import Holder
+from ...identity.scope import Owners
 from ...jobs import record as job_records, record_submissions as submission_records
-from ...jobs.blobs.sandbox import Sandbox, over
-from ...ports import Blobs
-from ...settings import SandboxSettings
+from ...jobs.attempt_callers import over
 from ...store.engine import Store
-from ..memory import Memory
 from .intake import ArrivedJobs, RowMaker
 from .submissions import Submissions
 
@@ -46,23 +42,14 @@ def left_to_the_leader(_: ArrivedJobs) -> None:
     """Do nothing: the jobs are durable, and the store notifies the process with the queue."""
 
 
-class ApiSandbox(Sandbox):
-    """Blobs for attempts whose leases are in another process."""
+class StoredAttempts:
+    """Knows the attempts that may call, from the store: their leases are in another process."""
 
-    def __init__(
-        self,
-        blobs: Blobs,
-        memory: Memory,
-        holdings: Holdings,
-        room: DiskRoom,
-        settings: SandboxSettings,
-        *,
-        store: Store,
-    ) -> None:
-        super().__init__(blobs, memory, holdings, room, settings)
-        self._store = store
+    def __init__(self, store: Store, owners: Owners) -> None:
+        self._store, self._owners = store, owners
 
-    async def _attempt_holder(self, caller: AttemptCaller) -> Holder:
+    async def holder(self, caller: AttemptCaller) -> Holder:
+        """Return who holds the files of an attempt. Raises Refused if it is over."""
         standing = (await self._store.write(job_records.standing, [caller.job])).get(caller.job)
         if (
             standing is None
@@ -73,5 +60,5 @@ class ApiSandbox(Sandbox):
         ):
             raise over(caller)
         (kind,) = await self._store.read(submission_records.classes_given, [standing.class_id])
-        await self._memory.owners.meet([kind.owner_id])
-        return self._memory.owners.holder(kind.community, kind.group, kind.owner_id)
+        await self._owners.meet([kind.owner_id])
+        return self._owners.holder(kind.community, kind.group, kind.owner_id)

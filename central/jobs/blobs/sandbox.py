@@ -1,6 +1,6 @@
 """The service of blobs: inputs from submitters and outputs of attempts, stored once by content."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Protocol
 
@@ -12,30 +12,16 @@ from ...accounts.holdings import Holdings
 from ...errors import Refused
 from ...identity.callers import AttemptCaller, Caller, User
 from ...identity.record_types import Holder
-from ...identity.scope import Owners
 from ...ports import Blobs
 from ...settings import SandboxSettings
-from ..classes import KnownClass
-from ..leases import LeaseTable
 
 
-class ActiveClasses(Protocol):
-    """The classes of waiting and running jobs, by id."""
+class KnowsHolders(Protocol):
+    """Finds who holds the files of an attempt."""
 
-    @property
-    def classes(self) -> Mapping[int, KnownClass]: ...
-
-
-class SandboxMemory(Protocol):
-    """The tables in memory that this module uses."""
-
-    @property
-    def leases(self) -> LeaseTable: ...
-    @property
-    def queue(self) -> ActiveClasses: ...
-
-    @property
-    def owners(self) -> Owners: ...
+    async def holder(self, caller: AttemptCaller) -> Holder:
+        """Return the holder. Raises Refused, for example if the attempt is over."""
+        ...
 
 
 class Sandbox:
@@ -48,12 +34,12 @@ class Sandbox:
     def __init__(
         self,
         blobs: Blobs,
-        memory: SandboxMemory,
+        attempts: KnowsHolders,
         holdings: Holdings,
         room: DiskRoom,
         settings: SandboxSettings,
     ) -> None:
-        self._blobs, self._memory, self._holdings = blobs, memory, holdings
+        self._blobs, self._attempts, self._holdings = blobs, attempts, holdings
         self._room, self._settings = room, settings
 
     @property
@@ -101,7 +87,7 @@ class Sandbox:
 
     async def read(self, caller: Caller, sha256: str) -> tuple[int, AsyncIterator[bytes]]:
         """Return size and content of a file. Raises Refused (NOT_FOUND), also if it is not held."""
-        of = await self._attempt_holder(caller) if isinstance(caller, AttemptCaller) else None
+        of = await self._attempts.holder(caller) if isinstance(caller, AttemptCaller) else None
         size = None
         if await self._holdings.may_read(caller, sha256, of):
             size = await self._blobs.size(sha256)
@@ -112,19 +98,9 @@ class Sandbox:
     async def _holder(self, caller: Caller) -> Holder:
         """Return the account that is charged for a caller's uploads."""
         if isinstance(caller, AttemptCaller):
-            return await self._attempt_holder(caller)
+            return await self._attempts.holder(caller)
         assert isinstance(caller, User), "the policy allows uploads only to users and attempts"
         return await self._holdings.holder(caller)
-
-    async def _attempt_holder(self, caller: AttemptCaller) -> Holder:
-        """Return the holder for an attempt. Raises Refused if its result can no longer count."""
-        lease = self._memory.leases.find(caller.job, caller.epoch)
-        # After a restore of the store, another attempt can have the same job and epoch.
-        if lease is None or lease.attempt_id != caller.attempt_id:
-            raise over(caller)
-        info = self._memory.queue.classes[lease.class_id]
-        kind = info.kind
-        return self._memory.owners.holder(kind.community, kind.group, info.owner_id)
 
 
 def _share(caller: Caller, length: int | None) -> float:
@@ -132,8 +108,3 @@ def _share(caller: Caller, length: int | None) -> float:
     if not isinstance(caller, AttemptCaller):
         return OF_PEOPLE
     return OF_SMALL_OUTPUTS if length is not None and length <= SMALL_BYTES else OF_OUTPUTS
-
-
-def over(caller: AttemptCaller) -> Refused:
-    """Return the refusal for an attempt that is over."""
-    return Refused(Code.FORBIDDEN, f"attempt {caller.epoch} of job {caller.job} is over")

@@ -12,10 +12,11 @@ from pilotage.central.accounts.disk_room import DiskRoom, NoDisk
 from pilotage.central.accounts.holdings import Holdings
 from pilotage.central.accounts.quotas import Quotas
 from pilotage.central.dispatch import record as turn_records
-from pilotage.central.dispatch.submissions.api_process import ApiSandbox
+from pilotage.central.dispatch.submissions.api_process import StoredAttempts
 from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import AttemptCaller
 from pilotage.central.identity.scope import Owners
+from pilotage.central.jobs.blobs.sandbox import Sandbox
 from pilotage.central.observe.events import no_log
 from pilotage.central.settings import QuotaSettings, SandboxSettings
 from pilotage.proto.job_states import JobState
@@ -32,17 +33,17 @@ async def content() -> AsyncIterator[bytes]:
     yield CONTENT
 
 
-def beside(store: MemoryStore) -> ApiSandbox:
+def beside(store: MemoryStore) -> Sandbox:
     """Return the files of a process beside the leader."""
     clock, blobs, owners = FakeClock(), FakeBlobs(), Owners(store, "local")
     memory = cast(Any, SimpleNamespace(owners=owners, counters=Counters()))
     quotas = Quotas(store, memory, clock, no_log, QuotaSettings(), local_issuer="local")
     holdings = Holdings(store, blobs, clock, owners, quotas)
     room = DiskRoom(NoDisk(), clock, no_log, reserve_mb=0.0)
-    return ApiSandbox(blobs, memory, holdings, room, SandboxSettings(), store=store)
+    return Sandbox(blobs, StoredAttempts(store, owners), holdings, room, SandboxSettings())
 
 
-async def uses(sandbox: ApiSandbox, caller: AttemptCaller) -> list[str]:
+async def uses(sandbox: Sandbox, caller: AttemptCaller) -> list[str]:
     """Return what an attempt may not do, with the code of the refusal."""
     refused: list[str] = []
     try:

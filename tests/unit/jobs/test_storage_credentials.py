@@ -22,9 +22,11 @@ from pilotage.central.errors import Refused
 from pilotage.central.identity.callers import AttemptCaller, User
 from pilotage.central.identity.record_types import Owner
 from pilotage.central.jobs import record as job_records
+from pilotage.central.jobs.attempt_callers import AttemptCallers
 from pilotage.central.jobs.leases import LeasePhase
 from pilotage.central.jobs.record_types import JobBody
 from pilotage.central.jobs.storage_credentials import SCOPES_MAX, StorageCredentials
+from pilotage.central.leadership import ALONE
 from pilotage.proto.catalogue import ReplicaState
 from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import DataOutput, Job, JobData
@@ -102,12 +104,12 @@ class World:
             "plain": StorageEntry(type="davs", url="https://plain.test/x"),
         }
         storages.book = StorageBook(storages=entries)
-        memory = SimpleNamespace(
+        memory: Any = SimpleNamespace(
             leases=SimpleNamespace(find=lambda job, epoch: self.lease if job == 7 else None)
         )
         self.service = StorageCredentials(
             store=self.store,  # type: ignore[arg-type]
-            memory=memory,
+            attempts=AttemptCallers(memory, ALONE),
             owners=Known(),  # type: ignore[arg-type]
             storages=storages,
             remote=fake_remote(FakeStorageNetwork(), self.tokens),
