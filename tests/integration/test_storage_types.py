@@ -21,7 +21,9 @@ from .interpreters import fit_minors
 
 ONLY_CENTRAL = "import msgspec  # no pilot has it\n"
 TYPE = """
-class ShelfType:
+from pilotage.central.catalogue.storage_types import StorageType
+
+class ShelfType(StorageType):
     def wrong(self, url):
         return "" if url.startswith("shelf://") else "expected shelf://name"
 
