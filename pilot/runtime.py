@@ -18,7 +18,7 @@ from pilotage.proto.messages import PROTOCOL
 from . import own_code
 from .agent import Agent, Ports
 from .clock import BootClock, SystemRandomness, wall
-from .data.drivers import storages
+from .data.drivers import programs, storages
 from .detect import scratch
 from .detect.batch_systems import detection
 from .detect.batch_systems.batch_job import BatchJob
@@ -233,6 +233,7 @@ async def _run(
             cvmfs=settings.cvmfs,
             image_tools=settings.image_tools,
         )
+        drivers = storages(log)
         found = LocalNode(
             state,
             clock,
@@ -240,6 +241,7 @@ async def _run(
             isolation=guard.isolation,
             caps=caps,
             jobs=jobs,
+            programs=programs(drivers),
             benchmark=await loop.run_in_executor(None, begun.benchmark),
             hs23_per_score=settings.hs23_per_score,
             namespaces=rung != isolation.SESSION and not seen_by,
@@ -256,7 +258,7 @@ async def _run(
             log=log,
             outfitter=_outfitter(settings, found, guard.isolation, state, hidden),
             untold=untold,
-            storages=storages(log),
+            storages=drivers,
         )
         facts: dict[str, Any] = {
             "version": version,

@@ -82,6 +82,11 @@ class StorageEntry(
     sweeps_max: Annotated[int, Meta(ge=1, le=1_000)] = 2  # jobs that remove them at once
 
     @property
+    def signed_urls(self) -> bool:
+        """Return whether its credentials are URLs, which the central signs."""
+        return self.credential is not None and self.kind.credential == KEYS
+
+    @property
     def kind(self) -> StorageType:
         return storage_type(self.type)
 
@@ -104,7 +109,7 @@ class StorageBook:
             checksum=entry.checksum,
             nodes=entry.nodes,
             redirects=entry.redirects,
-            signed_urls=entry.credential is not None and entry.credential.source == KEYS,
+            signed_urls=entry.signed_urls,
         )
         return StorageAccess(name, entry.type, entry.url, options)
 

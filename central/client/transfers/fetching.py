@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from pilotage.proto.api.data import FileCopies, FileView, ReplicaView
 from pilotage.proto.api.storages import StorageView
@@ -258,7 +259,11 @@ def ordered(copies: Sequence[ReplicaView], known: Mapping[str, StorageView]) -> 
         and known[one.storage].readable
     ]
     return sorted(
-        usable, key=lambda one: (known[one.storage].type != "file", -known[one.storage].priority)
+        usable,
+        key=lambda one: (
+            bool(urlsplit(known[one.storage].url).hostname),
+            -known[one.storage].priority,
+        ),
     )
 
 
