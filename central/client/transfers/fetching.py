@@ -7,6 +7,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -174,7 +175,9 @@ class Fetching:
                 return
             os.truncate(part, here := 0)
             if is_last:
-                raise BadCopy(copy.storage, _words(copy.path, unlike))
+                declare = f"pilotage data bad {quote(view.did)} --storage {quote(copy.storage)}"
+                why = f"{_words(copy.path, unlike)}; to declare it bad: {declare}"
+                raise BadCopy(copy.storage, why)
 
     def _soon(self, copy: ReplicaView) -> list[str]:
         """Return paths that are read after this one, for which one credential may serve."""
