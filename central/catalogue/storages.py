@@ -53,7 +53,7 @@ class StorageEntry(
 ):
     """A storage as its file defines it. The file's name is the storage's name."""
 
-    type: _Type  # file, http, davs, root, s3, or of another package
+    type: _Type  # file, http, davs, root, s3
     url: Annotated[str, Meta(min_length=1, max_length=1024)]  # file:///folder, http://host/folder
     prefix: _Prefix = "/"  # what stands before a path in the scopes of tokens
     credential: StorageCredential | None = None  # of requests; none: anonymous

@@ -78,7 +78,7 @@ async def find(
 
     A comma separates alternatives, and ~ takes a pattern with * and ?. KEY alone means that a file
     has the key, !KEY that it does not. With --json, it prints one file on each line. Files are
-    sorted by name; above 100 000 files, each 100 000 of them are.
+    sorted by name, in parts of 100 000.
     """
     query = query_of(words, await keys_of(client))
     return files_in_order(client, query, state or (FileState.AVAILABLE,), long=long, limit=limit)
