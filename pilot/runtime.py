@@ -18,7 +18,7 @@ from pilotage.proto.messages import PROTOCOL
 from . import own_code
 from .agent import Agent, Ports
 from .clock import BootClock, SystemRandomness, wall
-from .data.drivers import storages
+from .data.drivers import programs, storages
 from .detect import scratch
 from .detect.batch_systems import detection
 from .detect.batch_systems.batch_job import BatchJob
@@ -197,6 +197,19 @@ def _lock(state: Path) -> int:
     return handle
 
 
+def _caps(settings: Settings) -> Caps:
+    return Caps(
+        cores=settings.cores,
+        overcommit=settings.overcommit,
+        memory_mb=settings.memory_mb,
+        scratch_mb=settings.scratch_mb,
+        wall_s=settings.wall_s,
+        tags=settings.tags,
+        cvmfs=settings.cvmfs,
+        image_tools=settings.image_tools,
+    )
+
+
 async def _run(
     settings: Settings,
     secret: str,
@@ -223,23 +236,15 @@ async def _run(
     seen_by = join(covers)
     guard = await start_guard(rung=rung, hidden=hidden)
     try:
-        caps = Caps(
-            cores=settings.cores,
-            overcommit=settings.overcommit,
-            memory_mb=settings.memory_mb,
-            scratch_mb=settings.scratch_mb,
-            wall_s=settings.wall_s,
-            tags=settings.tags,
-            cvmfs=settings.cvmfs,
-            image_tools=settings.image_tools,
-        )
+        drivers = storages(log)
         found = LocalNode(
             state,
             clock,
             around,
             isolation=guard.isolation,
-            caps=caps,
+            caps=_caps(settings),
             jobs=jobs,
+            programs=programs(drivers),
             benchmark=await loop.run_in_executor(None, begun.benchmark),
             hs23_per_score=settings.hs23_per_score,
             namespaces=rung != isolation.SESSION and not seen_by,
@@ -256,7 +261,7 @@ async def _run(
             log=log,
             outfitter=_outfitter(settings, found, guard.isolation, state, hidden),
             untold=untold,
-            storages=storages(log),
+            storages=drivers,
         )
         facts: dict[str, Any] = {
             "version": version,

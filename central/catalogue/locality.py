@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .storage_types import tag_of
 from .storages import StorageBook, StorageEntry
 
 SITES_PREFERRED_MAX = 16
@@ -77,7 +76,7 @@ def steer(
 
 def _tags(entries: Sequence[StorageEntry]) -> set[str]:
     """Return the tag that a pilot needs for each of these storages, if there is one."""
-    tags = {tag_of(one.type) for one in entries}
+    tags = {one.kind.tag for one in entries}
     return tags if len(tags) == 1 and "" not in tags else set()
 
 

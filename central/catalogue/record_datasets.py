@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from pilotage.proto.catalogue import BadCatalogueField, Did
+from pilotage.proto.catalogue import BadCatalogueField, Did, Metadata
 
 from ..store.engine import weighs
 from ..store.session import Session
 from .record_files import change_each, take_keys
-from .record_interned import InternedIds, decode, encode
+from .record_interned import InternedIds, decode
 from .record_registration import (
     ROWS_A_FILE,
     KnownFile,
@@ -33,12 +33,20 @@ def make_dataset(session: Session, community: str, new: NewDataset, *, at: float
             raise BadCatalogueField("did", str(new.did), "another name: a file has this one")
         take_keys(session, community_id, new.metadata)
         insert_dataset(session, community_id, new, at)
-    elif dict(new.metadata) != dict(there.metadata):
-        right = f"{encode(there.metadata).decode()}, the fixed metadata of the existing dataset"
-        raise BadCatalogueField("metadata", encode(new.metadata).decode(), right)
+    else:
+        _check_same(new.metadata, there.metadata)
     found = dataset(session, community, new.did)
     assert found is not None
     return found
+
+
+def _check_same(new: Metadata, fixed: Metadata) -> None:
+    """Raise BadCatalogueField, with the first key of another value, if the metadata differ."""
+    for key in sorted({*new, *fixed}):
+        if new.get(key) != fixed.get(key):
+            right = repr(fixed[key]) if key in fixed else "no such key"
+            right += ": the dataset exists, and its metadata are fixed"
+            raise BadCatalogueField(f"metadata.{key}", new.get(key), right)
 
 
 def dataset(session: Session, community: str, did: Did) -> DatasetRow | None:

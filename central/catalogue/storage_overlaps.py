@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from .storage_types import names_host
+
 _PORTS: Final = {"http": 80, "https": 443}
 _Folder = tuple[str, ...]
 
@@ -13,7 +15,6 @@ _Folder = tuple[str, ...]
 class Location(NamedTuple):
     """The place of a storage."""
 
-    type: str
     url: str
     real: str = ""  # the real path of a folder, without links, as this machine sees it
 
@@ -28,8 +29,8 @@ def overlaps(locations: Mapping[str, Location]) -> dict[str, str]:
     trees: defaultdict[str, list[tuple[str, _Folder]]] = defaultdict(list)
     ports: defaultdict[str, dict[tuple[str, int], str]] = defaultdict(dict)
     found: dict[str, str] = {}
-    for name, (kind, url, real) in locations.items():
-        if kind == "file":
+    for name, (url, real) in locations.items():
+        if not names_host(url):
             trees["as it is written"].append((name, _parts(url)))
             if real:
                 trees["as it is seen"].append((name, _split(real)))
@@ -41,9 +42,9 @@ def overlaps(locations: Mapping[str, Location]) -> dict[str, str]:
         for one, other in _nested(tree):
             found.setdefault(one, other)
             found.setdefault(other, one)
-    for name, (kind, url, _) in locations.items():
+    for name, (url, _) in locations.items():
         where = urllib.parse.urlsplit(url)
-        if kind != "file" and len(known := ports[_host(where)]) > 1:
+        if names_host(url) and len(known := ports[_host(where)]) > 1:
             other = next(one for port, one in known.items() if port != _port(where))
             found.setdefault(name, other)
     return found

@@ -72,4 +72,5 @@ def _unswept(entry: StorageEntry) -> str:
 def _fields(entry: StorageEntry) -> dict[str, Any]:
     """Return the fields to show: of a credential, only the source."""
     credential = entry.credential.source if entry.credential is not None else ""
-    return {**msgspec.structs.asdict(entry), "credential": credential}
+    fields = {"credential": credential, "signed_urls": entry.signed_urls}
+    return {**msgspec.structs.asdict(entry), **fields}

@@ -20,7 +20,15 @@ from pilotage.proto.storages import StorageAccess, StorageOptions
 
 from ..entry_files import WatchedFolder, read_folder, read_yaml, unlisted
 from .storage_overlaps import Location, overlaps
-from .storage_types import credential_of, wrong_url
+from .storage_types import (
+    StorageType,
+    names_host,
+    storage_type,
+    types_with,
+    wrong_https,
+    wrong_text,
+    wrong_url,
+)
 
 FILES_MAX: Final = 10_000
 KEYS: Final = "keys"  # source of credentials: a file with an access key and its secret
@@ -73,6 +81,15 @@ class StorageEntry(
     deletes: bool = False  # true: bytes that no file names any more are removed
     sweeps_max: Annotated[int, Meta(ge=1, le=1_000)] = 2  # jobs that remove them at once
 
+    @property
+    def signed_urls(self) -> bool:
+        """Return whether its credentials are URLs, which the central signs."""
+        return self.credential is not None and self.kind.credential == KEYS
+
+    @property
+    def kind(self) -> StorageType:
+        return storage_type(self.type)
+
 
 @dataclass(frozen=True)
 class StorageBook:
@@ -92,7 +109,7 @@ class StorageBook:
             checksum=entry.checksum,
             nodes=entry.nodes,
             redirects=entry.redirects,
-            signed_urls=entry.credential is not None and entry.credential.source == KEYS,
+            signed_urls=entry.signed_urls,
         )
         return StorageAccess(name, entry.type, entry.url, options)
 
@@ -101,7 +118,7 @@ class StorageBook:
         """For each storage whose bytes may be another one's, the name of such a storage."""
         return overlaps(
             {
-                name: Location(entry.type, entry.url, self.real.get(name, ""))
+                name: Location(entry.url, self.real.get(name, ""))
                 for name, entry in self.storages.items()
             }
         )
@@ -149,23 +166,25 @@ def _contradictions(entry: StorageEntry) -> list[tuple[str, str]]:
 
 def _wrong_credential(entry: StorageEntry) -> list[tuple[str, str]]:
     """Return the field, and why it does not fit the storage's type or its other fields."""
-    takes = credential_of(entry.type)
+    kind, takes = entry.kind, entry.kind.credential
     source = entry.credential.source if entry.credential is not None else ""
     if source and not takes:
-        return [("credential", f"the type {entry.type} takes none: remove it, or use davs")]
-    if takes == "keys" and source != KEYS:
+        others = types_with(lambda one: one.credential == "token")
+        return [("credential", f"the type {entry.type} takes none: remove it, or use {others}")]
+    if takes == KEYS and source != KEYS:
         right = "expected {source: keys, options: {file: /PATH}}, a file with access key and secret"
         return [("credential", f"found {source or 'none'}, {right}")]
     if takes == "token" and source and source not in TOKEN_SOURCES:
         right = f"expected a source among {', '.join(TOKEN_SOURCES)}"
         return [("credential.source", f"found {source!r}, {right}")]
-    if entry.tpc and entry.type != "davs":
-        return [("tpc", f"the type {entry.type} does not copy by itself: remove it, or use davs")]
+    if entry.tpc and not kind.webdav:
+        wrong = f"the type {entry.type} does not copy by itself: remove it, or use "
+        return [("tpc", wrong + types_with(lambda one: one.webdav))]
     if entry.checksum and takes != "token":
         return [("checksum", f"the type {entry.type} tells none: remove it")]
-    if entry.https_url and entry.type != "root":
+    if entry.https_url and not kind.second_url:
         return [("https_url", f"the type {entry.type} has one URL: remove it")]
-    if entry.https_url and (wrong := wrong_url("davs", entry.https_url)[1]):
+    if entry.https_url and (wrong := wrong_text(entry.https_url, wrong_https)):
         return [("https_url", wrong)]
     if {".", ".."} & set(entry.prefix.split("/")) or set(entry.prefix) & set('"\\'):
         right = "expected a path such as /ctao, without '.', '..', quotes and backslashes"
@@ -199,7 +218,7 @@ def real_folders(storages: Mapping[str, StorageEntry]) -> dict[str, str]:
     return {
         name: os.path.realpath(urllib.parse.unquote(urllib.parse.urlsplit(entry.url).path))
         for name, entry in storages.items()
-        if entry.type == "file"
+        if not names_host(entry.url)
     }
 
 

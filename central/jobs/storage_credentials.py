@@ -21,6 +21,7 @@ from ..catalogue import record_read as catalogue_read, record_remnants as remnan
 from ..catalogue.locality import writable
 from ..catalogue.publications import folder_of
 from ..catalogue.remnants import RemnantPlace
+from ..catalogue.remote.signed_urls import SigningType
 from ..catalogue.remote.storage_http import (
     RemoteStorages,
     StorageAway,
@@ -28,8 +29,7 @@ from ..catalogue.remote.storage_http import (
     scope_for,
 )
 from ..catalogue.rights import community_of, writing
-from ..catalogue.storages import KEYS, StorageEntry, Storages
-from ..catalogue.types.s3 import signed_url
+from ..catalogue.storages import StorageEntry, Storages
 from ..errors import Refused
 from ..identity.callers import AttemptCaller, User
 from ..identity.policy import Permission, require
@@ -194,8 +194,8 @@ class StorageCredentials:
         """Return the credential. Raises StorageAway, StorageRefuses; Refused, INVALID."""
         if self._remote is None or entry.credential is None:
             return StorageTokenReply(float(LIFE_S))
-        if entry.credential.source == KEYS:
-            return await self._signed(request, entry, allowed)
+        if isinstance(entry.kind, SigningType):
+            return await self._signed(request, entry, entry.kind, allowed)
         found = await self._remote.tokens.token(request.storage, scopes_for(entry.prefix, allowed))
         left_s = UNKNOWN_S
         if found.expires_at is not None:
@@ -203,7 +203,11 @@ class StorageCredentials:
         return StorageTokenReply(left_s, token=found.text)
 
     async def _signed(
-        self, request: StorageTokenRequest, entry: StorageEntry, allowed: _Allowed
+        self,
+        request: StorageTokenRequest,
+        entry: StorageEntry,
+        kind: SigningType,
+        allowed: _Allowed,
     ) -> StorageTokenReply:
         """Return signed URLs for each path."""
         assert self._remote is not None, "the caller has it"
@@ -214,9 +218,7 @@ class StorageCredentials:
             raise Refused(Code.INVALID, why, field="sha256")
         keys, now = await self._remote.tokens.keys(request.storage), self._clock.wall()
 
-        sign = partial(
-            signed_url, url=entry.url, keys=keys, region=entry.region, now=now, life_s=LIFE_S
-        )
+        sign = partial(kind.signed_url, entry, keys=keys, now=now, life_s=LIFE_S)
         sums = {"PUT": request.sha256, "HEAD": ""} if creates else {"GET": "", "HEAD": ""}
         urls = tuple(
             SignedUrl(path, method, sign(method, path=path, sha256=sha256))

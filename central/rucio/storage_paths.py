@@ -1,33 +1,22 @@
 """Paths of copies: where a copy of an RSE lies below the URL of our storage. Pure."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 from urllib.parse import SplitResult, quote, unquote
 
-from ..catalogue.storage_types import split
+from ..catalogue.storage_types import names_host, split
 from ..catalogue.storages import StorageEntry
 from .remote_files import RseProtocol
-
-# For each type of storage, the schemes of PFNs that mean the same place, with the usual port.
-_SCHEMES: Final[Mapping[str, Mapping[str, int]]] = {
-    "file": {"file": 0, "posix": 0},
-    "http": {"http": 80, "https": 443},
-    "davs": {"davs": 443, "https": 443},
-    "root": {"root": 1094, "roots": 1094, "xroot": 1094, "xroots": 1094},
-    "s3": {"s3": 443, "s3s": 443, "https": 443, "http": 80},
-}
-_AS_THEY_ARE: Final = ("file", "root")  # types in whose PFNs nothing is percent-encoded
 
 
 def path_below(entry: StorageEntry, pfns: Iterable[str]) -> str | None:
     """Return the path below the storage's URL that one of the PFNs names, or None."""
     ours = split(entry.url)
-    schemes = _SCHEMES.get(entry.type, {})
+    schemes = entry.kind.pfn_schemes
     for pfn in pfns:
         theirs = split(pfn)
         if ours is None or theirs is None or theirs.scheme not in schemes:
             continue
-        if entry.type != "file" and _place(ours, schemes) != _place(theirs, schemes):
+        if names_host(entry.url) and _place(ours, schemes) != _place(theirs, schemes):
             continue
         top, path = _parts(ours.path), _parts(theirs.path)
         if len(path) > len(top) and path[: len(top)] == top:
@@ -43,7 +32,7 @@ def pfn_of(entry: StorageEntry, path: str, protocols: Iterable[RseProtocol]) -> 
     """
     ours = split(entry.url)
     whole = "/".join(_parts(ours.path) if ours is not None else ()) + f"/{path}"
-    at = whole.lstrip("/") if entry.type in _AS_THEY_ARE else quote(whole.lstrip("/"))
+    at = quote(whole.lstrip("/")) if entry.kind.quotes_pfns else whole.lstrip("/")
     for one in protocols:
         port = f":{one.port}" if one.port else ""
         pfn = f"{one.scheme}://{one.hostname}{port}/{at}"

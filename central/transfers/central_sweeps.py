@@ -9,7 +9,7 @@ from typing import Final
 
 from ..catalogue import record_remnants as remnant_records
 from ..catalogue.remnants import RemnantRow, SweepResult, SweepRow
-from ..catalogue.remote.removals import RemoteStorage, SweptType, swept_type
+from ..catalogue.remote.removals import RemoteStorage, SweptType
 from ..catalogue.remote.storage_http import RemoteStorages, StorageAway, StorageRefuses
 from ..catalogue.storages import StorageEntry
 from ..observe.events import Log
@@ -40,8 +40,8 @@ class CentralSweeps:
 
     def starts(self, sweep: SweepRow, entry: StorageEntry) -> bool:
         """Begin a sweep, or go on; return False if a job has to do it."""
-        kind = swept_type(entry.type)
-        if kind is None:
+        kind = entry.kind
+        if not isinstance(kind, SweptType):
             return False
         storage = RemoteStorage(sweep.storage, entry, self._remote)
         self._work.start(f"sweep {sweep.sweep_id}", partial(self._swept, sweep, kind, storage))

@@ -23,6 +23,7 @@ from .storages import (
     CreatingStorage,
     CredentialRejected,
     GoOn,
+    NameTaken,
     StorageError,
     StorageRefused,
     StorageUnavailable,
@@ -47,7 +48,7 @@ class DavsStorage(HttpDriver, CreatingStorage):
         self._check_absent(place)
         found, sums = self._sent_to_folder(source, place, go_on, {"If-None-Match": "*"})
         if found.status == 412:
-            raise StorageRefused("a file of that name exists there")
+            raise NameTaken()
         if not found.is_good:
             raise self._trouble("PUT", place, found)
         check_stored(sums, lambda: self._stored(place, sums.size_bytes))
@@ -62,7 +63,7 @@ class DavsStorage(HttpDriver, CreatingStorage):
         except StorageUnavailable as why:
             why.is_sent = False
             raise
-        raise StorageRefused("a file of that name exists there")
+        raise NameTaken()
 
     def _stored(self, place: CopyLocation, size_bytes: int) -> tuple[int, str]:
         """Return the size of a file, and its checksum if the server gives it."""

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Final, Optional
 
 from ..events import WriteEvent
-from .storages import Storage
+from .storages import ProgramsStorage, Storage
 
 GROUP: Final = "pilotage.pilot.storages"
 TABLE: Final = "storages.txt"  # beside this module, with lines `NAME = MODULE:CLASS`
@@ -29,6 +29,11 @@ def storages(log: WriteEvent) -> "dict[str, Storage]":
         except Exception as why:  # code of another package may raise anything
             log("storage_type_left_out", {"type": name, "driver": value, "why": repr(why)})
     return found
+
+
+def programs(drivers: "Mapping[str, Storage]") -> "dict[str, tuple[str, ...]]":
+    """Return the programs of the node that drivers need, by the tag of pilots that have them."""
+    return {one.tag: one.programs for one in drivers.values() if isinstance(one, ProgramsStorage)}
 
 
 def _entries() -> Mapping[str, str]:

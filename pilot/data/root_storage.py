@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Optional
 
+from pilotage.proto.storages import XROOTD_TAG
+
 from .http_requests import TIMEOUT_S, cleared, server_parts
 from .storages import (
     BLOCK_BYTES,
@@ -29,6 +31,7 @@ from .storages import (
     CreatingStorage,
     CredentialRejected,
     GoOn,
+    NameTaken,
     StorageError,
     StorageFull,
     StorageRefused,
@@ -51,7 +54,6 @@ _NUMBER: Final = re.compile(r"\[(3\d{3})\]")
 _NO_PERMISSION: Final = 3010
 _NOT_THERE: Final = 3011
 _EXISTS: Final = 3018
-_EXISTS_WORDS: Final = "a file of that name exists there"
 _FULL: Final = (3009, 3021)  # no space, over the quota
 # Wrong or unsupported requests, a folder or another kind of file, a read-only file system, no TLS.
 _REFUSED: Final = (3000, 3001, 3002, 3006, 3013, 3015, 3016, 3025, 3028, 3031)
@@ -66,6 +68,9 @@ _DROPPED: Final = (
 
 class RootStorage(CreatingStorage):
     """Driver of storages.Storage for `root://host:port//folder`, or `roots`. It creates only."""
+
+    tag = XROOTD_TAG
+    programs = ("xrdcp", "xrdfs")
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
@@ -84,8 +89,10 @@ class RootStorage(CreatingStorage):
     def put(self, source: Path, place: CopyLocation, *, go_on: GoOn) -> CopyChecksums:
         try:
             sums = self._put(source, place, go_on)
+        except NameTaken:
+            raise
         except StorageRefused as why:
-            if _EXISTS_WORDS in str(why) or not self._is_there(place, go_on):
+            if not self._is_there(place, go_on):
                 raise
             # After a cut, xrdcp creates the file once more, and finds its own.
             raise StorageUnavailable(f"the upload was cut: {why}") from None
@@ -304,7 +311,7 @@ def _trouble(code: int, said: str, token: str) -> StorageError:
     if token and (is_login or (kind == _NO_PERMISSION and has_expired(token))):
         return CredentialRejected(text)
     if kind == _EXISTS or "file exists" in said:
-        return StorageRefused(f"{_EXISTS_WORDS}: {text}")
+        return NameTaken(text)
     if kind == _NOT_THERE:
         return CopyMissing(text)
     if kind in _FULL:

@@ -21,6 +21,7 @@ from .storages import (
     CreatingStorage,
     CredentialRejected,
     GoOn,
+    NameTaken,
     StorageError,
     StorageFull,
     StorageRefused,
@@ -44,7 +45,7 @@ class S3Storage(HttpDriver, CreatingStorage):
         signed = {"x-amz-checksum-sha256": sum64, "If-None-Match": "*"}
         found, sums = self._sent(source, place, go_on, signed)
         if found.status == 412:
-            raise StorageRefused("an object of that name exists there")
+            raise NameTaken()
         if found.status == 409:  # another upload of the same name is not complete
             raise StorageUnavailable(f"HTTP 409 {_words(found)}")
         if not found.is_good:

@@ -120,6 +120,14 @@ class ResumingStorage(Protocol):
         ...
 
 
+@runtime_checkable
+class ProgramsStorage(Protocol):
+    """A driver that needs programs of the node. A pilot that finds them all offers its tag."""
+
+    tag: str
+    programs: tuple[str, ...]
+
+
 class StorageError(ValueError):
     """A storage, or a copy there, is at fault."""
 
@@ -140,6 +148,13 @@ class CredentialRejected(StorageUnavailable):
 
 class StorageRefused(StorageError):
     """The storage refuses, or is not there: do not try again from this node."""
+
+
+class NameTaken(StorageRefused):
+    """A file of that name exists there, and is not replaced."""
+
+    def __init__(self, said: str = "") -> None:
+        super().__init__(": ".join(filter(None, ("a file of that name exists there", said))))
 
 
 class StorageFull(StorageRefused):

@@ -1,8 +1,9 @@
 """All facts about a node, collected at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from types import MappingProxyType
+from typing import Final, Optional
 
 from pilotage.proto.messages import Benchmark
 
@@ -25,6 +26,7 @@ from .batch_systems.batch_job import BatchJob
 from .finding import SourcedValue, least
 from .surroundings import Surroundings
 
+NONE_WANTED: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 NOT_MEASURED: SourcedValue[Optional[Benchmark]] = SourcedValue(None)
 
 
@@ -61,6 +63,7 @@ def find(
     folder: str = "",
     otherwise: str = ".",
     cvmfs_wanted: Sequence[str] = (),
+    programs_wanted: Mapping[str, Sequence[str]] = NONE_WANTED,
     namespaces_proof: str = "",
     benchmark: SourcedValue[Optional[Benchmark]] = NOT_MEASURED,
 ) -> DetectedNode:
@@ -88,7 +91,7 @@ def find(
         user_namespaces=namespaces.user_namespaces(around, namespaces_proof),
         containers=containers.containers(around),
         cvmfs=cvmfs.repositories(around, cvmfs_wanted),
-        storage_clients=storage_clients.storage_clients(around),
+        storage_clients=storage_clients.storage_clients(around, programs_wanted),
         batch_system=detection.batch_system(around, ours),
         batch_id=detection.batch_id(around, ours),
         wall_left_s=detection.wall_left_s(ours, ours_cores.value),

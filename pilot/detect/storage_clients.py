@@ -1,18 +1,17 @@
 """The programs of the node that speak protocols of storages."""
 
-from pilotage.proto.storages import XROOTD_TAG
+from collections.abc import Mapping, Sequence
 
 from .finding import SourcedValue
 from .surroundings import Surroundings
 
-# By tag of pilots that have them all.
-PROGRAMS = {XROOTD_TAG: ("xrdcp", "xrdfs")}
 
-
-def storage_clients(around: Surroundings) -> SourcedValue[tuple[str, ...]]:
-    """Return the tags of the found programs, with their places in the notes."""
+def storage_clients(
+    around: Surroundings, programs: "Mapping[str, Sequence[str]]"
+) -> SourcedValue[tuple[str, ...]]:
+    """Return the tags whose programs are all found, with their places in the notes."""
     here: dict[str, list[str]] = {}
-    for tag, names in PROGRAMS.items():
+    for tag, names in programs.items():
         paths = [around.tool(name) for name in names]
         if all(paths):
             here[tag] = paths

@@ -64,6 +64,7 @@ class LocalNode:
         isolation: str,
         caps: Caps = Caps(),
         jobs: Optional[Sequence[BatchJob]] = None,
+        programs: Mapping[str, Sequence[str]] = detection.NONE_WANTED,
         benchmark: SourcedValue[Optional[Benchmark]] = detection.NOT_MEASURED,
         hs23_per_score: float = 0.0,
         namespaces: bool = False,
@@ -76,6 +77,7 @@ class LocalNode:
             jobs=jobs,
             folder=str(scratch_folder),
             cvmfs_wanted=caps.cvmfs,
+            programs_wanted=programs,
             namespaces_proof=proof,
             benchmark=benchmark,
         )

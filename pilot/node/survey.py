@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from ..clock import wall
+from ..data.drivers import programs, storages
 from ..detect.facts import find
 from ..detect.facts_report import as_json, as_text
 from ..detect.surroundings import here
@@ -23,6 +24,7 @@ def survey(words: list[str]) -> int:
         folder=options.folder,
         otherwise=os.getcwd(),
         cvmfs_wanted=[name for name in options.cvmfs.split(",") if name],
+        programs_wanted=programs(storages(lambda _event, _facts: None)),
         namespaces_proof=proof,
         benchmark=measuring.wait(),
     )

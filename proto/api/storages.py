@@ -27,6 +27,7 @@ class StorageView(_Out, frozen=True):
     sweeps_max: int = 0
     prefix: str = "/"  # what stands before a path in the scopes of tokens
     credential: str = ""  # source of its credentials; empty: requests are anonymous
+    signed_urls: bool = False  # its credentials are URLs, which the central signs
     checksum: str = ""  # asked of the server after an upload
     nodes: tuple[str, ...] = ()  # hosts that get the credential after a redirect
     redirects: int = 0

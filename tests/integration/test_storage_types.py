@@ -9,19 +9,36 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.catalogue.locality import steer
+from pilotage.central.catalogue.remote.signed_urls import SigningType
+from pilotage.central.catalogue.remote.storage_http import S3Keys
 from pilotage.central.catalogue.storage_types import storage_type, wrong_url
+from pilotage.central.catalogue.storages import StorageBook, read_storage
 from pilotage.central.identity import signature
 from pilotage.central.operate.distribution.extra_drivers import BadDriver, additions, complete
 from pilotage.central.operate.distribution.handout import Handout
 from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.central.operate.files import RealDisk
 from pilotage.central.operate.local_pilots import PilotPlan, argv
+from pilotage.central.rucio.remote_files import RseProtocol
+from pilotage.central.rucio.storage_paths import path_below, pfn_of
 
 from .interpreters import fit_minors
 
 ONLY_CENTRAL = "import msgspec  # no pilot has it\n"
 TYPE = """
-class ShelfType:
+from pilotage.central.catalogue.storage_types import StorageType
+
+class ShelfType(StorageType):
+    tag = "ladder"
+    credential = "keys"
+    webdav = True
+    second_url = True
+    pfn_schemes = {"shelf": 0, "rack": 0}
+
+    def signed_url(self, entry, method, path, *, keys, now, life_s, sha256=""):
+        return f"{entry.url}/{path}?{method}-{keys.access}-{sha256[:3]}"
+
     def wrong(self, url):
         return "" if url.startswith("shelf://") else "expected shelf://name"
 
@@ -34,9 +51,16 @@ from pilotage.pilot.data.storages import CopyChecksums
 from .shelves import place_on
 
 class ShelfStorage:
+    tag = "ladder"
+    programs = ("ladder", "torch")
+
     def put(self, source, place, *, go_on):
         shutil.copy(source, place_on(place))
         return CopyChecksums(Path(source).stat().st_size, "", "")
+
+    def get(self, place, to, *, bytes_max, go_on):
+        shutil.copy(place_on(place), to)
+        return CopyChecksums(Path(to).stat().st_size, "", "")
 """
 SHELVES = """
 def place_on(place):
@@ -51,6 +75,13 @@ FILES = {
     "shelf_alone.py": "import a_module_that_no_node_has\n",
     "shelf_broken.py": "raise OSError('no shelf today')\n",
 }
+SHELF_FILE = """
+type: shelf
+url: shelf://north/data
+https_url: https://north:8443/data
+tpc: true
+credential: {source: keys, options: {file: /etc/keys}}
+"""
 ENTRIES = """
 [pilotage.storages]
 shelf = shelf.central:TYPE
@@ -64,12 +95,14 @@ STORES = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from pilotage.pilot.data.drivers import storages
+from pilotage.pilot.data.drivers import programs, storages
 from pilotage.pilot.data.storages import CopyLocation
 told = []
 found = storages(lambda event, facts: told.append([event, facts["type"], facts["why"]]))
 place = CopyLocation(f"shelf://{sys.argv[2]}", "copy")
 put = found["shelf"].put(Path(sys.argv[1]), place, go_on=lambda: None)
+got = found["shelf"].get(place, Path(sys.argv[2]) / "back", bytes_max=-1, go_on=lambda: None)
+assert got == put and programs(found)["ladder"] == ("ladder", "torch")
 print(json.dumps([sorted(found), told, put.size_bytes, "importlib.metadata" in sys.modules]))
 """
 
@@ -104,6 +137,34 @@ def test_the_central_knows_the_type_of_another_package(site: Path) -> None:
     )
 
 
+def test_all_that_the_central_must_know_is_in_the_file_of_the_type(
+    site: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "north.yaml"
+    file.write_text(SHELF_FILE)
+    entry = read_storage(file)
+    book = StorageBook({"north": entry})
+    rse = RseProtocol("rack", "north", 0, "/data")
+
+    assert book.access("north").options.signed_urls
+    assert steer(book, [(1, ["north"])], []).tags == {"ladder"}
+    assert pfn_of(entry, "a b", [rse]) == "rack://north/data/a%20b"
+    assert path_below(entry, ["rack://north/data/a%20b"]) == "a b"
+    assert isinstance(entry.kind, SigningType)
+    keys = S3Keys("me", "secret")
+    signed = entry.kind.signed_url(entry, "PUT", "x", keys=keys, now=0.0, life_s=1, sha256="abcd")
+    assert signed == "shelf://north/data/x?PUT-me-abc"
+
+
+def test_what_does_not_derive_from_the_class_of_types_is_refused(site: Path) -> None:
+    (site / "shelf" / "central.py").write_text("TYPE = 7\n")
+
+    assert wrong_url("shelf", "shelf://north") == (
+        "type",
+        "shelf.central:TYPE of the type 'shelf' is 7, expected a StorageType",
+    )
+
+
 def test_a_type_that_fails_or_comes_twice_is_refused_by_its_name(site: Path) -> None:
     field, why = wrong_url("broken", "broken://x")
     assert (field, why) == (
@@ -131,6 +192,7 @@ def test_the_pilot_that_a_central_hands_out_stores_there(site: Path, tmp_path: P
         assert stored == pyz.stat().st_size
         assert not has_metadata, "a start reads no metadata of packages"
         assert (tmp_path / "copy").read_bytes() == pyz.read_bytes()
+        assert (tmp_path / "back").read_bytes() == pyz.read_bytes()
 
 
 def test_the_same_packages_give_the_same_bytes(site: Path) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
-from ..storage_types import storage_type
 from ..storages import StorageEntry
 from .storage_http import RemoteStorages, StorageAway, StorageRefuses, scope_for
 from .webdav import DavPlace, WebDav, place_at
@@ -78,11 +77,4 @@ class SweptType(Protocol):
 
 def unswept_here(entry: StorageEntry) -> str:
     """Return why this central cannot remove files of a storage; empty: it can, or jobs do."""
-    kind = swept_type(entry.type)
-    return kind.unswept(entry) if kind is not None else ""
-
-
-def swept_type(kind: str) -> SweptType | None:
-    """Return a type whose files the central removes; None: jobs remove them."""
-    found = storage_type(kind)
-    return found if isinstance(found, SweptType) else None
+    return entry.kind.unswept(entry) if isinstance(entry.kind, SweptType) else ""

@@ -10,12 +10,12 @@ from pilotage.proto.problems import Code
 from ...errors import Refused
 from ...identity.callers import User
 from ...ports import Randomness
+from ..storage_types import types_with
 from ..storages import Storages
 from .removals import RemoteStorage
 from .storage_http import RemoteStorages, StorageAway, StorageRefuses
 from .webdav import WebDav
 
-TYPES: Final = ("davs",)
 CONTENT: Final = b"pilotage checks this storage\n"
 FOLDER: Final = "pilotage-check"
 
@@ -36,11 +36,10 @@ class StorageChecks:
             known = ", ".join(sorted(self._storages.book.storages)) or "none"
             why = f"unknown storage {name!r}; known storages: {known}"
             raise Refused(Code.NOT_FOUND, why, field="storage")
-        if entry.type not in TYPES or self._remote is None:
+        if not entry.kind.webdav or self._remote is None:
+            right = types_with(lambda one: one.webdav)
             why = f"found {name!r} of the type {entry.type}, expected a storage of the type "
-            why += (
-                f"{' or '.join(TYPES)}; try another type with `pilotage data put --storage {name}`"
-            )
+            why += f"{right}; try another type with `pilotage data put --storage {name}`"
             raise Refused(Code.ILLEGAL_STATE, f"storage: {why}", field="storage")
         parts = filter(None, (caller.community, FOLDER, self._randomness.token(9)))
         attempt = _Attempt(RemoteStorage(name, entry, self._remote), "/".join(parts))

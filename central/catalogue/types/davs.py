@@ -1,18 +1,21 @@
 """`davs`: a WebDAV server over https that takes bearer tokens: XRootD, dCache, StoRM, EOS."""
 
+from types import MappingProxyType
+
 from ..remote.removals import RemoteStorage
-from ..storage_types import wrong_server
+from ..storage_types import StorageType, wrong_https
 from ..storages import StorageEntry
 
 
-class DavsType:
+class DavsType(StorageType):
     """A StorageType whose URLs are folders of a WebDAV server. The central sweeps it."""
 
-    tag = ""
     credential = "token"
+    webdav = True
+    pfn_schemes = MappingProxyType({"davs": 443, "https": 443})
 
     def wrong(self, url: str) -> str:
-        return wrong_server(url, ("https",), "https://host:port/folder")
+        return wrong_https(url)
 
     def unswept(self, entry: StorageEntry) -> str:
         return ""

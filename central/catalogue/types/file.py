@@ -1,15 +1,16 @@
 """`file`: a folder that pilots, and perhaps users, can see."""
 
 import urllib.parse
+from types import MappingProxyType
 
-from ..storage_types import has_extra, split
+from ..storage_types import StorageType, has_extra, split
 
 
-class FolderType:
+class FolderType(StorageType):
     """A StorageType whose URLs are absolute folders."""
 
-    tag = ""
-    credential = ""
+    pfn_schemes = MappingProxyType({"file": 0, "posix": 0})
+    quotes_pfns = False
 
     def wrong(self, url: str) -> str:
         parts = split(url)

@@ -1,13 +1,14 @@
 """`http`: a server that knows GET, HEAD, PUT and DELETE."""
 
-from ..storage_types import wrong_server
+from types import MappingProxyType
+
+from ..storage_types import StorageType, wrong_server
 
 
-class HttpType:
+class HttpType(StorageType):
     """A StorageType whose URLs are folders of a web server."""
 
-    tag = ""
-    credential = ""
+    pfn_schemes = MappingProxyType({"http": 80, "https": 443})
 
     def wrong(self, url: str) -> str:
         return wrong_server(url, ("http", "https"), "http://host:port/folder, or https")

@@ -9,24 +9,28 @@ import shutil
 import urllib.parse
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from pilotage.proto.storages import XROOTD_TAG
 
 from ..remote.removals import NOT_MOUNTED, RemoteStorage, check_whole
 from ..remote.storage_http import StorageAway, StorageRefuses, check_same
-from ..storage_types import wrong_server
+from ..storage_types import StorageType, wrong_server
 from ..storages import StorageEntry
 
 _AT_ONCE: Final = 100  # files that one command removes
 _SIZE: Final = re.compile(r"^Size:\s+(\d+)$", re.MULTILINE)
 
 
-class RootType:
+class RootType(StorageType):
     """A StorageType whose URLs are folders of an XRootD server. The central sweeps it."""
 
     tag = XROOTD_TAG
     credential = "token"
+    second_url = True
+    pfn_schemes = MappingProxyType({"root": 1094, "roots": 1094, "xroot": 1094, "xroots": 1094})
+    quotes_pfns = False
 
     def wrong(self, url: str) -> str:
         right = "root://host:port//folder or roots://…, with two slashes"

@@ -10,6 +10,7 @@ import hmac
 import time
 import urllib.parse
 from collections.abc import AsyncGenerator
+from types import MappingProxyType
 from typing import Final
 
 from ..remote.removals import RemoteStorage
@@ -22,7 +23,7 @@ from ..remote.storage_http import (
     expect,
     xml_list,
 )
-from ..storage_types import wrong_server
+from ..storage_types import StorageType, wrong_server
 from ..storages import StorageEntry
 
 REGION: Final = "us-east-1"  # of stores without regions
@@ -30,11 +31,11 @@ _LIFE_S: Final = 300  # of a URL that the central uses itself
 _PAGES_MAX: Final = 100  # of 1 000 names in the folder of an attempt
 
 
-class S3Type:
+class S3Type(StorageType):
     """A StorageType whose URLs are buckets, or folders in them."""
 
-    tag = ""
     credential = "keys"
+    pfn_schemes = MappingProxyType({"s3": 443, "s3s": 443, "https": 443, "http": 80})
 
     def wrong(self, url: str) -> str:
         right = "https://host/bucket"
@@ -43,7 +44,29 @@ class S3Type:
             wrong = f"expected {right}"
         return wrong
 
-    def unswept(self, storage: StorageEntry) -> str:
+    def signed_url(
+        self,
+        entry: StorageEntry,
+        method: str,
+        path: str,
+        *,
+        keys: S3Keys,
+        now: float,
+        life_s: int,
+        sha256: str = "",
+    ) -> str:
+        return _signed_url(
+            method,
+            entry.url,
+            path,
+            keys=keys,
+            region=entry.region,
+            now=now,
+            life_s=life_s,
+            sha256=sha256,
+        )
+
+    def unswept(self, entry: StorageEntry) -> str:
         return ""
 
     async def remove(
@@ -110,7 +133,7 @@ class _Bucket:
     ) -> StorageAnswer:
         """Return an answer with a good status. Raises StorageAway, StorageRefuses."""
         entry, remote = self._storage.entry, self._storage.remote
-        signed = signed_url(
+        signed = _signed_url(
             method,
             url,
             path,
@@ -131,7 +154,7 @@ def _names(body: bytes) -> list[str]:
     return [one.text or "" for one in xml_list(body).iter() if one.tag.rpartition("}")[2] == "Key"]
 
 
-def signed_url(
+def _signed_url(
     method: str,
     url: str,
     path: str,

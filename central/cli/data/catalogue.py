@@ -1,9 +1,9 @@
 """`pilotage data …`: files of the catalogue, their copies and metadata."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
@@ -52,6 +52,7 @@ EXAMPLES = "run=7 thetaP>=20 nsb=1,5 particle~gam* key !key dataset=SCOPE:NAME"
 _WORDS = Parameter(help=f"Conditions: {EXAMPLES}")
 _DIDS = Parameter(help="Files, as SCOPE:NAME.")
 _MEMBERS = Parameter(help="Files, as SCOPE:NAME, SCOPE:FOLDER/ or SCOPE:PATTERN.")
+SORTED_MAX: Final = 100_000  # files in memory
 _PAIRS = Parameter(help="Metadata, as KEY=VALUE.")
 DidArgument = Annotated[str, Parameter(help="A file, as SCOPE:NAME.")]
 DatasetArgument = Annotated[str, Parameter(help="A dataset, as SCOPE:NAME.")]
@@ -76,13 +77,14 @@ async def find(
     """Find files by their metadata. All conditions must hold. Quote conditions with < and >.
 
     A comma separates alternatives, and ~ takes a pattern with * and ?. KEY alone means that a file
-    has the key, !KEY that it does not. With --json, it prints one file on each line.
+    has the key, !KEY that it does not. With --json, it prints one file on each line. Files are
+    sorted by name, in parts of 100 000.
     """
     query = query_of(words, await keys_of(client))
-    return _files(client, query, state or (FileState.AVAILABLE,), long=long, limit=limit)
+    return files_in_order(client, query, state or (FileState.AVAILABLE,), long=long, limit=limit)
 
 
-async def _files(
+async def files_in_order(
     client: Client,
     query: dict[str, Any],
     states: Iterable[FileState],
@@ -90,12 +92,23 @@ async def _files(
     long: bool,
     limit: int = 0,
 ) -> Answers:
-    count = 0
+    count, found = 0, list[FileView]()
+
+    def some() -> Iterator[CommandResult]:
+        for view in sorted(found, key=lambda one: one.did):
+            yield CommandResult(view, _in_a_line if long else view.did)
+        found.clear()
+
     async for view in client.find_files(query, states=states):
+        found.append(view)
         count += 1
-        yield CommandResult(view, _in_a_line if long else view.did)
         if count == limit:
-            return
+            break
+        if len(found) == SORTED_MAX:
+            for one in some():
+                yield one
+    for one in some():
+        yield one
     if not count:
         yield CommandResult(None, lambda _: note("no file meets these conditions"))
 

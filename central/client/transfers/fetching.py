@@ -7,7 +7,9 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Final
+from urllib.parse import urlsplit
 
 from pilotage.proto.api.data import FileCopies, FileView, ReplicaView
 from pilotage.proto.api.storages import StorageView
@@ -173,7 +175,9 @@ class Fetching:
                 return
             os.truncate(part, here := 0)
             if is_last:
-                raise BadCopy(copy.storage, _words(copy.path, unlike))
+                declare = f"pilotage data bad {quote(view.did)} --storage {quote(copy.storage)}"
+                why = f"{_words(copy.path, unlike)}; to declare it bad: {declare}"
+                raise BadCopy(copy.storage, why)
 
     def _soon(self, copy: ReplicaView) -> list[str]:
         """Return paths that are read after this one, for which one credential may serve."""
@@ -258,7 +262,11 @@ def ordered(copies: Sequence[ReplicaView], known: Mapping[str, StorageView]) -> 
         and known[one.storage].readable
     ]
     return sorted(
-        usable, key=lambda one: (known[one.storage].type != "file", -known[one.storage].priority)
+        usable,
+        key=lambda one: (
+            bool(urlsplit(known[one.storage].url).hostname),
+            -known[one.storage].priority,
+        ),
     )
 
 

@@ -96,7 +96,7 @@ class StorageCopies:
         """Copy a local file to a storage, completely or not at all."""
         driver = self.driver(storage)
         size, sha256 = size_of(source), ""
-        if storage.type == "s3":  # the signature of an upload covers the content
+        if storage.signed_urls:  # the signature of an upload covers the content
             sha256 = (await in_thread(lambda go_on: sums_of(source, go_on), size)).sha256
 
         def act(place: CopyLocation) -> Callable[[GoOn], Checksums]:
@@ -170,6 +170,7 @@ class StorageCopies:
             checksum=storage.checksum,
             nodes=storage.nodes,
             redirects=storage.redirects,
+            signed_urls=storage.signed_urls,
         )
         place = CopyLocation(storage.url, paths[0], options)
         is_upload = operation is StorageOperation.CREATE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.catalogue.remote.removals import RemoteStorage, swept_type
+from pilotage.central.catalogue.remote.removals import RemoteStorage, SweptType
 from pilotage.central.catalogue.remote.storage_http import (
     LIST_MAX,
     RemoteStorages,
@@ -57,8 +57,8 @@ class Swept:
         self.rig, self.storage = rig, RemoteStorage("pic", entry, remote)
 
     async def remove(self, path: str, *, is_folder: bool = False, size: int | None = None) -> None:
-        kind = swept_type(self.storage.entry.type)
-        assert kind is not None
+        kind = self.storage.entry.kind
+        assert isinstance(kind, SweptType)
         await kind.remove(self.storage, path, is_folder=is_folder, size=size)
 
     def has(self, path: str) -> bool:
@@ -211,8 +211,8 @@ async def test_a_server_that_is_away_is_said_to_be_away(xrootd: grid.Xrootd) -> 
     swept = xrootd_swept(xrootd, "root")
     away = StorageEntry(type="root", url="roots://localhost:1//data")
     storage = RemoteStorage("pic", away, swept.storage.remote)
-    kind = swept_type("root")
-    assert kind is not None
+    kind = away.kind
+    assert isinstance(kind, SweptType)
     with pytest.raises(StorageAway):
         await kind.remove(storage, ODD, is_folder=False, size=None)
 

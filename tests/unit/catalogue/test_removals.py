@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from pilotage.central.catalogue.remote.removals import RemoteStorage, swept_type
+from pilotage.central.catalogue.remote.removals import RemoteStorage, SweptType
 from pilotage.central.catalogue.remote.storage_http import (
     RemoteStorages,
     StorageAnswer,
@@ -48,8 +48,8 @@ class ShortPages(FakeStorageNetwork):
 
 
 async def remove(entry: StorageEntry, remote: RemoteStorages, path: str) -> None:
-    kind = swept_type(entry.type)
-    assert kind is not None
+    kind = entry.kind
+    assert isinstance(kind, SweptType)
     await kind.remove(RemoteStorage("pic", entry, remote), path, is_folder=True, size=None)
 
 

@@ -190,6 +190,19 @@ async def test_all_that_can_be_fetched_is_and_the_others_are_told(
     assert sorted(path.name for path in to.iterdir()) == ["b", "c", "d"]
 
 
+async def test_a_copy_with_wrong_bytes_tells_the_command_that_declares_it_bad(
+    client: Client, tmp_path: Path
+) -> None:
+    client.lay("users:a b", b"right")
+    (client.folder / "a b").write_bytes(b"wrong")
+
+    with pytest.raises(NoCopy) as told:
+        await client.get_file("users:a b", tmp_path)
+
+    assert "has the checksum" in str(told.value)
+    assert str(told.value).endswith("pilotage data bad 'users:a b' --storage pic")
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [("users:a", "ana:a"), ("users:a", "users:A"), ("users:\u00e9", "users:E\u0301")],

@@ -17,6 +17,8 @@ from pilotage.central.factory.planning.plans import Demand, PlanBounds
 from pilotage.central.factory.site_files.sites import NodesEntry, PilotEntry, Shape
 from pilotage.central.pilots.presence import Presence
 from pilotage.matcher.types import ClassSpec, LiveOffer
+from pilotage.pilot.data.drivers import programs
+from pilotage.pilot.data.root_storage import RootStorage
 from pilotage.pilot.node.capacity import capacity
 from pilotage.pilot.node.declarations import Accepts, DeclaredNode
 from pilotage.pilot.node.probe import Caps, LocalNode
@@ -117,7 +119,8 @@ def offered(settings: Settings, name: str, folder: str, root: Path) -> LiveOffer
         cvmfs=settings.cvmfs,
     )
     around = recorded.load(name).surroundings(root)
-    found = LocalNode(root / folder, clock, around, isolation="session", caps=caps)
+    needed = programs({"root": RootStorage()})
+    found = LocalNode(root / folder, clock, around, isolation="session", caps=caps, programs=needed)
     node = DeclaredNode(found, os=settings.os, hs23_per_core=settings.hs23_per_core)
     accepts = Accepts(settings.required_tags, settings.types, settings.groups, settings.owners)
     stop_at = node.wall_left_s() - margin_s(settings.stop_margin_s, node.wall_left_s())

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.pilot.data.drivers import programs
+from pilotage.pilot.data.root_storage import RootStorage
 from pilotage.pilot.detect.finding import SourcedValue
 from pilotage.pilot.detect.surroundings import Surroundings
 from pilotage.pilot.gpus import Gpus
@@ -35,7 +37,14 @@ def probe_on(
     name: str, root: Path, clock: HandClock, caps: Caps = NO_CAPS, folder: str = "/srv/pilot"
 ) -> LocalNode:
     around = recorded.load(name).surroundings(root)
-    return LocalNode(root / folder.lstrip("/"), clock, around, isolation="session", caps=caps)
+    return LocalNode(
+        root / folder.lstrip("/"),
+        clock,
+        around,
+        isolation="session",
+        caps=caps,
+        programs=programs({"root": RootStorage()}),
+    )
 
 
 def test_settings_cap_what_is_found_and_add_tags(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pilotage.pilot.data.drivers import programs
+from pilotage.pilot.data.root_storage import RootStorage
 from pilotage.pilot.detect.facts import DetectedNode, find
 from pilotage.pilot.detect.facts_report import as_json, as_text
 from pilotage.pilot.gpus import Gpus
@@ -17,7 +19,11 @@ from ....nodes import recorded
 
 
 def facts_of(name: str, root: Path) -> DetectedNode:
-    return find(recorded.load(name).surroundings(root), otherwise="/srv/pilot")
+    return find(
+        recorded.load(name).surroundings(root),
+        otherwise="/srv/pilot",
+        programs_wanted=programs({"root": RootStorage()}),
+    )
 
 
 def told(value: object) -> str:
