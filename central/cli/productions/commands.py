@@ -232,7 +232,9 @@ def graph(
     from .local_runs import counts_of_run
 
     if cwl_files.is_cwl(file):
-        views.print_graph(cwl_files.workflow_of(file), None, svg)
+        shown = cwl_files.workflow_of(file)
+        steps = None if run is None else cwl_files.nodes_of_run(run, shown)
+        views.print_graph(shown, steps, svg)
         return ExitCode.OK
     workflow = read_file(file, chosen, types).workflow
     nodes = None if run is None else draw.of_counts(counts_of_run(run, tuple(workflow.steps)))

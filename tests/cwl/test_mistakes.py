@@ -1,0 +1,220 @@
+"""Mistakes in documents are told all at once, in plain words."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pilotage.central.cwl.loaded import BadDocument, load, load_with_inputs
+from pilotage.central.cwl.local_progress import read_record
+from pilotage.central.cwl.mistakes import plain
+from pilotage.central.cwl.runner import main
+
+TOOL = """\
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [echo]
+inputs:
+  text: string
+  n: int
+  f: File
+outputs: {out: stdout}
+"""
+WRONG_FIELDS = """\
+cwlVersion: v1.2
+class: CommandLineTool
+baseComand: [echo]
+inputs:
+  text:
+    type: strin
+    inputBindng: {position: 1}
+outputs:
+  out: {typ: stdout}
+"""
+WRONG_LINKS = """\
+cwlVersion: v1.2
+class: Workflow
+inputs:
+  text: string
+steps:
+  one:
+    run: wrong.cwl
+    in: {text: text}
+    out: [out]
+  two:
+    run: missing.cwl
+    in: {text: one/nothere}
+    out: [out]
+outputs:
+  res: {type: File, outputSource: two/other}
+"""
+WRONG_TYPES = """\
+cwlVersion: v1.2
+class: Workflow
+inputs:
+  text: int
+steps:
+  one:
+    run: tool.cwl
+    in: {text: text, bogus: text}
+    out: [out]
+  two:
+    run: tool.cwl
+    in: {text: one/out, n: text}
+    out: [out]
+outputs:
+  res: {type: int, outputSource: two/out}
+"""
+EXPRESSION = """\
+cwlVersion: v1.2
+class: CommandLineTool
+requirements: {InlineJavascriptRequirement: {}}
+baseCommand: [echo]
+arguments:
+  - $(inputs.text.foo.bar)
+inputs: {text: string}
+outputs: []
+"""
+FAILING = """\
+cwlVersion: v1.2
+class: Workflow
+inputs: []
+steps:
+  bad:
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, "echo one >&2; echo two >&2; exit 3"]
+      inputs: []
+      outputs: []
+    in: []
+    out: []
+  empty:
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, "echo three >&2"]
+      inputs: []
+      outputs: {o: {type: File, outputBinding: {glob: nothing.txt}}}
+      stderr: said.txt
+    in: []
+    out: [o]
+outputs: []
+"""
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tool.cwl").write_text(TOOL)
+    Path("wrong.cwl").write_text(WRONG_FIELDS)
+
+
+def told(file: str, text: str = "") -> str:
+    if text:
+        Path(file).write_text(text)
+    with pytest.raises(BadDocument) as raised:
+        load(Path(file))
+    return str(raised.value)
+
+
+def told_of_inputs(inputs: object) -> str:
+    file = None
+    if inputs is not None:
+        file = Path("inputs.json")
+        file.write_text(json.dumps(inputs, indent=0))
+    with pytest.raises(BadDocument) as raised:
+        load_with_inputs(Path("tool.cwl"), file)
+    return str(raised.value)
+
+
+def test_wrong_fields_and_a_wrong_type_are_told_together() -> None:
+    said = told("wrong.cwl")
+
+    assert "wrong.cwl:3: unknown field 'baseComand': did you mean 'baseCommand'?" in said
+    assert "wrong.cwl:6: field 'type': found 'strin': expected a type of CWL" in said
+    assert "wrong.cwl:7: unknown field 'inputBindng': did you mean 'inputBinding'?" in said
+    assert "unknown field 'typ': did you mean 'type'?" in said
+
+
+def test_the_files_of_all_steps_are_checked_when_links_are_wrong() -> None:
+    said = told("flow.cwl", WRONG_LINKS)
+
+    assert "flow.cwl:12: field 'source': found 'one/nothere': expected an input of" in said
+    assert "flow.cwl:11: field 'run': there is no file" in said
+    assert "flow.cwl:15: field 'outputSource': found 'two/other'" in said
+    assert "wrong.cwl:3: unknown field 'baseComand'" in said
+
+
+def test_missing_inputs_and_wrong_types_of_several_steps_are_told_together() -> None:
+    assert told("flow.cwl", WRONG_TYPES).splitlines() == [
+        "flow.cwl:8: step one: 'text' takes string: found int from 'text' (line 4)",
+        "flow.cwl:8: step one: field 'in' lacks inputs that the tool needs: f, n",
+        "flow.cwl:12: step two: 'text' takes string: found File from 'out' (line 9)",
+        "flow.cwl:12: step two: field 'in' lacks inputs that the tool needs: f",
+        "flow.cwl:15: 'res' takes int: found File from 'out' (line 13)",
+        "warning: flow.cwl:8: tool.cwl has no input 'bogus': it has text, f, n",
+    ]
+
+
+@pytest.mark.parametrize("inputs", [None, {}])
+def test_all_missing_inputs_are_told_without_a_usage_text(
+    inputs: object, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert told_of_inputs(inputs).splitlines() == [
+        f"tool.cwl:{line}: input {name!r} ({kind}) is missing: give it in the inputs"
+        for line, name, kind in ((5, "text", "string"), (6, "n", "int"), (7, "f", "File"))
+    ]
+    assert "usage" not in "".join(capfd.readouterr())
+
+
+def test_all_wrong_inputs_are_told_with_their_lines() -> None:
+    assert told_of_inputs({"text": 5, "n": "abc"}).splitlines() == [
+        "inputs.json:2: input 'text': expected string, found 5",
+        "inputs.json:3: input 'n': expected int, found 'abc'",
+        "tool.cwl:7: input 'f' (File) is missing: give it in the inputs",
+    ]
+
+
+def test_the_runner_tells_missing_inputs_too(capfd: pytest.CaptureFixture[str]) -> None:
+    code = main(["--quiet", "tool.cwl"])
+    said = capfd.readouterr().err
+
+    assert code == 1
+    assert "input 'n' (int) is missing" in said
+    assert "usage" not in said
+
+
+def test_a_wrong_expression_is_told_in_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("expression.cwl").write_text(EXPRESSION)
+
+    code = main(["--quiet", "expression.cwl", "--text=hi"])
+    said = capfd.readouterr().err
+
+    assert code == 1
+    assert said.splitlines() == [
+        "expression.cwl:6: a wrong expression: TypeError: cannot read property 'bar' of undefined "
+        "in the expression $(inputs.text.foo.bar)"
+    ]
+
+
+def test_a_failed_tool_shows_its_step_exit_code_and_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    Path("failing.cwl").write_text(FAILING)
+
+    code = main(["--quiet", "--cachedir=kept", "failing.cwl"])
+    said = capfd.readouterr().err
+
+    assert code == 1
+    assert "step bad: exit code 3\nthe end of its standard error:\n  one\n  two\n" in said
+    assert (
+        "step empty: output 'o': the tool made no file that fits nothing.txt (exit code 0)\n"
+        "the end of its standard error:\n  three\n"
+    ) in said
+    assert read_record(Path("kept"))["bad"] == {"made": 1, "done": 0, "failed": 1, "reused": 0}
+
+
+def test_texts_that_are_not_known_stay_without_the_places_of_sent_documents() -> None:
+    text = "../../../pilotage-cwl/doc/a.cwl:5:3: Something that nobody knows"
+
+    assert plain(text) == "a.cwl:5: Something that nobody knows"
+    assert plain("file:///pilotage-cwl/doc/b.cwl was not sent") == "b.cwl was not sent"
