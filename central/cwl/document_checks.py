@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any, Final, NoReturn, cast
 
 from cwl_utils.errors import WorkflowException
+from cwltool.builder import INPUT_OBJ_VOCAB
 from cwltool.context import LoadingContext
 from cwltool.errors import UnsupportedRequirement
 from cwltool.load_tool import fetch_document
-from cwltool.process import INPUT_OBJ_VOCAB, Process, get_schema, shortname
+from cwltool.process import Process, get_schema, shortname
 from cwltool.utils import normalizeFilesDirs
 from cwltool.workflow import Workflow, WorkflowStep
 from schema_salad.exceptions import ValidationException
@@ -226,5 +227,5 @@ def _runs(value: Any) -> Iterable[str]:
             else:
                 yield from _runs(one)
     elif isinstance(value, list):
-        for one in cast(list[Any], value):
+        for one in value:
             yield from _runs(one)

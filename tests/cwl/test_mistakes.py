@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.cli.main import run
 from pilotage.central.cwl.loaded import BadDocument, load, load_with_inputs
 from pilotage.central.cwl.local_progress import read_record
 from pilotage.central.cwl.mistakes import plain
@@ -218,3 +219,45 @@ def test_texts_that_are_not_known_stay_without_the_places_of_sent_documents() ->
 
     assert plain(text) == "a.cwl:5: Something that nobody knows"
     assert plain("file:///pilotage-cwl/doc/b.cwl was not sent") == "b.cwl was not sent"
+
+
+def test_the_graph_shows_the_progress_of_a_run_on_this_machine(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("failing.cwl").write_text(FAILING)
+
+    code = run(["prod", "submit", "failing.cwl", "--local"])
+    told = capsys.readouterr().err
+    shown = run(["prod", "graph", "failing.cwl", "--run", "failing.run"])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert (code, shown) == (1, 0)
+    assert "step bad: 0 done, 1 failed" in told
+    assert [line.split()[0] for line in lines] == ["bad", "empty"]
+    assert all(line.endswith("0/1 done, 1 failed") for line in lines)
+
+
+def test_the_graph_refuses_the_folder_of_another_document(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("failing.cwl").write_text(FAILING)
+    run(["prod", "submit", "failing.cwl", "--local"])
+    capsys.readouterr()
+
+    code = run(["prod", "graph", "tool.cwl", "--run", "failing.run"])
+
+    assert code == 2
+    assert "is a run of another document: its steps are bad, empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [([], "reuse: tools take the results of equal"), (["--no-reuse"], "reuse: off (--no-reuse)")],
+)
+def test_a_dry_run_says_whether_results_are_reused(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("failing.cwl").write_text(FAILING)
+
+    assert run(["prod", "submit", "failing.cwl", "--dry-run", *options]) == 0
+    assert said in capsys.readouterr().out

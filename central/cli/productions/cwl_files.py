@@ -1,5 +1,6 @@
 """CWL documents for `pilotage prod`. The CWL library is loaded only here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,9 @@ from ..command_frame import CentralConnection, Client, CommandResult, reads, run
 from ..exit_codes import ExitCode, UsageError
 from ..options import CHANGING_S, CommonOptions
 from ..presentation import note, print_json, print_line
+from .plans import NO_REUSE, reuse_in_words
 from .status_texts import SUCCESS
-from .submit_options import LocalOptions, ProductionFields
+from .submit_options import FOR_PRODUCTION, LocalOptions, ProductionFields
 from .views import NamedArgument
 from .workflow_files import steps_in_words
 
@@ -107,6 +109,12 @@ def submit(
         print_line(
             f"{file}: {steps_in_words(len(workflow.steps))}, input files: {len(found.files)}"
         )
+        if not fields["reuse"]:
+            print_line(NO_REUSE)
+        elif production is not None:
+            print_line(reuse_in_words(workflow, FOR_PRODUCTION))
+        else:
+            print_line("reuse: tools take the results of equal earlier tools, if there are any")
         return ExitCode.OK
 
     async def work(central: CentralConnection) -> CommandResult:
@@ -181,7 +189,7 @@ def _tell_steps(folder: Path) -> bool:
     return any(one["made"] for one in found.values())
 
 
-def nodes_of_run(folder: Path, workflow: Workflow) -> "dict[str, DrawnStep]":
+def nodes_of_run(folder: Path, workflow: Workflow) -> "Mapping[str, DrawnStep]":
     """Return how to draw the steps of a run on this machine. Raises UsageError."""
     from ...cwl.local_progress import RECORD, read_record
     from ...workflows.draw import of_counts
