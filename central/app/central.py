@@ -244,13 +244,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         elements=elements,
         pilot_logs=pilot_logs(world, memory, queries, settings.retention),
         dispatch=dispatch,
-        sandbox=Sandbox(
-            world.blobs,
-            AttemptCallers(memory, world.leadership),
-            allowed.holdings,
-            allowed.room,
-            settings.sandbox,
-        ),
+        sandbox=_sandbox(world, memory, allowed, settings),
         logs=following,
         feed=memory.feed,
         explainer=explainer,
@@ -642,6 +636,11 @@ def _retention(
         probe=probe,
         settings=settings,
     )
+
+
+def _sandbox(world: World, memory: Memory, allowed: SharedLimits, settings: Settings) -> Sandbox:
+    attempts = AttemptCallers(memory, world.leadership)
+    return Sandbox(world.blobs, attempts, allowed.holdings, allowed.room, settings.sandbox)
 
 
 def _metrics(
