@@ -3,7 +3,7 @@
 import copy
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NoReturn, cast
 
@@ -139,7 +139,8 @@ def _wrong(process: Process, name: str, order: Any, value: Any) -> list[Mistake]
     except ValidationException as why:
         where = SourceLine(order, name, ValidationException).makeError("x")
         at = next(iter(mistakes_of(where)))
-        port = next(one for one in process.tool["inputs"] if shortname(one["id"]) == name)
+        tool: Any = process.tool
+        port: Any = next(one for one in tool["inputs"] if shortname(one["id"]) == name)
         its = [] if why.file is None and not why.children else mistakes_of(why)
         if len(its) == 1 and its[0].line:
             return [replace(its[0], text=f"input {name!r}: {its[0].text}")]
@@ -150,7 +151,7 @@ def _wrong(process: Process, name: str, order: Any, value: Any) -> list[Mistake]
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return f"a {value.get('class', 'record')}"
+        return f"a {cast(Mapping[str, Any], value).get('class', 'record')}"
     if isinstance(value, list):
         return "an array"
     text = repr(value if isinstance(value, (int, float, bool)) else str(value))
@@ -160,18 +161,20 @@ def _value(value: Any) -> str:
 def _shown(kind: Any) -> str:
     """Return a type as people write it."""
     if isinstance(kind, list):
-        parts = [_shown(one) for one in kind if one != "null"]
-        return " or ".join(parts) + ("?" if "null" in kind else "")
+        kinds = cast(Sequence[Any], kind)
+        parts = [_shown(one) for one in kinds if one != "null"]
+        return " or ".join(parts) + ("?" if "null" in kinds else "")
     if isinstance(kind, dict):
-        if kind.get("type") == "array":
-            return f"{_shown(kind['items'])}[]"
-        symbols = ", ".join(shortname(one) for one in kind.get("symbols", ()))
-        return f"one of {symbols}" if symbols else str(kind.get("type"))
+        made = cast(Mapping[str, Any], kind)
+        if made.get("type") == "array":
+            return f"{_shown(made['items'])}[]"
+        symbols = ", ".join(shortname(one) for one in made.get("symbols", ()))
+        return f"one of {symbols}" if symbols else str(made.get("type"))
     return shortname(str(kind)) if "#" in str(kind) else str(kind)
 
 
 def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list) else [value]
+    return list(cast(Sequence[Any], value)) if isinstance(value, list) else [value]
 
 
 def all_mistakes(file: str, first: Iterable[Mistake], context: LoadingContext) -> list[Mistake]:
@@ -200,7 +203,8 @@ def _fields(file: str, context: LoadingContext) -> tuple[list[Mistake], list[str
     runs: list[str] = []
     try:
         _, written, uri = fetch_document(file, context)
-        version = str(written.get("cwlVersion", "v1.2")).rpartition("#")[2]
+        plain: Any = written
+        version = str(plain.get("cwlVersion", "v1.2")).rpartition("#")[2]
         schema, names = get_schema(version)[:2]
         fetcher = context.fetcher_constructor
         loader = Loader(schema.ctx, schemagraph=schema.graph, idx={}, cache=schema.cache,
@@ -227,5 +231,5 @@ def _runs(value: Any) -> Iterable[str]:
             else:
                 yield from _runs(one)
     elif isinstance(value, list):
-        for one in value:
+        for one in cast(Sequence[Any], value):
             yield from _runs(one)

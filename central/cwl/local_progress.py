@@ -5,12 +5,14 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from .tools import ToolJob
 
 RECORD: Final = "steps.json"  # in the folder of the results
-COUNTS: Final = ("made", "done", "failed", "reused")
+COUNTS: Final[tuple[str, ...]] = ("made", "done", "failed", "reused")
 
 
 class LocalProgress:
@@ -56,9 +58,8 @@ class LocalProgress:
 
 def read_record(folder: Path) -> dict[str, dict[str, int]]:
     """Return the counts of each step. Raises OSError, and ValueError for another file."""
-    found: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError("it is no JSON object")
-    return {
-        str(name): {what: int(its.get(what, 0)) for what in COUNTS} for name, its in found.items()
-    }
+    try:
+        found = msgspec.json.decode((folder / RECORD).read_bytes(), type=dict[str, dict[str, int]])
+    except msgspec.DecodeError as why:
+        raise ValueError(str(why)) from None
+    return {name: {what: its.get(what, 0) for what in COUNTS} for name, its in found.items()}

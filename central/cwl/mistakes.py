@@ -20,6 +20,7 @@ _OUTER: Final = re.compile(
     r"(Tool definition|Workflow error|Workflow or tool|Unhandled error).*:$)"
 )
 _WRONG: Final = "Expression evaluation error:"
+_Words = Callable[[re.Match[str]], str]
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 
@@ -178,67 +179,64 @@ _REFERENCE: Final = re.compile(
     r"Syntax error in parameter reference '(?P<what>.*?)': (?P<why>.*?)"
     r"(?: This could be due to using Javascript.*)?$"
 )
-_WORDS: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...]] = tuple(
-    (re.compile(pattern), words)
-    for pattern, words in (
-        (r"^invalid field '(?P<name>.*?)', expected one of: (?P<known>.*)$", _unknown_field),
-        (
-            r"^Field '(?P<field>.*?)' references unknown identifier '(?P<name>.*?)'",
-            _unknown_name,
+_RULES: Final[tuple[tuple[str, _Words], ...]] = (
+    (r"^invalid field '(?P<name>.*?)', expected one of: (?P<known>.*)$", _unknown_field),
+    (
+        r"^Field '(?P<field>.*?)' references unknown identifier '(?P<name>.*?)'",
+        _unknown_name,
+    ),
+    (
+        r"^Field '(.*?)' contains undefined reference to '(?:file://)?(.*?)'",
+        lambda its: f"field {its[1]!r}: there is no file {its[2]}",
+    ),
+    (r"^Step is missing required parameters? (?P<names>.*)$", _missing_inputs),
+    (
+        r"^Source '(.*?)' of type (.*) is incompatible with sink '(.*?)' of type (.*?)"
+        r"(?: \(source: line (\d+)\))?$",
+        lambda its: (
+            f"{its[3]!r} takes {_type(its[4])}: found {_type(its[2])} from {its[1]!r}"
+            + (f" (line {its[5]})" if its[5] else "")
         ),
-        (
-            r"^Field '(.*?)' contains undefined reference to '(?:file://)?(.*?)'",
-            lambda its: f"field {its[1]!r}: there is no file {its[2]}",
+    ),
+    (
+        r"^Workflow step output '(.*?)' does not correspond to tool output "
+        r"\(expected '(.*)'\)$",
+        lambda its: f"its tool has no output {its[1]!r}: expected one of {its[2]}".replace(
+            "', '", ", "
         ),
-        (r"^Step is missing required parameters? (?P<names>.*)$", _missing_inputs),
-        (
-            r"^Source '(.*?)' of type (.*) is incompatible with sink '(.*?)' of type (.*?)"
-            r"(?: \(source: line (\d+)\))?$",
-            lambda its: (
-                f"{its[3]!r} takes {_type(its[4])}: found {_type(its[2])} from {its[1]!r}"
-                + (f" (line {its[5]})" if its[5] else "")
-            ),
+    ),
+    (
+        r"^'(.*?)' is not an input parameter of (?:\S*/)?(.*?), expected (.*)$",
+        lambda its: f"{its[2]} has no input {its[1]!r}: it has {its[3]}",
+    ),
+    (r"^(expected .*, but got .*)$", lambda its: f"wrong YAML: {its[1]}"),
+    (r"^missing required field '(.*?)'$", lambda its: f"field {its[1]!r} is missing"),
+    (r"^Missing '(.*?)' field$", lambda its: f"field {its[1]!r} is missing"),
+    (
+        r"^Missing required input parameter '(.*?)'$",
+        lambda its: f"input {its[1]!r} is missing: give a file with inputs that has it",
+    ),
+    (
+        r"^the '(.*?)' field is not valid because (?:the value is not|(.*?) is not) (.*)$",
+        lambda its: (
+            f"field {its[1]!r}: expected {its[3]}" + (f", found {_bare(its[2])}" if its[2] else "")
         ),
-        (
-            r"^Workflow step output '(.*?)' does not correspond to tool output "
-            r"\(expected '(.*)'\)$",
-            lambda its: f"its tool has no output {its[1]!r}: expected one of {its[2]}".replace(
-                "', '", ", "
-            ),
+    ),
+    (
+        r"^Anonymous file object must have 'contents' and 'basename' fields",
+        lambda its: "a File needs a `path`, or both `contents` and `basename`",
+    ),
+    (r"^(?P<before>.*?)Expression evaluation error: (?P<why>.*)$", _expression),
+    (
+        r"^(?:Error collecting output for parameter '(?P<port>.*?)':\s*)?(?P<at>\S+:\d+:\d+: )?"
+        r"Did not find output file with glob pattern: \['?(?P<glob>.*?)'?\]",
+        lambda its: (
+            (f"output {its['port']!r}: " if its["port"] else "")
+            + f"the tool made no file that fits {its['glob']}"
         ),
-        (
-            r"^'(.*?)' is not an input parameter of (?:\S*/)?(.*?), expected (.*)$",
-            lambda its: f"{its[2]} has no input {its[1]!r}: it has {its[3]}",
-        ),
-        (r"^(expected .*, but got .*)$", lambda its: f"wrong YAML: {its[1]}"),
-        (r"^missing required field '(.*?)'$", lambda its: f"field {its[1]!r} is missing"),
-        (r"^Missing '(.*?)' field$", lambda its: f"field {its[1]!r} is missing"),
-        (
-            r"^Missing required input parameter '(.*?)'$",
-            lambda its: f"input {its[1]!r} is missing: give a file with inputs that has it",
-        ),
-        (
-            r"^the '(.*?)' field is not valid because (?:the value is not|(.*?) is not) (.*)$",
-            lambda its: (
-                f"field {its[1]!r}: expected {its[3]}"
-                + (f", found {_bare(its[2])}" if its[2] else "")
-            ),
-        ),
-        (
-            r"^Anonymous file object must have 'contents' and 'basename' fields",
-            lambda its: "a File needs a `path`, or both `contents` and `basename`",
-        ),
-        (r"^(?P<before>.*?)Expression evaluation error: (?P<why>.*)$", _expression),
-        (
-            r"^(?:Error collecting output for parameter '(?P<port>.*?)':\s*)?(?P<at>\S+:\d+:\d+: )?"
-            r"Did not find output file with glob pattern: \['?(?P<glob>.*?)'?\]",
-            lambda its: (
-                (f"output {its['port']!r}: " if its["port"] else "")
-                + f"the tool made no file that fits {its['glob']}"
-            ),
-        ),
-    )
+    ),
 )
+_WORDS: Final = tuple((re.compile(pattern), words) for pattern, words in _RULES)
 
 
 def _bare(value: str) -> str:

@@ -152,6 +152,7 @@ class LocalExecutor(JobExecutor):
             if one["kind"] in ("file", "folder")
         }
         folder = self._folders[job.key]
+        result: dict[str, Any] = {}
         for number in range(tool_job.RETRIES + 1):
             if number:
                 shutil.rmtree(folder)
