@@ -236,7 +236,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         here = LocalExecutor(Path(folder), given.cores, results)
         executor: JobExecutor = here
         handler = None if "--debug" in rest else PlainHandler()
-        logging.getLogger("cwl_utils").setLevel(logging.ERROR if handler is None else QUIET)
+        if handler is not None:
+            logging.getLogger("cwltool").setLevel(logging.WARNING)
+            logging.getLogger("cwl_utils").setLevel(QUIET)
         if given.url:
             context.fetcher_constructor = noting(texts)
             executor = _on_pilots(given, texts, Path(folder))
