@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,13 +17,14 @@ from cwltool.process import Process, get_schema, shortname
 from cwltool.utils import normalizeFilesDirs
 from cwltool.workflow import Workflow, WorkflowStep
 from schema_salad.exceptions import ValidationException
-from schema_salad.ref_resolver import Loader
+from schema_salad.ref_resolver import Loader, uri_file_path
 from schema_salad.schema import validate_doc
 from schema_salad.sourceline import SourceLine
 from schema_salad.validate import validate_ex
 
 from .mistakes import Mistake, Mistakes, in_words, mistakes_of
 
+_VERSIONS: Final = ("v1.0", "v1.1", "v1.2")
 FILES_MAX: Final = 100  # that are checked after a mistake
 _LACKS: Final = re.compile(r"Step is missing required parameters? (.*)")
 
@@ -69,7 +71,7 @@ class CheckedWorkflow(Workflow):
                 raise ValidationException("") from why  # the next steps are checked, too
             # With the missing inputs the types of the others are checked.
             filled = _with_inputs(toolpath_object, re.findall(r"'(.*?)'", lacks[1]))
-            return super().make_workflow_step(filled, *given, **named)
+            return self.make_workflow_step(filled, *given, **named)
 
     def _init_job(self, joborder: Any, runtime_context: Any) -> Any:
         try:
@@ -186,14 +188,14 @@ def all_mistakes(file: str, first: Iterable[Mistake], context: LoadingContext) -
     found, left, seen = list(first), [file], set[str]()
     while left and len(seen) < FILES_MAX:
         one = left.pop(0)
-        if one in seen:
+        if one in seen or (one.startswith("file://") and not os.path.exists(uri_file_path(one))):
             continue
         seen.add(one)
         mistakes, runs = _fields(one, context)
         found += mistakes
         left += runs
-    places = {(one.file, one.line) for one in found if one.line}
-    return [one for one in found if one.line or not places]
+    others = [one for one in found if not one.text.startswith("Expected class ")]
+    return [one if one.file else replace(one, file=file) for one in others or found]
 
 
 def _fields(file: str, context: LoadingContext) -> tuple[list[Mistake], list[str]]:
@@ -205,6 +207,8 @@ def _fields(file: str, context: LoadingContext) -> tuple[list[Mistake], list[str
         _, written, uri = fetch_document(file, context)
         plain: Any = written
         version = str(plain.get("cwlVersion", "v1.2")).rpartition("#")[2]
+        if version not in _VERSIONS:
+            return [], []
         schema, names = get_schema(version)[:2]
         fetcher = context.fetcher_constructor
         loader = Loader(schema.ctx, schemagraph=schema.graph, idx={}, cache=schema.cache,

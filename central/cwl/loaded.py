@@ -81,7 +81,7 @@ def load(file: Path) -> tuple[Process, list[str]]:
         process = make_tool(uri, context)
         shapes(process)
         return process, [*handler.warnings, *note_hints(process).warnings]
-    except (ValidationException, WorkflowException, OSError) as why:
+    except (ValidationException, WorkflowException, OSError, ValueError, TypeError) as why:
         if not file.is_file() and "#" not in file.name:
             raise BadDocument(f"{file}: there is no such file") from why
         said = in_words(all_mistakes(str(file), mistakes_of(why), loading()))

@@ -19,6 +19,8 @@ _OUTER: Final = re.compile(
     r"Workflow checker warning:|"
     r"(Tool definition|Workflow error|Workflow or tool|Unhandled error).*:$)"
 )
+_FIELD: Final = re.compile(r"the '(.*?)' field is not valid because")
+_OF_VALUE: Final = re.compile(r"the value|value is|.* is not (?:int|long|float)")
 _WRONG: Final = "Expression evaluation error:"
 _Words = Callable[[re.Match[str]], str]
 _QUOTED: Final = re.compile(r"'([^']*)'")
@@ -33,7 +35,8 @@ class Mistake:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}" if self.file else self.text
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.text}" if place else self.text
 
 
 class Mistakes(ValidationException):
@@ -67,7 +70,7 @@ def mistakes_of(why: BaseException) -> list[Mistake]:
         return sorted({_mistake(*one) for one in _leaves(why)})
     if isinstance(cause, SchemaSaladException) and cause.children:
         return mistakes_of(cause)
-    return from_text(str(why)) or [Mistake("", 0, type(why).__name__)]
+    return from_text(str(why)) or [_mistake("", 0, type(why).__name__)]
 
 
 def plain(why: BaseException | str) -> str:
@@ -80,17 +83,20 @@ def without_places(text: str) -> str:
     return _PLACES.sub("", text)
 
 
-def _leaves(why: SchemaSaladException) -> Iterator[tuple[str, int, str]]:
-    """Yield the file, the line and the text of each innermost complaint."""
+def _leaves(why: SchemaSaladException, field: str = "") -> Iterator[tuple[str, int, str]]:
+    """Yield the file, the line and the text of each innermost complaint about a field."""
     children: list[Any] = why.children
     if not children:
-        yield why.file or "", why.start[0] if why.start else 0, why.message
+        about = f"field {field!r}: " if field and _OF_VALUE.match(why.message) else ""
+        yield why.file or "", why.start[0] if why.start else 0, f"{about}{why.message}"
         return
+    if match := _FIELD.match(why.message):
+        field = match[1]
     tried = [one for one in children if one.message.startswith("tried ")]
     if len(tried) > 1:  # alternatives, of which one was meant: the one with the fewest complaints
         children = [min(tried, key=lambda one: len(one.leaves()))]
     for one in children:
-        yield from _leaves(one)
+        yield from _leaves(one, field)
 
 
 def from_text(text: str) -> list[Mistake]:
@@ -184,6 +190,45 @@ _RULES: Final[tuple[tuple[str, _Words], ...]] = (
     (
         r"^Field '(?P<field>.*?)' references unknown identifier '(?P<name>.*?)'",
         _unknown_name,
+    ),
+    (
+        r"^Field 'class' contains undefined reference to '(?:\S*/)?(.*?)'",
+        lambda its: f"field 'class': unknown class {its[1]!r}",
+    ),
+    (
+        r"^.*\b(\w+Requirement) not in requirements$",
+        lambda its: f"it needs {its[1]} in the `requirements` of the workflow",
+    ),
+    (
+        r"^(?:No cwlVersion found|The CWL reference runner no longer supports)",
+        lambda its: "field 'cwlVersion': expected v1.0, v1.1 or v1.2",
+    ),
+    (
+        r"^workflowjobj must be a dict",
+        lambda its: "expected a CWL document: a mapping with `cwlVersion` and `class`",
+    ),
+    (
+        r"^The following steps have circular dependency: (.*)$",
+        lambda its: (
+            "steps need the outputs of each other: "
+            + ", ".join(one.rpartition("#")[2] for one in _QUOTED.findall(its[1]))
+        ),
+    ),
+    (
+        r"^CWL input object at (.*?) is not formatted correctly",
+        lambda its: f"{its[1]}: expected inputs as a mapping, such as `name: value`",
+    ),
+    (
+        r"^(?:StopIteration$|CWL input object at .*? is empty)",
+        lambda its: "the file of inputs is empty: expected `name: value`, or {}",
+    ),
+    (r"^\[Errno \d+\] (.*?): '(.*)'$", lambda its: f"{its[2]}: {its[1]}"),
+    (
+        r"^(field '.*?': )?value is a Commented(Map|Seq), expected (.*)$",
+        lambda its: (
+            f"{its[1] or ''}expected {its[3]}, found "
+            + ("a mapping" if its[2] == "Map" else "a list")
+        ),
     ),
     (
         r"^Field '(.*?)' contains undefined reference to '(?:file://)?(.*?)'",

@@ -16,6 +16,7 @@ try:
     from cwl_utils.sandboxjs import set_js_engine
 except ModuleNotFoundError as why:
     raise SystemExit(f"pilotage-cwl-runner: {why}: run pip install '.[cwl]' in a clone") from None
+from cwl_utils.errors import WorkflowException
 from cwltool import main as cwltool_main
 from cwltool.argparser import arg_parser
 from cwltool.context import RuntimeContext
@@ -62,6 +63,7 @@ class LocalExecutor(JobExecutor):
         logger: logging.Logger,
         runtime_context: RuntimeContext,
     ) -> None:
+        visit_class(job_order_object, ("File", "Directory"), _check_exists)
         files = RunFiles(self._content, sees_disk=True)
         context = JobContext({**vars(runtime_context), **FOLDERS})
         context.trees = {"*": "/"} if shutil.which("bwrap") else {}
@@ -202,6 +204,13 @@ def _with_inputs(words: list[str], file: ExitStack) -> list[str]:
     return [*([] if asked.basedir else extra[:-1]), *words, extra[-1]]
 
 
+def _check_exists(one: Any) -> None:
+    """Raise WorkflowException if a file or folder of the inputs is missing."""
+    location = str(one.get("location") or "")
+    if location.startswith("file://") and not os.path.exists(uri_file_path(location)):
+        raise WorkflowException(f"{uri_file_path(location)}: there is no such {one['class']}")
+
+
 def _temporary(folder: str) -> list[str]:
     """Return arguments that keep the temporary folders of the library in ours.
 
@@ -256,6 +265,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ValidationException as why:
             print(f"pilotage-cwl-runner: {plain(why)}", file=sys.stderr)
             return 1
+        except SystemExit as end:  # the library has said why
+            return end.code if isinstance(end.code, int) else 1
     sys.stdout.write("\n")
     if here.reused:
         print(f"pilotage-cwl-runner: results reused: {here.reused}", file=sys.stderr)

@@ -14,7 +14,7 @@ WAIT_S: Final = 5.0  # for a process that a tool has left behind, and that keeps
 
 
 class Tail:
-    """The end of what a tool has written."""
+    """The last bytes that a tool has written."""
 
     def __init__(self) -> None:
         self._kept = b""

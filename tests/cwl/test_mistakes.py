@@ -261,3 +261,58 @@ def test_a_dry_run_says_whether_results_are_reused(
 
     assert run(["prod", "submit", "failing.cwl", "--dry-run", *options]) == 0
     assert said in capsys.readouterr().out
+
+
+BEGINNING = "cwlVersion: v1.2\nclass: CommandLineTool\n"
+REST = "inputs: []\noutputs: []\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1]", "a.cwl: expected a CWL document: a mapping with `cwlVersion` and `class`"),
+        (f"class: CommandLineTool\n{REST}", "a.cwl: field 'cwlVersion': expected v1.0, v1.1 or"),
+        (f"cwlVersion: v9\nclass: CommandLineTool\n{REST}", "a.cwl: field 'cwlVersion': expected"),
+        (f"cwlVersion: v1.2\nclass: Tool\n{REST}", "a.cwl:2: field 'class': unknown class 'Tool'"),
+        (
+            f"{BEGINNING}{REST}baseCommand: {{a: 5}}\n",
+            "a.cwl:5: field 'baseCommand': expected null or string or array of <string>, found a "
+            "mapping",
+        ),
+        (f"{BEGINNING}{REST}baseCommand: [echo\n", "a.cwl:6: wrong YAML: expected"),
+    ],
+)
+def test_a_document_of_another_form_is_told_with_its_field(text: str, said: str) -> None:
+    assert told("a.cwl", text).startswith(said)
+
+
+def test_a_scatter_without_its_requirement_names_the_step_and_the_other_mistakes() -> None:
+    text = WRONG_TYPES.replace("  one:\n", "  one:\n    scatter: text\n")
+
+    said = told("flow.cwl", text)
+
+    assert "step one: it needs ScatterFeatureRequirement in the `requirements`" in said
+    assert "step two: field 'in' lacks inputs that the tool needs: f" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- 1\n", "given.yaml: expected inputs as a mapping, such as `name: value`"),
+        ("", "the file of inputs is empty: expected `name: value`, or {}"),
+        (None, "given.yaml: No such file or directory"),
+        ("text: a\nn: 1\nf: {class: File, path: no.txt}", "no.txt: there is no such File"),
+    ],
+)
+def test_a_file_of_inputs_of_another_form_is_told(
+    text: str | None, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = Path("given.yaml")
+    if text is not None:
+        given.write_text(text)
+    with pytest.raises(BadDocument) as raised:
+        load_with_inputs(Path("tool.cwl"), given)
+
+    assert str(raised.value).endswith(said)
+    assert main(["--quiet", "tool.cwl", str(given)]) == 1
+    assert said in capfd.readouterr().err
