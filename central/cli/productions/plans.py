@@ -29,7 +29,7 @@ def reuse_in_words(workflow: Workflow, given: ProductionOptions) -> str:
         return NO_REUSE
     steps = [name for name in workflow.steps if workflow.reuses(name)]
     if not steps:
-        return "reuse: off, all tasks run: the file has no `reuse: true`"
+        return "reuse: off (no `reuse: true`)"
     which = "all steps" if len(steps) == len(workflow.steps) else f"steps {', '.join(steps)}"
     return f"reuse: {which} take the results of equal earlier tasks, if there are any"
 

@@ -70,7 +70,7 @@ def test_as_json_they_are_not_exact(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("reuse", "options", "said"),
     [
-        (False, ProductionOptions(), "reuse: off, all tasks run: the file has no `reuse: true`"),
+        (False, ProductionOptions(), "reuse: off (no `reuse: true`)"),
         (True, ProductionOptions(), "reuse: all steps take the results of equal earlier tasks"),
         (True, ProductionOptions(no_reuse=True), "reuse: off (--no-reuse), all tasks run"),
     ],
