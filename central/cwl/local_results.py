@@ -30,11 +30,10 @@ class LocalResults:
             return None
         try:
             result = json.loads((where / DONE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            files = [one for one in result["files"] if one["kind"] == "file"]
+            whole = all(_size(where / "out" / one["path"]) == one["bytes"] for one in files)
+        except (OSError, ValueError, LookupError, TypeError):  # it was damaged
             return None
-        files = (one for one in result["files"] if one["kind"] == "file")
-        out = where / "out"
-        whole = all(_size(out / one["path"]) == one["bytes"] for one in files)
         return (where, result) if whole else None
 
     def folder(self, job: ToolJob) -> Path | None:

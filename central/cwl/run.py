@@ -12,6 +12,7 @@ from typing import Any
 from cwl_utils.errors import WorkflowException
 from cwltool.process import Process
 from cwltool.stdfsaccess import StdFsAccess
+from cwltool.utils import visit_class
 
 from .known_files import RunAccess, RunFiles
 from .mistakes import plain
@@ -36,6 +37,10 @@ class CwlRun:
         self.why: list[str] = []
 
     def _ended(self, outputs: Any, status: str) -> None:
+        wrong = _wrong_names(outputs)
+        if wrong:
+            self.why += wrong
+            outputs, status = {}, PERMANENT
         self.outputs, self.status = outputs, status
 
     def advance(self) -> list[ToolJob]:
@@ -83,6 +88,19 @@ class CwlRun:
         job = self._open.pop(key)
         self.why.append(f"step {job.step}: {why}")
         _callback(job)({}, PERMANENT)
+
+
+def _wrong_names(outputs: Any) -> list[str]:
+    """Return what is wrong with the names of files: a name with a slash leaves its folder."""
+    found: list[str] = []
+
+    def look(one: Any) -> None:
+        name = one.get("basename")
+        if name is not None and ("/" in name or name in ("", ".", "..")):
+            found.append(f"basename: found {name[:200]!r}, expected a name without /")
+
+    visit_class(outputs, ("File", "Directory"), look)
+    return found
 
 
 def _access_to(files: RunFiles) -> type[StdFsAccess]:

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, Literal, cast
 from urllib.parse import unquote
 
 import msgspec
+from msgspec import Meta
 
 from pilotage.pilot.cwl.tool_job import EX_TEMPFAIL, KEPT, RESULT, RETRIES, STORED, packed
 from pilotage.proto.api.jdl import JdlRules
+from pilotage.proto.decoding.patterns import whole
 from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from pilotage.proto.documents.job import (
     PRIORITY_DEFAULT,
@@ -30,6 +32,28 @@ from ..workflows.jdl.needs import platform_of
 # The files of jobs are below RUNS/KEY: see `central/cwl/known_files.py`.
 RUNS: Final = "/pilotage-cwl/runs/"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_+,=@%][A-Za-z0-9._+,=@%-]{0,200}")
+
+
+class ListedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies in the output folder of a tool."""
+
+    path: str
+    kind: Literal["file", "folder", "leaves"]
+    bytes: Annotated[int, Meta(ge=0)] = 0
+    sha1: str = ""
+    head: Annotated[str, Meta(pattern=whole("([0-9a-f]{2})*"))] = ""  # its start, in hexadecimal
+    executable: bool = False
+    why: str = ""  # of `leaves`
+
+
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `pilot/cwl/tool_job.py` says of a tool. The tool itself may have written it."""
+
+    code: int
+    status: Literal["success", "temporaryFail", "permanentFail"]
+    why: str
+    files: tuple[ListedFile, ...]
+    stored: dict[str, str] = {}  # names in the catalogue, by path
 
 
 class Unusable(Exception):
@@ -213,6 +237,13 @@ def _safe(path: str) -> str:
     """Return the last part of a path, if it can be a name everywhere: programs may look at it."""
     name = path.rpartition("/")[2]
     return name if _PLAIN.fullmatch(name) else "file"
+
+
+def result_of(text: bytes) -> dict[str, Any]:
+    """Return the result of a tool as plain values. Raises msgspec.DecodeError, RecursionError."""
+    found: dict[str, Any] = msgspec.json.decode(text)
+    msgspec.convert(found, ToolResult)
+    return found
 
 
 def files_of(outputs: Iterator[Output] | tuple[Output, ...], result: Any) -> JobFiles:

@@ -36,7 +36,17 @@ from ..transformations.record import MadeTask, TransformationRow
 from ..transformations.reuse.known_results import KnownResults, recipe_of
 from . import record as run_records
 from .evaluator_link import Evaluates, EvaluatorEnded, plain_document
-from .jobs import JobFiles, Places, Unusable, files_of, job_of, keys_in, needed_keys, source_of
+from .jobs import (
+    JobFiles,
+    Places,
+    Unusable,
+    files_of,
+    job_of,
+    keys_in,
+    needed_keys,
+    result_of,
+    source_of,
+)
 from .record import EndedJob
 from .task_maker import NewRunJob, RunTaskMaker
 
@@ -253,8 +263,8 @@ class CwlRuns:
         if found.size_bytes > RESULT_MAX:
             return f"job {one.job_id}: its list of files has more than {RESULT_MAX} bytes"
         try:
-            return msgspec.json.decode(await self._blob(found.sha256, RESULT_MAX))
-        except (msgspec.DecodeError, OSError) as why:
+            return result_of(await self._blob(found.sha256, RESULT_MAX))
+        except (msgspec.DecodeError, RecursionError, OSError) as why:
             return f"job {one.job_id}: {RESULT} cannot be read: {why}"
 
     async def _blob(self, sha256: str, most: int) -> bytes:

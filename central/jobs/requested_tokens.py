@@ -18,7 +18,10 @@ class RequestedTokensOfJobs:
         self._store, self._attempts = store, attempts
 
     async def find(self, caller: AttemptCaller, name: str) -> RequestedToken:
-        """Return the requested token of this name. Raises Refused, FORBIDDEN or NOT_FOUND."""
+        """Return the requested token of this name.
+
+        Raises Refused: NOT_FOUND, or as `AttemptCallers.lease` does.
+        """
         lease = self._attempts.live_lease(caller)
         owner = self._attempts.holder_of(lease)
         bodies = await self._store.read(job_records.bodies, [lease.job])

@@ -81,7 +81,7 @@ class StorageCredentials:
         """Return a credential for one storage.
 
         Raises Refused: NOT_FOUND (the storage), FORBIDDEN (the attempt is over, or a path is not
-        the caller's), INVALID, UNAVAILABLE.
+        the caller's), NOT_LEADER, INVALID, UNAVAILABLE.
         """
         entry = self._storages.book.storages.get(request.storage)
         if entry is None:

@@ -139,7 +139,7 @@ class Cluster:
 
     @property
     def hosts(self) -> tuple[CentralHost, ...]:
-        """All processes: the members, and the API process, which never leads."""
+        """Return all processes: the members, and the API process, which never leads."""
         return self.members if self.api is None else (*self.members, self.api)
 
     def start(self) -> None:

@@ -54,7 +54,7 @@ AIMED_AT: Final = frozenset(
     {"make_tasks", "reuse_tasks", "take_results", "end_run", "correct_production"}
 )
 AIMS: Final = (0.0, 0.1, 0.3)  # how often the central is killed at one of these
-# A full node fails what it runs, and so the run. So does a clock that jumps by days: tokens end.
+# A full node fails its jobs, and so the run. A clock that jumps by days does, too: it ends tokens.
 FAILS_JOBS: Final = frozenset({"nodes_full", "wall_jumps"})
 
 

@@ -24,7 +24,6 @@ FOUND = {
     88: "an attempt whose inputs are fetched as the guard dies stays for ever",
     1363: "an estimated end is so far away that no date can hold it",
 }
-
 FOUND_OF_LEADERS = {1482271345: "a leader that stood still says that a new attempt is over"}
 
 

@@ -99,7 +99,7 @@ class PayloadTokens:
 
         Raises Refused: FORBIDDEN (the attempt is over, or the provider refuses), NOT_FOUND (the job
         asks for no such token), ILLEGAL_STATE (its owner must log in again, or the provider gives
-        no tokens to jobs), UNAVAILABLE (later).
+        no tokens to jobs), NOT_LEADER (ask the leader), UNAVAILABLE (later).
         """
         if (caller.job, caller.epoch) != (request.job, request.epoch):
             why = f"attempt {request.epoch} of job {request.job} belongs to another token"

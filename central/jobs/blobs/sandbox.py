@@ -52,7 +52,7 @@ class Sandbox:
     ) -> Blob:
         """Store a file. It is durable when this returns.
 
-        Raises Refused (TOO_LARGE, INVALID, FORBIDDEN, OVER_QUOTA or STORE_FULL).
+        Raises Refused (TOO_LARGE, INVALID, FORBIDDEN, NOT_LEADER, OVER_QUOTA or STORE_FULL).
         """
         holder = await self._holder(caller)
         size_max = self.file_bytes_max

@@ -5,12 +5,14 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.pilot.cwl.tool_job import RESULT
 from pilotage.proto.api.productions import (
     CwlOutputs,
     NewProduction,
@@ -20,9 +22,11 @@ from pilotage.proto.api.productions import (
 )
 from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.documents.job import Input, Job
+from pilotage.proto.messages import Assignment
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import TransformationState as S
 from tests.fake_evaluator import EvaluatorHere, plays_tools, spec_of
+from tests.fake_pilot import Script
 from tests.fakes import FakeInstallation
 
 from .test_data_transformations import ready, story
@@ -84,6 +88,12 @@ steps:
 """
 
 
+def forged(**fields: Any) -> bytes:
+    """Return a result of a tool with other fields."""
+    right = {"code": 0, "status": "success", "why": "", "files": []}
+    return msgspec.json.encode({**right, **fields})
+
+
 def document(text: str, **inputs: Any) -> CwlDocument:
     return CwlDocument(
         main=MAIN,
@@ -93,7 +103,10 @@ def document(text: str, **inputs: Any) -> CwlDocument:
     )
 
 
-def tale(tell: Callable[[FakeInstallation], Awaitable[None]]) -> None:
+def tale(
+    tell: Callable[[FakeInstallation], Awaitable[None]],
+    script: Callable[[Assignment], Script] = plays_tools,
+) -> None:
     """Run a central that can evaluate CWL, with two pilots, while `tell` says what happens."""
 
     async def with_evaluator(world: FakeInstallation) -> None:
@@ -103,7 +116,7 @@ def tale(tell: Callable[[FakeInstallation], Awaitable[None]]) -> None:
         await ready(world)
         await tell(world)
 
-    story(with_evaluator, script=plays_tools)
+    story(with_evaluator, script=script)
 
 
 async def uploaded(world: FakeInstallation) -> None:
@@ -219,6 +232,39 @@ def test_only_a_temporary_failure_is_retried(
         await completed(world)
 
     tale(tell)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b"", "truncated"),
+        (b"[" * 100_000, "cannot be read"),
+        (b"[]", "Expected `object`"),
+        (b"{}", "missing required field `code`"),
+        (forged(files=5), "`$.files`"),
+        (forged(files=[{"path": "x"}]), "`kind`"),
+        (forged(files=[{"path": "x", "kind": "file", "head": "0"}]), "`$.files[0].head`"),
+        (forged(files=[{"path": "x", "kind": "file", "bytes": -1}]), "`$.files[0].bytes`"),
+        (forged(status="fine"), "`$.status`"),
+        (forged(stored=5), "`$.stored`"),
+    ],
+    ids=["none", "deep", "list", "empty", "files", "kind", "head", "bytes", "status", "stored"],
+)
+def test_a_tool_that_forges_its_result_fails_its_run(said: bytes, why: str) -> None:
+    def plays(assignment: Assignment) -> Script:
+        played = plays_tools(assignment)
+        return replace(played, files={**played.files, RESULT: said})
+
+    async def tell(world: FakeInstallation) -> None:
+        await added(world, document(FAILS.replace("'false'", "'echo'"), word="a"))
+
+        found = await ended(world)
+
+        assert found.status == "permanentFail"
+        assert "job 1: cwl-result.json cannot be read" in found.why
+        assert why in found.why
+
+    tale(tell, plays)
 
 
 @pytest.mark.parametrize("seed", range(6))

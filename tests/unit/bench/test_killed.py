@@ -24,18 +24,21 @@ def test_a_killed_bench_takes_its_probe_with_it() -> None:
         bench = subprocess.Popen([sys.executable, "-c", BENCH, url])
         children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children")
         found = eventually(
-            lambda: [one for one in children.read_text().split() if _is_python(one)], what="a probe"
+            lambda: [one for one in children.read_text().split() if _is_probe(one)], what="a probe"
         )
         bench.kill()
         bench.wait()
 
-        eventually(lambda: not any(map(_is_python, found)), what="the end of it", within_s=20)
+        eventually(lambda: not any(map(_is_probe, found)), what="the end of it", within_s=20)
 
 
-def _is_python(process: str) -> bool:
-    """Return whether a process lives and is no longer the program that ties it to the bench."""
+def _is_probe(process: str) -> bool:
+    """Return whether a process lives, is tied to the bench, and has become the probe.
+
+    Before that it is a copy of the bench, then the program that ties it.
+    """
     try:
         words = Path("/proc", process, "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return words[0] == sys.executable.encode()
+    return words[:2] == [sys.executable.encode(), b"-m"]

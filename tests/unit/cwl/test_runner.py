@@ -38,6 +38,25 @@ inputs: []
 outputs: {said: stdout}
 stdout: said.txt
 """
+EXPRESSION = """\
+cwlVersion: v1.2
+class: ExpressionTool
+requirements: {InlineJavascriptRequirement: {}}
+inputs: []
+outputs: {said: File}
+expression: '${return {said: {class: "File", basename: "NAME", contents: "x"}};}'
+"""
+TOOL = """\
+cwlVersion: v1.2
+class: CommandLineTool
+requirements: {InlineJavascriptRequirement: {}}
+baseCommand: [sh, -c, 'mkdir d; echo x > d/x']
+inputs: []
+outputs:
+  said:
+    type: Directory
+    outputBinding: {glob: d, outputEval: '${self[0].basename = "NAME"; return self[0];}'}
+"""
 BAD_REQUIREMENTS = "cwl:requirements: [{class: ResourceRequirement, coresMin: 1}]"
 
 
@@ -85,3 +104,25 @@ def test_a_temporary_failure_is_retried_here_too(
     assert main([f"--outdir={tmp_path}/out", str(tmp_path / "here.cwl")]) == code
 
     assert len(tried.read_text()) == (1 if program == 3 else 4)
+
+
+@pytest.mark.parametrize("document", [EXPRESSION, TOOL], ids=["expression", "tool"])
+@pytest.mark.parametrize("name", ["../there", "../../there", "a/b", "/there", ".."])
+def test_no_output_is_put_outside_its_folder(
+    document: str, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, out = tmp_path / "a.cwl", tmp_path / "one" / "two" / "out"
+    file.write_text(document.replace("NAME", name))
+
+    assert main(["--local", f"--outdir={out}", str(file)]) == 1
+
+    assert f"basename: found {name!r}, expected a name without /" in caplog.text
+    assert not [one for one in tmp_path.rglob("*") if one.is_file() and one != file]
+
+
+def test_an_output_keeps_the_name_that_an_expression_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "a.cwl").write_text(EXPRESSION.replace("NAME", "..here"))
+
+    assert main(["--local", f"--outdir={tmp_path / 'out'}", str(tmp_path / "a.cwl")]) == 0
+
+    assert (tmp_path / "out" / "..here").read_text() == "x"
