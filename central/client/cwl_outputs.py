@@ -1,6 +1,7 @@
 """Fetches the outputs of a run of a CWL document."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -8,21 +9,23 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pilotage.proto.api.jobs import OutputView
 from pilotage.proto.tasks import Tasks
 
-from .errors import NotFound
-from .files import inside
+from .errors import FileThere, NotFound
+from .files import inside, is_fetched
 
 if TYPE_CHECKING:
     from .client import AsyncClient
 
 AT_ONCE: Final = 8
+_FORCE: Final = "replace the file with --force (in Python: force=True)"
 
 
 async def fetched(client: "AsyncClient", outputs: Any, folder: Path, *, flat: bool = True) -> Any:
     """Fetch the files of outputs into a folder, and return the outputs with their paths.
 
-    Equal names get a number. Without `flat` each output file has a folder of its own, named by a
-    number. Raises FileThere for a file with other bytes, and NoCopy for a file of the catalogue
-    that cannot be read from here.
+    Equal names get a number before the ending: `fit.json`, `fit_2.json`. Without `flat` each output
+    file has a folder of its own, named by a number. Files with the same bytes stay. Raises
+    FileThere for a file with other bytes, and NoCopy for a file of the catalogue that cannot be
+    read from here.
     """
     fetching = _Fetching(client, folder, flat)
     found = fetching.laid(outputs)
@@ -62,8 +65,15 @@ class _Fetching:
         elif location:
             self._wanted.append((location, path))
         else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(str(found.pop("contents", "")), encoding="utf-8")
+            content = str(found.pop("contents", "")).encode()
+            sha256 = hashlib.sha256(content).hexdigest()
+            try:
+                is_there = is_fetched(path, f"output {path.name}", sha256, force=False)
+            except FileThere as why:
+                raise _without_force(why) from None
+            if not is_there:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
         if found.get("secondaryFiles"):
             found["secondaryFiles"] = [self._file(its, folder) for its in found["secondaryFiles"]]
         return found
@@ -72,7 +82,7 @@ class _Fetching:
         number, free = 1, path
         while free in self._taken:
             number += 1
-            free = path.with_name(f"{path.name}_{number}")
+            free = path.with_name(f"{path.stem}_{number}{path.suffix}")
         self._taken.add(free)
         return free
 
@@ -82,7 +92,10 @@ class _Fetching:
 
         async def one(location: str, path: Path) -> None:
             async with gate:
-                await self._fetch(location, path)
+                try:
+                    await self._fetch(location, path)
+                except FileThere as why:
+                    raise _without_force(why) from None
 
         async with Tasks() as tasks:
             for location, path in self._wanted:
@@ -108,3 +121,8 @@ class _Fetching:
             found = (await self._client.outputs(job)).outputs
             self._views[job] = {one.name: one for one in found}
         return self._views[job]
+
+
+def _without_force(why: FileThere) -> FileThere:
+    """Return the error with another remedy: these outputs have no --force."""
+    return FileThere(str(why).replace(_FORCE, "remove the file"))

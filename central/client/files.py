@@ -121,8 +121,8 @@ def is_fetched(target: Path, what: str, sha256: str, *, force: bool) -> bool:
             return True
     if not force:
         raise FileThere(
-            f"{what}: {target} exists with other bytes: choose another --to, or replace the file "
-            "with --force (in Python: force=True)"
+            f"{what}: {target} exists with other bytes: choose another --to, or "
+            "replace the file with --force (in Python: force=True)"
         )
     return False
 

@@ -10,7 +10,6 @@ import ctypes
 import json
 import logging
 import os
-import re
 import resource
 import signal
 import sys
@@ -33,6 +32,7 @@ from .final_outputs import final_outputs
 from .hints import note_hints
 from .javascript import QuickJs
 from .known_files import KnownFile, RunFiles, UnknownContent
+from .mistakes import plain, without_places
 from .run import CwlRun
 from .shapes import shapes, step_name
 from .tools import FOLDERS, JobContext
@@ -41,7 +41,6 @@ MEMORY_BYTES: Final = 2 << 30
 LOAD_S: Final = 20.0  # of CPU, for one document: aliases of YAML can make it endless
 REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
 RUNS_MAX: Final = 32  # in memory; others are made again
-_FOLDER: Final = re.compile(r"(file://|(\.\./)*)/?pilotage-cwl/(doc/)?")  # of documents, in texts
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 REFUSED: Final = (ValidationException, WorkflowException, OSError, ValueError, TypeError, KeyError)
 
@@ -228,7 +227,9 @@ def _check_concrete(tool: Any) -> None:
 
 
 def _said(why: BaseException) -> str:
-    return _FOLDER.sub("", str(why))[:4_000] or type(why).__name__
+    if isinstance(why, (ValidationException, WorkflowException)):
+        return plain(why)[:4_000] or type(why).__name__
+    return without_places(str(why))[:4_000] or type(why).__name__
 
 
 def _title(uri: str) -> str:

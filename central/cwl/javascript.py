@@ -65,5 +65,6 @@ class QuickJs(NodeJSEngine):
                 f"JSON.stringify((function(){{ return eval({json.dumps(code)}) }})())"
             )
         except _quickjs.JSException as why:
-            raise JavascriptException(f"{why}\nin the expression {scan}") from why
+            said = str(why).partition("\n")[0]  # without its places in the code of the library
+            raise JavascriptException(f"{said} in the expression ${scan}") from why
         return cast(CWLOutputType, None if found is None else json.loads(found))

@@ -20,7 +20,7 @@ class LocalResults:
 
     def __init__(self, folder: Path | None = None, *, takes: bool = True) -> None:
         """Begin; without `takes`, results are kept, and none is reused."""
-        self._folder = folder.absolute() if folder is not None else None
+        self._folder = self.root = folder.absolute() if folder is not None else None
         self._takes = takes
 
     def of(self, job: ToolJob) -> tuple[Path, Any] | None:

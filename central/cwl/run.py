@@ -15,6 +15,7 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import visit_class
 
 from .known_files import RunAccess, RunFiles
+from .mistakes import plain
 from .tools import PERMANENT, JobContext, PlannedJob, ToolJob
 
 
@@ -64,7 +65,7 @@ class CwlRun:
         try:
             one = job.described(self._context, self._files)
         except WorkflowException as why:
-            self.why.append(f"{job.step}: {why}")
+            self.why.append(f"step {job.step}: {plain(why)}")
             _callback(job)({}, PERMANENT)
             return
         self._times[one.key] += 1
@@ -79,13 +80,13 @@ class CwlRun:
         job = self._open.pop(key)
         outputs, status = job.ended(key, result, self._files)
         if job.why:
-            self.why.append(f"{job.step}: {job.why}")
+            self.why.append(f"step {job.step}: {plain(job.why)}")
         _callback(job)(outputs, status)
 
     def failed(self, key: str, why: str) -> None:
         """Note that a job has failed for good without a result."""
         job = self._open.pop(key)
-        self.why.append(f"{job.step}: {why}")
+        self.why.append(f"step {job.step}: {why}")
         _callback(job)({}, PERMANENT)
 
 

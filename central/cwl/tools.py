@@ -27,6 +27,7 @@ from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from pilotage.pilot.cwl.tool_job import IN, OUT, SUCCESS, TMP
 
+from .document_checks import CheckedWorkflow, refuse_inputs
 from .kept_outputs import globs_of, kept
 from .known_files import RUNS, RunAccess, RunFiles, from_listing
 
@@ -303,6 +304,12 @@ class PlannedTool(CommandLineTool):
                 job.step = self.step or runtimeContext.name or shortname(tool["id"])
             yield job
 
+    def _init_job(self, joborder: CWLObjectType, runtime_context: Any) -> Any:
+        try:
+            return super()._init_job(joborder, runtime_context)
+        except WorkflowException as why:
+            refuse_inputs(self, joborder, why)
+
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
         return PlannedJob
 
@@ -320,4 +327,6 @@ def made_tool(toolpath_object: Any, loadingContext: LoadingContext) -> Process:
     """Make the processes of a document: tools become jobs. The library names the arguments."""
     if toolpath_object.get("class") == "CommandLineTool":
         return PlannedTool(toolpath_object, loadingContext)
+    if toolpath_object.get("class") == "Workflow":
+        return CheckedWorkflow(toolpath_object, loadingContext)
     return default_make_tool(toolpath_object, loadingContext)

@@ -50,7 +50,7 @@ def differing(
 def check_may_correct(row: ProductionRow, new: NewProductionRow, rules: str, reads: bool) -> None:
     """Raise Refused if `new` cannot replace the definition of a production."""
     if not reads or (row.group, row.owner_id) != (new.group, new.owner_id):
-        why = f"name: {row.name!r} is a production of another user or group: only they correct it"
+        why = f"name: {row.name!r} belongs to another user or group: only its owner can correct it"
         raise Refused(Code.FORBIDDEN, why, field="name")
     if row.state not in (P.NEW, P.ACTIVE, P.PAUSED, P.STOPPED, P.COMPLETED):
         why = f"correct: production {row.name} is {row.state.value}"

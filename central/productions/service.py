@@ -71,6 +71,7 @@ from .preview import preview
 from .record import NameTaken, ProductionRow
 from .restricted_view import sealed
 from .resubmission import check_same
+from .reuse_reasons import reasons_of
 from .steering import ProductionControl
 from .step_failures import LastLine, failures_of
 from .views import SUCCESS, Views
@@ -255,7 +256,10 @@ class ProductionService:
         except NameTaken as why:
             raise await self._taken(caller, why) from None
         if done is None:
-            text = "correct: the production changes now, or its jobs run: wait for `prod wait`"
+            text = (
+                "correct: jobs of the production still run, or it was changed at the same time: "
+                f"run `pilotage prod wait {row.name}`, then submit the file again"
+            )
             raise Refused(Code.ILLEGAL_STATE, text, field="correct")
         self._cache.drop(row.production_id)
         for one in {*ids.values(), *(its.transformation_id for its in known.values())}:
@@ -464,6 +468,8 @@ class ProductionService:
         reads = self._last_line if self._covers(caller, row, Permission.JOB_OUTPUT) else None
         failures = await failures_of(self._store, [one.row for one in steps], reads)
         reused = await self._reused(ids)
+        run = await self._store.read(reuse_records.tasks_not_reused, ids)
+        definition = (await self._cache.of(row.production_id, ids)).definition
         reports: list[StepReport] = []
         for one, its, failed in zip(steps, view.steps, failures, strict=True):
             mean = means.get(one.row.transformation_id)
@@ -476,6 +482,7 @@ class ProductionService:
                     task_s=mean.wall_s if mean is not None else None,
                     memory_mb=mean.memory_mb if mean is not None else None,
                     reused=reused.get(one.row.transformation_id, {}),
+                    not_reused=reasons_of(definition, one.step, run, one.row.transformation_id),
                 )
             )
         files, size = await self._store.read(production_records.files_made, ids)
@@ -498,7 +505,7 @@ class ProductionService:
         row = await self._row(caller, named, Permission.PRODUCTION_READ)
         found = await self._store.read(production_records.cwl_end, row.production_id)
         if found is None:
-            why = f"production {row.name} is no run of a CWL document"
+            why = f"production {row.name} was not made from a CWL document"
             raise Refused(Code.NOT_FOUND, f"{why}: its files are in the catalogue", field="name")
         may = self._covers(caller, row, Permission.JOB_OUTPUT)
         return CwlOutputs(

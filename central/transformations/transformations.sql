@@ -129,6 +129,15 @@ SELECT t.transformation_id, coalesce(o.transformation_id, 0), count(*)
  GROUP BY 1, 2
  ORDER BY 1, 2;
 
+-- name: tasks_not_reused
+-- How many tasks were run, with a recipe and without one.
+SELECT t.transformation_id, CASE WHEN t.recipe IS NULL THEN 1 ELSE 0 END, count(*)
+  FROM json_each(:transformations) AS w
+ CROSS JOIN task AS t ON t.transformation_id = w.value::bigint
+ WHERE t.is_reused = 0
+ GROUP BY 1, 2
+ ORDER BY 1, 2;
+
 -- name: inputs_of_tasks
 -- The inputs of tasks, at their transformations and at those derived since.
 WITH RECURSIVE heir (task_id, transformation_id) AS (

@@ -65,12 +65,15 @@ RETRIES = 3  # of a tool that fails temporarily
 EX_TEMPFAIL = 75  # the exit code of a job whose tool ended with 0, if that is a temporary failure
 
 
-def run(spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> dict[str, Any]:
+def run(
+    spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str], errors: Any = None
+) -> dict[str, Any]:
     """Run a tool below a folder; return its result.
 
-    `sources` has the path of each input on this machine. Raises OSError if it cannot be staged.
+    `sources` has the path of each input on this machine. `errors` gets streams of the tool that
+    have no file; by default they go to our standard error. Raises OSError if it cannot be staged.
     """
-    job = _Job(spec, folder, sources)
+    job = _Job(spec, folder, sources, errors)
     job.stage()
     code, why = job.execute()
     files = list(itertools.islice(job.listing(), LISTED_MAX + 1))
@@ -91,8 +94,14 @@ def run(spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> di
 
 
 class _Job:
-    def __init__(self, spec: Mapping[str, Any], folder: Path, sources: Mapping[str, str]) -> None:
-        self._spec, self._sources = spec, sources
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        folder: Path,
+        sources: Mapping[str, str],
+        errors: Any = None,
+    ) -> None:
+        self._spec, self._sources, self._errors = spec, sources, errors
         self._out, self._tmp, self._in = folder / "out", folder / "tmp", folder / "in"
         self._tree: str = spec.get("tree", "")  # the root of a container; empty: no container
         names = spec["folders"]
@@ -222,9 +231,9 @@ class _Job:
         return f"{path}{os.pathsep}{PROGRAMS}"
 
     def _stream(self, name: str, streams: contextlib.ExitStack) -> Any:
-        """Return where a stream of the command goes: to its file, or to our standard error."""
+        """Return where a stream of the command goes: to its file, or to `errors`."""
         if not self._spec.get(name):
-            return sys.stderr
+            return sys.stderr if self._errors is None else self._errors
         out: str = self._spec["folders"]["out"]
         path = self._real(os.path.join(out, self._spec[name]))
         self._make_room(path, is_written=True)

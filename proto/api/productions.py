@@ -257,6 +257,7 @@ class StepReport(_Out, frozen=True):
     task_s: float | None
     memory_mb: float | None
     reused: dict[str, int] = {}  # tasks that reuse results, by the name of their transformation
+    not_reused: dict[str, int] = {}  # tasks that were run, by why no result was reused
 
 
 class ProductionReport(_Out, frozen=True):

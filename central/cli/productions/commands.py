@@ -11,7 +11,7 @@ from ..exit_codes import ExitCode, UsageError
 from ..options import CHANGING_S, COMMON, READING_S, CommonOptions
 from ..presentation import note, print_line
 from . import cwl_files, steering, views
-from .plans import planned, previewed, tell_obstacles
+from .plans import planned, previewed, reuse_in_words, tell_obstacles
 from .status_texts import next_command, state_in_words
 from .submit_options import FOR_PRODUCTION, HERE, LocalOptions, ProductionOptions
 from .workflow_files import (
@@ -74,8 +74,9 @@ def submit(
     tasks run: those whose step, program, input or `software` version has changed. --inputs,
     --folder, --cores and --resume need --local.
 
-    With --correct, steps whose definition or files differ from before run again, with those below
-    them; other steps stay. The old files of these steps are removed.
+    After a mistake in the file or a program, correct it and add --correct. Changed steps and those
+    after them run again, and their old files are removed; other steps keep their results. If the
+    file was right, use `prod fix`.
 
     A CWL document takes its inputs from a second file, and `prod output` fetches its outputs.
 
@@ -112,7 +113,7 @@ def submit(
     if local or (dry_run and here.inputs is not None):
         catalogue = catalogue_in(here.inputs)
         if dry_run:
-            return _plan_here(written, catalogue, common)
+            return _plan_here(written, catalogue, common, given)
         need_catalogue(written, catalogue)
         from .local_runs import run_here
 
@@ -157,7 +158,7 @@ def _preview(flow: FromFile, given: ProductionOptions, common: CommonOptions) ->
 
     written = flow.written
     if obstacles_of(written):
-        return _plan_here(written, None, common)
+        return _plan_here(written, None, common, given)
 
     async def work(central: CentralConnection) -> CommandResult:
         client = await central.client()
@@ -165,7 +166,8 @@ def _preview(flow: FromFile, given: ProductionOptions, common: CommonOptions) ->
             return previewed(
                 await client.preview_production(
                     flow, name=given.name, priority=given.priority, correct=given.correct
-                )
+                ),
+                reuse_in_words(written.workflow, given),
             )
 
     try:
@@ -176,15 +178,19 @@ def _preview(flow: FromFile, given: ProductionOptions, common: CommonOptions) ->
         steps = written.workflow.steps.values()
         if any(one.is_catalogue for it in steps for one in it.inputs.values()):
             note(f"the plan omits the files of the catalogue: {why}")
-        return _plan_here(written, None, common)
+        return _plan_here(written, None, common, given)
 
 
 def _plan_here(
-    written: "WorkflowSource", catalogue: "list[WorkflowFile] | None", common: CommonOptions
+    written: "WorkflowSource",
+    catalogue: "list[WorkflowFile] | None",
+    common: CommonOptions,
+    given: ProductionOptions,
 ) -> int:
     from ...workflows.plan import plan
 
-    return planned(written, plan(written.workflow, catalogue)).print(json=common.json)
+    reuse = reuse_in_words(written.workflow, given)
+    return planned(written, plan(written.workflow, catalogue), reuse).print(json=common.json)
 
 
 @app.command
@@ -232,7 +238,9 @@ def graph(
     from .local_runs import counts_of_run
 
     if cwl_files.is_cwl(file):
-        views.print_graph(cwl_files.workflow_of(file), None, svg)
+        shown = cwl_files.workflow_of(file)
+        steps = None if run is None else cwl_files.nodes_of_run(run, shown)
+        views.print_graph(shown, steps, svg)
         return ExitCode.OK
     workflow = read_file(file, chosen, types).workflow
     nodes = None if run is None else draw.of_counts(counts_of_run(run, tuple(workflow.steps)))

@@ -1,5 +1,6 @@
 """CWL documents for `pilotage prod`. The CWL library is loaded only here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,9 @@ from ..command_frame import CentralConnection, Client, CommandResult, reads, run
 from ..exit_codes import ExitCode, UsageError
 from ..options import CHANGING_S, CommonOptions
 from ..presentation import note, print_json, print_line
+from .plans import NO_REUSE, reuse_in_words
 from .status_texts import SUCCESS
-from .submit_options import LocalOptions, ProductionFields
+from .submit_options import FOR_PRODUCTION, LocalOptions, ProductionFields
 from .views import NamedArgument
 from .workflow_files import steps_in_words
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from ...cwl.sending import Described
     from ...cwl.transformations import Built
+    from ...workflows.draw import DrawnStep
 
 RESULTS = ".results"  # in the folder of a run on this machine
 _TEXT_MAX = 1_000_000  # characters of the file that a production keeps for display
@@ -106,6 +109,12 @@ def submit(
         print_line(
             f"{file}: {steps_in_words(len(workflow.steps))}, input files: {len(found.files)}"
         )
+        if not fields["reuse"]:
+            print_line(NO_REUSE)
+        elif production is not None:
+            print_line(reuse_in_words(workflow, FOR_PRODUCTION))
+        else:
+            print_line("reuse: tools take the results of equal earlier tools, if there are any")
         return ExitCode.OK
 
     async def work(central: CentralConnection) -> CommandResult:
@@ -147,8 +156,11 @@ def run_here(file: Path, inputs: Path | None, options: LocalOptions) -> int:
     Results of tools stay in this folder; with `resume` the run takes those of earlier runs.
     """
     check_extra()
+    from ...cwl.loaded import told_of
     from ...cwl.runner import main
 
+    if wrong := told_of(file):
+        raise UsageError(wrong)
     where = options.folder or Path(f"{file.stem}.run")
     if not options.resume and where.is_dir() and any(where.iterdir()):
         raise UsageError(f"{where} is not empty: give another folder, or continue with --resume")
@@ -156,8 +168,47 @@ def run_here(file: Path, inputs: Path | None, options: LocalOptions) -> int:
     words += [str(inputs)] if inputs is not None else []
     words += [f"--cachedir={where / RESULTS}", *([] if options.resume else ["--no-reuse"])]
     code = main([*words, *([f"--cores={options.cores}"] if options.cores else [])])
-    note(f"the output files are in {where}")
+    if _tell_steps(where):
+        note(f"the output files are in {where}")
     return ExitCode.OK if code == 0 else ExitCode.FAILED
+
+
+def _tell_steps(folder: Path) -> bool:
+    """Report how many tools of each step have run; return whether any has begun."""
+    from ...cwl.local_progress import read_record
+
+    try:
+        found = read_record(folder / RESULTS)
+    except (OSError, ValueError):
+        return False
+    for name, one in found.items():
+        counts = [(one[what], what) for what in ("failed", "reused") if one[what]]
+        words = [f"{count} {what}" for count, what in ((one["done"], "done"), *counts)]
+        if one["made"]:
+            note(f"step {name}: {', '.join(words)}")
+    return any(one["made"] for one in found.values())
+
+
+def nodes_of_run(folder: Path, workflow: Workflow) -> "Mapping[str, DrawnStep]":
+    """Return how to draw the steps of a run on this machine. Raises UsageError."""
+    from ...cwl.local_progress import RECORD, read_record
+    from ...workflows.draw import of_counts
+    from ...workflows.flow import StepCounts
+
+    file = folder / RESULTS / RECORD
+    try:
+        found = read_record(folder / RESULTS)
+    except OSError as why:
+        raise UsageError(f"{file}: {why.strerror or why}") from None
+    except ValueError as why:
+        raise UsageError(f"{file} is not the record of a run: {why}") from None
+    if set(found) != set(workflow.steps):
+        raise UsageError(f"{folder} is a run of another document: its steps are {', '.join(found)}")
+    counts = {
+        name: StepCounts(one["made"], one["done"], one["failed"], 0, one["made"])
+        for name, one in found.items()
+    }
+    return of_counts(counts)
 
 
 @reads

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from pilotage.proto.api.productions import ProductionPreview, StepPreview
+from pilotage.proto.documents.workflow import Workflow
 
 from ..command_frame import CommandResult
 from ..presentation import note, number, print_line, print_table
+from .submit_options import ProductionOptions
 from .workflow_files import obstacles_of, steps_in_words
 
 if TYPE_CHECKING:
@@ -17,11 +19,23 @@ if TYPE_CHECKING:
     from ...workflows.source_lines import WorkflowSource
 
 
+NO_REUSE: Final = "reuse: off (--no-reuse), all tasks run"
 _INEXACT: Final = "≈: depends on the metadata that the jobs write; ?: depends on the catalogue"
 
 
-def planned(written: "WorkflowSource", found: "WorkflowPlan") -> CommandResult:
-    """Return the local plan of a workflow."""
+def reuse_in_words(workflow: Workflow, given: ProductionOptions) -> str:
+    """Return whether the tasks of a workflow file would reuse results."""
+    if given.no_reuse:
+        return NO_REUSE
+    steps = [name for name in workflow.steps if workflow.reuses(name)]
+    if not steps:
+        return "reuse: off (no `reuse: true`)"
+    which = "all steps" if len(steps) == len(workflow.steps) else f"steps {', '.join(steps)}"
+    return f"reuse: {which} take the results of equal earlier tasks, if there are any"
+
+
+def planned(written: "WorkflowSource", found: "WorkflowPlan", reuse: str = "") -> CommandResult:
+    """Return the local plan of a workflow; `reuse` is a line about reused results."""
     from ...workflows.translation import to_transformations
 
     faults = obstacles_of(written)
@@ -43,6 +57,8 @@ def planned(written: "WorkflowSource", found: "WorkflowPlan") -> CommandResult:
 
     def words(_: object) -> None:
         _print_plan(written.workflow.name, found)
+        if reuse:
+            print_line(reuse)
         tell_obstacles(written)
 
     return CommandResult(value, words)
@@ -68,7 +84,7 @@ def tell_obstacles(written: "WorkflowSource") -> None:
         note(f"it cannot run on pilots: {line}")
 
 
-def previewed(found: ProductionPreview) -> CommandResult:
+def previewed(found: ProductionPreview, reuse: str) -> CommandResult:
     """Return the plan from a central, in the same form."""
     steps = [
         {
@@ -85,10 +101,10 @@ def previewed(found: ProductionPreview) -> CommandResult:
     ]
     documents = {one.step: one.document for one in found.steps}
     value = {"steps": steps, "transformations": documents, "obstacles": []}
-    return CommandResult(value, lambda _: _print_preview(found))
+    return CommandResult(value, lambda _: _print_preview(found, reuse))
 
 
-def _print_preview(found: ProductionPreview) -> None:
+def _print_preview(found: ProductionPreview, reuse: str) -> None:
     rows = [
         (
             one.step,
@@ -108,6 +124,7 @@ def _print_preview(found: ProductionPreview) -> None:
         print_line(_INEXACT)
     if any(one.more for one in found.steps):
         print_line("at least: the catalogue has more files than were counted")
+    print_line(reuse)
 
 
 def _ports(amounts: Mapping[str, object]) -> str:

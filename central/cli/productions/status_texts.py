@@ -21,6 +21,7 @@ _STUCK: Final = {
     InputState.MISSING: ("cannot be read", "cannot be read"),
 }
 _RESET: Final = (InputState.STUCK, InputState.MISSING)  # states that `fix` retries by default
+_CORRECT: Final = "pilotage prod submit FILE --correct"
 SUCCESS: Final = "success"  # of a run of a CWL document
 _STUCK_MARKS: Final = frozenset({"stuck", "waits for a person"})  # now, and in release 0.1
 _WITHOUT: Final = "made without "  # prefix of the reason of a step that lacks some inputs
@@ -216,9 +217,15 @@ def next_command(view: ProductionView) -> str:
     if any(stuck_files(one) for one in view.steps):  # `fix` also resumes paused steps
         bad = not any(stuck_files(one, of=_RESET) for one in view.steps)
         more = " --problematic" if bad else ""
-        return f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}"
+        return (
+            f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}; or, "
+            f"after a mistake in the file: correct it, then {_CORRECT}"
+        )
     if view.state is P.ACTIVE and any(stands_alone(one.state, P.ACTIVE) for one in view.steps):
-        return f"pilotage prod report {view.name}, then pilotage prod resume {view.name}"
+        return (
+            f"pilotage prod report {view.name}, then pilotage prod resume {view.name}; or, "
+            f"after a mistake in the file: correct it, then {_CORRECT}"
+        )
     if without_missing(view):
         return without_missing(view)[0]
     if steps_to_complete(view):
@@ -231,7 +238,7 @@ def next_command(view: ProductionView) -> str:
     if view.run == SUCCESS:
         return f"pilotage prod output {view.name}"
     if view.run is not None:
-        return f"pilotage prod output {view.name}, then submit the document with --correct"
+        return f"pilotage prod output {view.name}, then correct the file and {_CORRECT}"
     fed = {parent for one in view.steps for parent in one.parents}
     last = [one for one in view.steps if one.step not in fed and one.outputs]
     return f"pilotage data find dataset={last[-1].outputs}" if last else ""

@@ -36,9 +36,13 @@ class ProductionOptions:
 
     name: str = option("", "Name (default: the name of the workflow).")
     no_start: bool = option(False, "Store it without starting it; `prod start` starts it.")
-    no_reuse: bool = option(False, "Run all tasks, even those with known results.")
+    no_reuse: bool = option(
+        False,
+        "Run every task (default: CWL tools, and steps with `reuse: true`, reuse earlier results).",
+    )
     correct: bool = option(
-        False, "Replace the definition of the production of this name; see below."
+        False,
+        "Replace the production of this name by a corrected file: only changed steps run again.",
     )
     priority: PriorityOption = None
     rules: Path | None = option(None, "File with failover rules, if the workflow has none.")

@@ -342,6 +342,8 @@ def print_report(found: ProductionReport) -> None:
     for one in found.steps:
         for name, count in one.reused.items():
             print_line(f"step {one.step}: {count} of its tasks reuse results of {name}")
+        for why, count in one.not_reused.items():
+            print_line(f"step {one.step}: {count} of its tasks ran: {why}")
         if one.waits:
             print_line(_waits_in_words(one))
         for state, count in one.stuck.items():

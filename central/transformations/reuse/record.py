@@ -29,6 +29,14 @@ class ReusedFrom(_Record, frozen=True, kw_only=True):
     tasks: int
 
 
+class NotReused(_Record, frozen=True, kw_only=True):
+    """How many tasks of a transformation were run."""
+
+    transformation_id: int
+    is_never: bool  # they have no recipe: their results are never reused
+    tasks: int
+
+
 @weighs(3)
 def reuse_tasks(
     session: Session, transformation_id: int, made: int, tasks: Sequence[ReusedTask], at: float
@@ -74,4 +82,13 @@ def reused_tasks(session: Session, transformation_ids: Sequence[int]) -> list[Re
     return [
         ReusedFrom(transformation_id=row[0], from_id=row[1], tasks=row[2])
         for row in session.rows("reused_tasks", given)
+    ]
+
+
+def tasks_not_reused(session: Session, transformation_ids: Sequence[int]) -> list[NotReused]:
+    """Return how many tasks were run, with a recipe and without one."""
+    given = {"transformations": json_list(list(transformation_ids))}
+    return [
+        NotReused(transformation_id=row[0], is_never=bool(row[1]), tasks=row[2])
+        for row in session.rows("tasks_not_reused", given)
     ]

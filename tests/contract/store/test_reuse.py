@@ -18,7 +18,7 @@ from pilotage.central.transformations.record import (
     TransformationRow,
 )
 from pilotage.central.transformations.reuse import record as reuse_records
-from pilotage.central.transformations.reuse.record import ReusedFrom, ReusedTask
+from pilotage.central.transformations.reuse.record import NotReused, ReusedFrom, ReusedTask
 from pilotage.proto.production_states import ProductionState as P
 from pilotage.proto.transformation_states import (
     InputState as I,
@@ -90,6 +90,11 @@ async def test_a_reused_task_is_done_and_says_whose_result_it_has(
     assert counts[2].tasks == {T.DONE: 1}
     assert await store.read(reuse_records.reused_tasks, [1, 2]) == [
         ReusedFrom(transformation_id=2, from_id=1, tasks=1)
+    ]
+    await done(store, await a_transformation(store, "c"), None)
+    assert await store.read(reuse_records.tasks_not_reused, [1, 2, 3]) == [
+        NotReused(transformation_id=1, is_never=False, tasks=1),
+        NotReused(transformation_id=3, is_never=True, tasks=1),
     ]
 
 

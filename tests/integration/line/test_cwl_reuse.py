@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.productions.reuse_reasons import NEW, OFF
 from pilotage.proto.api.productions import NewProduction, ProductionDetail
 from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from tests.fakes import FakeInstallation
@@ -31,6 +32,11 @@ from .test_cwl_runs import (
 async def reused(world: FakeInstallation, named: str) -> dict[str, dict[str, int]]:
     found = await world.central.services.productions.report(world.user(), named)
     return {one.step: one.reused for one in found.steps if one.reused}
+
+
+async def not_reused(world: FakeInstallation, named: str) -> dict[str, dict[str, int]]:
+    found = await world.central.services.productions.report(world.user(), named)
+    return {one.step: one.not_reused for one in found.steps if one.not_reused}
 
 
 async def ran(world: FakeInstallation, doc: CwlDocument, name: str, **fields: Any) -> Any:
@@ -55,6 +61,8 @@ def test_a_second_run_reuses_all_results_and_says_so() -> None:
         assert second == first
         assert argvs(world) == WANTED
         assert await reused(world, "first") == {}
+        assert await not_reused(world, "first") == {"say": {NEW: 3}, "again": {NEW: 3}}
+        assert await not_reused(world, "second") == {}
         assert await reused(world, "second") == {
             "say": {"transformation 1 (first-say)": 3},
             "again": {"transformation 2 (first-again)": 3},
@@ -86,6 +94,7 @@ def test_a_run_without_reuse_runs_everything() -> None:
 
         assert argvs(world) == WANTED + WANTED
         assert await reused(world, "second") == {}
+        assert await not_reused(world, "second") == {"say": {OFF: 3}, "again": {OFF: 3}}
 
     tale(tell)
 
@@ -210,7 +219,7 @@ def test_a_document_that_still_runs_is_not_corrected() -> None:
         await asyncio.sleep(0.2)
         body = NewProduction(cwl=document(corrected(WORDS), words=["a"]), name="run", correct=True)
 
-        with pytest.raises(Refused, match="its jobs run"):
+        with pytest.raises(Refused, match="jobs of the production still run"):
             await world.central.services.productions.add(world.user(), body)
 
         assert (await ended(world)).outputs["all"] == "a-again"

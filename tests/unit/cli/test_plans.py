@@ -4,8 +4,11 @@ import json
 
 import pytest
 
-from pilotage.central.cli.productions.plans import previewed
+from pilotage.central.cli.productions.plans import previewed, reuse_in_words
+from pilotage.central.cli.productions.submit_options import ProductionOptions
 from pilotage.proto.api.productions import ProductionPreview, StepPreview
+from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.workflow import Step, Workflow
 
 STEP = StepPreview(
     step="use",
@@ -38,7 +41,7 @@ def _preview(step: StepPreview) -> ProductionPreview:
 def test_of_files_that_were_not_all_counted_there_are_at_least_so_many(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    previewed(_preview(STEP)).print(json=False)
+    previewed(_preview(STEP), "").print(json=False)
     said = capsys.readouterr().out
 
     assert "at least 10 000 raw, ≈ 3 tables" in said
@@ -47,7 +50,7 @@ def test_of_files_that_were_not_all_counted_there_are_at_least_so_many(
 
 
 def test_files_that_all_share_leave_the_jobs_exact(capsys: pytest.CaptureFixture[str]) -> None:
-    previewed(_preview(SHARED)).print(json=False)
+    previewed(_preview(SHARED), "").print(json=False)
     said = capsys.readouterr().out
 
     assert "8 raw, at least 10 000 tables" in said and "≈" not in said
@@ -55,10 +58,28 @@ def test_files_that_all_share_leave_the_jobs_exact(capsys: pytest.CaptureFixture
 
 
 def test_as_json_they_are_not_exact(capsys: pytest.CaptureFixture[str]) -> None:
-    previewed(_preview(SHARED)).print(json=True)
+    previewed(_preview(SHARED), "").print(json=True)
     (step,) = json.loads(capsys.readouterr().out)["steps"]
 
     assert step["inputs"] == {
         "raw": {"count": 8, "exact": True},
         "tables": {"count": 10_000, "exact": False},
     }
+
+
+@pytest.mark.parametrize(
+    ("reuse", "options", "said"),
+    [
+        (False, ProductionOptions(), "reuse: off (no `reuse: true`)"),
+        (True, ProductionOptions(), "reuse: all steps take the results of equal earlier tasks"),
+        (True, ProductionOptions(no_reuse=True), "reuse: off (--no-reuse), all tasks run"),
+    ],
+)
+def test_a_dry_run_says_whether_results_are_reused(
+    reuse: bool, options: ProductionOptions, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow = Workflow(name="w", reuse=reuse, steps={"use": Step(job=Job(command=("true",)))})
+
+    previewed(_preview(STEP), reuse_in_words(workflow, options)).print(json=False)
+
+    assert said in capsys.readouterr().out

@@ -132,19 +132,29 @@ def test_a_step_is_told_in_tasks() -> None:
     assert words_of(step(state=S.PAUSED, expected_exactly=True)) == "0/4 done, paused"
 
 
+def first_of(its: ProductionView) -> str:
+    """Return the first of the commands to type next, without that for a mistake in the file."""
+    return next_command(its).partition(";")[0]
+
+
 def test_what_to_type_next_follows_from_how_it_stands() -> None:
     over = step("merge", state=S.COMPLETED, parents=("make",), outputs="dpps:transformation-7")
 
     assert next_command(view(state=P.NEW)) == "pilotage prod start w"
     assert next_command(view(step(tasks_wanted=4))) == "pilotage prod wait w"
     for alone in (S.PAUSED, S.STOPPED):
-        assert next_command(view(step(state=alone))).endswith("pilotage prod resume w")
-    assert next_command(view(step(inputs={I.STUCK: 1}))).endswith("pilotage prod fix w")
+        assert first_of(view(step(state=alone))).endswith("pilotage prod resume w")
+    assert (
+        next_command(view(step(inputs={I.STUCK: 1})))
+        .partition(";")[0]
+        .endswith("pilotage prod fix w")
+    )
     assert next_command(view(state=P.PAUSED)) == "pilotage prod resume w"
     braked = view(step(state=S.PAUSED, inputs={I.STUCK: 2}))
-    assert next_command(braked).endswith("pilotage prod fix w"), "resume would leave the files"
+    assert first_of(braked).endswith("pilotage prod fix w"), "resume would leave the files"
+    assert next_command(braked).endswith("correct it, then pilotage prod submit FILE --correct")
     bad = next_command(view(step(state=S.PAUSED, inputs={I.PROBLEMATIC: 2})))
-    assert bad.endswith("pilotage prod fix w --problematic")
+    assert bad.partition(";")[0].endswith("pilotage prod fix w --problematic")
     found = next_command(
         view(step("make", state=S.COMPLETED, outputs="a:b"), over, state=P.COMPLETED)
     )
@@ -267,7 +277,8 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "make 7 Completed 4/4 100 %",
         "merge 7 Paused 0/≈ 4 0 %",
         "step merge is stuck: 2 of 2 failed",
-        "next: pilotage prod report w, then pilotage prod resume w",
+        "next: pilotage prod report w, then pilotage prod resume w; or, after a mistake in the "
+        "file: correct it, then pilotage prod submit FILE --correct",
     ]
 
 
@@ -366,7 +377,8 @@ def test_a_report_advises_what_comes_after_it_and_counts_one_file_as_one(
         "step merge: 1 file is Problematic",
         "step merge is stuck: 1 file is bad",
         "1 file, 8 bytes in the catalogue",
-        "next: pilotage prod fix w --problematic",
+        "next: pilotage prod fix w --problematic; or, after a mistake in the file: correct it, "
+        "then pilotage prod submit FILE --correct",
     ]
 
 

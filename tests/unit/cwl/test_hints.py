@@ -90,7 +90,7 @@ def test_a_hint_nearer_to_the_tool_wins_and_workflows_speak_of_their_outputs(
 @pytest.mark.parametrize(
     ("hint", "said"),
     [
-        ("dirac:Scheduling: {priority: 11}", r"tool.cwl:\d+:\d+.*priority: .*0 to 10.*found 11"),
+        ("dirac:Scheduling: {priority: 11}", r"tool.cwl:\d+: .*priority: .*0 to 10.*found 11"),
         ("dirac:Scheduling: {priority: high}", r'Scheduling.priority: .*found "high"'),
         ("dirac:Scheduling: {sites: 5}", r"Scheduling.sites: .*list.*found 5"),
         ("dirac:Scheduling: {sites: ['a b']}", r"Scheduling.sites\[0\]: "),
