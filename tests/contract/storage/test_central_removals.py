@@ -24,6 +24,7 @@ from pilotage.central.operate.clocks import SystemClock
 from pilotage.central.operate.storages.requests import RealStorageHttp
 from pilotage.central.operate.storages.xrdfs import RealXrdfs
 from pilotage.pilot.data.davs_storage import DavsStorage
+from pilotage.pilot.data.storages import CopyMissing
 from tests.services import s3, xrootd as grid
 
 from . import servers
@@ -64,7 +65,7 @@ class Swept:
     def has(self, path: str) -> bool:
         try:
             self.rig.driver.size(self.rig.place(path))
-        except ValueError:
+        except CopyMissing:
             return False
         return True
 
