@@ -55,7 +55,7 @@ class Unit:
 
     def expected(self, found: object) -> str:
         """Return the message for a plain number in place of a number with a unit."""
-        return f"found {found}, expected {self._right(str(found))}"
+        return f"found {found!r}, expected {self._right(str(found))}"
 
     def _right(self, text: str) -> str:
         right = "a time such as 2h or 1d12h" if self.is_time else "a size such as 4GB"
@@ -63,17 +63,23 @@ class Unit:
             return f"{right}; {text} {self.word} is {self.written(text)}"
         clock = _CLOCK.fullmatch(text) if self.is_time else None
         if clock is not None:
-            parts = zip(clock.groups(default="0"), "dhms")
+            parts = zip(clock.groups(default="0"), "dhms", strict=True)
             said = "".join(f"{int(part)}{unit}" for part, unit in parts if int(part)) or "0s"
             return f"{right}; {text} is {said}"
         return f"{right}; {self.example} is {self.read(self.example)} {self.word}"
 
-    def written(self, number: object) -> str:
-        """Return a number of this unit as people type it: 4000MB, 3600s."""
-        return f"{number}{_WRITTEN[self.word]}"
+    def written(self, number: "int | float | str") -> str:
+        """Return a number of this unit as people type it: 4GB, 90m."""
+        said = Fraction(str(number)) * self.factor
+        names = _TIMES_WRITTEN if self.is_time else _SIZES_WRITTEN
+        for name, one in names.items():
+            if said and (said / one).denominator == 1:
+                return f"{said / one}{name}"
+        return f"{number}{next(reversed(names))}" if said else "0"
 
 
-_WRITTEN: Final = {"seconds": "s", "days": "d", "MB": "MB", "GB": "GB", "bytes": "B"}
+_TIMES_WRITTEN: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_SIZES_WRITTEN: Final = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 1_000, "B": 1}
 _DAYS: Final = Unit("days", 86_400, True, "2w")
 _S: Final = Unit("seconds", 1, True, "2h")
 _BYTE: Final = Unit("bytes", 1, False, "4GB")
@@ -119,7 +125,7 @@ def _seconds(text: str) -> "Fraction | None":
         return None
     if found[1]:
         return Fraction(found[1]) * _SECONDS[text[-1]]
-    parts = zip(found.groups()[1:], _SECONDS.values())
+    parts = zip(found.groups()[1:], _SECONDS.values(), strict=True)
     return Fraction(sum(int(part) * unit for part, unit in parts if part))
 
 

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from ..client.errors import NoneRuns
 from ..client.pace import RealPace, pauses
 from .presentation import note
+from .units import with_units
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,6 +37,7 @@ def option(default: T, help: str) -> T:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+@with_units
 class CommonOptions:
     """Options of every command that speaks to a central."""
 
@@ -48,7 +50,7 @@ class CommonOptions:
     data: Path | None = option(
         None, "Data directory of the local central to use, before PILOTAGE_URL and other defaults."
     )
-    patience_s: float | None = option(None, "Seconds to retry while no central answers.")
+    patience_s: float | None = option(None, "Time to retry while no central answers.")
 
 
 COMMON = CommonOptions()

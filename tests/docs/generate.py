@@ -56,6 +56,21 @@ _JOB_STRUCTS: Final = (
     *(job.Job, job.Need, job.Preference, job.Input, job.OutputPattern, job.JobLimits),
     *(job.JobData, job.DataInput, job.DataOutput, job.PayloadToken),
 )
+QUANTITIES: Final = """
+    ## Sizes and times
+
+    The end of a key is the unit of its number: `memory_mb: 4000`, `wall_s: 7200`. In files,
+    settings and options a text with a unit is valid too: `memory_mb: 4GB`, `wall_s: 2h`. In job,
+    transformation and workflow files such a value also works without the unit in the key:
+    `memory: 4GB`, `wall: 2h`. Exceptions are `queue_s`, `cpu_s` and `for_s`.
+
+    - Sizes: `kB`, `MB`, `GB`, `TB` and `PB` are powers of 1,000; `KiB`, `MiB`, `GiB`, `TiB` and
+      `PiB` are powers of 1,024. The `B` may be left out: `500M` is 500 MB. (In Slurm: 500 MiB.)
+    - Times: `w`, `d`, `h`, `m` and `s`, largest first, each once: `1d12h`, `90m`, `1.5h`.
+
+    The central keeps the plain number, rounded up where it must be whole. The HTTP and Python APIs
+    take plain numbers.
+"""
 _TRANSFORMATION_STRUCTS: Final = (
     *(transformation.Transformation, transformation.InputSpec, transformation.Grouping),
 )
@@ -132,7 +147,7 @@ def job_description_page() -> str:
 
         {structs.KEY}
     """
-    sections = (_struct("##", struct) for struct in _JOB_STRUCTS)
+    sections = (*(_struct("##", struct) for struct in _JOB_STRUCTS), inspect.cleandoc(QUANTITIES))
     return _page("Job description", "proto/documents/job.py", text, *sections)
 
 
@@ -145,7 +160,8 @@ def configuration_page() -> str:
         2. environment variables `PILOTAGE_SECTION__KEY`;
         3. options of `pilotage serve`.
 
-        The central refuses to start with an unknown key. Names that end in `_s` are in seconds.
+        The central refuses to start with an unknown key. Names that end in `_s` are in seconds;
+        [units](job-description.md#sizes-and-times) work too, as in `lease_s: 2m`.
 
         {structs.KEY}
     """

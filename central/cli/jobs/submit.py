@@ -76,11 +76,11 @@ async def submit(
     are submissions of their own; `-` reads one from standard input.
     """
     if not (wait or follow) and (timeout_s is not None or through_held):
-        option = "--through-held" if timeout_s is None else "--timeout-s"
+        option = "--through-held" if timeout_s is None else "--timeout"
         raise UsageError(f"{option} needs --wait or --follow")
     if files and payload is None and are_jdl(files):
         if array or key or follow or through_held or timeout_s is not None:
-            raise UsageError("with JDL files, leave out --array, --key, --follow and --timeout-s")
+            raise UsageError("with JDL files, leave out --array, --key, --follow and --timeout")
         refuse_with_file(job)
         asked = JdlSubmission(files, job.group, running_max, wait, dry_run, ids_file)
         async for answer in submit_jdl_files(central, asked):
