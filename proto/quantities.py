@@ -97,7 +97,7 @@ _UNITS: "Final[dict[str, Unit | None]]" = {
     "_bytes_max": _BYTE,
 }
 # Fields without a short name: as options or keys, the short names mean other things.
-_LONG_ONLY: Final = ("queue_s", "cpu_s", "for_s")
+_LONG_ONLY: Final = ("queue_s", "cpu_s", "for_s", "wait_s")
 
 
 def unit_of(name: str) -> "Unit | None":

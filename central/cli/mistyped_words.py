@@ -20,6 +20,23 @@ NEIGHBOURS: Final = {
     "jobs": "status",
     "stat": "status",
     "run": "submit",
+    # Slurm, whose users also type `pilotage squeue`
+    "sbatch": "submit",
+    "srun": "submit",
+    "squeue": "status",
+    "sacct": "status",
+    "seff": "show",
+    "scancel": "kill",
+    "sinfo": "site",
+    # HTCondor
+    "condor_submit": "submit",
+    "condor_q": "status",
+    "condor_history": "status",
+    "condor_rm": "kill",
+    "condor_hold": "hold",
+    "condor_release": "release",
+    "condor_tail": "logs",
+    "condor_status": "pilot",
 }
 # The option that says the same here.
 OPTIONS: Final = {
