@@ -86,10 +86,20 @@ async def watch(
     if interval_s < 0.1:
         raise UsageError("--interval must be at least 0.1s")
     client = await central.client()
-    looks = _looks(client, submission, interval_s)
+    looks = _until_interrupted(_looks(client, submission, interval_s), submission)
     if central.json or not on_terminal():
         return _in_lines(looks)
     return await _live(looks, submission)
+
+
+async def _until_interrupted(
+    looks: AsyncIterator[Summary], submission: int | None
+) -> AsyncIterator[Summary]:
+    """Pass the summaries on; after Ctrl-C, say that the jobs continue."""
+    again = "pilotage watch" if submission is None else f"pilotage watch {submission}"
+    with says_what_continues("the jobs continue", again):
+        async for look in looks:
+            yield look
 
 
 async def _looks(
