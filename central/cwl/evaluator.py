@@ -26,12 +26,15 @@ from ruamel.yaml.error import YAMLError
 from schema_salad.exceptions import ValidationException
 from schema_salad.sourceline import SourceLine
 
+from pilotage.pilot.cwl.tool_job import SUCCESS
+
 from . import library_changes
 from .documents import process_of
 from .final_outputs import final_outputs
 from .hints import note_hints
 from .javascript import QuickJs
-from .known_files import KnownFile, RunFiles, UnknownContent
+from .known_files import KnownFile, RunFiles, UnknownContent, same_file
+from .library_log import Nowhere, PlainHandler
 from .mistakes import plain, without_places
 from .run import CwlRun
 from .shapes import shapes, step_name
@@ -42,6 +45,7 @@ LOAD_S: Final = 20.0  # of CPU, for one document: aliases of YAML can make it en
 REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
 RUNS_MAX: Final = 32  # in memory; others are made again
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_NO_REASON: Final = "no step says why: `pilotage prod submit FILE --local` may say more"
 REFUSED: Final = (ValidationException, WorkflowException, OSError, ValueError, TypeError, KeyError)
 
 
@@ -65,6 +69,7 @@ class _Open:
     needed: list[str] = field(default_factory=list[str])
     run: CwlRun | None = None
     files: RunFiles = field(default_factory=RunFiles)
+    errors: list[str] = field(default_factory=list[str])  # that the library has logged
     open: set[str] = field(default_factory=set[str])  # jobs that were returned and have no result
 
     def begin(self) -> CwlRun:
@@ -75,13 +80,17 @@ class _Open:
             known = KnownFile(
                 is_folder=one["kind"] == "folder",
                 size=one.get("size_bytes", 0),
-                same=one.get("sha256", "") or one.get("did", ""),
+                same=same_file(
+                    one.get("sha256", "") or one.get("did", ""),
+                    is_executable=bool(one.get("executable")),
+                ),
             )
             self.files.add(os.path.dirname(path), [(os.path.basename(path), known)])
         order = copy.deepcopy(self.document["inputs"])
         context = JobContext({**FOLDERS, "basedir": "/pilotage-cwl", "toplevel": True})
         context.trees = self.images
         self.open.clear()
+        self.errors.clear()
         return CwlRun(process, order, self.files, context)
 
     def _read(self, path: str) -> bytes | None:
@@ -129,7 +138,10 @@ class Evaluator:
         self._javascript = QuickJs()
         set_js_engine(self._javascript)
         library_changes.change()
-        logging.getLogger("cwltool").setLevel(logging.CRITICAL)
+        self._log = PlainHandler(Nowhere())
+        logger = logging.getLogger("cwltool")
+        logger.setLevel(logging.ERROR)
+        logger.handlers[:] = [self._log]
         logging.getLogger("salad").setLevel(logging.CRITICAL)
 
     def answer(self, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,10 +187,14 @@ class Evaluator:
         )
         if call.get("more"):
             return {}
+        self._log.errors = one.errors
         try:
             jobs = one.advance(self._javascript)
             assert one.run is not None
-            answer: dict[str, Any] = {"jobs": jobs, "status": one.run.status, "why": one.run.why}
+            why = one.run.why
+            if one.run.status not in ("", SUCCESS):
+                why = why or one.errors or [_NO_REASON]
+            answer: dict[str, Any] = {"jobs": jobs, "status": one.run.status, "why": why}
             if one.run.status and not one.open and not one.needed:
                 answer["outputs"] = final_outputs(one.run.outputs, one.files)
         except (*REFUSED, UnknownContent) as why:

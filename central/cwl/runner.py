@@ -244,6 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         context = loading()
         results = LocalResults(given.cachedir, takes=not given.no_reuse)
+        inputs.callback(results.close)
         here = LocalExecutor(Path(folder), given.cores, results)
         executor: JobExecutor = here
         handler = None if "--debug" in rest else PlainHandler()

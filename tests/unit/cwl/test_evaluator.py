@@ -107,3 +107,43 @@ def test_an_endless_expression_fails_its_run_alone(monkeypatch: pytest.MonkeyPat
 
     assert one.answer({"do": "advance", "run": "bad"})["status"] == "permanentFail"
     assert one.answer({"do": "advance", "run": "good"})["outputs"] == {"o": 1}
+
+
+WHEN = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {InlineJavascriptRequirement: {}, ScatterFeatureRequirement: {}}
+inputs: []
+outputs: {o: {type: Any, outputSource: s/o}}
+steps:
+  s:
+    in: {i: {default: 5}}
+    out: [o]
+    %s
+    run: {class: ExpressionTool, inputs: {i: Any}, outputs: {o: Any}, expression: '${return %s;}'}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "why"),
+    [
+        ("when: $(5)", "{o: 1}", "'when' must evaluate to 'true' or 'false'"),
+        ("scatter: i", "{o: 1}", "`scatter` expects a list, found a number"),
+        ("", r'{o: "\ud800"}', "found a text with half a character"),
+        (
+            "",
+            '{o: {class: "File", location: "file:///pilotage-cwl/runs/abc/x"}}',
+            "location: found 'file:///pilotage-cwl/runs/abc/x', which is no file of this run",
+        ),
+    ],
+    ids=["when", "scatter", "half a character", "another run"],
+)
+def test_a_run_fails_with_the_reason(line: str, value: str, why: str) -> None:
+    one = Evaluator()
+    given = document(WHEN % (line, value))
+    one.answer({"do": "begin", "run": "bad", "document": given, "at": 0.0})
+
+    answer = one.answer({"do": "advance", "run": "bad"})
+
+    assert answer["status"] == "permanentFail"
+    assert why in "".join(answer["why"])
