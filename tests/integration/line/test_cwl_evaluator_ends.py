@@ -1,10 +1,10 @@
 """The evaluator of CWL documents ends while it is asked: its runs begin again, a few times."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
+from pilotage.central.cwl.messages import Advance, Answer, Call
 from pilotage.central.cwl_runs.evaluator_link import EvaluatorEnded
 from tests.fake_evaluator import EvaluatorHere
 from tests.fakes import FakeInstallation
@@ -19,8 +19,8 @@ class Ends(EvaluatorHere):
         super().__init__()
         self._ends, self.calls, self.ended = ends, 0, 0
 
-    async def ask(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        if call["do"] == "advance" and not call.get("more"):
+    async def ask(self, call: Call) -> Answer:
+        if isinstance(call, Advance) and not call.more:
             self.calls += 1
             if self._ends(self.calls):
                 self.ended += 1
