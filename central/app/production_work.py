@@ -12,7 +12,8 @@ from pilotage.proto.problems import Code
 
 from ..catalogue.input_resolution import outputs_to
 from ..catalogue.storages import Storages
-from ..cwl_runs.evaluator_link import Evaluates, EvaluatorEnded, EvaluatorLink, plain_document
+from ..cwl.messages import Broken, Shape, Shaped, Unfit
+from ..cwl_runs.evaluator_link import Evaluates, EvaluatorEnded, EvaluatorLink
 from ..cwl_runs.runs import CwlRuns
 from ..cwl_runs.task_maker import RunTaskMaker
 from ..dispatch.assembly import SharedLimits
@@ -115,22 +116,20 @@ def shapes_by(
     """Return what reads the tools of a document. It raises Refused for a wrong document."""
 
     async def shape_of(given: CwlDocument) -> CwlShape:
-        plain = plain_document(given)
         try:
-            found: dict[str, Any] = await evaluator.ask({"do": "shape", "document": plain})
+            found = await evaluator.ask(Shape(document=given))
         except EvaluatorEnded as why:
-            found = {"broken": str(why)}
-        wrong = found.get("unfit") or found.get("broken")
-        if wrong:
-            code = Code.INVALID
-            raise Refused(code, f"cwl: {wrong}", field="cwl")
-        for where, names in found["storages"]:
+            found = Broken(why=str(why))
+        if isinstance(found, Unfit | Broken):
+            raise Refused(Code.INVALID, f"cwl: {found.why}", field="cwl")
+        assert isinstance(found, Shaped)
+        for where, names in found.storages:
             outputs_to(storages.book, names, where)
-        for where, name in found["platforms"]:
+        for where, name in found.platforms:
             if platform_of(name, rules) is None:
                 right = unknown(name, (*rules.platforms, *PLATFORMS), what="platform")
                 raise Refused(Code.INVALID, f"{where}: {right}", field=where)
-        parents = {one["name"]: tuple(one["parents"]) for one in found["steps"]}
-        return CwlShape(found["name"], found["title"], parents or {NO_TOOL: ()})
+        parents = {one.name: one.parents for one in found.steps}
+        return CwlShape(found.name, found.title, parents or {NO_TOOL: ()})
 
     return shape_of

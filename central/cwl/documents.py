@@ -1,9 +1,9 @@
 """Loads CWL documents: from this machine, noting what was read, or from texts that were sent."""
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Container, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
@@ -67,7 +67,7 @@ def noting(texts: dict[str, str]) -> type[DefaultFetcher]:
     return Noting
 
 
-def sent(texts: Mapping[str, str], files: Mapping[str, Any]) -> type[DefaultFetcher]:
+def sent(texts: Mapping[str, str], files: Container[str]) -> type[DefaultFetcher]:
     """Return a fetcher that knows the given texts, and reads nothing else."""
 
     class Sent(_Fetcher):
@@ -84,15 +84,15 @@ def sent(texts: Mapping[str, str], files: Mapping[str, Any]) -> type[DefaultFetc
     return Sent
 
 
-def process_of(document: Mapping[str, Any]) -> Process:
-    """Return the process of a document (`proto/documents/cwl.py`), as plain values.
+def process_of(main: str, texts: Mapping[str, str], files: Container[str]) -> Process:
+    """Return the process of a document; the fields are those of `proto/documents/cwl.py`.
 
     Raises ValidationException, WorkflowException and UnsupportedRequirement.
     """
     context = loading()
-    context.fetcher_constructor = sent(document["texts"], document["files"])
-    with _own_ontologies(document["texts"]):
-        context, loaded, uri = fetch_document(document["main"], context)
+    context.fetcher_constructor = sent(texts, files)
+    with _own_ontologies(texts):
+        context, loaded, uri = fetch_document(main, context)
         context, uri = resolve_and_validate_document(context, loaded, uri)
         return make_tool(uri, context)
 

@@ -96,8 +96,7 @@ def load(file: Path) -> tuple[Process, list[str]]:
 def load_again(found: Described) -> Process:
     """Return the process of a described document, as another machine sees it."""
     _quiet(logging.CRITICAL)
-    files: dict[str, Any] = dict.fromkeys([*found.files, *found.folders, *found.dids], None)
-    process = process_of({"main": found.main, "texts": found.texts, "files": files})
+    process = process_of(found.main, found.texts, {*found.files, *found.folders, *found.dids})
     shapes(process)  # in the same order each time
     note_hints(process)
     return process

@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -201,10 +201,10 @@ def _used(process: Process, texts: Mapping[str, str]) -> list[str]:
             used.append(uri)
             return super().__getitem__(uri)
 
-    documents.process_of({"main": process.tool["id"], "texts": Noting(texts), "files": _Anything()})
+    documents.process_of(process.tool["id"], Noting(texts), _Anything())
     return sorted(set(used))
 
 
-class _Anything(dict[str, Any]):
+class _Anything(Container[str]):
     def __contains__(self, key: object) -> bool:
         return True

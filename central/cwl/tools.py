@@ -34,6 +34,7 @@ from .known_files import RUNS, RunAccess, RunFiles, from_listing
 # of a context, for containers
 FOLDERS: Final = {"docker_outdir": OUT, "docker_tmpdir": TMP, "docker_stagedir": IN}
 TEMPORARY, PERMANENT = "temporaryFail", "permanentFail"
+RECIPES: Final = 1  # raise it if equal tools have other results now: earlier ones are not reused
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,6 @@ class ToolJob:
     name: str  # for people
     spec: Mapping[str, Any]  # see `pilot/cwl/tool_job.py`
     needs: Mapping[str, float]  # cores, ram (MiB), tmpdirSize (MiB), outdirSize (MiB)
-    network: bool = False
-    image: str = ""
     placement: Mapping[str, Any] = field(default_factory=dict[str, Any])  # see `hints.Scheduling`
     recipe: str = ""  # equal for runs with equal results; empty: its result is not to be reused
 
@@ -179,7 +178,6 @@ class PlannedJob(JobBase):
             name=self.step,
             spec=spec,
             needs=self._needs(),
-            network=self.networkaccess,
             placement=self.placement,
             recipe=self._recipe(spec, files),
         )
@@ -203,7 +201,7 @@ class PlannedJob(JobBase):
                     return ""
             stage.append({**one, "source": same})
         software = self.builder.get_requirement("SoftwareRequirement")[0]
-        made_of = [{**spec, "stage": stage}, software]
+        made_of = [RECIPES, {**spec, "stage": stage}, software]
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     def _needs(self) -> dict[str, float]:

@@ -281,19 +281,17 @@ class ProductionService:
         if before is not None:
             if body.reuse:
                 return before.definition
-            return msgspec.structs.replace(before.definition, no_reuse=True)
+            return msgspec.structs.replace(before.definition, reuse=False)
         if body.cwl is not None:
             shape = await self._shape_of(body.cwl)
             workflow = steps_of(body.cwl, shape.name, shape.title, shape.parents)
-            return Definition(
-                workflow=workflow, cwl=body.cwl, files=body.files, no_reuse=not body.reuse
-            )
+            return Definition(workflow=workflow, cwl=body.cwl, files=body.files, reuse=body.reuse)
         assert body.workflow is not None
         return Definition(
             workflow=body.workflow,
             files=body.files,
             images=body.images,
-            no_reuse=not body.reuse,
+            reuse=body.reuse,
         )
 
     async def _read(
