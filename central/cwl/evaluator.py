@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FrameType
@@ -61,6 +62,7 @@ from .tools import FOLDERS, PERMANENT, JobContext
 
 MEMORY_BYTES: Final = 2 << 30
 LOAD_S: Final = 20.0  # of CPU, for one document: aliases of YAML can make it endless
+TURN_S: Final = 0.5  # after an expression that ends later, others get their turn
 REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
 RUNS_MAX: Final = 32  # in memory; others are made again
 decoded: Final = msgspec.json.Decoder(Call).decode
@@ -116,14 +118,14 @@ class _Open:
             self.needed.append(path)
         return found
 
-    def advance(self, at: QuickJs) -> list[WantedJob]:
+    def advance(self, at: QuickJs, until: float) -> list[WantedJob]:
         """Return the jobs that are wanted now, and have no result."""
         at.at = self.at
         wanted: dict[str, WantedJob] = {}
         while True:
             if self.run is None:
                 self.run = self.begin()
-            for job in self.run.advance():
+            for job in self.run.advance(until):
                 self.open.add(job.key)
                 wanted[job.key] = WantedJob(
                     key=job.key,
@@ -134,8 +136,9 @@ class _Open:
                     recipe=job.recipe,
                 )
             known = sorted(self.open & self.results.keys())
-            if not known:
-                return [one for key, one in wanted.items() if key in self.open]
+            if self.run.has_more or not known:
+                left = self.open - self.results.keys()
+                return [one for key, one in wanted.items() if key in left]
             for key in known:
                 self.open.discard(key)
                 result = self.results[key]
@@ -148,7 +151,8 @@ class _Open:
 class Evaluator:
     """Evaluates runs, each known by a name."""
 
-    def __init__(self) -> None:
+    def __init__(self, turn_s: float = TURN_S) -> None:
+        self._turn_s = turn_s
         self._runs: dict[str, _Open] = {}
         self._javascript = QuickJs()
         set_js_engine(self._javascript)
@@ -190,9 +194,10 @@ class Evaluator:
             return Noted()
         self._log.errors = one.errors
         try:
-            answer: Answer = Advanced(jobs=tuple(one.advance(self._javascript)))
+            jobs = one.advance(self._javascript, time.monotonic() + self._turn_s)
             assert one.run is not None
-            if not one.open and not one.needed:
+            answer: Answer = Advanced(jobs=tuple(jobs), more=one.run.has_more)
+            if not one.open and not one.needed and not one.run.has_more:
                 why, outputs = one.run.why, final_outputs(one.run.outputs, one.files)
                 if one.run.status != SUCCESS:
                     why = why or one.errors or [_NO_REASON]

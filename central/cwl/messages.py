@@ -89,6 +89,7 @@ class Advanced(_Message, frozen=True, kw_only=True, tag_field="is", tag="advance
     """The jobs that a run wants now. Without any it waits for results."""
 
     jobs: tuple[WantedJob, ...] = ()
+    more: bool = False  # ask again at once: other runs get their turn in between
 
 
 class Ended(_Message, frozen=True, kw_only=True, tag_field="is", tag="ended"):

@@ -4,6 +4,8 @@ The state is a function of the document, its inputs and the results. So a run th
 again by giving it the same results: `advance` wants the same jobs by the same keys.
 """
 
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -33,6 +35,7 @@ class CwlRun:
         self._times: Counter[str] = Counter()  # how often a key was wanted
         self._jobs: Iterator[Any] = process.job(order, self._ended, self._context)
         self.outputs: Any = None
+        self.has_more = False
         self.status = ""  # empty: it still runs
         self.why: list[str] = []
 
@@ -61,21 +64,27 @@ class CwlRun:
         visit_class(outputs, ("File", "Directory"), look)
         return found
 
-    def advance(self) -> list[ToolJob]:
+    def advance(self, until: float = math.inf) -> list[ToolJob]:
         """Return the jobs that can run now and were not returned before.
+
+        After `until` (monotonic clock), end early and set `has_more`.
 
         Raises WorkflowException if the document or the inputs are wrong, UnsupportedRequirement,
         and UnknownContent.
         """
         wanted: list[ToolJob] = []
+        self.has_more = False
         for job in self._jobs:
             if job is None:
                 break
+            self.has_more = time.monotonic() >= until
             if isinstance(job, PlannedJob):
                 self._want(job, wanted)
             else:
                 job.run(self._context)
-        if not self.status and not self._open:
+            if self.has_more:
+                break
+        if not self.status and not self._open and not self.has_more:
             self.status = PERMANENT
         return wanted
 

@@ -10,6 +10,7 @@ from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.messages import Output
 from pilotage.proto.transformation_states import TaskState
 
+from ..errors import BlobNotFound
 from ..jobs import record as job_records
 from ..ports import Blobs
 from ..store.engine import Store
@@ -42,7 +43,7 @@ class JobResults:
             return f"{job}: its list of files has more than {RESULT_MAX} bytes"
         try:
             return result_of(await self._blob(found.sha256, RESULT_MAX))
-        except (msgspec.DecodeError, RecursionError, OSError) as why:
+        except (msgspec.DecodeError, RecursionError, OSError, BlobNotFound) as why:
             return f"{job}: {RESULT} cannot be read: {why}"
 
     async def files(self, job_id: int) -> JobFiles:
@@ -65,7 +66,10 @@ class JobResults:
             raise Unusable(
                 f"cannot read {path}: expressions read only uploaded files and outputs of this run"
             )
-        return await self._blob(sha256, CONTENT_MAX + 1)
+        try:
+            return await self._blob(sha256, CONTENT_MAX + 1)
+        except BlobNotFound as why:
+            raise Unusable(f"cannot read {path}: {why}") from None
 
     async def _blob(self, sha256: str, most: int) -> bytes:
         found = bytearray()

@@ -308,8 +308,11 @@ class CwlRuns:
             why = "\n".join(answer.why)[:WHY_MAX]
             run.end = CwlEnd(status=answer.status, why=why, outputs=answer.outputs)
         else:
-            jobs = _expect(Advanced, answer).jobs
-            run.wanted.update((one.key, one) for one in jobs if one.key not in run.jobs)
+            advanced = _expect(Advanced, answer)
+            run.wanted.update((one.key, one) for one in advanced.jobs if one.key not in run.jobs)
+            if advanced.more:
+                run.due = True
+                self._nudged.set()
 
     async def _content(self, run: _Run, location: str) -> bytes:
         """Return the start of a file. Raises Unusable if it is not known."""
@@ -373,12 +376,15 @@ class CwlRuns:
         return list(keys[len(jobs) :]) if done else []
 
     def _recipes(self, run: _Run, row: TransformationRow, keys: Sequence[str]) -> dict[str, str]:
-        """Return the recipes of jobs whose results may be reused."""
+        """Return the recipes of jobs whose results may be reused: those of the same person.
+
+        The files of tools are outputs of their jobs, which others may not be allowed to read.
+        """
         if not run.reuses:
             return {}
         given = {key: run.wanted[key].recipe for key in keys}
         return {
-            key: recipe_of(row.community, row.group, f"cwl {one}")
+            key: recipe_of(row.community, row.group, f"cwl {row.owner_id} {one}")
             for key, one in given.items()
             if one
         }

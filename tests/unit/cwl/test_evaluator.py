@@ -14,6 +14,8 @@ from pilotage.central.cwl import javascript
 from pilotage.central.cwl.evaluator import Evaluator
 from pilotage.central.cwl.messages import (
     Advance,
+    Advanced,
+    Answer,
     Answer,
     Begin,
     Broken,
@@ -116,13 +118,20 @@ def test_an_unknown_run_is_said_to_be_unknown() -> None:
     assert Evaluator().answer(Advance(run="7")) == Unknown()
 
 
+def end_of(one: Evaluator, run: str) -> Answer:
+    """Return the end of a run without jobs."""
+    while (answer := one.answer(Advance(run=run))) == Advanced(more=True):
+        pass
+    return answer
+
+
 def test_an_endless_expression_fails_its_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(javascript, "CPU_S", 0.2)
     one = Evaluator()
     for name, code in (("bad", "${while (true) {}}"), ("good", "${return {o: 1};}")):
         one.answer(Begin(run=name, document=document(EXPRESSION % code), at=0.0))
 
-    bad, good = (one.answer(Advance(run=name)) for name in ("bad", "good"))
+    bad, good = (end_of(one, name) for name in ("bad", "good"))
     assert isinstance(bad, Ended) and isinstance(good, Ended)
     assert bad.status == "permanentFail"
     assert good.outputs == {"o": 1}
@@ -161,7 +170,7 @@ def test_a_run_fails_with_the_reason(line: str, value: str, why: str) -> None:
     one = Evaluator()
     one.answer(Begin(run="bad", document=document(WHEN % (line, value)), at=0.0))
 
-    answer = one.answer(Advance(run="bad"))
+    answer = end_of(one, "bad")
 
     assert isinstance(answer, Ended)
     assert answer.status == "permanentFail"
@@ -191,3 +200,36 @@ def test_a_failed_run_without_outputs_has_an_end() -> None:
 
     assert isinstance(answer, Ended)
     assert (answer.status, answer.outputs) == ("permanentFail", None), answer
+
+
+SCATTER = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {InlineJavascriptRequirement: {}, ScatterFeatureRequirement: {}}
+inputs: []
+outputs: {o: {type: Any, outputSource: s/o}}
+steps:
+  s:
+    in: {i: {default: [1, 2, 3, 4, 5]}}
+    scatter: i
+    out: [o]
+    run:
+      class: ExpressionTool
+      inputs: {i: Any}
+      outputs: {o: Any}
+      expression: "${return {o: inputs.i}}"
+"""
+
+
+def test_a_run_of_many_expressions_lets_others_in_between() -> None:
+    one = Evaluator(turn_s=0.0)
+    one.answer(Begin(run="long", document=document(SCATTER), at=0.0))
+    one.answer(Begin(run="other", document=document(EXPRESSION % "${return {o: 1};}"), at=0.0))
+    turns = 0
+    while (answer := one.answer(Advance(run="long"))) == Advanced(more=True):
+        turns += 1
+        other = one.answer(Advance(run="other"))
+
+    assert turns >= 5
+    assert isinstance(other, Ended) and isinstance(answer, Ended)
+    assert answer.outputs == {"o": [1, 2, 3, 4, 5]}
