@@ -28,7 +28,7 @@ TOOL: Final = Path(tool_job.__file__)
 Opened = Callable[[], AsyncClient]
 
 
-async def document_of(client: AsyncClient, found: Described, *, group: str = "") -> CwlDocument:
+async def document_of(client: AsyncClient, found: Described) -> CwlDocument:
     """Upload the files of a document, and return it as a request takes it."""
     places = list(found.files)
     (tool, *inputs) = await client.upload(
@@ -45,12 +45,7 @@ async def document_of(client: AsyncClient, found: Described, *, group: str = "")
     files |= {place: CwlFile(kind="folder") for place in found.folders}
     files |= {place: CwlFile(did=did) for place, did in found.dids.items()}
     return CwlDocument(
-        main=found.main,
-        texts=found.texts,
-        inputs=found.inputs,
-        files=files,
-        tool=tool,
-        group=group,
+        main=found.main, texts=found.texts, inputs=found.inputs, files=files, tool=tool
     )
 
 

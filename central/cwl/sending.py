@@ -21,7 +21,6 @@ from .lfns import is_lfn, name_of
 from .transformations import has_transformations
 
 DOCUMENTS: Final = f"{PLACE}doc/"
-GIVEN: Final = f"{PLACE}given/"
 _KINDS: Final = ("File", "Directory")
 
 
