@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotage.central.cwl.runner import main
+from pilotage.central.cli.cwl.runner import main
 
 WORKFLOW = """\
 cwlVersion: v1.2

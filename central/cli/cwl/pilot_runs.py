@@ -17,12 +17,12 @@ from pilotage.proto.api.productions import CwlOutputs, NewProduction, Written
 from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from pilotage.proto.documents.job import Input
 
-from ..client.client import AsyncClient
-from ..client.cwl_outputs import fetched
-from ..client.errors import ClientError
-from ..client.files import LocalFile
-from .sending import Described, described
-from .transformations import Built
+from ...client.client import AsyncClient
+from ...client.cwl_outputs import fetched
+from ...client.errors import ClientError
+from ...client.files import LocalFile
+from ...cwl.sending import Described, described
+from ...cwl.transformations import Built
 
 TOOL: Final = Path(tool_job.__file__)
 Opened = Callable[[], AsyncClient]
