@@ -180,7 +180,7 @@ def _used(process: Process, texts: Mapping[str, str]) -> list[str]:
             used.append(uri)
             return super().__getitem__(uri)
 
-    documents.process_of(process.tool["id"], Noting(texts), _Anything())
+    documents.process_of(str(process.tool["id"]), Noting(texts), _Anything())
     return sorted(set(used))
 
 

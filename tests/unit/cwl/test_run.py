@@ -15,6 +15,7 @@ from pilotage.central.cwl import tools
 from pilotage.central.cwl.known_files import RUNS, RunFiles
 from pilotage.central.cwl.run import CwlRun
 from pilotage.central.cwl.tools import ToolJob, made_tool
+from pilotage.pilot.cwl import tool_job
 
 WORKFLOW = """
 cwlVersion: v1.2
@@ -127,7 +128,7 @@ def test_another_version_of_the_program_reuses_no_earlier_result(
     before = recipe()
     assert before and recipe() == before
 
-    monkeypatch.setattr(tools, "VERSION", tools.VERSION + 1)
+    monkeypatch.setattr(tools, "VERSION", tool_job.VERSION + 1)
 
     assert recipe() not in ("", before)
 
