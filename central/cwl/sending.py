@@ -21,7 +21,6 @@ from .lfns import is_lfn, name_of
 from .transformations import has_transformations
 
 DOCUMENTS: Final = f"{PLACE}doc/"
-GIVEN: Final = f"{PLACE}given/"
 _KINDS: Final = ("File", "Directory")
 
 
@@ -201,7 +200,7 @@ def _used(process: Process, texts: Mapping[str, str]) -> list[str]:
             used.append(uri)
             return super().__getitem__(uri)
 
-    documents.process_of(process.tool["id"], Noting(texts), _Anything())
+    documents.process_of(str(process.tool["id"]), Noting(texts), _Anything())
     return sorted(set(used))
 
 

@@ -25,7 +25,7 @@ from cwltool.utils import bytes2str_in_dicts, visit_class
 from cwltool.workflow import default_make_tool
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
-from pilotage.pilot.cwl.tool_job import IN, OUT, SUCCESS, TMP
+from pilotage.pilot.cwl.tool_job import IN, OUT, SUCCESS, TMP, VERSION
 
 from .document_checks import CheckedWorkflow, refuse_inputs
 from .kept_outputs import globs_of, kept
@@ -34,7 +34,6 @@ from .known_files import RUNS, RunAccess, RunFiles, from_listing
 # of a context, for containers
 FOLDERS: Final = {"docker_outdir": OUT, "docker_tmpdir": TMP, "docker_stagedir": IN}
 TEMPORARY, PERMANENT = "temporaryFail", "permanentFail"
-RECIPES: Final = 1  # raise it if equal tools have other results now: earlier ones are not reused
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,11 @@ class PlannedJob(JobBase):
         )
 
     def _recipe(self, spec: Mapping[str, Any], files: RunFiles) -> str:
-        """Return a hash of all that the result depends on; empty: it is not to be reused."""
+        """Return a hash of all that the result depends on; empty: it is not to be reused.
+
+        After a change here or in `tool_job.py` that gives equal tools other results, raise VERSION
+        there.
+        """
         asked = self.builder.get_requirement("WorkReuse")[0]
         if (
             self.inplace_update
@@ -201,7 +204,7 @@ class PlannedJob(JobBase):
                     return ""
             stage.append({**one, "source": same})
         software = self.builder.get_requirement("SoftwareRequirement")[0]
-        made_of = [RECIPES, {**spec, "stage": stage}, software]
+        made_of = [VERSION, {**spec, "stage": stage}, software]
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     def _needs(self) -> dict[str, float]:

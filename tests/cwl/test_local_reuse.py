@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.cli.cwl.runner import main
 from pilotage.central.cwl.local_results import LOCK
-from pilotage.central.cwl.runner import main
 
 WORKFLOW = """\
 cwlVersion: v1.2

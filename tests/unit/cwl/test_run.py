@@ -11,9 +11,11 @@ pytest.importorskip("cwltool")
 from cwltool.context import LoadingContext
 from cwltool.load_tool import load_tool
 
+from pilotage.central.cwl import tools
 from pilotage.central.cwl.known_files import RUNS, RunFiles
 from pilotage.central.cwl.run import CwlRun
 from pilotage.central.cwl.tools import ToolJob, made_tool
+from pilotage.pilot.cwl import tool_job
 
 WORKFLOW = """
 cwlVersion: v1.2
@@ -114,6 +116,21 @@ def test_a_run_that_was_lost_wants_the_same_jobs_by_the_same_keys(tmp_path: Path
     assert len({job.key for job in jobs}) == 3
     played(again, [jobs[2], jobs[0], jobs[1]])
     assert again.advance() == after
+
+
+def test_another_version_of_the_program_reuses_no_earlier_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recipe() -> str:
+        (job,) = begun(tmp_path, words=["a"], skip=False).advance()
+        return job.recipe
+
+    before = recipe()
+    assert before and recipe() == before
+
+    monkeypatch.setattr(tools, "VERSION", tool_job.VERSION + 1)
+
+    assert recipe() not in ("", before)
 
 
 def test_a_job_that_failed_ends_the_run_and_says_why(tmp_path: Path) -> None:
