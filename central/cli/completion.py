@@ -14,7 +14,7 @@ def completion(
 ) -> None:
     """Print the script that completes commands and options when you press Tab.
 
-    The script starts no program, so it is fast. Print it again after an upgrade.
+    Print it again after an upgrade.
     """
     from .main import build
 

@@ -44,8 +44,8 @@ class CommonOptions:
     json: bool = option(False, "Print JSON, for programs: one value on each line.")
     url: str | None = option(
         None,
-        "URL of the central (default: PILOTAGE_URL, then PILOTAGE_DATA, then the last login, then"
-        " credentials.json, then the local central).",
+        "URL of the central (default, in this order: PILOTAGE_URL, PILOTAGE_DATA, the last login,"
+        " credentials.json, the local central).",
     )
     data: Path | None = option(
         None, "Data directory of the local central to use, before PILOTAGE_URL and other defaults."

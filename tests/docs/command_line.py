@@ -30,9 +30,8 @@ TEXT: Final = """
     go to standard error.
 
     `[NAME]` is optional, and `NAME…` can be repeated. Capitals stand for a value; `--limit=50`
-    shows the default. `SIZE` and `TIME` need [a unit](job-description.md#sizes-and-times). These
-    options have a second name for plain numbers: `--memory-mb 4000` is `--memory 4GB`, and
-    `--wall-s 7200` is `--wall 2h`.
+    shows the default. `SIZE` and `TIME` need [a unit](job-description.md#sizes-and-times): `--wall 2h`.
+    A second name takes plain numbers: `--wall-s 7200`.
 """
 
 CONNECTION: Final = """
