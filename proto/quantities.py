@@ -3,8 +3,6 @@
 Fields hold plain numbers, and the end of a field's name is its unit: `memory_mb`, `wall_s`. A
 letter with `i` counts in powers of 1,024, a letter without it in powers of 1,000; the `B` may be
 left out.
-
-Stdlib only.
 """
 
 import re
@@ -43,7 +41,7 @@ class Unit:
     is_time: bool
     example: str  # of a text that gives a whole number
 
-    def read(self, text: str) -> "int | float":
+    def read(self, text: str) -> int | float:
         """Return a text such as 4GB as a number of this unit. Raises BadQuantity."""
         found = (_seconds if self.is_time else _bytes)(text)
         if found is None:
@@ -68,7 +66,7 @@ class Unit:
             return f"{right}; {text} is {said}"
         return f"{right}; {self.example} is {self.read(self.example)} {self.word}"
 
-    def written(self, number: "int | float | str") -> str:
+    def written(self, number: int | float | str) -> str:
         """Return a number of this unit as people type it: 4GB, 90m."""
         said = Fraction(str(number)) * self.factor
         names = _TIMES_WRITTEN if self.is_time else _SIZES_WRITTEN
@@ -84,7 +82,7 @@ _DAYS: Final = Unit("days", 86_400, True, "2w")
 _S: Final = Unit("seconds", 1, True, "2h")
 _BYTE: Final = Unit("bytes", 1, False, "4GB")
 # The first matching end of a name counts. None: the number is no plain time or size.
-_UNITS: "Final[dict[str, Unit | None]]" = {
+_UNITS: Final[dict[str, Unit | None]] = {
     "_hs23_s": None,
     "_core_s": None,
     "_per_s": None,
@@ -100,7 +98,7 @@ _UNITS: "Final[dict[str, Unit | None]]" = {
 _LONG_ONLY: Final = ("queue_s", "cpu_s", "for_s", "wait_s")
 
 
-def unit_of(name: str) -> "Unit | None":
+def unit_of(name: str) -> Unit | None:
     """Return the unit of a field; None if its number has no unit that people can type."""
     return next((unit for end, unit in _UNITS.items() if name.endswith(end)), None)
 
@@ -113,13 +111,13 @@ def short_name(name: str) -> str:
     return name[: -len(end)] if is_short else ""
 
 
-def _bytes(text: str) -> "Fraction | None":
+def _bytes(text: str) -> Fraction | None:
     found = _SIZE.fullmatch(text)
     unit = _BYTES.get(found[2].lower()) if found else None
     return Fraction(found[1]) * unit if found and unit else None
 
 
-def _seconds(text: str) -> "Fraction | None":
+def _seconds(text: str) -> Fraction | None:
     found = _TIME.fullmatch(text)
     if found is None or not text:
         return None

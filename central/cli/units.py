@@ -45,8 +45,11 @@ def with_unit(field: str, **parameter: Any) -> Parameter:
         return converted(kind, (token,))
 
     names = (name, long) if name != long else name
-    shown = {"show_default": lambda default: default and unit.written(default), **parameter}
-    return Parameter(name=names, converter=convert, **shown)
+
+    def show(default: Any) -> str | None:
+        return unit.written(default) if default else None
+
+    return Parameter(name=names, converter=convert, show_default=show, **parameter)
 
 
 def with_units(options: type[T]) -> type[T]:

@@ -5,7 +5,7 @@ and messages of programs are decoded without this module, and have numbers only.
 """
 
 import math
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -48,17 +48,15 @@ class _Reader:
     def read(self, found: Any, kind: inspect.Type, path: str) -> Any:
         for arm in arms(kind):
             if isinstance(arm, inspect.StructType | inspect.DataclassType):
-                if isinstance(found, dict):
-                    return self._object(cast("dict[Any, Any]", found), arm, path)
+                if _is_mapping(found):
+                    return self._object(found, arm, path)
             elif isinstance(arm, inspect.ListType | inspect.VarTupleType):
-                if isinstance(found, list | tuple):
-                    items = cast("list[Any]", found)
+                if _is_list(found):
                     inner = arm.item_type
-                    return [self.read(one, inner, f"{path}[{i}]") for i, one in enumerate(items)]
-            elif isinstance(arm, inspect.DictType) and isinstance(found, dict):
-                pairs = cast("dict[Any, Any]", found).items()
+                    return [self.read(one, inner, f"{path}[{i}]") for i, one in enumerate(found)]
+            elif isinstance(arm, inspect.DictType) and _is_mapping(found):
                 inner = arm.value_type
-                return {key: self.read(one, inner, f"{path}[...]") for key, one in pairs}
+                return {key: self.read(one, inner, f"{path}[...]") for key, one in found.items()}
         return found
 
     def _object(
@@ -67,13 +65,13 @@ class _Reader:
         kind: inspect.StructType | inspect.DataclassType,
         path: str,
     ) -> dict[Any, Any]:
-        types = {one.encode_name: one.type for one in kind.fields}
-        short = _short(set(types)) if self._short_keys else {}
+        types: dict[Any, inspect.Type] = {one.encode_name: one.type for one in kind.fields}
+        short: dict[Any, str] = _short(set(types)) if self._short_keys else {}
         made: dict[Any, Any] = {}
         for key, value in found.items():
-            name = short.get(key, key)
+            name: Any = short.get(key, key)
             here = types.get(name)
-            unit = unit_of(name) if here is not None and isinstance(name, str) else None
+            unit = unit_of(name) if here is not None else None
             if name != key and name in found:
                 raise _wrong(f"give either {key} or {name}, not both", f"{path}.{key}")
             if here is not None and unit is not None and (number := number_type(here)) is not None:
@@ -101,6 +99,14 @@ def _quantity(
     if is_short and value != 0 and isinstance(value, int | float):
         raise _wrong(unit.expected(value), path)
     return value
+
+
+def _is_mapping(value: Any) -> TypeGuard[dict[Any, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    return isinstance(value, list | tuple)
 
 
 def _wrong(message: str, path: str) -> msgspec.ValidationError:

@@ -300,7 +300,8 @@ class _Reader:
         for step in place:
             if isinstance(step, int) and as_list(value) is None:
                 continue  # one mapping in place of a list
-            if isinstance(value, dict) and step not in value:
+            mapping = as_mapping(value)
+            if mapping is not None and step not in mapping:
                 step = short_name(str(step))
             try:
                 value, written = value[step], written[step]

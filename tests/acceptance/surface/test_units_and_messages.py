@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pilotage.central.cli import unknown_places
-from pilotage.central.client import Job, Need, Refused
+from pilotage.central.client.errors import Refused
+from pilotage.proto.documents.job import Job, Need
 
 from ..faces.conftest import Site
 from ..faces.test_command_line import Shell
@@ -30,7 +31,8 @@ def test_sizes_and_times_reach_the_pilot_as_numbers(shell: Shell, site: Site) ->
     head, printed, end = said.splitlines()
     assert (printed, end) == ("1074 129600", "1 Done")
     job = int(head.split()[-1])
-    sent = site.client.job(job).detail().job
+    sent = site.client.detail(job).job
+    assert sent is not None
     assert (sent.needs[0].memory_mb, sent.needs[0].wall_s) == (1_074, 129_600)
     assert sent.limits.stall_s == 5_400
 

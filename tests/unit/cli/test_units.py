@@ -81,6 +81,6 @@ def test_each_option_with_a_unit_has_both_names() -> None:
                 names[field] = {*options}
 
     assert {"memory_mb", "wall_s", "timeout_s", "idle_s", "valid_s"} <= set(names)
-    for field, options in names.items():
+    for field, found in names.items():
         short, long = option_name(field), f"--{field.replace('_', '-')}"
-        assert options == {short, long}
+        assert found == {short, long}
