@@ -55,7 +55,8 @@ class LocalResults:
         try:
             result = json.loads((where / DONE).read_text(encoding="utf-8"))
             files = [one for one in result["files"] if one["kind"] == "file"]
-            whole = all(_is_whole(where / "out" / one["path"], one) for one in files)
+            whole = result["status"] == "success" and isinstance(result["code"], int)
+            whole = whole and all(_is_whole(where / "out" / one["path"], one) for one in files)
         except (OSError, ValueError, LookupError, TypeError):  # it was damaged
             return None
         return (where, result) if whole else None

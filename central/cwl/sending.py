@@ -194,13 +194,14 @@ def _walked(path: str, above: tuple[str, ...] = ()) -> Iterator[tuple[str, list[
 def _used(process: Process, texts: Mapping[str, str]) -> list[str]:
     """Return which texts the process needs: others were read for its inputs."""
     used: list[str] = []
+    library: Any = process
 
     class Noting(dict[str, str]):
         def __getitem__(self, uri: str) -> str:
             used.append(uri)
             return super().__getitem__(uri)
 
-    documents.process_of(str(process.tool["id"]), Noting(texts), _Anything())
+    documents.process_of(library.tool["id"], Noting(texts), _Anything())
     return sorted(set(used))
 
 
