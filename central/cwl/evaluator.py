@@ -26,6 +26,7 @@ from ruamel.yaml.error import YAMLError
 from schema_salad.exceptions import ValidationException
 from schema_salad.sourceline import SourceLine
 
+from pilotage.pilot.cwl.tool_job import SUCCESS
 from pilotage.proto.documents.cwl import CwlDocument
 
 from . import library_changes
@@ -33,7 +34,8 @@ from .documents import process_of
 from .final_outputs import final_outputs
 from .hints import note_hints
 from .javascript import QuickJs
-from .known_files import KnownFile, RunFiles, UnknownContent
+from .known_files import KnownFile, RunFiles, UnknownContent, same_file
+from .library_log import Nowhere, PlainHandler
 from .messages import (
     Advance,
     Advanced,
@@ -63,6 +65,7 @@ REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
 RUNS_MAX: Final = 32  # in memory; others are made again
 decoded: Final = msgspec.json.Decoder(Call).decode
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_NO_REASON: Final = "no step says why: `pilotage prod submit FILE --local` may say more"
 REFUSED: Final = (ValidationException, WorkflowException, OSError, ValueError, TypeError, KeyError)
 
 
@@ -86,6 +89,7 @@ class _Open:
     needed: list[str] = field(default_factory=list[str])
     run: CwlRun | None = None
     files: RunFiles = field(default_factory=RunFiles)
+    errors: list[str] = field(default_factory=list[str])  # that the library has logged
     open: set[str] = field(default_factory=set[str])  # jobs that were returned and have no result
 
     def begin(self) -> CwlRun:
@@ -94,13 +98,16 @@ class _Open:
         self.files = RunFiles(self._read)
         for path, one in self.document.files.items():
             known = KnownFile(
-                is_folder=one.kind == "folder", size=one.size_bytes, same=one.sha256 or one.did
+                is_folder=one.kind == "folder",
+                size=one.size_bytes,
+                same=same_file(one.sha256 or one.did, is_executable=one.executable),
             )
             self.files.add(os.path.dirname(path), [(os.path.basename(path), known)])
         order = copy.deepcopy(self.document.inputs)
         context = JobContext({**FOLDERS, "basedir": "/pilotage-cwl", "toplevel": True})
         context.trees = self.images
         self.open.clear()
+        self.errors.clear()
         return CwlRun(process, order, self.files, context)
 
     def _read(self, path: str) -> bytes | None:
@@ -146,7 +153,10 @@ class Evaluator:
         self._javascript = QuickJs()
         set_js_engine(self._javascript)
         library_changes.change()
-        logging.getLogger("cwltool").setLevel(logging.CRITICAL)
+        self._log = PlainHandler(Nowhere())
+        logger = logging.getLogger("cwltool")
+        logger.setLevel(logging.ERROR)
+        logger.handlers[:] = [self._log]
         logging.getLogger("salad").setLevel(logging.CRITICAL)
 
     def answer(self, call: Call) -> Answer:
@@ -178,12 +188,15 @@ class Evaluator:
         one.contents.update(call.contents)
         if call.more:
             return Noted()
+        self._log.errors = one.errors
         try:
             answer: Answer = Advanced(jobs=tuple(one.advance(self._javascript)))
             assert one.run is not None
             if not one.open and not one.needed:
-                outputs = final_outputs(one.run.outputs, one.files)
-                answer = Ended(status=one.run.status, why=tuple(one.run.why), outputs=outputs)
+                why, outputs = one.run.why, final_outputs(one.run.outputs, one.files)
+                if one.run.status != SUCCESS:
+                    why = why or one.errors or [_NO_REASON]
+                answer = Ended(status=one.run.status, why=tuple(why), outputs=outputs)
         except (*REFUSED, UnknownContent) as why:
             answer = Ended(status=PERMANENT, why=(_said(why),), outputs={})
         if not one.needed:

@@ -22,7 +22,7 @@ from .document_checks import all_mistakes
 from .documents import loading, noting, process_of
 from .hints import note_hints
 from .javascript import QuickJs
-from .library_log import PlainHandler
+from .library_log import Nowhere, PlainHandler
 from .mistakes import in_words, mistakes_of, plain
 from .sending import Described, described
 from .shapes import shapes
@@ -68,7 +68,7 @@ def load(file: Path) -> tuple[Process, list[str]]:
     """Check a document without inputs; return it with warnings. Raises BadDocument."""
     set_js_engine(QuickJs())
     handler, logger = (
-        PlainHandler(io.StringIO(), marks_warnings=False),
+        PlainHandler(Nowhere(), marks_warnings=False),
         logging.getLogger("cwltool"),
     )
     levels = {one: logging.getLogger(one).level for one in _LOGGERS}
@@ -105,7 +105,7 @@ def load_again(found: Described) -> Process:
 def load_with_inputs(file: Path, inputs: Path | None) -> Described:
     """Check a document and its inputs, and return what a central needs. Raises BadDocument."""
     set_js_engine(QuickJs())
-    handler = PlainHandler(io.StringIO())
+    handler = PlainHandler(Nowhere())
     logger = logging.getLogger("cwltool")
     before, level = list(logger.handlers), logger.level
     logger.setLevel(logging.WARNING)

@@ -19,10 +19,9 @@ class LocalProgress:
     """Counts the tools of each step."""
 
     def __init__(self, steps: Iterable[str], folder: Path | None) -> None:
-        """Begin; the record is in the folder, if there is one."""
+        """Begin; the folder, if there is one, gets the record with the first tool."""
         self._counts = {name: dict.fromkeys(COUNTS, 0) for name in steps}
         self._folder = folder
-        self._write()
 
     def made(self, job: ToolJob) -> None:
         self._count(job, "made")

@@ -22,6 +22,7 @@ _OUTER: Final = re.compile(
 _FIELD: Final = re.compile(r"the '(.*?)' field is not valid because")
 _OF_VALUE: Final = re.compile(r"the value|value is|.* is not (?:int|long|float)")
 _WRONG: Final = "Expression evaluation error:"
+_KINDS: Final = {"int": "a number", "float": "a number", "bool": "a boolean", "NoneType": "null"}
 _Words = Callable[[re.Match[str]], str]
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
@@ -221,6 +222,10 @@ _RULES: Final[tuple[tuple[str, _Words], ...]] = (
     (
         r"^(?:StopIteration$|CWL input object at .*? is empty)",
         lambda its: "the file of inputs is empty: expected `name: value`, or {}",
+    ),
+    (
+        r"^object of type '(.*?)' has no len\(\)$",
+        lambda its: f"`scatter` expects a list, found {_KINDS.get(its[1], its[1])}",
     ),
     (r"^\[Errno \d+\] (.*?): '(.*)'$", lambda its: f"{its[2]}: {its[1]}"),
     (

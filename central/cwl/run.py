@@ -16,7 +16,7 @@ from cwltool.utils import visit_class
 
 from .known_files import RunAccess, RunFiles
 from .mistakes import plain
-from .tools import PERMANENT, JobContext, PlannedJob, ToolJob
+from .tools import PERMANENT, JobContext, PlannedJob, ToolJob, check_values
 
 
 class CwlRun:
@@ -37,11 +37,29 @@ class CwlRun:
         self.why: list[str] = []
 
     def _ended(self, outputs: Any, status: str) -> None:
-        wrong = _wrong_names(outputs)
+        wrong = self._wrong(outputs)
         if wrong:
             self.why += wrong
             outputs, status = {}, PERMANENT
         self.outputs, self.status = outputs, status
+
+    def _wrong(self, outputs: Any) -> list[str]:
+        """Return what is wrong with outputs: expressions and tools can write anything there."""
+        found: list[str] = []
+        try:
+            check_values(outputs)
+        except WorkflowException as why:
+            return [str(why)]
+
+        def look(one: Any) -> None:
+            name, location = one.get("basename"), str(one.get("location", ""))
+            if name is not None and ("/" in name or name in ("", ".", "..")):
+                found.append(f"basename: found {name[:200]!r}, expected a name without /")
+            if self._files.is_missing(location):
+                found.append(f"location: found {location[:200]!r}, which is no file of this run")
+
+        visit_class(outputs, ("File", "Directory"), look)
+        return found
 
     def advance(self) -> list[ToolJob]:
         """Return the jobs that can run now and were not returned before.
@@ -88,19 +106,6 @@ class CwlRun:
         job = self._open.pop(key)
         self.why.append(f"step {job.step}: {why}")
         _callback(job)({}, PERMANENT)
-
-
-def _wrong_names(outputs: Any) -> list[str]:
-    """Return what is wrong with the names of files: a name with a slash leaves its folder."""
-    found: list[str] = []
-
-    def look(one: Any) -> None:
-        name = one.get("basename")
-        if name is not None and ("/" in name or name in ("", ".", "..")):
-            found.append(f"basename: found {name[:200]!r}, expected a name without /")
-
-    visit_class(outputs, ("File", "Directory"), look)
-    return found
 
 
 def _access_to(files: RunFiles) -> type[StdFsAccess]:

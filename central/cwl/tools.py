@@ -170,6 +170,7 @@ class PlannedJob(JobBase):
                 spec[name] = value
         if self.timelimit:
             spec["limit_s"] = self.timelimit
+        check_values(spec)
         digest = hashlib.sha256(json.dumps([self.step, spec], sort_keys=True).encode()).hexdigest()
         return ToolJob(
             key=digest[:24],
@@ -226,6 +227,8 @@ class PlannedJob(JobBase):
             for _, one in mapper.items():
                 if one.staged and one.type is not None:
                     entry = _staged(one._replace(resolved=files.newest(one.resolved)))
+                    if files.is_missing(entry["source"]):
+                        raise WorkflowException(f"{entry['source']} is no file of this run")
                     known = stage.setdefault(one.target, entry)
                     if known != entry and "File" in one.type:
                         raise WorkflowException(
@@ -267,6 +270,16 @@ class PlannedJob(JobBase):
         return bytes2str_in_dicts(outputs), result["status"]
 
     why = ""
+
+
+def check_values(value: Any) -> None:
+    """Raise WorkflowException if a value has a number or a text that JSON cannot hold."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise WorkflowException("found a text with half a character, expected UTF-8") from None
+    except ValueError:
+        raise WorkflowException("found NaN or an infinite number, expected a number") from None
 
 
 def _staged(one: MapperEnt) -> dict[str, Any]:

@@ -316,3 +316,21 @@ def test_a_file_of_inputs_of_another_form_is_told(
     assert str(raised.value).endswith(said)
     assert main(["--quiet", "tool.cwl", str(given)]) == 1
     assert said in capfd.readouterr().err
+
+
+def test_a_run_without_inputs_leaves_no_folder_and_prints_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["prod", "submit", "tool.cwl", "--local"]) == 1
+    assert not Path("tool.run").exists()
+    assert not capsys.readouterr().out
+
+
+def test_a_failed_run_says_how_to_continue(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("failing.cwl").write_text(FAILING)
+    run(["prod", "submit", "failing.cwl", "--local"])
+
+    told = capsys.readouterr().err
+
+    assert "the same command with --resume" in told
+    assert "output files" not in told

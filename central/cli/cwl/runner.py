@@ -1,6 +1,7 @@
 """`pilotage-cwl-runner`: the command line that CWL's conformance tests call."""
 
 import argparse
+import io
 import logging
 import os
 import shutil
@@ -236,12 +237,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--cachedir is for runs on this machine: pilots reuse results without it")
     set_js_engine(QuickJs())
     texts: dict[str, str] = {}
+    written = io.StringIO()
     with (
         ExitStack() as inputs,
         tempfile.TemporaryDirectory(prefix="pilotage-cwl-", ignore_cleanup_errors=True) as folder,
     ):
         context = loading()
         results = LocalResults(given.cachedir, takes=not given.no_reuse)
+        inputs.callback(results.close)
         here = LocalExecutor(Path(folder), given.cores, results)
         executor: JobExecutor = here
         handler = None if "--debug" in rest else PlainHandler()
@@ -260,14 +263,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                 custom_schema_callback=lambda: (
                     None
                 ),  # keep the schemas that a warm process has loaded
-                stdout=sys.stdout,
+                stdout=written,
             )
         except ValidationException as why:
             print(f"pilotage-cwl-runner: {plain(why)}", file=sys.stderr)
             return 1
         except SystemExit as end:  # the library has said why
             return end.code if isinstance(end.code, int) else 1
-    sys.stdout.write("\n")
+    if text := written.getvalue():
+        print(text.rstrip("\n"))
     if here.reused:
         print(f"pilotage-cwl-runner: results reused: {here.reused}", file=sys.stderr)
     return found

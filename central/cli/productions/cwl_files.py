@@ -168,8 +168,11 @@ def run_here(file: Path, inputs: Path | None, options: LocalOptions) -> int:
     words += [str(inputs)] if inputs is not None else []
     words += [f"--cachedir={where / RESULTS}", *([] if options.resume else ["--no-reuse"])]
     code = main([*words, *([f"--cores={options.cores}"] if options.cores else [])])
-    if _tell_steps(where):
+    has_run = _tell_steps(where)
+    if code == 0:
         note(f"the output files are in {where}")
+    elif has_run:
+        note("to continue: the same command with --resume; tools that are done are kept")
     return ExitCode.OK if code == 0 else ExitCode.FAILED
 
 

@@ -128,6 +128,46 @@ def test_an_endless_expression_fails_its_run_alone(monkeypatch: pytest.MonkeyPat
     assert good.outputs == {"o": 1}
 
 
+WHEN = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {InlineJavascriptRequirement: {}, ScatterFeatureRequirement: {}}
+inputs: []
+outputs: {o: {type: Any, outputSource: s/o}}
+steps:
+  s:
+    in: {i: {default: 5}}
+    out: [o]
+    %s
+    run: {class: ExpressionTool, inputs: {i: Any}, outputs: {o: Any}, expression: '${return %s;}'}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "why"),
+    [
+        ("when: $(5)", "{o: 1}", "'when' must evaluate to 'true' or 'false'"),
+        ("scatter: i", "{o: 1}", "`scatter` expects a list, found a number"),
+        ("", r'{o: "\ud800"}', "found a text with half a character"),
+        (
+            "",
+            '{o: {class: "File", location: "file:///pilotage-cwl/runs/abc/x"}}',
+            "location: found 'file:///pilotage-cwl/runs/abc/x', which is no file of this run",
+        ),
+    ],
+    ids=["when", "scatter", "half a character", "another run"],
+)
+def test_a_run_fails_with_the_reason(line: str, value: str, why: str) -> None:
+    one = Evaluator()
+    one.answer(Begin(run="bad", document=document(WHEN % (line, value)), at=0.0))
+
+    answer = one.answer(Advance(run="bad"))
+
+    assert isinstance(answer, Ended)
+    assert answer.status == "permanentFail"
+    assert why in "".join(answer.why)
+
+
 def test_half_a_character_ends_its_run_alone(process: subprocess.Popen[bytes]) -> None:
     given = document(EXPRESSION % '${return {o: "\\ud800"};}')
     asked(process, Begin(run="half", document=given, at=0.0))

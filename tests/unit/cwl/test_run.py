@@ -154,3 +154,55 @@ def test_a_missing_output_is_named(tmp_path: Path) -> None:
     run.advance()
     assert run.status == "permanentFail"
     assert any("a.txt" in why for why in run.why)
+
+
+ALL = """
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: x
+inputs: []
+outputs: {all: {type: 'File[]', outputBinding: {glob: "*"}}}
+"""
+
+
+def test_an_entry_that_cannot_be_an_output_fails_the_tool_with_the_reason(tmp_path: Path) -> None:
+    run = begun(tmp_path, ALL)
+    (job,) = run.advance()
+    result = dict(listed(good="x"))
+    result["files"] += [{"path": "bad", "kind": "leaves", "why": "it is a pipe"}]
+
+    run.done(job.key, result)
+
+    assert run.status == "permanentFail"
+    assert "bad cannot be an output: it is a pipe" in run.why[0]
+
+
+def test_a_number_that_json_does_not_know_fails_the_run(tmp_path: Path) -> None:
+    run = begun(tmp_path, ALL.replace("File[]", "Any"))
+    (job,) = run.advance()
+
+    run.done(job.key, listed(cwl_output_json='{"all": NaN}'))
+
+    assert (run.status, run.why) == (
+        "permanentFail",
+        ["found NaN or an infinite number, expected a number"],
+    )
+
+
+USER = """
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: cat
+inputs: {f: {type: File, inputBinding: {}}}
+outputs: {}
+"""
+
+
+def test_an_input_of_another_run_fails_the_run(tmp_path: Path) -> None:
+    run = begun(tmp_path, USER, f={"class": "File", "location": f"file://{RUNS}/abc/x"})
+
+    assert run.advance() == []
+    assert (run.status, run.why) == (
+        "permanentFail",
+        ["step workflow.cwl: runs/abc/x is no file of this run"],
+    )
