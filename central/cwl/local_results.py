@@ -82,4 +82,4 @@ class LocalResults:
 
 def _is_whole(path: Path, listed: Mapping[str, Any]) -> bool:
     """Return whether a file is still the listed one. Raises OSError."""
-    return digest_of(path, "sha1") == listed["sha1"]
+    return digest_of(path, "sha1") == str(listed["sha1"])

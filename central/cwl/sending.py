@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cwltool.context import RuntimeContext
 from cwltool.process import Process, shortname
@@ -194,14 +194,13 @@ def _walked(path: str, above: tuple[str, ...] = ()) -> Iterator[tuple[str, list[
 def _used(process: Process, texts: Mapping[str, str]) -> list[str]:
     """Return which texts the process needs: others were read for its inputs."""
     used: list[str] = []
-    library: Any = process
 
     class Noting(dict[str, str]):
         def __getitem__(self, uri: str) -> str:
             used.append(uri)
             return super().__getitem__(uri)
 
-    documents.process_of(library.tool["id"], Noting(texts), _Anything())
+    documents.process_of(cast(str, process.tool["id"]), Noting(texts), _Anything())
     return sorted(set(used))
 
 
