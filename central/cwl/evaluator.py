@@ -55,7 +55,7 @@ from .messages import (
     Unknown,
     WantedJob,
 )
-from .mistakes import plain, without_places
+from .mistakes import NO_FORM, plain, without_places
 from .run import CwlRun
 from .shapes import shapes, step_name
 from .tools import FOLDERS, PERMANENT, JobContext
@@ -66,6 +66,7 @@ TURN_S: Final = 0.5  # after an expression that ends later, others get their tur
 REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
 RUNS_MAX: Final = 32  # in memory; others are made again
 decoded: Final = msgspec.json.Decoder(Call).decode
+_PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _NO_REASON: Final = "no step says why: `pilotage prod submit FILE --local` may say more"
 REFUSED: Final = (ValidationException, WorkflowException, OSError, ValueError, TypeError, KeyError)
@@ -237,12 +238,12 @@ def _process(document: CwlDocument) -> Process:
         process.visit(_check_concrete)
         shapes(process)
         note_hints(process)
-    except (*REFUSED, UnsupportedRequirement, YAMLError, StopIteration) as why:
+    except (*REFUSED, UnsupportedRequirement, YAMLError) as why:
         raise _Unfit(_said(why)) from why
     except _TooLong:
         raise _Unfit(f"the document takes more than {LOAD_S:.0f} s to load") from None
-    except RecursionError as why:
-        raise _Unfit("the document is nested too deeply") from why
+    except (RecursionError, StopIteration) as why:
+        raise _Unfit(NO_FORM[type(why)]) from why
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
     return process
@@ -287,7 +288,8 @@ def _plain(value: Any) -> Any:
 
 
 def confine() -> None:
-    """Give this process little memory, no network and no files to write."""
+    """Give this process little memory, no network and no files to write; end it with its parent."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

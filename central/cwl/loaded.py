@@ -23,7 +23,7 @@ from .documents import loading, noting, process_of
 from .hints import note_hints
 from .javascript import QuickJs
 from .library_log import Nowhere, PlainHandler
-from .mistakes import in_words, mistakes_of, plain
+from .mistakes import NO_FORM, in_words, mistakes_of, plain
 from .sending import Described, described
 from .shapes import shapes
 
@@ -81,6 +81,8 @@ def load(file: Path) -> tuple[Process, list[str]]:
         process = make_tool(uri, context)
         shapes(process)
         return process, [*handler.warnings, *note_hints(process).warnings]
+    except (RecursionError, StopIteration) as why:
+        raise BadDocument(f"{file}: {NO_FORM[type(why)]}") from why
     except (ValidationException, WorkflowException, OSError, ValueError, TypeError) as why:
         if not file.is_file() and "#" not in file.name:
             raise BadDocument(f"{file}: there is no such file") from why
@@ -126,6 +128,8 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
             )
     except (ValidationException, WorkflowException, OSError) as why:
         raise BadDocument(_all_of(file, [plain(why)])) from why
+    except (RecursionError, StopIteration) as why:
+        raise BadDocument(f"{file}: {NO_FORM[type(why)]}") from why
     except SystemExit as why:  # the inputs have another form
         raise BadDocument("\n".join(handler.errors) or f"{inputs}: it has no inputs") from why
     finally:

@@ -55,7 +55,8 @@ class LocalResults:
         try:
             result = json.loads((where / DONE).read_text(encoding="utf-8"))
             files = [one for one in result["files"] if one["kind"] == "file"]
-            whole = all(_is_whole(where / "out" / one["path"], one) for one in files)
+            whole = result["status"] == "success" and isinstance(result["code"], int)
+            whole = whole and all(_is_whole(where / "out" / one["path"], one) for one in files)
         except (OSError, ValueError, LookupError, TypeError):  # it was damaged
             return None
         return (where, result) if whole else None
@@ -81,4 +82,4 @@ class LocalResults:
 
 def _is_whole(path: Path, listed: Mapping[str, Any]) -> bool:
     """Return whether a file is still the listed one. Raises OSError."""
-    return digest_of(path, "sha1") == listed["sha1"]
+    return digest_of(path, "sha1") == str(listed["sha1"])

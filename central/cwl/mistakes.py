@@ -9,6 +9,10 @@ from typing import Any, Final
 from schema_salad.exceptions import SchemaSaladException, ValidationException
 
 MISTAKES_MAX: Final = 50  # that are shown
+NO_FORM: Final[dict[type[Exception], str]] = {  # by what the library raises
+    RecursionError: "the document is nested too deeply, or runs itself",
+    StopIteration: "the document is empty",
+}
 TEXT_MAX: Final = 600  # characters of one of them
 _PLACES: Final = re.compile(r"(file://|(\.\./)*)/?pilotage-cwl/(doc/)?")  # of what was sent
 _LINE: Final = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?P<col>\d+):\s*(?P<text>.*)$")

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cwltool.context import RuntimeContext
 from cwltool.process import Process, shortname
@@ -200,7 +200,7 @@ def _used(process: Process, texts: Mapping[str, str]) -> list[str]:
             used.append(uri)
             return super().__getitem__(uri)
 
-    documents.process_of(str(process.tool["id"]), Noting(texts), _Anything())
+    documents.process_of(cast(str, process.tool["id"]), Noting(texts), _Anything())
     return sorted(set(used))
 
 
