@@ -17,7 +17,7 @@ WORK = (
     "10,000 jobs have kept one output of 10 kB each. `pilotage output --submission N --to FOLDER` "
     "fetches all, a second time with nothing to fetch, and then into a .tar."
 )
-BOUND = "The client's interpreter is the limit: hashes, files and the parsing of answers."
+BOUND = "The local disk is the limit: each output needs a folder and a file."
 
 
 @dataclass(frozen=True)
