@@ -166,9 +166,7 @@ async def outputs(queries: Queries, call: Call) -> jobs.Outputs:
 
 @ROUTES.add("GET", "/v1/jobs/outputs", Permission.JOB_OUTPUT, needs_leader=False)
 async def outputs_of(queries: Queries, call: Call, query: JobsQuery) -> OutputsPage:
-    """List jobs with the files that they kept, their places in their submissions and their
-    parameters.
-    """
+    """List jobs with their kept files, places in submissions and parameters."""
     return await queries.outputs_of(user(call), _filter(query), query.after, query.limit)
 
 
@@ -181,8 +179,8 @@ async def outputs_of(queries: Queries, call: Call, query: JobsQuery) -> OutputsP
     gives_media=FILES,
 )
 async def bundle(found: OutputServices, call: Call, body: OutputChoice) -> StreamedAnswer:
-    """Fetch many of these files in one answer, in the order of the request: for each file a line
-    with its size and its bytes, or the line `-` if there is no such file.
+    """Fetch many files in order: for each a line with its size, then its bytes. The line `-`
+    stands for a missing one.
     """
     caller = user(call)
     hashes = await found.queries.chosen_outputs(caller, body)

@@ -44,12 +44,11 @@ async def logs(
 ) -> Answers:
     """Print what jobs have written so far; with --follow, also what a job writes from now on.
 
-    Several jobs are printed in the order of their ids, below a line `==> job 12 <==` each.
+    Several jobs come in order, each below a line `==> job 12 <==`.
 
-    Of a running job, its pilot sends the last 65,536 bytes of the stream. The central keeps the
-    last 10^6 bytes of each stream of an ended attempt. Standard error says how many bytes are
-    missing, and names the attempt if there are several. With --json, each piece is a line {job,
-    stream, text}.
+    A running job shows the last 65,536 bytes of a stream, an ended attempt the last 10^6. Standard
+    error counts missing bytes, and names the attempt if there are several. With --json, each piece
+    is a line {job, stream, text}.
     """
     jobs, chosen = parse_ids(ids), job_filter(where)
     if jobs and chosen is not None:

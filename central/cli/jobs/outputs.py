@@ -37,30 +37,25 @@ async def output(
         Path | None, Parameter(help="Folder to fetch into, or the file for a single name.")
     ] = None,
     tar: Annotated[
-        Path | None, Parameter(help="Archive to write instead: FILE.tar.zst, .tar.gz or .tar.")
+        Path | None, Parameter(help="Archive to write instead: .tar.zst, .tar.gz or .tar.")
     ] = None,
     name: Annotated[
         str,
         Parameter(
-            help="Template of the paths: {job}, {index} (place in the submission, from 1), {name} "
-            "and the names of parameters. Default: {name} for a single job, else {job}/{name}."
+            help="Template of paths: {job}, {index} (place in the submission, from 1), {name}, "
+            "parameters. Default: {job}/{name}, for a single job {name}."
         ),
     ] = "",
     all: Annotated[
         bool,
-        Parameter(help="Fetch all kept files. Without jobs or a filter: of all your own jobs."),
+        Parameter(help="Fetch all kept files; without jobs, those of all your jobs."),
     ] = False,
     force: Annotated[bool, Parameter(help="Replace local files that differ.")] = False,
 ) -> Answers:
     """List the files that jobs kept, or fetch some: pilotage output 5-20 '*.json' --to results
 
-    pilotage output JOBS… [NAMES…] [--to FOLDER]
-
-    pilotage output --submission N [NAMES…] [--to FOLDER]
-
-    The command fetches nothing if two outputs have one path, or if a local file differs, unless you
-    add --force. Repeat it after an interruption: it fetches only what lacks. The exit code is 1 if
-    a job has not ended, does not exist or kept no such file.
+    Nothing is fetched if two outputs have one path, or if a local file differs. A repeated command
+    fetches only what lacks. The exit code is 1 if a job gave no file.
     """
     ids, names = _ids_and_names(words)
     chosen = job_filter(where)

@@ -120,7 +120,7 @@ def zstd_modules() -> tuple[Any, Any]:
             continue
         return (found, None) if at == 0 else (None, found)
     raise MissingPackage(
-        "a .tar.zst needs the package zstandard: pip install 'pilotage[zstd]', or write a .tar.gz"
+        "a .tar.zst needs the package zstandard: pip install zstandard, or write a .tar.gz"
     )
 
 
