@@ -1,10 +1,12 @@
 """The evaluator of CWL documents in this process, and pilots that play its tools."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from pilotage.central.cwl.evaluator import Evaluator
+import msgspec
+
+from pilotage.central.cwl.evaluator import Evaluator, decoded, encoded
+from pilotage.central.cwl.messages import Answer, Call
 from pilotage.pilot.cwl import tool_job
 from pilotage.proto.messages import Assignment
 from tests.fake_pilot import Script
@@ -19,11 +21,13 @@ class EvaluatorHere:
     def forget(self) -> None:
         self._evaluator = Evaluator()
 
-    async def ask(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(
-            json.dumps(self._evaluator.answer(json.loads(json.dumps(call))))
-        )
-        return answer
+    async def ask(self, call: Call) -> Answer:
+        """Answer as the process would: calls and answers are lines."""
+        answer = self._evaluator.answer(decoded(msgspec.json.encode(call)))
+        return _decoded(encoded(answer))
+
+
+_decoded = msgspec.json.Decoder(Answer).decode
 
 
 def spec_of(command: tuple[str, ...]) -> dict[str, Any]:

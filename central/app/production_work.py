@@ -1,8 +1,6 @@
 """Builds the productions, and the runs of CWL documents."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from pilotage import __version__
 from pilotage.proto.api.jdl import JdlRules
@@ -10,9 +8,11 @@ from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.problems import Code
 
+from ..accounts.holdings import Holdings
 from ..catalogue.input_resolution import outputs_to
 from ..catalogue.storages import Storages
-from ..cwl_runs.evaluator_link import Evaluates, EvaluatorEnded, EvaluatorLink, plain_document
+from ..cwl.messages import Broken, Shape, Shaped, Unfit
+from ..cwl_runs.evaluator_link import Evaluates, EvaluatorEnded, EvaluatorLink
 from ..cwl_runs.runs import CwlRuns
 from ..cwl_runs.task_maker import RunTaskMaker
 from ..dispatch.assembly import SharedLimits
@@ -24,8 +24,10 @@ from ..errors import Refused
 from ..failover.production_rules import rules_for
 from ..failover.task_ends import last_line_in
 from ..identity.bans.ban_list import BanList
+from ..identity.callers import User
 from ..productions.assembly import Productions, productions
 from ..productions.cwl_steps import CwlShape
+from ..productions.service import ShapeOf
 from ..settings import Settings
 from ..transformations.assembly import Transformations
 from ..transformations.live_state import document
@@ -91,7 +93,7 @@ def production_work(
         owners=memory.owners,
         act=control.act,
         check_rules=rules_for,
-        shape_of=shapes_by(evaluator, world.storages, settings.jdl),
+        shape_of=shapes_by(evaluator, allowed.holdings, world.storages, settings.jdl),
         storages=world.storages,
         rucio=world.rucio.entries,
         last_line=last_line_in(world.blobs, world.log),
@@ -110,27 +112,38 @@ def known_results(world: World) -> KnownResults:
 
 
 def shapes_by(
-    evaluator: Evaluates, storages: Storages, rules: JdlRules
-) -> Callable[[CwlDocument], Any]:
-    """Return what reads the tools of a document. It raises Refused for a wrong document."""
+    evaluator: Evaluates, holdings: Holdings, storages: Storages, rules: JdlRules
+) -> ShapeOf:
+    """Return what reads the tools of a document. It raises Refused for a wrong document.
 
-    async def shape_of(given: CwlDocument) -> CwlShape:
-        plain = plain_document(given)
+    The caller must have uploaded its files: expressions read them, and a hash alone gives nobody
+    the content of somebody else.
+    """
+
+    async def check_uploaded(caller: User, given: CwlDocument) -> None:
+        files = {one.sha256: path for path, one in given.files.items() if one.sha256}
+        files[given.tool.sha256] = given.tool.name
+        owner = (await holdings.holder(caller)).owner_id
+        for one in await holdings.missing(owner, sorted(files), (*caller.groups, "")):
+            why = f"cwl.files: {files[one]!r} was not uploaded: found no file {one} of yours"
+            raise Refused(Code.INVALID, why, field="cwl.files")
+
+    async def shape_of(caller: User, given: CwlDocument) -> CwlShape:
+        await check_uploaded(caller, given)
         try:
-            found: dict[str, Any] = await evaluator.ask({"do": "shape", "document": plain})
+            found = await evaluator.ask(Shape(document=given))
         except EvaluatorEnded as why:
-            found = {"broken": str(why)}
-        wrong = found.get("unfit") or found.get("broken")
-        if wrong:
-            code = Code.INVALID
-            raise Refused(code, f"cwl: {wrong}", field="cwl")
-        for where, names in found["storages"]:
+            found = Broken(why=str(why))
+        if isinstance(found, Unfit | Broken):
+            raise Refused(Code.INVALID, f"cwl: {found.why}", field="cwl")
+        assert isinstance(found, Shaped)
+        for where, names in found.storages:
             outputs_to(storages.book, names, where)
-        for where, name in found["platforms"]:
+        for where, name in found.platforms:
             if platform_of(name, rules) is None:
                 right = unknown(name, (*rules.platforms, *PLATFORMS), what="platform")
                 raise Refused(Code.INVALID, f"{where}: {right}", field=where)
-        parents = {one["name"]: tuple(one["parents"]) for one in found["steps"]}
-        return CwlShape(found["name"], found["title"], parents or {NO_TOOL: ()})
+        parents = {one.name: one.parents for one in found.steps}
+        return CwlShape(found.name, found.title, parents or {NO_TOOL: ()})
 
     return shape_of

@@ -1,8 +1,9 @@
 """Loads CWL documents: from this machine, noting what was read, or from texts that were sent."""
 
-from collections.abc import Generator, Mapping
+import re
+from collections.abc import Container, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
@@ -13,11 +14,39 @@ from schema_salad.fetcher import DefaultFetcher
 from .tools import made_tool
 
 VERSIONS: Final = ("v1.0", "v1.1", "v1.2")
+_IMPORTS: Final = re.compile(r"""\$(?:import|mixin)["']?\s*:\s*["']?([^"'\s,}#]+)(?!#)\b""")
+
+
+class _Fetcher(DefaultFetcher):
+    """Reads files and URLs. It refuses files that import each other: the library would crash."""
+
+    _imports: dict[str, set[str]]  # of all files; the library has several fetchers for a document
+
+    def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
+        found = self._read(url, content_types)
+        self._imports[url] = {self.urljoin(url, one) for one in _IMPORTS.findall(found)}
+        if self._reaches(url, url):
+            raise ValidationException(f"{url}: it imports itself, or a file that imports it")
+        return found
+
+    def _read(self, url: str, content_types: list[str] | None) -> str:
+        return super().fetch_text(url, content_types)
+
+    def _reaches(self, start: str, end: str) -> bool:
+        left, seen = [start], set[str]()
+        while left:
+            ways = self._imports.get(left.pop(), set()) - seen
+            if end in ways:
+                return True
+            seen |= ways
+            left.extend(ways)
+        return False
 
 
 def loading() -> LoadingContext:
     """Return how the library loads documents: tools become jobs."""
     context = LoadingContext()
+    context.fetcher_constructor = noting({})
     context.construct_tool_object = made_tool
     context.disable_js_validation = True
     context.relax_path_checks = True
@@ -27,7 +56,9 @@ def loading() -> LoadingContext:
 def noting(texts: dict[str, str]) -> type[DefaultFetcher]:
     """Return a fetcher that reads files and URLs, and notes their texts."""
 
-    class Noting(DefaultFetcher):
+    class Noting(_Fetcher):
+        _imports: dict[str, set[str]] = {}
+
         def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
             found = super().fetch_text(url, content_types)
             texts[url] = found
@@ -36,11 +67,13 @@ def noting(texts: dict[str, str]) -> type[DefaultFetcher]:
     return Noting
 
 
-def sent(texts: Mapping[str, str], files: Mapping[str, Any]) -> type[DefaultFetcher]:
+def sent(texts: Mapping[str, str], files: Container[str]) -> type[DefaultFetcher]:
     """Return a fetcher that knows the given texts, and reads nothing else."""
 
-    class Sent(DefaultFetcher):
-        def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
+    class Sent(_Fetcher):
+        _imports: dict[str, set[str]] = {}
+
+        def _read(self, url: str, content_types: list[str] | None) -> str:
             if url not in texts:
                 raise ValidationException(f"{url} was not sent with the document")
             return texts[url]
@@ -51,15 +84,15 @@ def sent(texts: Mapping[str, str], files: Mapping[str, Any]) -> type[DefaultFetc
     return Sent
 
 
-def process_of(document: Mapping[str, Any]) -> Process:
-    """Return the process of a document (`proto/documents/cwl.py`), as plain values.
+def process_of(main: str, texts: Mapping[str, str], files: Container[str]) -> Process:
+    """Return the process of a document; the fields are those of `proto/documents/cwl.py`.
 
     Raises ValidationException, WorkflowException and UnsupportedRequirement.
     """
     context = loading()
-    context.fetcher_constructor = sent(document["texts"], document["files"])
-    with _own_ontologies(document["texts"]):
-        context, loaded, uri = fetch_document(document["main"], context)
+    context.fetcher_constructor = sent(texts, files)
+    with _own_ontologies(texts):
+        context, loaded, uri = fetch_document(main, context)
         context, uri = resolve_and_validate_document(context, loaded, uri)
         return make_tool(uri, context)
 

@@ -7,17 +7,18 @@ answers each with one. It has limits of memory, no network and no files to write
 import contextlib
 import copy
 import ctypes
-import json
 import logging
 import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final, cast
 
+import msgspec
 from cwl_utils.errors import WorkflowException
 from cwl_utils.sandboxjs import set_js_engine
 from cwltool.errors import UnsupportedRequirement
@@ -26,27 +27,53 @@ from ruamel.yaml.error import YAMLError
 from schema_salad.exceptions import ValidationException
 from schema_salad.sourceline import SourceLine
 
+from pilotage.pilot.cwl.tool_job import SUCCESS
+from pilotage.proto.documents.cwl import CwlDocument
+
 from . import library_changes
 from .documents import process_of
 from .final_outputs import final_outputs
 from .hints import note_hints
 from .javascript import QuickJs
-from .known_files import KnownFile, RunFiles, UnknownContent
-from .mistakes import plain, without_places
+from .known_files import KnownFile, RunFiles, UnknownContent, same_file
+from .library_log import Nowhere, PlainHandler
+from .messages import (
+    Advance,
+    Advanced,
+    Answer,
+    Begin,
+    Broken,
+    Call,
+    End,
+    Ended,
+    Needs,
+    Noted,
+    Shape,
+    Shaped,
+    ShapedStep,
+    Unfit,
+    Unknown,
+    WantedJob,
+)
+from .mistakes import NO_FORM, plain, without_places
 from .run import CwlRun
 from .shapes import shapes, step_name
-from .tools import FOLDERS, JobContext
+from .tools import FOLDERS, PERMANENT, JobContext
 
 MEMORY_BYTES: Final = 2 << 30
 LOAD_S: Final = 20.0  # of CPU, for one document: aliases of YAML can make it endless
+TURN_S: Final = 0.5  # after an expression that ends later, others get their turn
 REQUIREMENTS: Final = "https://w3id.org/cwl/cwl#requirements"
 RUNS_MAX: Final = 32  # in memory; others are made again
+decoded: Final = msgspec.json.Decoder(Call).decode
+_PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_NO_REASON: Final = "no step says why: `pilotage prod submit FILE --local` may say more"
 REFUSED: Final = (ValidationException, WorkflowException, OSError, ValueError, TypeError, KeyError)
 
 
-class Unfit(Exception):
-    """A document cannot run. The arguments are the text, and whether it is only unsupported."""
+class _Unfit(Exception):
+    """A document cannot run. The argument says why."""
 
 
 class _TooLong(BaseException):
@@ -57,7 +84,7 @@ class _TooLong(BaseException):
 class _Open:
     """A run in memory, with the results of its jobs by key."""
 
-    document: Mapping[str, Any]
+    document: CwlDocument
     at: float
     images: Mapping[str, str]
     results: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -65,23 +92,25 @@ class _Open:
     needed: list[str] = field(default_factory=list[str])
     run: CwlRun | None = None
     files: RunFiles = field(default_factory=RunFiles)
+    errors: list[str] = field(default_factory=list[str])  # that the library has logged
     open: set[str] = field(default_factory=set[str])  # jobs that were returned and have no result
 
     def begin(self) -> CwlRun:
         """Begin the run again. The same results lead to the same state."""
         process = _process(self.document)
         self.files = RunFiles(self._read)
-        for path, one in self.document["files"].items():
+        for path, one in self.document.files.items():
             known = KnownFile(
-                is_folder=one["kind"] == "folder",
-                size=one.get("size_bytes", 0),
-                same=one.get("sha256", "") or one.get("did", ""),
+                is_folder=one.kind == "folder",
+                size=one.size_bytes,
+                same=same_file(one.sha256 or one.did, is_executable=one.executable),
             )
             self.files.add(os.path.dirname(path), [(os.path.basename(path), known)])
-        order = copy.deepcopy(self.document["inputs"])
+        order = copy.deepcopy(self.document.inputs)
         context = JobContext({**FOLDERS, "basedir": "/pilotage-cwl", "toplevel": True})
         context.trees = self.images
         self.open.clear()
+        self.errors.clear()
         return CwlRun(process, order, self.files, context)
 
     def _read(self, path: str) -> bytes | None:
@@ -90,28 +119,27 @@ class _Open:
             self.needed.append(path)
         return found
 
-    def advance(self, at: QuickJs) -> list[dict[str, Any]]:
+    def advance(self, at: QuickJs, until: float) -> list[WantedJob]:
         """Return the jobs that are wanted now, and have no result."""
         at.at = self.at
-        wanted: dict[str, dict[str, Any]] = {}
+        wanted: dict[str, WantedJob] = {}
         while True:
             if self.run is None:
                 self.run = self.begin()
-            for job in self.run.advance():
+            for job in self.run.advance(until):
                 self.open.add(job.key)
-                wanted[job.key] = {
-                    "key": job.key,
-                    "step": job.name,
-                    "spec": job.spec,
-                    "needs": job.needs,
-                    "network": job.network,
-                    "image": job.image,
-                    "placement": job.placement,
-                    "recipe": job.recipe,
-                }
+                wanted[job.key] = WantedJob(
+                    key=job.key,
+                    step=job.name,
+                    spec=dict(job.spec),
+                    needs=dict(job.needs),
+                    placement=dict(job.placement),
+                    recipe=job.recipe,
+                )
             known = sorted(self.open & self.results.keys())
-            if not known:
-                return [one for key, one in wanted.items() if key in self.open]
+            if self.run.has_more or not known:
+                left = self.open - self.results.keys()
+                return [one for key, one in wanted.items() if key in left]
             for key in known:
                 self.open.discard(key)
                 result = self.results[key]
@@ -124,92 +152,98 @@ class _Open:
 class Evaluator:
     """Evaluates runs, each known by a name."""
 
-    def __init__(self) -> None:
+    def __init__(self, turn_s: float = TURN_S) -> None:
+        self._turn_s = turn_s
         self._runs: dict[str, _Open] = {}
         self._javascript = QuickJs()
         set_js_engine(self._javascript)
         library_changes.change()
-        logging.getLogger("cwltool").setLevel(logging.CRITICAL)
+        self._log = PlainHandler(Nowhere())
+        logger = logging.getLogger("cwltool")
+        logger.setLevel(logging.ERROR)
+        logger.handlers[:] = [self._log]
         logging.getLogger("salad").setLevel(logging.CRITICAL)
 
-    def answer(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer a call: `shape`, `begin`, `advance` or `end`."""
+    def answer(self, call: Call) -> Answer:
+        """Answer a call."""
         try:
-            if call["do"] == "shape":
-                return self._shape(call["document"])
-            if call["do"] == "begin":
-                while len(self._runs) >= RUNS_MAX:
-                    self._runs.pop(next(iter(self._runs)))
-                self._runs[call["run"]] = _Open(
-                    call["document"], call["at"], call.get("images", {})
-                )
-                return {}
-            if call["do"] == "end":
-                self._runs.pop(call["run"], None)
-                return {}
-            return self._advance(call)
-        except Unfit as why:
-            return {"unfit": why.args[0], "unsupported": why.args[1]}
+            match call:
+                case Shape():
+                    return _shaped(call.document)
+                case Begin():
+                    while len(self._runs) >= RUNS_MAX:
+                        self._runs.pop(next(iter(self._runs)))
+                    self._runs[call.run] = _Open(call.document, call.at, call.images)
+                    return Noted()
+                case End():
+                    self._runs.pop(call.run, None)
+                    return Noted()
+                case Advance():
+                    return self._advanced(call)
+        except _Unfit as why:
+            return Unfit(why=str(why))
 
-    def _shape(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        process = _process(document)
-        hints = note_hints(process)
-        steps, tool = shapes(process), cast(Mapping[str, Any], process.tool)
-        return {
-            "name": _title(document["main"]),
-            "title": str(tool.get("label") or ""),
-            "steps": [{"name": one.name, "parents": one.parents} for one in steps],
-            "storages": hints.storages,
-            "platforms": hints.platforms,
-        }
-
-    def _advance(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    def _advanced(self, call: Advance) -> Answer:
         """Take results; return the next jobs, or the end of the run."""
-        one = self._runs.get(call["run"])
+        one = self._runs.get(call.run)
         if one is None:
-            return {"unknown": True}
-        self._runs[call["run"]] = self._runs.pop(call["run"])  # the last to be dropped
-        one.results.update(call.get("results", {}))
-        one.contents.update(
-            {path: bytes.fromhex(text) for path, text in call.get("contents", {}).items()}
-        )
-        if call.get("more"):
-            return {}
+            return Unknown()
+        self._runs[call.run] = self._runs.pop(call.run)  # the last to be dropped
+        one.results.update(call.results)
+        one.contents.update(call.contents)
+        if call.more:
+            return Noted()
+        self._log.errors = one.errors
         try:
-            jobs = one.advance(self._javascript)
+            jobs = one.advance(self._javascript, time.monotonic() + self._turn_s)
             assert one.run is not None
-            answer: dict[str, Any] = {"jobs": jobs, "status": one.run.status, "why": one.run.why}
-            if one.run.status and not one.open and not one.needed:
-                answer["outputs"] = final_outputs(one.run.outputs, one.files)
+            answer: Answer = Advanced(jobs=tuple(jobs), more=one.run.has_more)
+            if not one.open and not one.needed and not one.run.has_more:
+                why, outputs = one.run.why, final_outputs(one.run.outputs, one.files)
+                if one.run.status != SUCCESS:
+                    why = why or one.errors or [_NO_REASON]
+                answer = Ended(status=one.run.status, why=tuple(why), outputs=outputs)
         except (*REFUSED, UnknownContent) as why:
-            answer = {"jobs": [], "status": "permanentFail", "why": [_said(why)], "outputs": {}}
-        if one.needed:  # the library hides why it failed
-            answer = {"needs": sorted(set(one.needed))}
-            one.needed.clear()
-            one.run = None
-        return answer
+            answer = Ended(status=PERMANENT, why=(_said(why),), outputs={})
+        if not one.needed:
+            return answer
+        paths = tuple(sorted(set(one.needed)))  # the library hides why it failed
+        one.needed.clear()
+        one.run = None
+        return Needs(paths=paths)
 
 
-def _process(document: Mapping[str, Any]) -> Process:
-    """Return the process of a document. Raises Unfit."""
+def _shaped(document: CwlDocument) -> Shaped:
+    process = _process(document)
+    hints = note_hints(process)
+    tool = cast(Mapping[str, Any], process.tool)
+    return Shaped(
+        name=_title(document.main),
+        title=str(tool.get("label") or ""),
+        steps=tuple(ShapedStep(name=one.name, parents=one.parents) for one in shapes(process)),
+        storages=tuple(hints.storages),
+        platforms=tuple(hints.platforms),
+    )
+
+
+def _process(document: CwlDocument) -> Process:
+    """Return the process of a document. Raises _Unfit."""
     limit = LOAD_S if signal.getsignal(signal.SIGPROF) is _too_long else 0.0
     signal.setitimer(signal.ITIMER_PROF, limit)
     try:
-        process = process_of(document)
-        given = document["inputs"].get(REQUIREMENTS)
+        process = process_of(document.main, document.texts, document.files)
+        given = document.inputs.get(REQUIREMENTS)
         if given:
             process.requirements.extend(given)
         process.visit(_check_concrete)
         shapes(process)
         note_hints(process)
-    except UnsupportedRequirement as why:
-        raise Unfit(_said(why), True) from why
-    except (*REFUSED, YAMLError, StopIteration) as why:
-        raise Unfit(_said(why), False) from why
+    except (*REFUSED, UnsupportedRequirement, YAMLError) as why:
+        raise _Unfit(_said(why)) from why
     except _TooLong:
-        raise Unfit(f"the document takes more than {LOAD_S:.0f} s to load", False) from None
-    except RecursionError as why:
-        raise Unfit("the document is nested too deeply", False) from why
+        raise _Unfit(f"the document takes more than {LOAD_S:.0f} s to load") from None
+    except (RecursionError, StopIteration) as why:
+        raise _Unfit(NO_FORM[type(why)]) from why
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0.0)
     return process
@@ -240,8 +274,22 @@ def _title(uri: str) -> str:
     return step_name(f"{name}-{part}" if part else name, set())
 
 
+def encoded(answer: Answer) -> bytes:
+    """Return an answer as a line of JSON. Raises UnicodeEncodeError for half characters."""
+    return msgspec.json.encode(answer, enc_hook=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return the plain form of a text or number that remembers how YAML wrote it."""
+    for its in (str, int, float):
+        if isinstance(value, its):
+            return its(value)
+    raise NotImplementedError(f"{type(value).__name__} is no value of JSON")
+
+
 def confine() -> None:
-    """Give this process little memory, no network and no files to write."""
+    """Give this process little memory, no network and no files to write; end it with its parent."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -258,10 +306,10 @@ def main() -> int:
     signal.signal(signal.SIGPROF, _too_long)
     for line in calls:
         try:
-            answer = evaluator.answer(json.loads(line))
+            said = encoded(evaluator.answer(decoded(line)))
         except (MemoryError, RecursionError, Exception) as why:  # one run must not end the others
-            answer = {"broken": f"{type(why).__name__}: {why}"[:4_000]}
-        answers.write(json.dumps(answer).encode() + b"\n")
+            said = encoded(Broken(why=repr(why)[:4_000]))
+        answers.write(said + b"\n")
         answers.flush()
     return 0
 

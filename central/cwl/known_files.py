@@ -7,11 +7,14 @@ Expressions and globs look at files through `RunFiles` alone. A file that a job 
 import fnmatch
 import hashlib
 import io
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
+from urllib.parse import unquote
 
+from cwl_utils.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess, abspath
 from schema_salad.ref_resolver import file_uri
 
@@ -80,38 +83,61 @@ class RunFiles:
             return _on_disk(path)
         if one is None or not one.is_folder:
             return one.same if one is not None else ""
-        found: list[str] = []
-        for name in sorted(self.children.get(path, ())):
-            inner = self.identity(f"{path}/{name}")
-            if not inner:
-                return ""
-            found.append(f"{name}={inner}")
-        return _digest("\n".join(["folder", *found]).encode())
+        names = self.children.get(path, ())
+        return _of_folder({name: self.identity(f"{path}/{name}") for name in names})
+
+    def is_missing(self, location: str) -> bool:
+        """Return whether a location means a file of a job, and no job has made it."""
+        path = location.removeprefix("file://")
+        return path.startswith(f"{RUNS}/") and unquote(path) not in self.known
 
     def is_ours(self, path: str) -> bool:
         """Return whether a path is known here only, and not on the disk."""
         return path in self.known or path.startswith(RUNS) or not self.sees_disk
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def digest_of(path: str | os.PathLike[str], algorithm: str) -> str:
+    """Return the digest of a file's content in hexadecimal. Raises OSError."""
+    found = hashlib.new(algorithm, usedforsecurity=False)
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
-def _on_disk(path: str) -> str:
-    """Return the identity of a file or folder of this machine; empty: it cannot be read."""
-    try:
-        if not os.path.isdir(path):
-            found = hashlib.sha256()
-            with open(path, "rb") as stream:
-                while block := stream.read(1 << 20):
-                    found.update(block)
-            return found.hexdigest()
-        names = [
-            f"{name}={_on_disk(os.path.join(path, name))}" for name in sorted(os.listdir(path))
-        ]
-    except OSError:
+def same_file(digest: str, *, is_executable: bool) -> str:
+    """Return the identity of a file, given a digest of its content."""
+    return f"{digest} executable" if digest and is_executable else digest
+
+
+def _of_folder(names: Mapping[str, str]) -> str:
+    """Return the identity of a folder, given those of what is in it; empty: one is not known."""
+    if not all(names.values()):
         return ""
-    return "" if any(one[-1] == "=" for one in names) else _digest("\n".join(names).encode())
+    return f"folder {hashlib.sha256(json.dumps(sorted(names.items())).encode()).hexdigest()}"
+
+
+def _on_disk(path: str, known: dict[str, str] | None = None) -> str:
+    """Return the identity of a file or folder of this machine.
+
+    It is empty for what cannot be read, and for folders with a link to a folder above it. `known`
+    has the identities by real path: many links can lead to one folder.
+    """
+    known = {} if known is None else known
+    real = os.path.realpath(path)
+    if real in known:
+        return known[real]
+    known[real] = ""  # while it is being read
+    try:
+        if os.path.isdir(real):
+            inner = {name: _on_disk(os.path.join(real, name), known) for name in os.listdir(real)}
+            known[real] = _of_folder(inner)
+        else:
+            is_executable = bool(os.stat(real).st_mode & 0o100)
+            known[real] = same_file(digest_of(real, "sha256"), is_executable=is_executable)
+    except OSError:
+        pass
+    return known[real]
 
 
 class RunAccess(StdFsAccess):
@@ -163,8 +189,8 @@ class RunAccess(StdFsAccess):
         one = self._files.known.get(path)
         if one is None:
             raise FileNotFoundError(path)
-        if one.leaves:
-            raise OSError(f"{os.path.basename(path)} cannot be an output: {one.leaves}")
+        if one.leaves:  # the library would only log an OSError, and give no file at all
+            raise WorkflowException(f"{os.path.basename(path)} cannot be an output: {one.leaves}")
         return one
 
     def exists(self, fn: str) -> bool:
@@ -213,8 +239,13 @@ def from_listing(listing: Mapping[str, Any]) -> list[tuple[str, KnownFile]]:
                 sha1=one.get("sha1", ""),
                 content=bytes.fromhex(one["head"]) if "head" in one else None,
                 leaves=one["why"] if one["kind"] == "leaves" else "",
-                same=f"sha1 {one['sha1']} {one['bytes']}" if one.get("sha1") else "",
+                same=_same_of(one),
             ),
         )
         for one in listing["files"]
     ]
+
+
+def _same_of(listed: Mapping[str, Any]) -> str:
+    digest = f"sha1 {listed['sha1']} {listed['bytes']}" if listed.get("sha1") else ""
+    return same_file(digest, is_executable=bool(listed.get("executable")))

@@ -1,5 +1,6 @@
 """What the CWL library logs, in plain words on standard error."""
 
+import io
 import logging
 import re
 import sys
@@ -19,19 +20,32 @@ _KNOWN: Final = (  # what our own messages say better
 )
 
 
+_UNHANDLED: Final = "Unhandled exception"  # the library goes on: the workflow has failed
+
+
+class Nowhere(io.TextIOBase):
+    """A stream that keeps nothing."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
 class PlainHandler(logging.Handler):
     """Writes warnings and errors, without tracebacks."""
 
-    def __init__(self, stream: TextIO | None = None, *, marks_warnings: bool = True) -> None:
+    def __init__(
+        self, stream: TextIO | Nowhere | None = None, *, marks_warnings: bool = True
+    ) -> None:
         super().__init__(logging.WARNING)
         self._stream, self._marks = stream, marks_warnings
         self.errors: list[str] = []
         self.warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno < logging.WARNING or (record.exc_info and record.exc_info[0]):
+        why = record.exc_info[1] if record.exc_info else None
+        if record.levelno < logging.WARNING or (why is not None and record.msg != _UNHANDLED):
             return  # the library raises again what it logs with a traceback
-        text = self._text(record)
+        text = self._text(record) if why is None else f"it cannot be evaluated: {plain(why)}"
         if not text:
             return
         if record.levelno >= logging.ERROR:

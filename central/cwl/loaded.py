@@ -22,8 +22,8 @@ from .document_checks import all_mistakes
 from .documents import loading, noting, process_of
 from .hints import note_hints
 from .javascript import QuickJs
-from .library_log import PlainHandler
-from .mistakes import in_words, mistakes_of, plain
+from .library_log import Nowhere, PlainHandler
+from .mistakes import NO_FORM, in_words, mistakes_of, plain
 from .sending import Described, described
 from .shapes import shapes
 
@@ -68,7 +68,7 @@ def load(file: Path) -> tuple[Process, list[str]]:
     """Check a document without inputs; return it with warnings. Raises BadDocument."""
     set_js_engine(QuickJs())
     handler, logger = (
-        PlainHandler(io.StringIO(), marks_warnings=False),
+        PlainHandler(Nowhere(), marks_warnings=False),
         logging.getLogger("cwltool"),
     )
     levels = {one: logging.getLogger(one).level for one in _LOGGERS}
@@ -81,6 +81,8 @@ def load(file: Path) -> tuple[Process, list[str]]:
         process = make_tool(uri, context)
         shapes(process)
         return process, [*handler.warnings, *note_hints(process).warnings]
+    except (RecursionError, StopIteration) as why:
+        raise BadDocument(f"{file}: {NO_FORM[type(why)]}") from why
     except (ValidationException, WorkflowException, OSError, ValueError, TypeError) as why:
         if not file.is_file() and "#" not in file.name:
             raise BadDocument(f"{file}: there is no such file") from why
@@ -96,8 +98,7 @@ def load(file: Path) -> tuple[Process, list[str]]:
 def load_again(found: Described) -> Process:
     """Return the process of a described document, as another machine sees it."""
     _quiet(logging.CRITICAL)
-    files: dict[str, Any] = dict.fromkeys([*found.files, *found.folders, *found.dids], None)
-    process = process_of({"main": found.main, "texts": found.texts, "files": files})
+    process = process_of(found.main, found.texts, {*found.files, *found.folders, *found.dids})
     shapes(process)  # in the same order each time
     note_hints(process)
     return process
@@ -106,7 +107,7 @@ def load_again(found: Described) -> Process:
 def load_with_inputs(file: Path, inputs: Path | None) -> Described:
     """Check a document and its inputs, and return what a central needs. Raises BadDocument."""
     set_js_engine(QuickJs())
-    handler = PlainHandler(io.StringIO())
+    handler = PlainHandler(Nowhere())
     logger = logging.getLogger("cwltool")
     before, level = list(logger.handlers), logger.level
     logger.setLevel(logging.WARNING)
@@ -127,6 +128,8 @@ def load_with_inputs(file: Path, inputs: Path | None) -> Described:
             )
     except (ValidationException, WorkflowException, OSError) as why:
         raise BadDocument(_all_of(file, [plain(why)])) from why
+    except (RecursionError, StopIteration) as why:
+        raise BadDocument(f"{file}: {NO_FORM[type(why)]}") from why
     except SystemExit as why:  # the inputs have another form
         raise BadDocument("\n".join(handler.errors) or f"{inputs}: it has no inputs") from why
     finally:

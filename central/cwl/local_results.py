@@ -4,15 +4,20 @@ Below the folder, `RECIPE/` has the folders of the tool, and `RECIPE/done.json` 
 last.
 """
 
+import fcntl
 import json
 import os
 import shutil
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
+from .known_files import digest_of
 from .tools import ToolJob
 
 DONE: Final = "done.json"
+LOCK: Final = "lock"  # held by a run while it uses the folder
 
 
 class LocalResults:
@@ -22,16 +27,36 @@ class LocalResults:
         """Begin; without `takes`, results are kept, and none is reused."""
         self._folder = self.root = folder.absolute() if folder is not None else None
         self._takes = takes
+        self._lock: TextIO | None = None
+
+    def close(self) -> None:
+        """Let other runs use the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _take(self, root: Path) -> None:
+        """Wait until no other run uses the folder. Raises OSError."""
+        root.mkdir(parents=True, exist_ok=True)
+        self._lock = (root / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another run uses {root}: waiting for its end", file=sys.stderr)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def of(self, job: ToolJob) -> tuple[Path, Any] | None:
-        """Return the folder and the result of an equal job, if all of its files are there."""
+        """Return the folder and the result of an equal job, if its files are as they were."""
         where = self.folder(job)
+        if where is not None and self._lock is None:
+            self._take(where.parent)
         if where is None or not self._takes:
             return None
         try:
             result = json.loads((where / DONE).read_text(encoding="utf-8"))
             files = [one for one in result["files"] if one["kind"] == "file"]
-            whole = all(_size(where / "out" / one["path"]) == one["bytes"] for one in files)
+            whole = result["status"] == "success" and isinstance(result["code"], int)
+            whole = whole and all(_is_whole(where / "out" / one["path"], one) for one in files)
         except (OSError, ValueError, LookupError, TypeError):  # it was damaged
             return None
         return (where, result) if whole else None
@@ -55,8 +80,6 @@ class LocalResults:
             os.replace(new, where / DONE)
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
+def _is_whole(path: Path, listed: Mapping[str, Any]) -> bool:
+    """Return whether a file is still the listed one. Raises OSError."""
+    return digest_of(path, "sha1") == str(listed["sha1"])

@@ -9,6 +9,10 @@ from typing import Any, Final
 from schema_salad.exceptions import SchemaSaladException, ValidationException
 
 MISTAKES_MAX: Final = 50  # that are shown
+NO_FORM: Final[dict[type[Exception], str]] = {  # by what the library raises
+    RecursionError: "the document is nested too deeply, or runs itself",
+    StopIteration: "the document is empty",
+}
 TEXT_MAX: Final = 600  # characters of one of them
 _PLACES: Final = re.compile(r"(file://|(\.\./)*)/?pilotage-cwl/(doc/)?")  # of what was sent
 _LINE: Final = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):(?P<col>\d+):\s*(?P<text>.*)$")
@@ -22,6 +26,7 @@ _OUTER: Final = re.compile(
 _FIELD: Final = re.compile(r"the '(.*?)' field is not valid because")
 _OF_VALUE: Final = re.compile(r"the value|value is|.* is not (?:int|long|float)")
 _WRONG: Final = "Expression evaluation error:"
+_KINDS: Final = {"int": "a number", "float": "a number", "bool": "a boolean", "NoneType": "null"}
 _Words = Callable[[re.Match[str]], str]
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
@@ -221,6 +226,10 @@ _RULES: Final[tuple[tuple[str, _Words], ...]] = (
     (
         r"^(?:StopIteration$|CWL input object at .*? is empty)",
         lambda its: "the file of inputs is empty: expected `name: value`, or {}",
+    ),
+    (
+        r"^object of type '(.*?)' has no len\(\)$",
+        lambda its: f"`scatter` expects a list, found {_KINDS.get(its[1], its[1])}",
     ),
     (r"^\[Errno \d+\] (.*?): '(.*)'$", lambda its: f"{its[2]}: {its[1]}"),
     (

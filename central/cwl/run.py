@@ -4,6 +4,8 @@ The state is a function of the document, its inputs and the results. So a run th
 again by giving it the same results: `advance` wants the same jobs by the same keys.
 """
 
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +18,7 @@ from cwltool.utils import visit_class
 
 from .known_files import RunAccess, RunFiles
 from .mistakes import plain
-from .tools import PERMANENT, JobContext, PlannedJob, ToolJob
+from .tools import PERMANENT, JobContext, PlannedJob, ToolJob, check_values
 
 
 class CwlRun:
@@ -33,31 +35,56 @@ class CwlRun:
         self._times: Counter[str] = Counter()  # how often a key was wanted
         self._jobs: Iterator[Any] = process.job(order, self._ended, self._context)
         self.outputs: Any = None
+        self.has_more = False
         self.status = ""  # empty: it still runs
         self.why: list[str] = []
 
     def _ended(self, outputs: Any, status: str) -> None:
-        wrong = _wrong_names(outputs)
+        wrong = self._wrong(outputs)
         if wrong:
             self.why += wrong
             outputs, status = {}, PERMANENT
         self.outputs, self.status = outputs, status
 
-    def advance(self) -> list[ToolJob]:
+    def _wrong(self, outputs: Any) -> list[str]:
+        """Return what is wrong with outputs: expressions and tools can write anything there."""
+        found: list[str] = []
+        try:
+            check_values(outputs)
+        except WorkflowException as why:
+            return [str(why)]
+
+        def look(one: Any) -> None:
+            name, location = one.get("basename"), str(one.get("location", ""))
+            if name is not None and ("/" in name or name in ("", ".", "..")):
+                found.append(f"basename: found {name[:200]!r}, expected a name without /")
+            if self._files.is_missing(location):
+                found.append(f"location: found {location[:200]!r}, which is no file of this run")
+
+        visit_class(outputs, ("File", "Directory"), look)
+        return found
+
+    def advance(self, until: float = math.inf) -> list[ToolJob]:
         """Return the jobs that can run now and were not returned before.
+
+        After `until` (monotonic clock), end early and set `has_more`.
 
         Raises WorkflowException if the document or the inputs are wrong, UnsupportedRequirement,
         and UnknownContent.
         """
         wanted: list[ToolJob] = []
+        self.has_more = False
         for job in self._jobs:
             if job is None:
                 break
+            self.has_more = time.monotonic() >= until
             if isinstance(job, PlannedJob):
                 self._want(job, wanted)
             else:
                 job.run(self._context)
-        if not self.status and not self._open:
+            if self.has_more:
+                break
+        if not self.status and not self._open and not self.has_more:
             self.status = PERMANENT
         return wanted
 
@@ -88,19 +115,6 @@ class CwlRun:
         job = self._open.pop(key)
         self.why.append(f"step {job.step}: {why}")
         _callback(job)({}, PERMANENT)
-
-
-def _wrong_names(outputs: Any) -> list[str]:
-    """Return what is wrong with the names of files: a name with a slash leaves its folder."""
-    found: list[str] = []
-
-    def look(one: Any) -> None:
-        name = one.get("basename")
-        if name is not None and ("/" in name or name in ("", ".", "..")):
-            found.append(f"basename: found {name[:200]!r}, expected a name without /")
-
-    visit_class(outputs, ("File", "Directory"), look)
-    return found
 
 
 def _access_to(files: RunFiles) -> type[StdFsAccess]:

@@ -3,9 +3,9 @@
 import copy
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cwltool.context import RuntimeContext
 from cwltool.process import Process, shortname
@@ -13,7 +13,7 @@ from cwltool.utils import visit_class
 from schema_salad.exceptions import ValidationException
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
-from pilotage.proto.documents.cwl import PLACE
+from pilotage.proto.documents.cwl import FILES_MAX, PLACE
 
 from . import documents
 from .hints import note_hints
@@ -21,7 +21,6 @@ from .lfns import is_lfn, name_of
 from .transformations import has_transformations
 
 DOCUMENTS: Final = f"{PLACE}doc/"
-GIVEN: Final = f"{PLACE}given/"
 _KINDS: Final = ("File", "Directory")
 
 
@@ -149,6 +148,8 @@ def _note(one: Any, places: _Places, found: Described) -> str:
             where = place + folder[len(path) :]
             found.folders.add(where)
             found.files.update((f"{where}/{name}", f"{folder}/{name}") for name in inner)
+            if len(found.files) + len(found.folders) > FILES_MAX:
+                raise ValidationException(f"{path}: at most {FILES_MAX} files can be sent")
     return place
 
 
@@ -167,9 +168,27 @@ def _look_here(one: Any, place: str, found: Described, base: str) -> None:
     found.warnings.append(f"{path} does not exist: {here} is sent")
 
 
-def _walked(path: str) -> Iterator[tuple[str, list[str]]]:
-    for folder, _, names in os.walk(path):
-        yield folder, names
+def _walked(path: str, above: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder with the names of its files; links are followed.
+
+    Raises ValidationException for links that lead nowhere or to a folder above them.
+    """
+    above = (*above, os.path.realpath(path))
+    files: list[str] = []
+    folders: list[str] = []
+    for one in sorted(os.scandir(path), key=lambda one: one.name):
+        if one.is_dir():
+            folders.append(one.path)
+        elif one.is_file():
+            files.append(one.name)
+        else:
+            why = "a link that leads nowhere" if one.is_symlink() else "neither file nor folder"
+            raise ValidationException(f"{one.path}: it is {why}")
+    yield path, files
+    for folder in folders:
+        if os.path.realpath(folder) in above:
+            raise ValidationException(f"{folder}: it is a link to a folder above it")
+        yield from _walked(folder, above)
 
 
 def _used(process: Process, texts: Mapping[str, str]) -> list[str]:
@@ -181,10 +200,10 @@ def _used(process: Process, texts: Mapping[str, str]) -> list[str]:
             used.append(uri)
             return super().__getitem__(uri)
 
-    documents.process_of({"main": process.tool["id"], "texts": Noting(texts), "files": _Anything()})
+    documents.process_of(cast(str, process.tool["id"]), Noting(texts), _Anything())
     return sorted(set(used))
 
 
-class _Anything(dict[str, Any]):
+class _Anything(Container[str]):
     def __contains__(self, key: object) -> bool:
         return True

@@ -25,7 +25,7 @@ from cwltool.utils import bytes2str_in_dicts, visit_class
 from cwltool.workflow import default_make_tool
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
-from pilotage.pilot.cwl.tool_job import IN, OUT, SUCCESS, TMP
+from pilotage.pilot.cwl.tool_job import IN, OUT, SUCCESS, TMP, VERSION
 
 from .document_checks import CheckedWorkflow, refuse_inputs
 from .kept_outputs import globs_of, kept
@@ -52,8 +52,6 @@ class ToolJob:
     name: str  # for people
     spec: Mapping[str, Any]  # see `pilot/cwl/tool_job.py`
     needs: Mapping[str, float]  # cores, ram (MiB), tmpdirSize (MiB), outdirSize (MiB)
-    network: bool = False
-    image: str = ""
     placement: Mapping[str, Any] = field(default_factory=dict[str, Any])  # see `hints.Scheduling`
     recipe: str = ""  # equal for runs with equal results; empty: its result is not to be reused
 
@@ -172,19 +170,23 @@ class PlannedJob(JobBase):
                 spec[name] = value
         if self.timelimit:
             spec["limit_s"] = self.timelimit
+        check_values(spec)
         digest = hashlib.sha256(json.dumps([self.step, spec], sort_keys=True).encode()).hexdigest()
         return ToolJob(
             key=digest[:24],
             name=self.step,
             spec=spec,
             needs=self._needs(),
-            network=self.networkaccess,
             placement=self.placement,
             recipe=self._recipe(spec, files),
         )
 
     def _recipe(self, spec: Mapping[str, Any], files: RunFiles) -> str:
-        """Return a hash of all that the result depends on; empty: it is not to be reused."""
+        """Return a hash of all that the result depends on; empty: it is not to be reused.
+
+        After a change here or in `tool_job.py` that gives equal tools other results, raise VERSION
+        there.
+        """
         asked = self.builder.get_requirement("WorkReuse")[0]
         if (
             self.inplace_update
@@ -202,7 +204,7 @@ class PlannedJob(JobBase):
                     return ""
             stage.append({**one, "source": same})
         software = self.builder.get_requirement("SoftwareRequirement")[0]
-        made_of = [{**spec, "stage": stage}, software]
+        made_of = [VERSION, {**spec, "stage": stage}, software]
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
     def _needs(self) -> dict[str, float]:
@@ -225,6 +227,8 @@ class PlannedJob(JobBase):
             for _, one in mapper.items():
                 if one.staged and one.type is not None:
                     entry = _staged(one._replace(resolved=files.newest(one.resolved)))
+                    if files.is_missing(entry["source"]):
+                        raise WorkflowException(f"{entry['source']} is no file of this run")
                     known = stage.setdefault(one.target, entry)
                     if known != entry and "File" in one.type:
                         raise WorkflowException(
@@ -266,6 +270,16 @@ class PlannedJob(JobBase):
         return bytes2str_in_dicts(outputs), result["status"]
 
     why = ""
+
+
+def check_values(value: Any) -> None:
+    """Raise WorkflowException if a value has a number or a text that JSON cannot hold."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise WorkflowException("found a text with half a character, expected UTF-8") from None
+    except ValueError:
+        raise WorkflowException("found NaN or an infinite number, expected a number") from None
 
 
 def _staged(one: MapperEnt) -> dict[str, Any]:

@@ -3,15 +3,14 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from pilotage.proto.documents.cwl import CwlDocument
 from pilotage.proto.problems import Code
 
+from ..cwl.messages import Answer, Call
 from ..errors import Refused
 from ..observe.events import Log
 
@@ -19,6 +18,7 @@ WALL_S: Final = 300.0  # for one answer
 ANSWER_MAX: Final = 1 << 30  # bytes
 MODULE: Final = "pilotage.central.cwl.evaluator"
 QUOTED: Final = 500  # characters of its last words
+_decoded: Final = msgspec.json.Decoder(Answer).decode
 
 
 class EvaluatorEnded(Exception):
@@ -26,9 +26,9 @@ class EvaluatorEnded(Exception):
 
 
 class Evaluates(Protocol):
-    """What evaluates documents: `central/cwl/evaluator.py` says which calls there are."""
+    """What evaluates documents."""
 
-    async def ask(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    async def ask(self, call: Call) -> Answer:
         """Return the answer to a call. Raises EvaluatorEnded; then no run is known any more."""
         ...
 
@@ -41,7 +41,7 @@ class EvaluatorLink:
         self._process: Process | None = None
         self._turn = asyncio.Lock()
 
-    async def ask(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    async def ask(self, call: Call) -> Answer:
         """Return the answer to a call. Raises Refused if the library is not installed."""
         if find_spec("cwltool") is None:
             why = "cwl: this central has no CWL library: install pilotage[cwl] there"
@@ -52,14 +52,14 @@ class EvaluatorLink:
                     return await self._answer(msgspec.json.encode(call))
             except TimeoutError:
                 await self._end(f"no answer after {WALL_S:.0f} s")
-            except (OSError, EOFError, asyncio.IncompleteReadError) as why:
+            except (OSError, EOFError, asyncio.IncompleteReadError, msgspec.DecodeError) as why:
                 await self._end(str(why))
             except asyncio.CancelledError:
                 self._kill()  # its next answer would be that to this call
                 raise
         raise AssertionError("unreachable")
 
-    async def _answer(self, call: bytes) -> dict[str, Any]:
+    async def _answer(self, call: bytes) -> Answer:
         process = self._process
         if process is None or process.returncode is not None:
             process = self._process = await asyncio.create_subprocess_exec(
@@ -78,8 +78,7 @@ class EvaluatorLink:
         line = await process.stdout.readline()
         if not line.endswith(b"\n"):
             raise EOFError("it ended without an answer")
-        found: dict[str, Any] = msgspec.json.decode(line)
-        return found
+        return _decoded(line)
 
     async def _end(self, why: str) -> None:
         """End the process. Raises EvaluatorEnded."""
@@ -94,10 +93,3 @@ class EvaluatorLink:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
         self._process = None
-
-
-def plain_document(given: CwlDocument) -> dict[str, Any]:
-    """Return a document as the evaluator takes it, with all fields."""
-    found: dict[str, Any] = {"inputs": {}, "files": {}, **msgspec.to_builtins(given)}
-    found["files"] = {path: {"kind": "file", **one} for path, one in found["files"].items()}
-    return found

@@ -26,6 +26,7 @@ from pilotage.proto.documents.job import (
 from pilotage.proto.messages import Output
 
 from ..cwl.lfns import with_scope
+from ..cwl.messages import WantedJob
 from ..cwl.needs import need_of
 from ..workflows.jdl.needs import platform_of
 
@@ -105,18 +106,18 @@ def source_of(location: str) -> str:
     return unquote(location.removeprefix("file://")) if "://" in location[:8] else location
 
 
-def needed_keys(wanted: Mapping[str, Any]) -> set[str]:
+def needed_keys(wanted: WantedJob) -> set[str]:
     """Return the keys of the jobs whose files a job reads."""
     found = (source_of(one["source"]) for one in _staged(wanted))
     return {one[len(RUNS) :].partition("/")[0] for one in found if one.startswith(RUNS)}
 
 
-def _staged(wanted: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (one for one in wanted["spec"]["stage"] if one["kind"] in ("file", "folder"))
+def _staged(wanted: WantedJob) -> Iterator[Mapping[str, Any]]:
+    return (one for one in wanted.spec["stage"] if one["kind"] in ("file", "folder"))
 
 
 def job_of(
-    wanted: Mapping[str, Any],
+    wanted: WantedJob,
     document: CwlDocument,
     made: Mapping[str, JobFiles],
     rules: JdlRules,
@@ -132,7 +133,7 @@ def job_of(
         if one["source"] not in given.sources:
             given.sources[one["source"]] = _laid(one, f"given/{number}", document, made, given)
     spec: dict[str, Any] = {
-        **wanted["spec"],
+        **wanted.spec,
         "sources": given.sources,
         "executable": given.executable,
         "made": given.made,
@@ -140,12 +141,12 @@ def job_of(
     if "store" in spec:
         spec["store"] = [{**one, "to": with_scope(one["to"], given.scope)} for one in spec["store"]]
     outputs = tuple(_data_output(i, one) for i, one in enumerate(spec.get("store", ())))
-    placement = wanted.get("placement", {})
+    placement = wanted.placement
     codes = {one or EX_TEMPFAIL for one in spec.get("temporary", ())}
     temporary = tuple(sorted(one for one in codes if 0 < one < 256))
     return Job(
         command=("python3", document.tool.name, *packed(spec)),
-        name=wanted["step"],
+        name=wanted.step,
         group=document.group,
         inputs=(document.tool, *given.inputs),
         outputs=(
@@ -160,8 +161,8 @@ def job_of(
     )
 
 
-def _need(wanted: Mapping[str, Any], placement: Mapping[str, Any], rules: JdlRules) -> Need:
-    needs, limit = wanted["needs"], wanted["spec"].get("limit_s")
+def _need(wanted: WantedJob, placement: Mapping[str, Any], rules: JdlRules) -> Need:
+    needs, limit = wanted.needs, wanted.spec.get("limit_s")
     platform = platform_of(placement.get("platform", "ANY"), rules)
     if platform is None:
         raise Unusable(f"the platform {placement['platform']!r} is not known any more")

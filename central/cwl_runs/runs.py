@@ -8,19 +8,31 @@ jobs by the same keys.
 import asyncio
 import contextlib
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from pilotage.pilot.cwl.tool_job import RESULT
 from pilotage.proto.api.jdl import JdlRules
 from pilotage.proto.documents.cwl import CwlDocument
-from pilotage.proto.messages import Output
 from pilotage.proto.production_states import ProductionState
-from pilotage.proto.transformation_states import TaskState
 
+from ..cwl.messages import (
+    Advance,
+    Advanced,
+    Answer,
+    Begin,
+    Broken,
+    End,
+    Ended,
+    Needs,
+    Noted,
+    Unfit,
+    Unknown,
+    WantedJob,
+)
 from ..errors import Refused
 from ..identity.errors import Banned
 from ..jobs import record as job_records
@@ -35,8 +47,9 @@ from ..transformations import record as transformation_records
 from ..transformations.record import MadeTask, TransformationRow
 from ..transformations.reuse.known_results import KnownResults, recipe_of
 from . import record as run_records
-from .evaluator_link import Evaluates, EvaluatorEnded, plain_document
+from .evaluator_link import Evaluates, EvaluatorEnded
 from .jobs import (
+    RUNS,
     JobFiles,
     Places,
     Unusable,
@@ -44,10 +57,9 @@ from .jobs import (
     job_of,
     keys_in,
     needed_keys,
-    result_of,
     source_of,
 )
-from .record import EndedJob
+from .results import WHY_MAX, JobResults, outputs_of
 from .task_maker import NewRunJob, RunTaskMaker
 
 LOOK_S: Final = 0.25  # between two looks at open runs
@@ -57,11 +69,9 @@ TAKEN: Final = 200  # results that are taken at once
 PAGE: Final = 500  # stored results that are sent to the evaluator at once
 CHUNK: Final = 200  # jobs of one transaction
 CHUNK_BYTES: Final = 2 << 20
-CONTENT_MAX: Final = 64 << 10  # of a file that expressions read
-RESULT_MAX: Final = 64 << 20
-CRASHES_MAX: Final = 3  # of the evaluator at one run, in a row, before the run fails
-WHY_MAX: Final = 4_000
+TRIES_MAX: Final = 3  # of one run that fail in a row, before the run is failed
 PERMANENT: Final = "permanentFail"
+A = TypeVar("A", bound=Answer)
 STORES: Final = "output_paths"  # in a document that stores files in the catalogue
 
 
@@ -79,13 +89,22 @@ class _Run:
     begun: bool = False  # the evaluator knows it
     due: bool = True  # the evaluator is to be asked
     jobs: dict[str, int] = field(default_factory=dict[str, int])  # made ones, by key
-    wanted: dict[str, Any] = field(default_factory=dict[str, Any])  # to be made, by key
-    contents: dict[str, str] = field(default_factory=dict[str, str])  # in hexadecimal, by path
+    wanted: dict[str, WantedJob] = field(default_factory=dict[str, WantedJob])  # to be made
+    contents: dict[str, bytes] = field(default_factory=dict[str, bytes])  # by path
     files: dict[str, JobFiles] = field(default_factory=dict[str, JobFiles])
     end: CwlEnd | None = None  # to be stored once all is made
-    crashes: int = 0
     waits_until: float = 0.0  # on the monotonic clock
     told: str = ""
+
+    def fail(self, why: str) -> None:
+        """Note the end of a run that makes no more jobs."""
+        self.due = False
+        self.end = CwlEnd(status=PERMANENT, why=why[:WHY_MAX], outputs={})
+        self.wanted.clear()
+
+
+class _NotEvaluated(Exception):
+    """The evaluator gave no answer that fits. The argument says why."""
 
 
 class CwlRuns:
@@ -110,11 +129,13 @@ class CwlRuns:
         `images` are the folders of unpacked images on nodes, by name. `rules` name platforms, and
         the scope of names in the catalogue.
         """
-        self._images, self._rules = images, rules
-        self._store, self._blobs, self._evaluator = store, blobs, evaluator
+        self._images, self._rules = dict(images), rules
+        self._store, self._evaluator = store, evaluator
+        self._results = JobResults(store, blobs)
         self._making, self._known = making, known
         self._touch, self._clock, self._log = touch, clock, log
         self._open: dict[int, _Run] = {}
+        self._failures = Counter[int]()  # in a row, by production
         self._nudged = asyncio.Event()
 
     def nudge(self, production_id: int) -> None:
@@ -135,7 +156,7 @@ class CwlRuns:
                 await self._clock.sleep(FULL_S)
                 continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S if self._open else None):
+                async with asyncio.timeout(LOOK_S if self._open or self._failures else None):
                     await self._nudged.wait()
             self._nudged.clear()
 
@@ -145,16 +166,33 @@ class CwlRuns:
         for gone in [one for one, run in self._open.items() if ids.get(one) != run.sha256]:
             del self._open[gone]
             with contextlib.suppress(EvaluatorEnded, Refused):
-                await self._evaluator.ask({"do": "end", "run": str(gone)})
-        for one in ids:
+                await self._evaluator.ask(End(run=str(gone)))
+        for gone in self._failures.keys() - ids.keys():
+            del self._failures[gone]
+        for one, sha256 in ids.items():
             try:
                 await self._look(one)
             except OF_ALL:
                 raise
-            except (StoreError, EvaluatorEnded, Refused) as why:
+            except (StoreError, Refused) as why:
                 self._again(one, str(why))
-            except Exception:
-                self._again(one, traceback.format_exc())
+            except (_NotEvaluated, EvaluatorEnded) as why:
+                said = f"the document cannot be evaluated: {why}"
+                await self._failed(one, sha256, said, str(why))
+            except Exception as why:
+                said = f"the central cannot carry out this run: {type(why).__name__}: {why}"
+                await self._failed(one, sha256, said, traceback.format_exc())
+
+    async def _failed(self, production_id: int, sha256: str, why: str, log: str) -> None:
+        """Try a run again after an error that no time heals, a few times; then fail it."""
+        self._again(production_id, log)
+        self._failures[production_id] += 1
+        if self._failures[production_id] >= TRIES_MAX:
+            end = CwlEnd(status=PERMANENT, why=why[:WHY_MAX], outputs={})
+            rows = await self._store.read(production_records.production_steps, [production_id])
+            steps = [one.row.transformation_id for one in rows[production_id]]
+            await self._end(production_id, sha256, end, steps)
+            del self._failures[production_id]
 
     def _again(self, production_id: int, why: str) -> None:
         """Read a run again after an error, a little later."""
@@ -188,6 +226,7 @@ class CwlRuns:
             await self._make(run)
         elif run.end is not None:
             await self._finish(run, run.end)
+        del self._failures[production_id]  # of a Counter: there may be none
 
     async def _read(self, production_id: int) -> _Run:
         while True:
@@ -206,30 +245,23 @@ class CwlRuns:
             row.made_at,
             row.group,
             row.sha256,
-            not definition.no_reuse,
+            definition.reuse,
             {one.step: one.row.transformation_id for one in rows[production_id]},
         )
 
     async def _begin(self, run: _Run) -> None:
         """Give the document and all stored results to the evaluator."""
-        await self._evaluator.ask(
-            {
-                "do": "begin",
-                "run": str(run.production_id),
-                "document": plain_document(run.document),
-                "at": run.at,
-                "images": self._images,
-            }
-        )
+        name = str(run.production_id)
+        begin = Begin(run=name, document=run.document, at=run.at, images=self._images)
+        _expect(Noted, await self._evaluator.ask(begin))
         after, run.jobs = "", {}
         while True:
             rows = await self._store.read(run_records.jobs, run.production_id, after, PAGE)
             run.jobs.update((one.key, one.job_id) for one in rows)
             known = {one.key: one.result for one in rows if one.result is not None}
             if known:
-                await self._evaluator.ask(
-                    {"do": "advance", "run": str(run.production_id), "results": known, "more": True}
-                )
+                call = Advance(run=name, results=known, more=True)
+                _expect(Noted, await self._evaluator.ask(call))
             if len(rows) < PAGE:
                 break
             after = rows[-1].key
@@ -247,111 +279,52 @@ class CwlRuns:
         )
         results: dict[str, Any] = {}
         for one in ended:
-            outputs = _outputs(attempts.get(one.job_id, []))
-            results[one.key] = await self._result(one, outputs)
+            outputs = outputs_of(attempts.get(one.job_id, []))
+            results[one.key] = await self._results.result(one, outputs)
             run.files[one.key] = files_of(outputs, results[one.key])
         await self._store.write(run_records.take_results, run.production_id, results)
         return results
 
-    async def _result(self, one: EndedJob, outputs: Sequence[Output]) -> Any:
-        """Return what a job said, or a text: why there is nothing."""
-        if one.state is not TaskState.DONE:
-            return f"job {one.job_id} is {one.state.value}: {one.reason}"[:WHY_MAX]
-        found = next((out for out in outputs if out.name == RESULT), None)
-        if found is None:
-            return f"job {one.job_id} has put out no {RESULT}"
-        if found.size_bytes > RESULT_MAX:
-            return f"job {one.job_id}: its list of files has more than {RESULT_MAX} bytes"
-        try:
-            return result_of(await self._blob(found.sha256, RESULT_MAX))
-        except (msgspec.DecodeError, RecursionError, OSError) as why:
-            return f"job {one.job_id}: {RESULT} cannot be read: {why}"
-
-    async def _blob(self, sha256: str, most: int) -> bytes:
-        found = bytearray()
-        chunks = self._blobs.read(sha256)
-        try:
-            async for chunk in chunks:
-                found += chunk
-                if len(found) > most:
-                    break
-        finally:
-            await chunks.aclose()  # type: ignore[attr-defined]
-        return bytes(found[:most])
-
-    async def _ask(self, run: _Run, results: Mapping[str, Any]) -> None:
+    async def _ask(self, run: _Run, results: dict[str, Any]) -> None:
         """Let the evaluator advance the run; note which jobs it wants, or the end."""
-        call: dict[str, Any] = {
-            "do": "advance",
-            "run": str(run.production_id),
-            "results": results,
-            "contents": run.contents,
-        }
+        call = Advance(run=str(run.production_id), results=results, contents=run.contents)
         while True:
-            try:
-                answer: dict[str, Any] = await self._evaluator.ask(call)
-            except EvaluatorEnded as ended:
-                answer = {"broken": str(ended)}
-            if "unknown" in answer:
-                run.begun = False
-                return
-            if "needs" not in answer:
+            answer = await self._evaluator.ask(call)
+            if not isinstance(answer, Needs):
                 break
+            if run.contents.keys() >= set(answer.paths):
+                raise _NotEvaluated(f"it asks again for {answer.paths}")
             try:
-                for path in answer["needs"]:
-                    run.contents[path] = (await self._content(run, path)).hex()
+                for path in answer.paths:
+                    run.contents[path] = await self._content(run, path)
             except Unusable as unusable:
-                run.due = False
-                run.end = CwlEnd(status=PERMANENT, why=str(unusable)[:WHY_MAX], outputs={})
-                run.wanted.clear()
+                run.fail(str(unusable))
                 return
-            call = {**call, "results": {}, "contents": run.contents}
+            call = msgspec.structs.replace(call, results={}, contents=run.contents)
         run.due = False
-        if "broken" in answer or "unfit" in answer:
-            self._broken(run, str(answer.get("unfit") or answer.get("broken")))
-            return
-        run.crashes = 0
-        run.wanted.update((one["key"], one) for one in answer["jobs"] if one["key"] not in run.jobs)
-        if "outputs" in answer:
-            why = "\n".join(answer["why"])[:WHY_MAX]
-            run.end = CwlEnd(status=answer["status"], why=why, outputs=answer["outputs"])
+        if isinstance(answer, Unknown):
+            run.begun, run.due = False, True
+        elif isinstance(answer, Ended):
+            why = "\n".join(answer.why)[:WHY_MAX]
+            run.end = CwlEnd(status=answer.status, why=why, outputs=answer.outputs)
+        else:
+            advanced = _expect(Advanced, answer)
+            run.wanted.update((one.key, one) for one in advanced.jobs if one.key not in run.jobs)
+            if advanced.more:
+                run.due = True
+                self._nudged.set()
 
-    def _broken(self, run: _Run, why: str) -> None:
-        """Begin again after the evaluator ended; a run that always ends it fails."""
-        run.crashes += 1
-        run.begun, run.due = False, True
-        if run.crashes >= CRASHES_MAX:
-            run.begun, run.due = True, False
-            said = f"the document cannot be evaluated: {why}"[:WHY_MAX]
-            run.end = CwlEnd(status=PERMANENT, why=said, outputs={})
-            run.wanted.clear()
-
-    async def _content(self, run: _Run, path: str) -> bytes:
+    async def _content(self, run: _Run, location: str) -> bytes:
         """Return the start of a file. Raises Unusable if it is not known."""
-        path = source_of(path)
-        known = run.document.files.get(path)
-        sha256 = known.sha256 if known is not None else ""
-        if not sha256:
-            key, _, relative = path.partition("/pilotage-cwl/runs/")[2].partition("/")
-            if key in run.jobs:
-                its = await self._files(run, key)
-                sha256 = its.files[relative].sha256 if relative in its.files else ""
-        if not sha256:
-            raise Unusable(
-                f"cannot read {path}: expressions read only uploaded files and outputs of this run"
-            )
-        return await self._blob(sha256, CONTENT_MAX + 1)
+        path = source_of(location)
+        key = path.removeprefix(RUNS).partition("/")[0] if path.startswith(RUNS) else ""
+        its = await self._files(run, key) if key in run.jobs else None
+        return await self._results.content(path, run.document, its)
 
     async def _files(self, run: _Run, key: str) -> JobFiles:
         """Return what a job of the run has put out."""
         if key not in run.files:
-            job_id = run.jobs[key]
-            attempts = await self._store.read(job_records.attempts_of_jobs, [job_id])
-            outputs = _outputs(attempts.get(job_id, []))
-            found = next((out for out in outputs if out.name == RESULT), None)
-            text = await self._blob(found.sha256, RESULT_MAX) if found is not None else b"{}"
-            result = msgspec.json.decode(text)
-            run.files[key] = files_of(outputs, result if "files" in result else None)
+            run.files[key] = await self._results.files(run.jobs[key])
         return run.files[key]
 
     # -- jobs -----------------------------------------------------------------------------------
@@ -363,7 +336,7 @@ class CwlRuns:
             return
         by_step: dict[str, list[str]] = {}
         for key, one in run.wanted.items():
-            by_step.setdefault(one["step"], []).append(key)
+            by_step.setdefault(one.step, []).append(key)
         try:
             for step, keys in by_step.items():
                 while keys:
@@ -374,8 +347,7 @@ class CwlRuns:
         except StoreFull:
             raise
         except (Refused, Unusable) as why:
-            run.wanted.clear()
-            run.end = CwlEnd(status=PERMANENT, why=str(why)[:WHY_MAX], outputs={})
+            run.fail(str(why))
 
     async def _some(self, run: _Run, transformation_id: int, keys: Sequence[str]) -> list[str]:
         """Make the first jobs of a step; return the keys that are left."""
@@ -404,12 +376,15 @@ class CwlRuns:
         return list(keys[len(jobs) :]) if done else []
 
     def _recipes(self, run: _Run, row: TransformationRow, keys: Sequence[str]) -> dict[str, str]:
-        """Return the recipes of jobs whose results may be reused."""
+        """Return the recipes of jobs whose results may be reused: those of the same person.
+
+        The files of tools are outputs of their jobs, which others may not be allowed to read.
+        """
         if not run.reuses:
             return {}
-        given = {key: str(run.wanted[key].get("recipe", "")) for key in keys}
+        given = {key: run.wanted[key].recipe for key in keys}
         return {
-            key: recipe_of(row.community, row.group, f"cwl {one}")
+            key: recipe_of(row.community, row.group, f"cwl {row.owner_id} {one}")
             for key, one in given.items()
             if one
         }
@@ -435,13 +410,22 @@ class CwlRuns:
             made = {key: await self._files(run, key) for key in keys_in(end.outputs)}
         places = Places(run.document, run.jobs, made, self._rules.scope or run.group)
         end = msgspec.structs.replace(end, outputs=places.placed(end.outputs))
+        await self._end(run.production_id, run.sha256, end, run.steps.values())
+
+    async def _end(
+        self, production_id: int, sha256: str, end: CwlEnd, steps: Iterable[int]
+    ) -> None:
         at = self._clock.wall()
-        await self._store.write(run_records.end_run, run.production_id, run.sha256, end, at)
-        for one in run.steps.values():
+        await self._store.write(run_records.end_run, production_id, sha256, end, at)
+        for one in steps:
             self._touch(one)
-        self._log("cwl_run_ended", production=run.production_id, status=end.status, why=end.why)
+        self._log("cwl_run_ended", production=production_id, status=end.status, why=end.why)
 
 
-def _outputs(attempts: Sequence[Any]) -> tuple[Output, ...]:
-    """Return the outputs of the attempt that counted."""
-    return next((one.outputs for one in reversed(attempts) if one.outputs), ())
+def _expect(wanted: type[A], answer: Answer) -> A:
+    """Return an answer of the wanted kind. Raises _NotEvaluated."""
+    if isinstance(answer, wanted):
+        return answer
+    raise _NotEvaluated(
+        answer.why if isinstance(answer, Broken | Unfit) else f"its answer is {answer}"[:WHY_MAX]
+    )

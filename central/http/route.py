@@ -7,6 +7,7 @@ from typing import Any, Concatenate, Generic, TypeAlias, TypeVar
 
 from .answers import JSON, HttpAnswer, StreamedAnswer, encoded, nothing
 from .asgi import ASGIApp
+from .body import SMALL_MAX
 from .call import Call
 
 S = TypeVar("S")
@@ -33,6 +34,7 @@ class Route:
     takes_media: tuple[str, ...] = (JSON,)
     gives_media: str = JSON
     reads_body: bool = False  # the body is decoded before the handler is called
+    body_max: int = SMALL_MAX  # bytes
     creates: bool = False  # stores new data; refused if the disk is nearly full
     needs_leader: bool | Callable[[Call], bool] = True  # a function decides for each request
     redirects: bool = False  # the answer sends a browser elsewhere
@@ -53,7 +55,7 @@ class BoundRoute:
         if route.query is not None:
             arguments["query"] = call.query(route.query)
         if route.reads_body and route.takes is not None:
-            arguments["body"] = await call.read(route.takes)
+            arguments["body"] = await call.read(route.takes, route.body_max)
         given = await route.handler(self.service, call, **arguments)
         if given is None:
             return nothing()

@@ -121,7 +121,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "files_removed": frozenset({"count", "first", "who"}),
     # a quota, the disk or a ban of the owner stops new tasks for now
     "transformation_waits": frozenset({"transformation", "name", "why"}),
-    # a run of a CWL document makes no jobs for now, because of a quota, the disk or a ban
+    # a run of a CWL document waits: for a quota, disk space, the end of a ban, or after an error
     "cwl_run_waits": frozenset({"production", "why"}),
     # a run of a CWL document has ended
     "cwl_run_ended": frozenset({"production", "status", "why"}),

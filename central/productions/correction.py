@@ -23,7 +23,6 @@ from .record import Correction, NewProductionRow, NewStep, ProductionRow, StepRo
 P = ProductionState
 S = TransformationState
 STATES: Final = {P.NEW: S.NEW, P.PAUSED: S.PAUSED, P.STOPPED: S.STOPPED}  # of new steps
-NAME_KEPT: Final = 40  # characters of the name that old steps keep
 
 
 def differing(

@@ -38,7 +38,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: dict[str, Input] = {}  # sent with jobs, by their path in the workflow
     images: dict[str, str] = {}  # digests, if they were known
     cwl: CwlDocument | None = None  # its steps only show the tools of this document
-    no_reuse: bool = False  # run all tasks, even those with known results
+    reuse: bool = True  # results that are known
     is_replaced: bool = False  # it only shows steps that a correction has replaced
 
 
@@ -140,7 +140,7 @@ def documents(definition: Definition, name: str) -> dict[str, Transformation]:
         if doc.reuse:
             digest = definition.images.get(job.image, "")
             versions = {**doc.versions, job.image: digest} if digest else doc.versions
-            doc = msgspec.structs.replace(doc, reuse=not definition.no_reuse, versions=versions)
+            doc = msgspec.structs.replace(doc, reuse=definition.reuse, versions=versions)
         found[step] = doc
     return found
 

@@ -20,6 +20,7 @@ from ..transformations.record import (
 )
 
 STEPS_MAX: Final = 1_000  # of one production: other writers wait for this many rows at most
+NAME_KEPT: Final = 40  # characters of the name of a production that its old steps keep
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -227,7 +228,7 @@ def correct_production(session: Session, change: Correction) -> int | None:
         fields = {
             **msgspec.structs.asdict(change.holder),
             "state": change.holder.state.value,
-            "name": f"{new.name[:40]}-until-{holder}",
+            "name": f"{new.name[:NAME_KEPT]}-until-{holder}",
             "production_id": holder,
         }
         session.run("insert_production", fields)

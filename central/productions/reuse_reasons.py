@@ -29,7 +29,7 @@ def reasons_of(
         return {}
     never = _NEVER_CWL if is_cwl else _NEVER
     return {
-        (OFF if definition.no_reuse else never if one.is_never else NEW): one.tasks
+        (OFF if not definition.reuse else never if one.is_never else NEW): one.tasks
         for one in counts
         if one.transformation_id == transformation_id
     }

@@ -24,6 +24,7 @@ from ..identity.calls import user
 from ..identity.policy import Permission
 from .service import ProductionService
 
+DOCUMENT_MAX: Final = 24 << 20  # bytes of a CWL document with its texts and names of files
 ROUTES: Final = Routes[ProductionService]()
 PATH: Final = "/v1/productions"
 ONE: Final = f"{PATH}/{{production}}"
@@ -37,7 +38,14 @@ class ProductionsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     limit: Annotated[int, Meta(ge=1, le=PAGE_MAX)] = 100
 
 
-@ROUTES.add("POST", PATH, Permission.PRODUCTION_CONTROL, gives=ProductionDetail, creates=True)
+@ROUTES.add(
+    "POST",
+    PATH,
+    Permission.PRODUCTION_CONTROL,
+    gives=ProductionDetail,
+    creates=True,
+    body_max=DOCUMENT_MAX,
+)
 async def add(
     service: ProductionService, call: Call, body: NewProduction
 ) -> ProductionDetail | ProductionPreview:

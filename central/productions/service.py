@@ -79,7 +79,7 @@ from .worker_threads import on_thread
 
 NAMED_MAX: Final = 128
 CheckRules = Callable[[Workflow, str], str]
-ShapeOf = Callable[[CwlDocument], Awaitable[CwlShape]]
+ShapeOf = Callable[[User, CwlDocument], Awaitable[CwlShape]]
 Waits = Callable[[TransformationRow], Awaitable[str]]
 
 _encode = msgspec.json.encode
@@ -115,7 +115,7 @@ class ProductionService:
         `check_rules` returns the failover rules for a workflow and the rules of the request, and
         raises Refused. `last_line` reads the last line of an attempt's standard error. `waits` says
         why the waiting files of a step make no group. `rucio` returns the servers
-        that get outputs. `shape_of` reads a CWL document.
+        that get outputs. `shape_of` checks and reads a CWL document.
         """
         self._store, self._catalogue, self._owners = store, catalogue, owners
         self._cache, self._views, self._steering = cache, views, steering
@@ -135,7 +135,7 @@ class ProductionService:
         """
         community = community_of(caller)
         before = await self._rerun(caller, body)
-        definition = await self._definition(body, before)
+        definition = await self._definition(caller, body, before)
         name = _name(body, definition)
         rules, docs = await self._read(definition, name, body.rules, before)
         group = _group(caller, docs)
@@ -276,24 +276,24 @@ class ProductionService:
         end = await self._store.read(production_records.cwl_end, row.production_id)
         return end is not None and end.status not in ("", SUCCESS)
 
-    async def _definition(self, body: NewProduction, before: "_Before | None") -> Definition:
+    async def _definition(
+        self, caller: User, body: NewProduction, before: "_Before | None"
+    ) -> Definition:
         """Return the definition of a request. Raises Refused for a wrong CWL document."""
         if before is not None:
             if body.reuse:
                 return before.definition
-            return msgspec.structs.replace(before.definition, no_reuse=True)
+            return msgspec.structs.replace(before.definition, reuse=False)
         if body.cwl is not None:
-            shape = await self._shape_of(body.cwl)
+            shape = await self._shape_of(caller, body.cwl)
             workflow = steps_of(body.cwl, shape.name, shape.title, shape.parents)
-            return Definition(
-                workflow=workflow, cwl=body.cwl, files=body.files, no_reuse=not body.reuse
-            )
+            return Definition(workflow=workflow, cwl=body.cwl, files=body.files, reuse=body.reuse)
         assert body.workflow is not None
         return Definition(
             workflow=body.workflow,
             files=body.files,
             images=body.images,
-            no_reuse=not body.reuse,
+            reuse=body.reuse,
         )
 
     async def _read(

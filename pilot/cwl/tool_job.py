@@ -46,6 +46,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+# Raise it with a change here that gives equal tools other results: earlier results are not reused
+# then (see `_recipe` in `central/cwl/tools.py`).
+VERSION = 1
 OUT, TMP, IN = "/pilotage-cwl/out", "/pilotage-cwl/tmp", "/pilotage-cwl/in"
 PROGRAMS = "/pilotage-cwl/programs"  # in a container
 HEAD_BYTES = 65_537  # of a file: one more than an expression may read

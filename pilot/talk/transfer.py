@@ -34,6 +34,7 @@ from .conversation import may_pass, refusal
 from .requests import Requests
 
 PATIENCE_S = 600.0  # limit of the time to fetch the inputs
+DAMAGED_MAX = 3  # downloads with another content
 UploadContent = Union[Path, bytes]
 
 
@@ -164,7 +165,7 @@ class BlobTransfer:
         self, assignment: Assignment, file: InputFile, to: Path, bytes_max: int
     ) -> None:
         """GET until it has arrived. Raises InputNotFetched, TooManyBytes or DiskWriteFailed."""
-        failures, until = 0, self._clock.now() + PATIENCE_S
+        failures, damaged, until = 0, 0, self._clock.now() + PATIENCE_S
         while True:
             try:
                 got = await self._requests.download(
@@ -177,6 +178,9 @@ class BlobTransfer:
                 why = f"{file.name}: the central answers {got.status}"
                 if got.status == 200:
                     why = f"{file.name}: its content does not match its hash"
+                    damaged += 1
+                    if damaged == DAMAGED_MAX:  # not on its way: the central's file is damaged
+                        raise InputNotFetched(why)
                 elif not may_pass(got.status):
                     raise InputNotFetched(why)
             except NoReply as no:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from pilotage.central.cli.cwl.pilot_runs import document_of
 from pilotage.central.client.client import AsyncClient
 from pilotage.central.client.errors import Refused
 from pilotage.central.cwl.loaded import load_with_inputs
-from pilotage.central.cwl.pilot_runs import document_of
 from pilotage.proto.api.productions import CwlOutputs, NewProduction, ProductionDetail
 from tests.acceptance.running import RunningCentral, running_central
 

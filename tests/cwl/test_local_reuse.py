@@ -1,11 +1,15 @@
 """Runs on one machine reuse the results that an earlier run has kept."""
 
+import fcntl
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from pilotage.central.cwl.runner import main
+from pilotage.central.cli.cwl.runner import main
+from pilotage.central.cwl.local_results import LOCK
 
 WORKFLOW = """\
 cwlVersion: v1.2
@@ -100,7 +104,7 @@ def test_without_reuse_all_tools_run(here: Here) -> None:
 def test_a_result_whose_file_has_changed_or_is_gone_is_made_again(here: Here) -> None:
     assert here.run('cat "$@"') == 0
     first, second = sorted((here.folder / "kept").glob("*/out/[!j]*"))
-    first.write_text("longer than before")
+    first.write_text("z" * first.stat().st_size)
     second.unlink()
 
     assert here.run('cat "$@"') == 0
@@ -116,3 +120,20 @@ def test_a_record_that_was_cut_is_no_result(here: Here) -> None:
     assert here.run('cat "$@"') == 0
 
     assert here.ran == 4
+
+
+def test_a_second_run_waits_until_the_first_has_left_the_folder(
+    here: Here, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kept = here.folder / "kept"
+    kept.mkdir()
+    with (kept / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = threading.Thread(target=here.run, args=('cat "$@"',), daemon=True)
+        second.start()
+        while "waiting for its end" not in capfd.readouterr().err:
+            time.sleep(0.01)
+        assert not here.log.exists()
+    second.join(30.0)
+
+    assert here.ran == 2

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.cli.cwl.runner import main
 from pilotage.central.cli.main import run
 from pilotage.central.cwl.loaded import BadDocument, load, load_with_inputs
 from pilotage.central.cwl.local_progress import read_record
 from pilotage.central.cwl.mistakes import plain
-from pilotage.central.cwl.runner import main
 
 TOOL = """\
 cwlVersion: v1.2

@@ -61,7 +61,7 @@ def serve(path: str) -> None:
     """
     from cwltool.process import get_schema
 
-    from pilotage.central.cwl.runner import main
+    from pilotage.central.cli.cwl.runner import main
 
     for version in ("v1.0", "v1.1", "v1.2"):
         get_schema(version)

@@ -4,16 +4,15 @@ The evaluator is the shipped one, in this process. It ends with its central, and
 """
 
 import asyncio
-import json
 import random
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from pilotage.central.client.errors import IllegalState
+from pilotage.central.cwl.messages import Advance, Answer, Call, Shape
 from pilotage.central.cwl_runs.evaluator_link import EvaluatorEnded
 from pilotage.central.http.app import HttpApp
 from pilotage.central.settings import QuotaSettings
@@ -65,7 +64,7 @@ class EvaluatorOfLife:
         self._world, self._chance, self._in_a_row = world, chance, 0
         self._here = EvaluatorHere()
 
-    async def ask(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    async def ask(self, call: Call) -> Answer:
         world, process = self._world, HERE.get()
         assert process is not None
         world.point(process, "before the evaluator is asked")
@@ -77,23 +76,23 @@ class EvaluatorOfLife:
             self._in_a_row += 1
             world.say("the evaluator ends")
             raise EvaluatorEnded("the simulation says so")
-        if call["do"] == "advance" and not call.get("more"):
+        if isinstance(call, Advance) and not call.more:
             self._in_a_row = 0
         answer = await self._answer(call)
         world.point(process, "after an answer of the evaluator")
         return answer
 
-    async def _answer(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    async def _answer(self, call: Call) -> Answer:
         """Ask, but for a shape that is known: a world asks for it again and again."""
-        if call["do"] != "shape":
+        if not isinstance(call, Shape):
             return await self._here.ask(call)
-        text = json.dumps(call)
+        text = msgspec.json.encode(call)
         if text not in _SHAPES:
             _SHAPES[text] = await self._here.ask(call)
         return _SHAPES[text]
 
 
-_SHAPES: dict[str, dict[str, Any]] = {}
+_SHAPES: dict[bytes, Answer] = {}
 
 
 class CwlStory(Story):

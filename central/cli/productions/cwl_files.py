@@ -118,7 +118,7 @@ def submit(
         return ExitCode.OK
 
     async def work(central: CentralConnection) -> CommandResult:
-        from ...cwl.pilot_runs import document_of, request_of, with_files
+        from ..cwl.pilot_runs import document_of, request_of, with_files
         from .commands import print_made
 
         client = await central.client()
@@ -157,7 +157,7 @@ def run_here(file: Path, inputs: Path | None, options: LocalOptions) -> int:
     """
     check_extra()
     from ...cwl.loaded import told_of
-    from ...cwl.runner import main
+    from ..cwl.runner import main
 
     if wrong := told_of(file):
         raise UsageError(wrong)

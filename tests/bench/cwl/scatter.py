@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 
 from pilotage.central.client.files import LocalFile
-from pilotage.central.cwl.evaluator import Evaluator
+from pilotage.central.cwl.evaluator import Evaluator, decoded, encoded
+from pilotage.central.cwl.messages import Advance, Advanced, Answer, Begin, Ended
 from pilotage.pilot.cwl import tool_job
+from pilotage.proto.documents.cwl import CwlDocument
+from pilotage.proto.documents.job import Input
 
 from ..figures import Figure, figure
 from ..machine import cpu_s
@@ -107,20 +110,29 @@ def document(elements: int) -> dict[str, Any]:
 def _results_ms(elements: int) -> float:
     """Return the CPU time that the evaluator takes for the result of an element."""
     evaluator = Evaluator()
-    given = {**document(elements), "files": {}}
-    evaluator.answer({"do": "begin", "run": "1", "document": given, "at": 0.0})
-    jobs = evaluator.answer({"do": "advance", "run": "1"})["jobs"]
-    assert len(jobs) == elements
-    results = {one["key"]: _result(one["spec"]["stdout"]) for one in jobs}
+    tool = Input(name="tool_job.py", sha256="0" * 64, size_bytes=1)
+    given = CwlDocument(**document(elements), tool=tool)
+    evaluator.answer(Begin(run="1", document=given, at=0.0))
+    first = _advanced(evaluator, {})
+    assert isinstance(first, Advanced)
+    wanted = first.jobs
+    assert len(wanted) == elements
+    results = {one.key: _result(one.spec["stdout"]) for one in wanted}
     keys, before = list(results), time.process_time()
-    answer: dict[str, Any] = {}
+    answer: Answer = first
     for start in range(0, elements, TAKEN):
         some = {key: results[key] for key in keys[start : start + TAKEN]}
-        answer = evaluator.answer({"do": "advance", "run": "1", "results": some})
+        answer = _advanced(evaluator, some)
     took = time.process_time() - before
-    assert answer["status"] == "success", answer
-    assert len(answer["outputs"]["said"]) == elements
+    assert isinstance(answer, Ended) and answer.status == "success", answer
+    assert len(answer.outputs["said"]) == elements
     return 1e3 * took / elements
+
+
+def _advanced(evaluator: Evaluator, results: dict[str, Any]) -> Answer:
+    """Give results as a central does: as lines, with their encoding."""
+    call = decoded(msgspec.json.encode(Advance(run="1", results=results)))
+    return msgspec.json.decode(encoded(evaluator.answer(call)), type=Answer)
 
 
 def _result(path: str) -> dict[str, Any]:

@@ -108,11 +108,10 @@ async def test_results_are_found_by_recipe(store: Store) -> None:
     assert found == {RECIPE: jobs[::-1]}
 
 
-@pytest.mark.parametrize("state", [S.CLEANING])
-async def test_the_result_of_a_cleaned_transformation_is_not_reused(store: Store, state: S) -> None:
+async def test_the_result_of_a_cleaned_transformation_is_not_reused(store: Store) -> None:
     first, second = await a_transformation(store, "a"), await a_transformation(store, "b")
     job = await done(store, first)
-    await moved(store, first, state)
+    await moved(store, first, S.CLEANING)
 
     assert await store.read(reuse_records.known_results, [RECIPE]) == {}
     assert await reuse(store, second, job) == 0

@@ -24,6 +24,7 @@ from .test_cwl_runs import (
     completed,
     document,
     ended,
+    put,
     tale,
     uploaded,
 )
@@ -69,6 +70,54 @@ def test_a_second_run_reuses_all_results_and_says_so() -> None:
         }
         view = (await completed(world, "second")).view
         assert [(one.tasks_made, one.done) for one in view.steps] == [(3, 1.0), (3, 1.0)]
+
+    tale(tell)
+
+
+def test_a_person_reuses_only_results_of_their_own_jobs() -> None:
+    async def tell(world: FakeInstallation) -> None:
+        doc = document(WORDS, words=["a"])
+        await ran(world, doc, "first")
+        other = msgspec.structs.replace(world.user(), subject="somebody else")
+
+        await uploaded(world, other)
+        await world.central.services.productions.add(other, NewProduction(cwl=doc, name="second"))
+
+        assert (await ended(world, "second")).status == "success"
+        assert argvs(world) == Counter({("echo", "a"): 2, ("echo", "a-again"): 2})
+
+    tale(tell)
+
+
+@pytest.mark.parametrize("is_theirs", [False, True])
+def test_files_that_the_submitter_has_not_uploaded_are_refused_by_name(is_theirs: bool) -> None:
+    text = """\
+cwlVersion: v1.2
+class: ExpressionTool
+requirements: {InlineJavascriptRequirement: {}}
+inputs: {file: {type: File, loadContents: true}}
+outputs: {text: string}
+expression: '${return {text: inputs.file.contents};}'
+"""
+
+    async def tell(world: FakeInstallation) -> None:
+        place = "/pilotage-cwl/given/0/secret"
+        content = b"secret"
+        sha256 = hashlib.sha256(content).hexdigest()
+        if is_theirs:
+            await put(world, world.user(), content)
+        other = msgspec.structs.replace(world.user(), subject="somebody else", groups=("g2",))
+        await uploaded(world, other)
+        given = {"class": "File", "location": f"file://{place}"}
+        doc = msgspec.structs.replace(
+            document(text, file=given), files={place: CwlFile(sha256=sha256, size_bytes=6)}
+        )
+
+        with pytest.raises(Refused) as refused:
+            await world.central.services.productions.add(other, NewProduction(cwl=doc, name="a"))
+
+        assert refused.value.field == "cwl.files"
+        assert f"{place!r} was not uploaded" in str(refused.value)
 
     tale(tell)
 

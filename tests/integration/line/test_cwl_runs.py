@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from pilotage.central.errors import Refused
+from pilotage.central.identity.callers import User
 from pilotage.pilot.cwl.tool_job import RESULT
 from pilotage.proto.api.productions import (
     CwlOutputs,
@@ -119,13 +120,17 @@ def tale(
     story(with_evaluator, script=script)
 
 
-async def uploaded(world: FakeInstallation) -> None:
+async def uploaded(world: FakeInstallation, person: User | None = None) -> None:
     """Upload what stands for the program that runs tools."""
+    await put(world, person or world.user(), TOOL)
 
-    async def content() -> AsyncIterator[bytes]:
-        yield TOOL
 
-    await world.central.services.sandbox.put(world.user(), TOOL_SHA256, content(), len(TOOL))
+async def put(world: FakeInstallation, person: User, content: bytes) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield content
+
+    sha256 = hashlib.sha256(content).hexdigest()
+    await world.central.services.sandbox.put(person, sha256, parts(), len(content))
 
 
 async def added(world: FakeInstallation, doc: CwlDocument, name: str = "run") -> ProductionDetail:

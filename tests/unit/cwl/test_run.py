@@ -11,9 +11,11 @@ pytest.importorskip("cwltool")
 from cwltool.context import LoadingContext
 from cwltool.load_tool import load_tool
 
+from pilotage.central.cwl import tools
 from pilotage.central.cwl.known_files import RUNS, RunFiles
 from pilotage.central.cwl.run import CwlRun
 from pilotage.central.cwl.tools import ToolJob, made_tool
+from pilotage.pilot.cwl import tool_job
 
 WORKFLOW = """
 cwlVersion: v1.2
@@ -116,6 +118,21 @@ def test_a_run_that_was_lost_wants_the_same_jobs_by_the_same_keys(tmp_path: Path
     assert again.advance() == after
 
 
+def test_another_version_of_the_program_reuses_no_earlier_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recipe() -> str:
+        (job,) = begun(tmp_path, words=["a"], skip=False).advance()
+        return job.recipe
+
+    before = recipe()
+    assert before and recipe() == before
+
+    monkeypatch.setattr(tools, "VERSION", tool_job.VERSION + 1)
+
+    assert recipe() not in ("", before)
+
+
 def test_a_job_that_failed_ends_the_run_and_says_why(tmp_path: Path) -> None:
     run = begun(tmp_path, words=["a", "b"], skip=False)
     first, second = run.advance()
@@ -137,3 +154,55 @@ def test_a_missing_output_is_named(tmp_path: Path) -> None:
     run.advance()
     assert run.status == "permanentFail"
     assert any("a.txt" in why for why in run.why)
+
+
+ALL = """
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: x
+inputs: []
+outputs: {all: {type: 'File[]', outputBinding: {glob: "*"}}}
+"""
+
+
+def test_an_entry_that_cannot_be_an_output_fails_the_tool_with_the_reason(tmp_path: Path) -> None:
+    run = begun(tmp_path, ALL)
+    (job,) = run.advance()
+    result = dict(listed(good="x"))
+    result["files"] += [{"path": "bad", "kind": "leaves", "why": "it is a pipe"}]
+
+    run.done(job.key, result)
+
+    assert run.status == "permanentFail"
+    assert "bad cannot be an output: it is a pipe" in run.why[0]
+
+
+def test_a_number_that_json_does_not_know_fails_the_run(tmp_path: Path) -> None:
+    run = begun(tmp_path, ALL.replace("File[]", "Any"))
+    (job,) = run.advance()
+
+    run.done(job.key, listed(cwl_output_json='{"all": NaN}'))
+
+    assert (run.status, run.why) == (
+        "permanentFail",
+        ["found NaN or an infinite number, expected a number"],
+    )
+
+
+USER = """
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: cat
+inputs: {f: {type: File, inputBinding: {}}}
+outputs: {}
+"""
+
+
+def test_an_input_of_another_run_fails_the_run(tmp_path: Path) -> None:
+    run = begun(tmp_path, USER, f={"class": "File", "location": f"file://{RUNS}/abc/x"})
+
+    assert run.advance() == []
+    assert (run.status, run.why) == (
+        "permanentFail",
+        ["step workflow.cwl: runs/abc/x is no file of this run"],
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pilotage.central.cwl.runner import main
+from pilotage.central.cli.cwl.runner import main
 
 
 def test_a_document_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:

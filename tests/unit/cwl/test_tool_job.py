@@ -1,5 +1,6 @@
 """The run of one tool on a node, with folders and listings as the central sees them."""
 
+import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 
 from pilotage.pilot.cwl import tool_job
 from pilotage.pilot.cwl.tool_job import IN, OUT, PERMANENT, SUCCESS, TEMPORARY, TMP
+
+KNOWN = (1, "e21009c11fefe27a")  # the version of the program, and its SHA-256
 
 
 def spec(*argv: str, **more: Any) -> dict[str, Any]:
@@ -25,6 +28,14 @@ def spec(*argv: str, **more: Any) -> dict[str, Any]:
 
 def files(result: dict[str, Any]) -> dict[str, str]:
     return {one["path"]: one["kind"] for one in result["files"]}
+
+
+def test_whoever_changes_the_program_decides_whether_earlier_results_still_count() -> None:
+    text = Path(tool_job.__file__).read_bytes()
+
+    assert (tool_job.VERSION, hashlib.sha256(text).hexdigest()[:16]) == KNOWN, (
+        "raise VERSION if equal tools have other results now; then note the new hash here"
+    )
 
 
 def test_streams_inputs_and_folders_are_where_the_command_looks(tmp_path: Path) -> None:

@@ -74,6 +74,21 @@ def test_the_end_of_a_stretch_puts_the_job_back_without_a_loss_or_a_failure() ->
     assert change.reason == "was warned"
 
 
+def test_a_job_whose_outputs_no_storage_takes_is_held_even_if_its_start_was_not_reported() -> None:
+    ended = an_ended(how=How.STORAGE, exit_code=0, detail="disk: no space is left")
+    found = [
+        verdicts.without_result(
+            a_lease(started=False, losses=losses), ended, at=1.0, limits=LIMITS
+        )
+        for losses in (0, LIMITS.lost_max - 1)
+    ]
+
+    assert [(one.new, one.lost) for one in found] == [
+        (JobState.WAITING, True),
+        (JobState.HELD, True),
+    ]
+
+
 def test_a_job_that_no_pilot_lives_to_start_is_held_in_the_end() -> None:
     lost = [
         verdicts.lease_over(a_lease(epoch=epoch), at=1.0, silent_s=121.0, limits=LIMITS)
@@ -92,6 +107,7 @@ UNSTARTED = """
    lost       99          Waiting  Waiting
    lost       100         Held     Held
    input      100         Held     Held
+   storage    100         Held     Held
    drained    100         Waiting  Waiting
    declined   100         Waiting  Waiting
    killed     100         Waiting  Waiting

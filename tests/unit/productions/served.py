@@ -48,7 +48,7 @@ async def _waits(row: TransformationRow) -> str:
     return ""
 
 
-async def _no_document(document: CwlDocument) -> CwlShape:
+async def _no_document(caller: User, document: CwlDocument) -> CwlShape:
     raise AssertionError("no CWL here")
 
 

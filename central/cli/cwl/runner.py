@@ -29,18 +29,18 @@ from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from pilotage.pilot.cwl import tool_job
 
-from .documents import loading, noting
-from .javascript import QuickJs
-from .known_files import RUNS, RunFiles
-from .library_log import OWN, PlainHandler
-from .loaded import inputs_file
-from .local_progress import LocalProgress
-from .local_results import LocalResults
-from .mistakes import plain
-from .run import CwlRun
-from .shapes import shapes
-from .standard_error import Tail, of_file, passed_on
-from .tools import FOLDERS, JobContext, ToolJob
+from ...cwl.documents import loading, noting
+from ...cwl.javascript import QuickJs
+from ...cwl.known_files import RUNS, RunFiles
+from ...cwl.library_log import OWN, PlainHandler
+from ...cwl.loaded import inputs_file
+from ...cwl.local_progress import LocalProgress
+from ...cwl.local_results import LocalResults
+from ...cwl.mistakes import plain
+from ...cwl.run import CwlRun
+from ...cwl.shapes import shapes
+from ...cwl.standard_error import Tail, of_file, passed_on
+from ...cwl.tools import FOLDERS, JobContext, ToolJob
 
 _FLAGS: Final = ("--disable-js-validation", "--relax-path-checks")
 QUIET: Final = logging.CRITICAL + 1
@@ -184,7 +184,7 @@ class LocalExecutor(JobExecutor):
 
 
 def _on_pilots(given: argparse.Namespace, texts: dict[str, str], folder: Path) -> JobExecutor:
-    from ..client.client import AsyncClient
+    from ...client.client import AsyncClient
     from .pilot_runs import PilotExecutor
 
     return PilotExecutor(
@@ -244,6 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         context = loading()
         results = LocalResults(given.cachedir, takes=not given.no_reuse)
+        inputs.callback(results.close)
         here = LocalExecutor(Path(folder), given.cores, results)
         executor: JobExecutor = here
         handler = None if "--debug" in rest else PlainHandler()

@@ -17,18 +17,18 @@ from pilotage.proto.api.productions import CwlOutputs, NewProduction, Written
 from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from pilotage.proto.documents.job import Input
 
-from ..client.client import AsyncClient
-from ..client.cwl_outputs import fetched
-from ..client.errors import ClientError
-from ..client.files import LocalFile
-from .sending import Described, described
-from .transformations import Built
+from ...client.client import AsyncClient
+from ...client.cwl_outputs import fetched
+from ...client.errors import ClientError
+from ...client.files import LocalFile
+from ...cwl.sending import Described, described
+from ...cwl.transformations import Built
 
 TOOL: Final = Path(tool_job.__file__)
 Opened = Callable[[], AsyncClient]
 
 
-async def document_of(client: AsyncClient, found: Described, *, group: str = "") -> CwlDocument:
+async def document_of(client: AsyncClient, found: Described) -> CwlDocument:
     """Upload the files of a document, and return it as a request takes it."""
     places = list(found.files)
     (tool, *inputs) = await client.upload(
@@ -45,12 +45,7 @@ async def document_of(client: AsyncClient, found: Described, *, group: str = "")
     files |= {place: CwlFile(kind="folder") for place in found.folders}
     files |= {place: CwlFile(did=did) for place, did in found.dids.items()}
     return CwlDocument(
-        main=found.main,
-        texts=found.texts,
-        inputs=found.inputs,
-        files=files,
-        tool=tool,
-        group=group,
+        main=found.main, texts=found.texts, inputs=found.inputs, files=files, tool=tool
     )
 
 

@@ -1,0 +1,1 @@
+"""Runs CWL documents on this machine or on pilots: `pilotage-cwl-runner`."""
