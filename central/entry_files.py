@@ -16,6 +16,7 @@ import msgspec
 
 from pilotage.proto.decoding.complaints import as_json, complaint, steps
 from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
+from pilotage.proto.decoding.typed_quantities import convert
 
 from .errors import printable
 from .regular_files import read_regular
@@ -46,7 +47,7 @@ class EntryText:
     def converted(self, found: Any, kind: type[T], at: YamlPath = ()) -> T:
         """Return a part of the file, found `at` a place, as `kind`. Raises BadEntryFile."""
         try:
-            return msgspec.convert(found, kind, strict=True)
+            return convert(found, kind)
         except msgspec.ValidationError as why:
             mistake = complaint(why, kind, as_json(found))
             inside = tuple(int(one) if one.isdigit() else one for one in steps(mistake.path))

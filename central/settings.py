@@ -20,6 +20,7 @@ from pilotage.proto.api.jdl import JdlRules
 from pilotage.proto.decoding.complaints import Complaint, as_json, complaint, steps
 from pilotage.proto.decoding.patterns import whole
 from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
+from pilotage.proto.decoding.typed_quantities import convert
 from pilotage.proto.documents.job import Word
 
 from .regular_files import read_regular
@@ -397,7 +398,7 @@ def load(
         section, _, key = dotted.partition(".")
         given.put(section, key, text, where=f"--set {dotted}")
     try:
-        return msgspec.convert(given.tree, Settings, strict=True)
+        return convert(given.tree, Settings)
     except msgspec.ValidationError as why:
         found = complaint(why, Settings, as_json(given.tree))
         raise BadSetting(given.place(found), found.message) from None

@@ -62,6 +62,7 @@ COMMANDS = (
     ("bench", "bench:bench", _CENTRAL, "Measure, and compare with the goals."),
     ("login", "identity.login:login", _CENTRAL, "Log in at a central through your institute."),
     ("logout", "identity.login:logout", _CENTRAL, "Log out from a central."),
+    ("completion", "completion:completion", _CENTRAL, "Print the completion script of a shell."),
     ("whoami", "whoami:whoami", _CENTRAL, "Show your identity, and the central that you use."),
     ("quota", "usage:app", _CENTRAL, "Set quotas of a community, a group or an owner."),
     ("pilot", "pilots.commands:app", _PILOTS, "Start, list, drain and kill pilots; make secrets."),

@@ -20,14 +20,31 @@ NEIGHBOURS: Final = {
     "jobs": "status",
     "stat": "status",
     "run": "submit",
+    # Slurm, whose users also type `pilotage squeue`
+    "sbatch": "submit",
+    "srun": "submit",
+    "squeue": "status",
+    "sacct": "status",
+    "seff": "show",
+    "scancel": "kill",
+    "sinfo": "site",
+    # HTCondor
+    "condor_submit": "submit",
+    "condor_q": "status",
+    "condor_history": "status",
+    "condor_rm": "kill",
+    "condor_hold": "hold",
+    "condor_release": "release",
+    "condor_tail": "logs",
+    "condor_status": "pilot",
 }
 # The option that says the same here.
 OPTIONS: Final = {
-    "--time": "--wall-s",
-    "--time-limit": "--wall-s",
-    "--timelimit": "--wall-s",
-    "--walltime": "--wall-s",
-    "--runtime": "--wall-s",
+    "--time": "--wall",
+    "--time-limit": "--wall",
+    "--timelimit": "--wall",
+    "--walltime": "--wall",
+    "--runtime": "--wall",
     "--cpus": "--cores",
     "--ncpus": "--cores",
     "--cpus-per-task": "--cores",
@@ -36,10 +53,10 @@ OPTIONS: Final = {
     "--cores-min": "--cores",
     "--gpus-min": "--gpus",
     "--gres": "--gpus",
-    "--ram": "--memory-mb",
-    "--mem-per-cpu": "--memory-per-core-mb",
-    "--disk": "--scratch-mb",
-    "--tmp": "--scratch-mb",
+    "--ram": "--memory",
+    "--mem-per-cpu": "--memory-per-core",
+    "--disk": "--scratch",
+    "--tmp": "--scratch",
     "--exclusive": "--whole-node",
     "--job-name": "--name",
     "--account": "--group",
@@ -55,8 +72,8 @@ OPTIONS: Final = {
     "--queue": "--site",
 }
 ONLY_SUBMIT: Final = (
-    *("--wait", "--follow", "--timeout-s", "--through-held", "--key", "--running-max"),
-    *("--dry-run", "--ids-file", "-f"),
+    *("--wait", "--follow", "--timeout", "--timeout-s", "--through-held", "--key"),
+    *("--running-max", "--dry-run", "--ids-file", "-f"),
 )  # options of `submit` that say nothing about the job
 _OF_SEVERAL_JOBS: Final = ("--submission", "--state", "--filter", "--all")
 _TAKE_COMMANDS: Final = ("submit", "explain")

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from ..client.errors import NoneRuns
 from ..client.pace import RealPace, pauses
 from .presentation import note
+from .units import with_units
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,19 +37,20 @@ def option(default: T, help: str) -> T:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+@with_units
 class CommonOptions:
     """Options of every command that speaks to a central."""
 
     json: bool = option(False, "Print JSON, for programs: one value on each line.")
     url: str | None = option(
         None,
-        "URL of the central (default: PILOTAGE_URL, then PILOTAGE_DATA, then the last login, then"
-        " credentials.json, then the local central).",
+        "URL of the central (default, in this order: PILOTAGE_URL, PILOTAGE_DATA, the last login,"
+        " credentials.json, the local central).",
     )
     data: Path | None = option(
         None, "Data directory of the local central to use, before PILOTAGE_URL and other defaults."
     )
-    patience_s: float | None = option(None, "Seconds to retry while no central answers.")
+    patience_s: float | None = option(None, "Time to retry while no central answers.")
 
 
 COMMON = CommonOptions()

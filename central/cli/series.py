@@ -9,6 +9,7 @@ from pilotage.proto.api.accounts import AccountLine, AccountsBy, SeriesBy
 
 from .command_frame import Client, CommandResult, reads
 from .presentation import number, table
+from .units import with_unit
 
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
@@ -21,7 +22,8 @@ async def series(
     client: Client,
     *,
     step_s: Annotated[
-        Literal[10, 60, 600], Parameter(help="Length of a slot in seconds.", show_choices=True)
+        Literal[10, 60, 600],
+        with_unit("step_s", help="Length of a slot: 10s, 1m or 10m.", show_choices=False),
     ] = 60,
     by: Annotated[SeriesBy, Parameter(help="Group by this.")] = SeriesBy.SITE,
     site: Annotated[str, Parameter(help="Only this site.")] = "",

@@ -10,6 +10,7 @@ from pilotage.proto.api.sites import CheckState, ElementCheck, SiteActionName, S
 from .command_frame import CentralConnection, Client, CommandResult, changes, reads
 from .exit_codes import ExitCode
 from .presentation import aligned, note, print_line, print_table
+from .units import with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -121,7 +122,10 @@ async def check(
     *,
     element: ElementOption = "",
     timeout_s: Annotated[
-        float, Parameter(help="Seconds to wait for all steps.", validator=Number(gte=5, lte=86_400))
+        float,
+        with_unit(
+            "timeout_s", help="Time to wait for all steps.", validator=Number(gte=5, lte=86_400)
+        ),
     ] = 600.0,
 ) -> CommandResult:
     """Submit a probe pilot to each element of a site, and report each step.

@@ -21,6 +21,7 @@ from .identity.login_words import groups_in_words
 from .jobs.job_options import request
 from .presentation import note, print_line, table
 from .times import time_of
+from .units import with_unit
 
 ROUNDED_S = 2.0  # by which the life of a token may differ from the wanted one
 
@@ -40,7 +41,7 @@ async def issue(
         tuple[str, ...], Parameter(help="Group to submit for (default: your own). Repeatable.")
     ] = (),
     name: Annotated[str, Parameter(help="Name for display.")] = "",
-    valid_s: Annotated[int, Parameter(help="Seconds until the token expires.")] = 86_400,
+    valid_s: Annotated[int, with_unit("valid_s", help="Time until the token expires.")] = 86_400,
     save: Annotated[
         Path | None,
         Parameter(

@@ -1,16 +1,22 @@
-"""Warnings about unknown sites and elements. Jobs may be submitted before their sites exist."""
+"""Warnings about jobs that cannot run now: unknown sites, unknown elements, unmet needs.
+
+The jobs are submitted anyway: sites and pilots may come later.
+"""
 
 import asyncio
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Final
 
+import msgspec
+
 from pilotage.proto.documents.job import Job
 from pilotage.proto.tasks import time_limit
 
 from ..client.errors import ClientError
 from .command_frame import Client
-from .presentation import note
+from .jobs.explain import headline
+from .presentation import note, watched
 
 _LOOK_S: Final = 5.0
 _SHOWN: Final = 3
@@ -36,6 +42,25 @@ async def warn_of_unknown(client: Client, jobs: Sequence[Job]) -> None:
         note(line)
 
 
+async def warn_of_unmet(client: Client, jobs: Sequence[Job]) -> None:
+    """Report jobs that no live pilot fits, on standard error. Pilots may still come.
+
+    Explaining takes the central some milliseconds, so scripts do not ask for it.
+    """
+    asked = {job.needs: msgspec.structs.replace(job, data=None) for job in jobs}
+    if not watched():
+        return
+    try:
+        async with time_limit(_LOOK_S):
+            for job in [*asked.values()][:_SHOWN]:
+                found = await client.explain(job)
+                if found.offers and not found.fitting:
+                    why = headline(found)[-1]
+                    note(f"no live pilot fits: {why}; the jobs are submitted anyway")
+    except (ClientError, asyncio.TimeoutError):
+        return
+
+
 async def missed_site(client: Client, site: str) -> str:
     """Return a warning if the site is unknown. It is empty if the site is known, or on errors."""
     try:
@@ -56,6 +81,7 @@ def _unknown(asked: set[str], known: set[str], what: str) -> list[str]:
 
 
 def _missed(word: str, known: set[str], what: str) -> str:
-    near = get_close_matches(word, sorted(known), n=1, cutoff=_NEAR)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    names = {one.casefold(): one for one in sorted(known)}
+    near = get_close_matches(word.casefold(), names, n=1, cutoff=_NEAR)
+    hint = f" (did you mean {names[near[0]]!r}?)" if near else ""
     return f"{what} {word!r} is not known yet{hint}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pilotage.proto.decoding.complaints import as_json, complaint
+from pilotage.proto.decoding.typed_quantities import convert
 
 from ..ports import Clock
 from .commands import Commands
@@ -113,7 +114,7 @@ def element(kind: str, options: Mapping[str, Any], tools: Tools) -> ComputeEleme
 def read_options(found: Driver, options: Mapping[str, Any]) -> msgspec.Struct:
     """Return options as the driver's Struct. Raises BadOptions, which names the field."""
     try:
-        read = msgspec.convert(dict(options), type=found.options)
+        read = convert(dict(options), found.options)
     except msgspec.ValidationError as why:
         mistake = complaint(why, found.options, as_json(dict(options)))
         raise BadOptions(f"options{mistake.path[1:]}: {mistake.message}") from None

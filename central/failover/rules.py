@@ -18,6 +18,7 @@ from pilotage.proto.decoding.complaints import as_json, complaint, steps
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.decoding.patterns import whole
 from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
+from pilotage.proto.decoding.typed_quantities import convert
 from pilotage.proto.failures import FailureClass
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import How
@@ -294,7 +295,7 @@ def read_rules(
         raise BadRules(f"{_at(where, why.line)}: {why.why}") from None
     found = cast(Any, {"failures": read} if isinstance(read, list) else read)
     try:
-        own = msgspec.convert({} if found is None else found, RuleSet, strict=True)
+        own = convert({} if found is None else found, RuleSet)
     except RecursionError:
         raise BadRules(f"{where}: an alias in the YAML contains itself") from None
     except msgspec.ValidationError as why:

@@ -29,6 +29,7 @@ import msgspec
 from pilotage.proto.api.productions import NewProduction, Written
 from pilotage.proto.catalogue import Value
 from pilotage.proto.decoding.nearest_words import unknown
+from pilotage.proto.decoding.typed_quantities import convert
 from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.documents.transformation import Grouping
 from pilotage.proto.documents.workflow import (
@@ -166,7 +167,7 @@ class Workflow:
         if wrong:
             raise BadWorkflow([f"step {name}: {unknown(wrong[0], Step.__struct_fields__)}"])
         try:
-            step = msgspec.convert(msgspec.to_builtins(said), Step)
+            step = convert(msgspec.to_builtins(said), Step, short_keys=True)
         except msgspec.ValidationError as why:
             raise BadWorkflow([f"step {name}: {why}"]) from None
         self._steps[name] = step
@@ -176,7 +177,7 @@ class Workflow:
         """Return the workflow, checked. Raises BadWorkflow with all faults."""
         said = {**self._head, "steps": self._steps}
         try:
-            definition = msgspec.convert(msgspec.to_builtins(said), Definition)
+            definition = convert(msgspec.to_builtins(said), Definition)
         except msgspec.ValidationError as why:
             raise BadWorkflow([f"workflow {self._head['name']}: {why}"]) from None
         faults = check(definition)

@@ -11,6 +11,7 @@ import yaml
 from pilotage.proto.decoding.complaints import as_json, complaint, steps
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.decoding.strict_yaml import NotYaml, YamlPath, line_of, load_strictly
+from pilotage.proto.decoding.typed_quantities import convert
 from pilotage.proto.documents.workflow import Workflow
 
 from .errors import BadWorkflow, Fault
@@ -124,7 +125,7 @@ def load_as_written(text: SourceText) -> Any:
 def converted(text: SourceText, found: Any, kind: type[T], place: YamlPath, *, step: str = "") -> T:
     """Return plain values as a struct. Raises BadWorkflow with the line of the fault."""
     try:
-        return msgspec.convert(found, kind, strict=True)
+        return convert(found, kind, short_keys=True)
     except msgspec.ValidationError as why:
         mistake = complaint(why, kind, as_json(found))
         inside = tuple(int(one) if one.isdigit() else one for one in steps(mistake.path))

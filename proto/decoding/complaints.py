@@ -101,9 +101,7 @@ def complaint(
     path = _pinned(path, kind, data)
     here = _at(kind, path)
     if found is not None and found["key"]:
-        here = next(
-            (arm.key_type for arm in _arms(here) if isinstance(arm, inspect.DictType)), here
-        )
+        here = next((arm.key_type for arm in arms(here) if isinstance(arm, inspect.DictType)), here)
     value = value_at(path) if value_at is not None else _value_at(data, path)
     keys = "" if path == "$" else _keys(here)
     return Complaint(path, _sentence(what, here, value, _unit(kind, path), keys))
@@ -139,7 +137,7 @@ def _sentence(
     if found is None:
         word = what.replace("Invalid enum value", "unknown word")
         return word + _words_of(here, value) if word != what else word
-    number = _number(here)
+    number = number_type(here)
     if unit is not None and number is not None and found["got"] == "str":
         noun = _NOUNS["int" if isinstance(number, inspect.IntType) else "float"]
         got = "text" if value is None else "'" + value.strip('"') + "'"
@@ -158,7 +156,7 @@ def _sentence(
 
 def _range(here: inspect.Type, of_unit: str) -> str:
     """Return the range of a number if it has both bounds, else an empty text."""
-    for arm in _arms(here):
+    for arm in arms(here):
         if isinstance(arm, inspect.IntType) and arm.ge is not None and arm.le is not None:
             return f"a whole number{of_unit} from {arm.ge} to {arm.le}"
         if isinstance(arm, inspect.FloatType) and arm.ge is not None and arm.le is not None:
@@ -173,11 +171,11 @@ def _keys(here: inspect.Type) -> str:
     return f" with {', '.join(names)}" if 0 < len(names) <= _KEYS_MAX else ""
 
 
-def _number(here: inspect.Type) -> inspect.IntType | inspect.FloatType | None:
+def number_type(here: inspect.Type) -> inspect.IntType | inspect.FloatType | None:
     """Return the type of a number that may also be null; None if texts and others are right too."""
-    arms = [arm for arm in _arms(here) if not isinstance(arm, inspect.NoneType)]
-    if len(arms) == 1 and isinstance(arms[0], inspect.IntType | inspect.FloatType):
-        return arms[0]
+    kinds = [arm for arm in arms(here) if not isinstance(arm, inspect.NoneType)]
+    if len(kinds) == 1 and isinstance(kinds[0], inspect.IntType | inspect.FloatType):
+        return kinds[0]
     return None
 
 
@@ -294,7 +292,7 @@ def _parts(holder: inspect.StructType | inspect.DataclassType | None) -> dict[st
     for field in holder.fields if holder is not None else ():
         inner = [
             arm.item_type if isinstance(arm, inspect.ListType | inspect.VarTupleType) else arm
-            for arm in _arms(field.type)
+            for arm in arms(field.type)
         ]
         for found in map(_object, inner):
             if found is not None:
@@ -356,7 +354,7 @@ def _refuses(value: Any, kind: Any, path: str) -> bool:
 
 def _words_of(here: inspect.Type, value: str | None) -> str:
     """Return the words of an enum, to append to a message; if there are many, only the nearest."""
-    for arm in _arms(here):
+    for arm in arms(here):
         words: list[str] = []
         if isinstance(arm, inspect.EnumType):
             words = [str(word.value) for word in arm.cls]
@@ -378,7 +376,7 @@ def _at(kind: Any, path: str) -> inspect.Type:
 
 
 def _inside(here: inspect.Type, step: str) -> inspect.Type:
-    for arm in _arms(here):
+    for arm in arms(here):
         if isinstance(arm, inspect.StructType | inspect.DataclassType):
             for one in arm.fields:
                 if one.encode_name == step:
@@ -391,17 +389,18 @@ def _inside(here: inspect.Type, step: str) -> inspect.Type:
 
 
 def _object(here: inspect.Type) -> inspect.StructType | inspect.DataclassType | None:
-    for arm in _arms(here):
+    for arm in arms(here):
         if isinstance(arm, inspect.StructType | inspect.DataclassType):
             return arm
     return None
 
 
-def _arms(here: inspect.Type) -> tuple[inspect.Type, ...]:
+def arms(here: inspect.Type) -> tuple[inspect.Type, ...]:
+    """Return the types of a union, without their metadata; else the type itself."""
     while isinstance(here, inspect.Metadata):
         here = here.type
     if isinstance(here, inspect.UnionType):
-        return tuple(inner for arm in here.types for inner in _arms(arm))
+        return tuple(inner for arm in here.types for inner in arms(arm))
     return (here,)
 
 
@@ -412,5 +411,5 @@ def _described(here: inspect.Type) -> str:
         if said:
             return str(said)
         here = here.type
-    arms = here.types if isinstance(here, inspect.UnionType) else ()
-    return next((said for arm in arms if (said := _described(arm))), "")
+    kinds = here.types if isinstance(here, inspect.UnionType) else ()
+    return next((said for arm in kinds if (said := _described(arm))), "")

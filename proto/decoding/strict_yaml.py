@@ -4,6 +4,7 @@ from typing import Any, Final, cast
 
 import yaml
 
+from ..quantities import short_name
 from .nesting import TOO_DEEP, is_deep_value
 
 YamlPath = tuple[str | int, ...]
@@ -116,9 +117,10 @@ def line_of(text: str, place: YamlPath) -> int | None:
 
 def _step(node: Any, step: str | int) -> tuple[Any, Any] | None:
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == str(step):
-                return key.start_mark, value
+        for name in filter(None, (str(step), short_name(str(step)))):
+            for key, value in node.value:
+                if key.value == name:
+                    return key.start_mark, value
     elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
         value = node.value[step]
         return value.start_mark, value

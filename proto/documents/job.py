@@ -83,10 +83,10 @@ NEED_HELP: Final = {
     "cores_min": "Minimum number of cores.",
     "cores_max": "Maximum number of cores; 0: as --cores.",
     "whole_node": "Take a whole pilot, with no other job in it.",
-    "memory_mb": "Memory in MB (10^6 bytes); 0: any.",
-    "memory_per_core_mb": "Additional memory for each core, in MB.",
-    "scratch_mb": "Free disk in MB; 0: any.",
-    "wall_s": "Limit of the run time in seconds.",
+    "memory_mb": "Memory; 0: any.",
+    "memory_per_core_mb": "Additional memory for each core.",
+    "scratch_mb": "Free disk; 0: any.",
+    "wall_s": "Limit of the run time.",
     "sites": "Run only at this site. Repeatable.",
     "element": "Run only in this compute element.",
     "banned_sites": "Never run at this site. Repeatable.",
@@ -101,7 +101,7 @@ NEED_HELP: Final = {
     "cpu_work_hs23_s": "CPU work of all cores, in HS23 seconds.",
     "gpus_min": "Minimum number of GPUs.",
     "gpus_max": "Maximum number of GPUs; 0: as --gpus.",
-    "gpu_memory_mb": "Memory of each GPU in MB.",
+    "gpu_memory_mb": "Memory of each GPU.",
     "gpu_vendor": "GPU vendor: nvidia, amd or intel.",
     "gpu_compute_capability_min": "Minimum compute capability: 8.0.",
     "gpu_compute_capability_max": "Maximum compute capability.",
@@ -148,11 +148,11 @@ class JobLimits(
 
 # As NEED_HELP, for the fields of JobLimits.
 LIMITS_HELP: Final = {
-    "cpu_s": "Limit of CPU seconds of all processes; 0: no limit.",
-    "streams_mb": "Limit of both output streams together, in MB; 0: no limit.",
+    "cpu_s": "Limit of CPU time of all processes; 0: no limit.",
+    "streams_mb": "Limit of both output streams together; 0: no limit.",
     "processes": "Limit of processes at once; 0: no limit.",
-    "stall_s": "Limit of seconds without CPU use; 0: no limit.",
-    "warning_s": "Send a signal this many seconds before the end; 0: none.",
+    "stall_s": "Limit of time without CPU use; 0: no limit.",
+    "warning_s": "Send a signal this long before the end; 0: none.",
     "warning_signal": "Signal to send: USR1, USR2, TERM or INT.",
 }
 

@@ -19,6 +19,7 @@ from pilotage.central.cli.options import CommonOptions
 from pilotage.central.factory.site_files.sites import NodesEntry, PilotEntry
 from pilotage.proto.documents import job
 from pilotage.proto.production_states import ProductionState
+from pilotage.proto.quantities import short_name, unit_of
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from . import structs
@@ -29,7 +30,8 @@ TEXT: Final = """
     go to standard error.
 
     `[NAME]` is optional, and `NAME…` can be repeated. Capitals stand for a value; `--limit=50`
-    shows the default.
+    shows the default. `SIZE` and `TIME` need [a unit](job-description.md#sizes-and-times):
+    `--wall 2h`. A second name takes plain numbers: `--wall-s 7200`.
 """
 
 CONNECTION: Final = """
@@ -272,7 +274,8 @@ class Shared(NamedTuple):
 def _list(options: list[Option], title: str = "") -> str:
     """Return a line for each option, but one for all that set the keys of a file."""
     page, described = KEYS.get(title, ("", ()))
-    keys = {field.name for struct in described for field in structs.described(struct)}
+    fields = {field.name for struct in described for field in structs.described(struct)}
+    keys = fields | set(map(short_name, fields))
     same = [one for one in options if _key(one) in keys]
     rest = structs.lines(_lines([one for one in options if one not in same]))
     if not same:
@@ -350,12 +353,17 @@ def _option(argument: Argument) -> Option:
     }
     shown = [n for n in names if not n.startswith("--empty-") and n not in left_out]
     kind, choices = _kind(argument.hint)
+    unit = unit_of(shown[-1].removeprefix("--").replace("-", "_")) if shown else None
+    if unit is not None:
+        shown, kind, choices = shown[:1], "TIME" if unit.is_time else "SIZE", ""
     name = ", ".join(sorted(shown, key=len)) or argument.name.lstrip("-").upper()
     help = argument.parameter.help or ""
     if not shown and kind.endswith("…"):
         name += "…"
     said = "default" in help or not argument.required and _shown(default) in ("", "0", "0.0")
     value = kind if said or argument.required else _shown(default)
+    if unit is not None and value not in ("", kind):
+        value = unit.written(default)
     return Option(
         typed=f"{name}={value or kind}" if shown and kind else name,
         help=help,

@@ -56,6 +56,19 @@ _JOB_STRUCTS: Final = (
     *(job.Job, job.Need, job.Preference, job.Input, job.OutputPattern, job.JobLimits),
     *(job.JobData, job.DataInput, job.DataOutput, job.PayloadToken),
 )
+QUANTITIES: Final = """
+    ## Sizes and times
+
+    The end of a key is the unit of its number: `memory_mb: 4000`. Files, settings and options also
+    take a unit: `memory_mb: 4GB`, `wall_s: 2h`. Job, transformation and workflow files take
+    `memory: 4GB` and `wall: 2h` too; only `queue_s`, `cpu_s`, `for_s` and `wait_s` keep their end.
+
+    - Sizes: `kB`, `MB`, `GB`, `TB` and `PB` are powers of 1,000; `KiB`, `MiB`, `GiB`, `TiB` and
+      `PiB` are powers of 1,024. The `B` may be left out: `500M` is 500 MB. (In Slurm: 500 MiB.)
+    - Times: `w`, `d`, `h`, `m` and `s`, largest first, each once: `1d12h`, `90m`, `1.5h`.
+
+    The central keeps the plain number, rounded up. The HTTP and Python APIs take plain numbers.
+"""
 _TRANSFORMATION_STRUCTS: Final = (
     *(transformation.Transformation, transformation.InputSpec, transformation.Grouping),
 )
@@ -132,7 +145,7 @@ def job_description_page() -> str:
 
         {structs.KEY}
     """
-    sections = (_struct("##", struct) for struct in _JOB_STRUCTS)
+    sections = (*(_struct("##", struct) for struct in _JOB_STRUCTS), inspect.cleandoc(QUANTITIES))
     return _page("Job description", "proto/documents/job.py", text, *sections)
 
 
@@ -145,7 +158,8 @@ def configuration_page() -> str:
         2. environment variables `PILOTAGE_SECTION__KEY`;
         3. options of `pilotage serve`.
 
-        The central refuses to start with an unknown key. Names that end in `_s` are in seconds.
+        The central refuses to start with an unknown key. Names that end in `_s` are in seconds;
+        [units](job-description.md#sizes-and-times) work too, as in `lease_s: 2m`.
 
         {structs.KEY}
     """
@@ -280,7 +294,7 @@ PICTURES: Final = {  # a page that the tests run, and commands of it
     "productions": ("productions.md", "prod submit chain.yaml", "prod wait", "prod graph"),
     "transformations": ("transformations.md", "transformation show process"),
     "tutorial": ("tutorial.md", "submit --array", "logs 5", "submit --site", "explain 11"),
-    "use-a-central": ("howto/use-a-central.md", "submit", "logs 1", "output 1"),
+    "use-a-central": ("howto/use-a-central.md", "submit", "output 1"),
     "workflows": (
         "workflows.md",
         "prod submit first.yaml --dry-run",

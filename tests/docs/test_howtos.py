@@ -23,13 +23,13 @@ $ mv disk.yaml ~/.local/share/pilotage/storages/
 $ pilotage serve &
 …
 {"at":"…","event":"central_started",…}
-$ pilotage pilot start --site PIC --cores 2 --memory-mb 4000 --image-tools none
+$ pilotage pilot start --site PIC --cores 2 --memory 4GB --image-tools none
 pic-…: process …, log …/pilot.log
 ```
 """
 WITH_GPUS: Final = """
 ```console
-$ pilotage pilot start --site CSCS --overcommit --gpus 2 --gpu-vendor nvidia --gpu-memory-mb 80000
+$ pilotage pilot start --site CSCS --overcommit --gpus 2 --gpu-vendor nvidia --gpu-memory 80GB
 cscs-…: process …, log …/pilot.log
 ```
 """

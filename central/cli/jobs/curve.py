@@ -10,6 +10,7 @@ from pilotage.proto.api.jobs import Curve, CurvePoint, Peek
 
 from ..command_frame import Answers, Client, CommandResult, reads
 from ..presentation import note, number, on_terminal, print_line, print_table
+from ..units import with_unit
 from .charts import bars, columns
 from .selection import JobArgument
 
@@ -59,7 +60,8 @@ async def peek(
         Parameter(help="Bytes of each stream, from its end.", validator=Number(gte=1, lte=65_536)),
     ] = 2_000,
     wait_s: Annotated[
-        float, Parameter(help="Seconds to wait for the pilot.", validator=Number(gt=0, lte=60))
+        float,
+        with_unit("wait_s", help="Time to wait for the pilot.", validator=Number(gt=0, lte=60)),
     ] = 15.0,
 ) -> CommandResult:
     """Show the end of both streams of a job, and what it uses now."""

@@ -12,6 +12,7 @@ from pilotage.proto.job_states import FINAL, JobState
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes
 from ..exit_codes import ExitCode, UsageError
 from ..presentation import console, note, on_terminal, rich_table
+from ..units import with_unit
 from .selection import WHERE, JobSelection, job_filter, parse_ids, shown, views_of, with_me
 from .status import one_line
 from .waiting import LongestWait, report_states, says_what_continues, wait_for
@@ -75,7 +76,7 @@ async def watch(
     submission: int | None = None,
     /,
     *,
-    interval_s: Annotated[float, Parameter(help="Seconds between two updates.")] = 1.0,
+    interval_s: Annotated[float, with_unit("interval_s", help="Time between two updates.")] = 1.0,
 ) -> CommandResult | Answers:
     """Watch jobs live, by site: all jobs until Ctrl-C, or one submission until it has ended.
 
@@ -83,12 +84,22 @@ async def watch(
     pipe it prints a line for each change.
     """
     if interval_s < 0.1:
-        raise UsageError("--interval-s must be at least 0.1")
+        raise UsageError("--interval must be at least 0.1s")
     client = await central.client()
-    looks = _looks(client, submission, interval_s)
+    looks = _until_interrupted(_looks(client, submission, interval_s), submission)
     if central.json or not on_terminal():
         return _in_lines(looks)
     return await _live(looks, submission)
+
+
+async def _until_interrupted(
+    looks: AsyncIterator[Summary], submission: int | None
+) -> AsyncIterator[Summary]:
+    """Pass the summaries on; after Ctrl-C, say that the jobs continue."""
+    again = "pilotage watch" if submission is None else f"pilotage watch {submission}"
+    with says_what_continues("the jobs continue", again):
+        async for look in looks:
+            yield look
 
 
 async def _looks(

@@ -27,6 +27,7 @@ from ...client.documents.job_files import Draft
 from ...client.files import LocalFile
 from ..exit_codes import UsageError
 from ..options import filled, filled_by, filling, fills, option
+from ..units import option_name, with_units
 
 T = TypeVar("T")
 Words = tuple[str, ...]
@@ -37,6 +38,7 @@ _NAMES = {"sites": "site", "banned_sites": "banned_site", "cores_min": "cores", 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+@with_units
 @filling(JobLimits, LIMITS_HELP, before="retries")
 @filling(Need, NEED_HELP, before="need", names=_NAMES)
 class JobOptions:
@@ -47,7 +49,7 @@ class JobOptions:
     group: str = _job("group", "Group to submit for (default: the first of your token).")
     need: Words = option((), "Amount of a counted resource, as in bandwidth_mbps=100. Repeatable.")
     preferred_site: Words = _preference("sites", "Prefer this site for a time. Repeatable.")
-    preferred_for_s: int = _preference("for_s", "Seconds to prefer it, from the submission.")
+    preferred_for_s: int = _preference("for_s", "Time to prefer it, from the submission.")
     input: tuple[Path, ...] = option((), "File or folder to copy to the job. Repeatable.")
     output: Words = option((), "Glob of files to keep. Repeatable.")
     data_input: Words = option((), "File or dataset of the catalogue to read. Repeatable.")
@@ -72,7 +74,7 @@ class JobOptions:
         "priority", f"Priority from {PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier."
     )
     env: Words = option((), "Environment variable KEY=VALUE. Repeatable.")
-    queue_s: int = _job("queue_s", "Wait in the queue at most this many seconds; 0: no limit.")
+    queue_s: int = _job("queue_s", "Wait in the queue at most this time; 0: no limit.")
 
 
 JOB_OPTIONS = JobOptions()
@@ -88,7 +90,7 @@ _ARRAY = re.compile(r"^(\d{1,7})(?:-(\d{1,7}))?$")
 # The option for a part of a job, if the names differ.
 _OPTION_OF = {
     **{
-        name: "--" + option.replace("_", "-")
+        name: option_name(option)
         for option, (kind, name) in filled_by(JobOptions).items()
         if kind is not Preference
     },
@@ -98,7 +100,7 @@ _OPTION_OF = {
     "pattern": "--output",
     "tokens": "--token",
 }
-_OPTION_OF_AMOUNT = {name: f"--{name.replace('_', '-')}" for name in OF_NEEDS}
+_OPTION_OF_AMOUNT = {name: option_name(name) for name in OF_NEEDS}
 _OPTION_OF_PREFERENCE = {"sites": "--preferred-site", "for_s": "--preferred-for-s"}
 _OPTION_OF_DATA = {
     "did": "--data-input",
@@ -143,7 +145,7 @@ def refuse_with_file(options: JobOptions) -> None:
     """Raise UsageError if an option describes a job, although the job comes from a file."""
     for one in fields(options):
         if one.name not in ("name", "group") and getattr(options, one.name) != one.default:
-            option = "--" + one.name.replace("_", "-")
+            option = option_name(one.name)
             raise UsageError(f"{option} is for a command after `--`; write it into the job file")
 
 
@@ -248,7 +250,7 @@ def option_of(path: str) -> str:
             return _OPTION_OF[whole]
     if "preference" in words and field in _OPTION_OF_PREFERENCE:
         return _OPTION_OF_PREFERENCE[field]
-    return _OPTION_OF.get(field, "--" + field.replace("_", "-")) if field else ""
+    return _OPTION_OF.get(field, option_name(field)) if field else ""
 
 
 def in_options(message: str) -> str:

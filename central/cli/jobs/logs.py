@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from pilotage.proto.api.jobs import JobView
 from pilotage.proto.attempts import Stream
-from pilotage.proto.job_states import FINAL
+from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.tasks import Tasks
 
 from ...client.errors import NotFound
@@ -133,6 +133,8 @@ def _why_empty(view: JobView, stream: str, *, is_late: bool) -> str:
     """Return the message for a job without output; it may still get some."""
     yet = "" if view.state in FINAL else " yet"
     if not view.epoch:
+        if view.state is JobState.WAITING:
+            return f"job {view.id} waits and has not run yet: `pilotage explain {view.id}` says why"
         return f"job {view.id} has not run{yet}"
     if is_late and yet:
         why = f"the pilot of job {view.id} did not send its {stream} within {LIVE_S:.0f} s"
@@ -144,6 +146,16 @@ async def follow_job(handle: "AsyncJobHandle") -> None:
     """Print what a job writes until it has ended."""
     async for piece in handle.log(follow=True, on_part=tell_part):
         _write(piece)
+
+
+async def print_output(handle: "AsyncJobHandle") -> None:
+    """Print the kept standard output of a job, and end its last line."""
+    last = b"\n"
+    async for piece in handle.log(on_part=tell_part):
+        _write(piece)
+        last = piece or last
+    if not last.endswith(b"\n"):
+        _write(b"\n")
 
 
 def tell_part(part: "OutputPart") -> None:

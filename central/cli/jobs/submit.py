@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from pilotage.proto.decoding.complaints import complaint
 from pilotage.proto.decoding.nesting import loads
 from pilotage.proto.documents.job import Job
+from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.tasks import time_limit
 
 from ...client.errors import BadJobFile, Refused, TimedOut
@@ -23,7 +24,7 @@ from ..command_frame import Answers, CentralConnection, Client, CommandResult, c
 from ..exit_codes import UsageError
 from ..presentation import jobs_in_words, note
 from ..progress import bar
-from ..unknown_places import warn_of_unknown
+from ..unknown_places import warn_of_unknown, warn_of_unmet
 from .error_places import Told, by_line_of, by_ndjson_line, by_option, in_place
 from .jdl import JdlSubmission, add_ids, are_jdl, submit_jdl_files
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, parse_array, refuse_with_file
@@ -72,15 +73,16 @@ async def submit(
     pilotage submit [OPTIONS] FILE.jdl…
 
     A file holds one job, a list under `jobs:`, or `template:` with `parameters:`. In an .ndjson
-    file each line is a job. With --wait or --follow the exit codes are those of `wait`. JDL files
-    are submissions of their own; `-` reads one from standard input.
+    file each line is a job. With --wait, the standard output of a single job is printed when it
+    has ended. With --wait or --follow the exit codes are those of `wait`. JDL files are
+    submissions of their own; `-` reads one from standard input.
     """
     if not (wait or follow) and (timeout_s is not None or through_held):
-        option = "--through-held" if timeout_s is None else "--timeout-s"
+        option = "--through-held" if timeout_s is None else "--timeout"
         raise UsageError(f"{option} needs --wait or --follow")
     if files and payload is None and are_jdl(files):
         if array or key or follow or through_held or timeout_s is not None:
-            raise UsageError("with JDL files, leave out --array, --key, --follow and --timeout-s")
+            raise UsageError("with JDL files, leave out --array, --key, --follow and --timeout")
         refuse_with_file(job)
         asked = JdlSubmission(files, job.group, running_max, wait, dry_run, ids_file)
         async for answer in submit_jdl_files(central, asked):
@@ -109,6 +111,7 @@ async def submit(
     add_ids(ids_file, handle.ids())
     yield CommandResult(handle.submitted, _in_words(handle))
     await warn_of_unknown(client, plan.jobs)
+    await warn_of_unmet(client, plan.jobs)
     if follow:
         with says_what_continues(
             "the job continues", f"pilotage logs {next(handle.ids())} --follow"
@@ -117,7 +120,10 @@ async def submit(
     if wait or follow:
         with says_what_continues("the jobs continue", f"pilotage wait --submission {handle.id}"):
             await wait_for(client, handle.ids(), handle.id, timeout_s, through_held=through_held)
-        yield report_states(await handle.states(), handle.ids(), handle.id)
+        states = await handle.states()
+        if not (follow or central.json):
+            await _show_output(handle, states)
+        yield report_states(states, handle.ids(), handle.id)
 
 
 Labels = dict[str, Any]  # fields of the submission, not of its jobs
@@ -305,6 +311,16 @@ async def _follow(handle: "AsyncSubmissionHandle", timeout_s: float | None) -> N
             await follow_job(handle.handles()[0])
     except asyncio.TimeoutError:
         raise TimedOut("wait", timeout_s or 0, 1) from None
+
+
+async def _show_output(handle: "AsyncSubmissionHandle", states: Mapping[JobState, int]) -> None:
+    """Print the standard output of a single job that has ended, or say how to see it of several."""
+    from .logs import print_output
+
+    if handle.count == 1 and FINAL.issuperset(states):
+        await print_output(handle.handles()[0])
+    elif handle.count > 1:
+        note(f"their output: pilotage logs --submission {handle.id}")
 
 
 def _in_words(handle: "AsyncSubmissionHandle") -> str:

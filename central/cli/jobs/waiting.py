@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Annotated, Any
 
-from cyclopts import Parameter
-
 from pilotage.proto.job_states import JobState
 
 from ...client.errors import JobsHeld
@@ -16,6 +14,7 @@ from ..command_frame import Client, CommandResult
 from ..exit_codes import ExitCode
 from ..presentation import note, number, print_line
 from ..progress import bar
+from ..units import with_unit
 
 _HELD_SHOWN = 5
 
@@ -40,7 +39,9 @@ def says_what_continues(what: str, again: str) -> Generator[None]:
 
 LongestWait = Annotated[
     float | None,
-    Parameter(help="Wait at most this many seconds, then exit with code 5.", validator=_is_wait),
+    with_unit(
+        "timeout_s", help="Wait at most this time, then exit with code 5.", validator=_is_wait
+    ),
 ]
 
 

@@ -21,6 +21,7 @@ from ..jobs.selection import parse_state
 from ..jobs.waiting import LongestWait
 from ..options import COMMON, READING_S, CommonOptions, data_folder, run_with
 from ..presentation import aligned, note, number, print_json, print_line, table
+from ..units import with_unit
 from ..unknown_places import missed_site
 from .facts import facts
 from .logs import logs
@@ -102,7 +103,7 @@ def secret(
     element: Annotated[str, Parameter(help="Compute element of the site.")] = "local",
     community: CommunityOption = "",
     count: Annotated[int, Parameter(help="Number of pilots.")] = 1,
-    valid_s: Annotated[int, Parameter(help="Seconds until a secret expires.")] = 604_800,
+    valid_s: Annotated[int, with_unit("valid_s", help="Time until a secret expires.")] = 604_800,
     save: Annotated[
         Path, Parameter(help="Folder for the secrets, one file (0600) for each pilot.")
     ],

@@ -10,21 +10,23 @@ from pilotage.proto.declarations import BadDeclaration, check_declarations
 from ..exit_codes import UsageError
 from ..options import option
 from ..presentation import cores_in_words
+from ..units import option_name, with_units
 
 Words = tuple[str, ...]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+@with_units
 class PilotOptions:
     """Options of pilots: their offers and filters. A pilot detects the values of other options."""
 
     cores: int = option(0, "Offer at most this many cores; 0: all.")
     overcommit: bool = option(False, "Offer the given cores and GPUs even if the node has fewer.")
-    memory_mb: int = option(0, "Memory to offer, in MB; 0: all.")
-    scratch_mb: int = option(0, "Offer at most this much disk, in MB; 0: all free disk.")
-    wall_s: int = option(0, "Seconds that the pilot may run; 0: no limit.")
-    idle_s: int = option(0, "End after this many seconds without work; 0: never.")
+    memory_mb: int = option(0, "Memory to offer; 0: all.")
+    scratch_mb: int = option(0, "Offer at most this much disk; 0: all free disk.")
+    wall_s: int = option(0, "Time that the pilot may run; 0: no limit.")
+    idle_s: int = option(0, "End after this time without work; 0: never.")
     isolation: Literal["auto", "namespaces", "bubblewrap", "unshare", "session"] = option(
         "auto",
         (
@@ -52,7 +54,7 @@ class PilotOptions:
     gpus: int = option(0, "Number of GPUs to offer; 0: all that are found.")
     gpu_model: str = option("", "Model of the GPUs, for display.")
     gpu_vendor: str = option("", "GPU vendor: nvidia, amd or intel.")
-    gpu_memory_mb: int = option(0, "Memory of each GPU in MB.")
+    gpu_memory_mb: int = option(0, "Memory of each GPU.")
     gpu_compute_capability: str = option("", "Compute capability of the GPUs: 8.0.")
     gpu_driver: str = option("", "Version of the GPU driver: 535.104.05.")
 
@@ -69,7 +71,7 @@ def said_of(options: PilotOptions) -> dict[str, Any]:
     try:
         check_declarations(said)
     except BadDeclaration as why:
-        option = "--" + why.name.replace("_", "-")
+        option = option_name(why.name)
         raise UsageError(f"{option}: {why.why}") from None
     return said
 

@@ -15,7 +15,9 @@ import msgspec
 from pilotage.proto.decoding.complaints import MISSING, as_json, complaint, short, steps
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.decoding.strict_yaml import YamlPath, line_of
+from pilotage.proto.decoding.typed_quantities import convert, short_keys_of
 from pilotage.proto.documents.job import Input, Job, JobLimits, Need, OutputPattern, Preference
+from pilotage.proto.quantities import short_name
 
 from ..errors import BadJobFile
 from ..files import LocalFile
@@ -145,7 +147,7 @@ class _Reader:
         job = self._neutral(given, path)
         files = self._local_files(job, path)
         try:
-            return Draft(msgspec.convert(job, Job), files)
+            return Draft(convert(job, Job, short_keys=True), files)
         except msgspec.ValidationError as why:
             raise self._from_msgspec(why, job, path) from None
 
@@ -298,6 +300,9 @@ class _Reader:
         for step in place:
             if isinstance(step, int) and as_list(value) is None:
                 continue  # one mapping in place of a list
+            mapping = as_mapping(value)
+            if mapping is not None and step not in mapping:
+                step = short_name(str(step))
             try:
                 value, written = value[step], written[step]
             except (LookupError, TypeError):
@@ -321,7 +326,7 @@ def place_of(path: str) -> YamlPath:
 
 
 def _fields(shape: type[msgspec.Struct]) -> tuple[str, ...]:
-    return shape.__struct_fields__
+    return (*shape.__struct_fields__, *short_keys_of(shape))
 
 
 def _shown(path: YamlPath) -> str:

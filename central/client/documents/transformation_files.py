@@ -11,6 +11,7 @@ import msgspec
 
 from pilotage.proto.decoding.complaints import MISSING, as_json, complaint
 from pilotage.proto.decoding.strict_yaml import line_of
+from pilotage.proto.decoding.typed_quantities import convert
 from pilotage.proto.documents.transformation import Transformation
 
 from ..errors import BadJobFile
@@ -41,7 +42,7 @@ def parse_transformation(text: str, where: str) -> Transformation:
         words = as_mapping(load_as_written(text)) or {}
         found = {**found, "job": _neutral(job, as_mapping(words.get("job")) or {})}
     try:
-        return msgspec.convert(found, Transformation)
+        return convert(found, Transformation, short_keys=True)
     except msgspec.ValidationError as why:
         mistake = complaint(why, Transformation, as_json(found))
         place = place_of(mistake.path)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pilotage.proto.decoding.complaints import as_json, complaint
+from pilotage.proto.decoding.typed_quantities import convert
 
 from ...identity.providers.client_requests import ClientRequests
 from ...ports import Clock, Randomness
@@ -84,7 +85,7 @@ def options_of(name: str, options: Mapping[str, Any]) -> msgspec.Struct:
         known = ", ".join(_KINDS)
         raise BadOptions(f"credential.source: there is no source {name!r}; known sources: {known}")
     try:
-        return msgspec.convert(dict(options), type=kind.options)
+        return convert(dict(options), kind.options)
     except msgspec.ValidationError as why:
         mistake = complaint(why, kind.options, as_json(dict(options)))
         raise BadOptions(f"credential.options{mistake.path[1:]}: {mistake.message}") from None

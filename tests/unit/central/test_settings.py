@@ -29,7 +29,7 @@ WRONG = {
     "matcher.running": ("[{where: PIC, by: type, value: User, most: -1}]", r"running\[0\].most"),
     "matcher.half_life_s": ("0", "matcher.half_life_s"),
     "community.others": ("[lst, local]", "others: 'local' is listed twice, or equals `name`"),
-    "sandbox.blob_bytes_max": ("2e12", "sandbox.blob_bytes_max: expected"),
+    "sandbox.blob_bytes_max": ("2TiB", "sandbox.blob_bytes_max: expected a whole number"),
 }
 
 
@@ -148,6 +148,27 @@ def test_a_wrong_setting_is_named(option: str) -> None:
 
     with pytest.raises(BadSetting, match=expected):
         load(None, {}, {option: value})
+
+
+def test_sizes_and_times_have_units(tmp_path: Path) -> None:
+    file = tmp_path / "pilotage.yaml"
+    file.write_text(
+        "lease: {lease_s: 2m}\nquota: {owner_gb: 2TB}\nretention: {communities: {ctao: {done_days:"
+        " 52w}}}\n"
+    )
+
+    settings = load(file, {"PILOTAGE_TOKEN__PILOT_S": "2h"}, {"sandbox.blob_bytes_max": "2GiB"})
+
+    assert (settings.lease.lease_s, settings.token.pilot_s) == (120, 7_200)
+    assert (settings.quota.owner_gb, settings.sandbox.blob_bytes_max) == (2_000, 2**31)
+    assert settings.retention.communities["ctao"].done_days == 364
+    right = "expected a time such as 2h or 1d12h; 2h is 7200 seconds"
+    file.write_text("http: {port: 0}\nlease: {lease_s: 2 hours}\n")
+    wrong = f"pilotage.yaml:2: lease.lease_s: found '2 hours', {right}"
+    with pytest.raises(BadSetting, match=wrong):
+        load(file, {})
+    with pytest.raises(BadSetting, match="--set lease.lease_s: found '1h1h', expected a time"):
+        load(None, {}, {"lease.lease_s": "1h1h"})
 
 
 def test_a_file_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

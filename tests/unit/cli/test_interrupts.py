@@ -49,7 +49,12 @@ class Central:
     async def production(self, _: str | int) -> ProductionDetail:
         await interrupt()
 
-    async def search(self, _: object) -> AsyncIterator[object]:
+    async def summary(self, _: object) -> NoReturn:
+        await interrupt()
+
+    async def search(self, wanted: object) -> AsyncIterator[object]:
+        if getattr(wanted, "include_deleted", False):  # of `watch`
+            await interrupt()
         for one in tuple[object, ...]():
             yield one
 
@@ -59,6 +64,8 @@ WAITS = {
     "submit --follow -- true": "the job continues; to wait again: pilotage logs 12 --follow",
     "wait 12 13": "the jobs continue; to wait again: pilotage wait 12 13",
     "wait 1 2 3 4 5 6": "the jobs continue; to wait again: run this command again",
+    "watch 7": "the jobs continue; to wait again: pilotage watch 7",
+    "watch": "the jobs continue; to wait again: pilotage watch",
     "logs 12 --follow": "the job continues; to wait again: pilotage logs 12 --follow",
     "prod wait chain": "the production continues; to wait again: pilotage prod wait chain",
 }

@@ -35,8 +35,8 @@ def options_of(**said: Any) -> JobOptions:
 
 WRONG: dict[str, tuple[JobOptions, str]] = {
     "cores": (options_of(cores=0), "--cores: expected a whole number from 1 to 4096, found 0"),
-    "wall": (options_of(wall_s=-1), "--wall-s: expected"),
-    "memory": (options_of(memory_mb=-1), "--memory-mb: expected"),
+    "wall": (options_of(wall_s=-1), "--wall: expected"),
+    "memory": (options_of(memory_mb=-1), "--memory: expected"),
     "cpu": (options_of(cpu_s=-1), "--cpu-s: expected a whole number of seconds from 0"),
     "signal": (options_of(warning_signal="KILL"), "--warning-signal: unknown word 'KILL', one of"),
     "priority": (
@@ -156,7 +156,7 @@ BAD_NEEDS = """
     net=-1                     found 'net=-1', expected NAME=AMOUNT
     net=1,net=2                net: found twice
     cores=4                    cores is built in: use --cores
-    memory_mb=4                memory_mb is built in: use --memory-mb
+    memory_mb=4                memory_mb is built in: use --memory
     Net=1                      found the name 'Net', expected at most 64 characters: lower-case
     net=9999999999999999       net: found 9999999999999999, expected a whole number from 0 to
 """
@@ -202,7 +202,7 @@ def test_a_wrong_value_names_its_option(options: JobOptions, said: str) -> None:
 def test_options_of_a_job_do_not_go_with_a_file() -> None:
     refuse_with_file(options_of(name="n", group="g"))
 
-    with pytest.raises(UsageError, match="--memory-mb is for a command"):
+    with pytest.raises(UsageError, match="--memory is for a command"):
         refuse_with_file(options_of(memory_mb=5))
 
 

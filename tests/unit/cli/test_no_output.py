@@ -100,7 +100,7 @@ class Central:
 
 
 EMPTY = {
-    (JobState.WAITING, 0): "job 9000 has not run yet",
+    (JobState.WAITING, 0): "job 9000 waits and has not run yet: `pilotage explain 9000` says why",
     (JobState.KILLED, 0): "job 9000 has not run",
     (JobState.RUNNING, 1): "job 9000 has written nothing to stdout yet",
     (JobState.DONE, 1): "job 9000 has written nothing to stdout",

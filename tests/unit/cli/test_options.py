@@ -15,7 +15,7 @@ WRONG: dict[str, PilotOptions] = {
     ),
     "--gpu-vendor: it describes the GPUs": PilotOptions(gpu_vendor="nvidia"),
     "--required-tags: found 'a&b', expected letters": PilotOptions(required_tags=("a&b",)),
-    "--wall-s: found -1, expected a number from 0": PilotOptions(wall_s=-1),
+    "--wall: found -1, expected a number from 0": PilotOptions(wall_s=-1),
 }
 
 

@@ -21,7 +21,7 @@ WRONG = {
     "where it may be left out": (["status", "--submission", "1.5"], "--submission: found '1.5'"),
     "one of a few": (["series", "--step-s", "10.4"], "--step-s: found '10.4', expected a whole"),
     "in a room of its own": (["token", "issue", "x", "--valid-s", "70.5"], "--valid-s: found '70"),
-    "a unit": (["submit", "--memory-mb", "2GB"], "'2GB', expected a whole number of MB, such as"),
+    "a unit": (["submit", "--cores", "2GB"], "--cores: found '2GB', expected a whole number"),
     "text": (["submit", "--cores", "many"], "--cores: found 'many', expected a whole number"),
 }
 

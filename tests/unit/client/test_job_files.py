@@ -28,15 +28,27 @@ WRONG = {
     ),
     "a key without its unit in the wrong place": (
         "command: [a]\nmemory: 2000\n",
-        "f.yaml:2: unknown key 'memory': it belongs in `needs`: did you mean `needs.memory_mb`?",
+        "f.yaml:2: unknown key 'memory' here: it belongs in `needs` (`needs.memory`)",
     ),
-    "a size with a unit": (
-        "command: [a]\nneeds: {memory_mb: 2GB}\n",
-        "f.yaml:2: needs[0].memory_mb: expected a whole number of MB, such as 2000; got '2GB'",
+    "a size with an unknown unit": (
+        "command: [a]\nneeds: {memory_mb: 2 gigs}\n",
+        "f.yaml:2: needs[0].memory_mb: found '2 gigs', expected a size such as 4GB; 4GB is 4000 MB",
+    ),
+    "a size that is too large": (
+        "command: [a]\nneeds:\n  cores_min: 1\n  memory: 900TB\n",
+        "f.yaml:4: needs[0].memory_mb: expected a whole number of MB from 0 to 100000000, found",
+    ),
+    "a size without a unit": (
+        "command: [a]\nneeds: {memory: 4000}\n",
+        "f.yaml:2: needs[0].memory: found 4000, expected a size such as 4GB; 4000 MB is 4GB",
+    ),
+    "a size twice": (
+        "command: [a]\nneeds: {memory: 4GB, memory_mb: 4000}\n",
+        "f.yaml:2: needs[0].memory: give either memory or memory_mb, not both",
     ),
     "a time with colons": (
         "command: [a]\nneeds: {wall_s: '01:00:00'}\n",
-        "needs[0].wall_s: expected a whole number of seconds, such as 3600; got '01:00:00'",
+        "needs[0].wall_s: found '01:00:00', expected a time such as 2h or 1d12h; 01:00:00 is 1h",
     ),
     "a time that is too long": (
         "command: [a]\npreference: {sites: [PIC], for_s: 1000000}\n",

@@ -36,6 +36,12 @@ def test_a_file_is_read_as_people_write_it() -> None:
     assert (made.grouping.size, made.grouping.partial) == (4, "after")
 
 
+def test_sizes_and_times_have_units() -> None:
+    typed = RIGHT.replace("memory_mb: 2000", "memory: 2GB").replace("after_s: 600", "after_s: 10m")
+
+    assert parse_transformation(typed, "dl1.yaml") == parse_transformation(RIGHT, "dl1.yaml")
+
+
 def test_keys_are_read_as_they_stand_also_those_that_yaml_takes_for_true() -> None:
     text = RIGHT.replace("  - name: events\n", "  - name: events\n    on: [run, tel]\n")
     made = parse_transformation(text.replace("run: {", "yes: true, off: {"), "dl1.yaml")

@@ -27,8 +27,10 @@ def written(folder: Path, text: str, name: str = "PIC") -> Path:
 
 
 def test_a_site_is_read(tmp_path: Path) -> None:
+    typed = GOOD.replace("16000", "16GB").replace("86400", "1d")
     site = read_site(written(tmp_path, GOOD))
 
+    assert read_site(written(tmp_path, typed)) == site
     assert site.pledge == 3
     assert site.elements["slurm"].shapes[0].cores == 8
     assert site.elements["slurm"].pilot.tags == ("cvmfs:ctao",)
@@ -37,7 +39,14 @@ def test_a_site_is_read(tmp_path: Path) -> None:
 WRONG = {
     "no elements": ("pledge: 1\n", "PIC.yaml:1: elements: is required and missing"),
     "an unknown key": (GOOD.replace("pilots_max", "pilot_max"), "PIC.yaml:6: .*pilot_max"),
-    "a wrong number": (GOOD.replace("40", "-4"), "PIC.yaml:6: elements.slurm.pilots_max: "),
+    "a wrong number": (
+        GOOD.replace("pilots_max: 40", "pilots_max: -4"),
+        "PIC.yaml:6: elements.slurm.pilots_max: ",
+    ),
+    "a wrong time": (
+        GOOD.replace("86400", "1h1h"),
+        "PIC.yaml:8: elements.slurm.shapes.0..wall_s: found '1h1h', expected a time such as 2h",
+    ),
     "not YAML": (GOOD + "  - [", "PIC.yaml:"),
     "a key that occurs twice": (GOOD + "pledge: 4\n", "occurs twice"),
     "more than there is memory": ("a: &a [x]\nb: [*a, *a]\n" + GOOD, "PIC.yaml:1: the anchor &a"),
