@@ -4,7 +4,7 @@
 Nothing else in the central touches a clock, randomness, a socket or a file.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -72,6 +72,13 @@ class Blobs(Protocol):
 
     def read(self, sha256: str) -> AsyncIterator[bytes]:
         """Yield the bytes. Raises BlobNotFound at the first step."""
+        ...
+
+    async def beginnings(self, hashes: Sequence[str], size: int) -> list[bytes | None]:
+        """Return the first `size` bytes of each blob, or None if it is not stored.
+
+        The caller bounds the bytes: it holds all of them.
+        """
         ...
 
     def untouched(self, before: float) -> AsyncIterator[list[str]]:

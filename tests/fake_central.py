@@ -5,7 +5,7 @@ import base64
 import hashlib
 import heapq
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from pilotage.central.errors import BlobMismatch, BlobNotFound, BlobTooLarge, NoSpace
@@ -142,6 +142,10 @@ class FakeBlobs:
     async def size(self, sha256: str) -> int | None:
         content = self.blobs.get(sha256)
         return None if content is None else len(content)
+
+    async def beginnings(self, hashes: Sequence[str], size: int) -> list[bytes | None]:
+        found = [self.blobs.get(one) for one in hashes]
+        return [None if one is None else one[:size] for one in found]
 
     async def read(self, sha256: str) -> AsyncIterator[bytes]:
         content = self.blobs.get(sha256)

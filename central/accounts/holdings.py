@@ -176,17 +176,27 @@ class Holdings:
         """Return whether a caller may read a content. `of` is the holder of an attempt's job."""
         if of is not None and self.fresh(of.owner_id, of.group, [sha256]) is not None:
             return True
-        held = await self._store.read(quota_records.holdings, [sha256])
         if isinstance(caller, User):
-            bounds = scope(caller, Permission.JOB_OUTPUT, self._owners)
-            mine = self._owners.find(caller.community, caller)
-            for one in held:
-                own = mine is not None and one.owner_id == mine.owner_id and not one.group
-                if own or bounds.covers_holding(one.community, one.group, one.owner_id):
-                    return True
-        elif of is not None and any(one.owner_id == of.owner_id for one in held):
+            return sha256 in await self.readable(caller, [sha256])
+        held = await self._store.read(quota_records.holdings, [sha256])
+        if of is not None and any(one.owner_id == of.owner_id for one in held):
             return True
         if not await self.is_open():
             return False
         # Until all holders are known, an attempt may read any content, so that no job fails.
         return not held or (of is not None and not self._counted)
+
+    async def readable(self, caller: User, hashes: Sequence[str]) -> set[str]:
+        """Return those of the contents that a user may read."""
+        held = await self._store.read(quota_records.holdings, hashes)
+        bounds = scope(caller, Permission.JOB_OUTPUT, self._owners)
+        mine = self._owners.find(caller.community, caller)
+        found = {
+            one.sha256
+            for one in held
+            if (mine is not None and one.owner_id == mine.owner_id and not one.group)
+            or bounds.covers_holding(one.community, one.group, one.owner_id)
+        }
+        if len(found) < len(hashes) and await self.is_open():
+            found |= set(hashes) - {one.sha256 for one in held}
+        return found

@@ -49,6 +49,7 @@ from pilotage.proto.api.jobs import (
 )
 from pilotage.proto.api.limits import LimitsView
 from pilotage.proto.api.logins import Sessions
+from pilotage.proto.api.outputs import JobOutputs
 from pilotage.proto.api.pilots import (
     PilotEnded,
     PilotLogFilter,
@@ -90,7 +91,8 @@ from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import InputState, TaskState, TransformationState
 
 from .client import AsyncClient
-from .files import FetchedOutput, LocalFile
+from .downloads.output_plan import EACH_JOB
+from .files import Downloaded, LocalFile
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
 from .job_shapes import JobLike, ParameterSet
 from .loop_thread import LoopThread
@@ -280,6 +282,20 @@ class SubmissionHandle:
     def events(self) -> Iterator[Event]:
         """Yield the events of these jobs from now on, without end."""
         return self.loop.iterate(self.core.events())
+
+    def download(
+        self,
+        to: Path | str,
+        names: Iterable[str] = (),
+        *,
+        template: str = EACH_JOB,
+        force: bool = False,
+        on_progress: OnBytes | None = None,
+    ) -> Downloaded:
+        """Fetch the outputs of the ended jobs into a folder, as `Client.download_all` does."""
+        return self.loop.run(
+            self.core.download(to, names, template=template, force=force, on_progress=on_progress)
+        )
 
     def kill(self, reason: str = "") -> ActionReply:
         """Kill all jobs of the submission for good."""
@@ -665,23 +681,52 @@ class Client:
         """
         return self.loop.run(self.core.download(job, name, to, force=force))
 
+    def outputs_of(self, jobs: JobFilter | Iterable[int]) -> Iterator[JobOutputs]:
+        """Yield jobs with the files that they kept, in order of the id. Unknown ids are omitted."""
+        return self.loop.iterate(self.core.outputs_of(jobs))
+
     def download_all(
         self,
-        jobs: Iterable[int],
+        jobs: JobFilter | Iterable[int],
         to: Path | str,
         *,
         names: Iterable[str] = (),
-        by_job: bool = False,
+        template: str = EACH_JOB,
         force: bool = False,
-    ) -> Iterator[FetchedOutput]:
-        """Fetch the outputs of jobs into one folder, and yield each.
+        on_progress: OnBytes | None = None,
+    ) -> Downloaded:
+        """Fetch the outputs of ended jobs into a folder.
 
-        `names` selects outputs. With `by_job` each job has its own folder, named by its id. Nothing
-        is written if two outputs clash (FilesClash), if a job has no output of a name (NotFound),
-        or, without `force`, if a file exists with other bytes (FileThere).
+        `names` are names or patterns. `template` names the files, by default in a folder for each
+        job; it may use {job}, {index} (place in the submission, from 1), {name}, and parameters.
+        Nothing is written if two outputs clash (FilesClash) or if a file exists with other bytes
+        (FileThere), unless `force` is set. Files with the same bytes stay, so a repeated call
+        fetches only what lacks.
         """
-        return self.loop.iterate(
-            self.core.download_all(jobs, to, names=names, by_job=by_job, force=force)
+        return self.loop.run(
+            self.core.download_all(
+                jobs, to, names=names, template=template, force=force, on_progress=on_progress
+            )
+        )
+
+    def archive_all(
+        self,
+        jobs: JobFilter | Iterable[int],
+        file: Path | str,
+        *,
+        names: Iterable[str] = (),
+        template: str = EACH_JOB,
+        force: bool = False,
+        on_progress: OnBytes | None = None,
+    ) -> Downloaded:
+        """Fetch the outputs of ended jobs into a .tar.zst, .tar.gz or .tar, as `download_all` does.
+
+        An existing archive raises FileThere, unless `force` is set. The order is that of the jobs.
+        """
+        return self.loop.run(
+            self.core.archive_all(
+                jobs, file, names=names, template=template, force=force, on_progress=on_progress
+            )
         )
 
     def download_output(self, job: int, view: OutputView, target: Path) -> Path:

@@ -155,6 +155,14 @@ class FilesClash(ClientError):
     """Two files have the same place in the target folder."""
 
 
+class NotWritten(ClientError):
+    """A local file cannot be written. Repeat the request after a correction: it goes on."""
+
+
+class MissingPackage(ClientError):
+    """The request needs a Python package that is not installed. The message names it."""
+
+
 class BadJobFile(ClientError):
     """A job file, or the part of the command line in its place, is wrong."""
 

@@ -37,6 +37,22 @@ class FetchedOutput(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Downloaded:
+    """The outputs that are here now, and what is not."""
+
+    files: list[FetchedOutput]
+    unfinished: list[int]  # jobs that have not ended
+    empty: list[int]  # jobs that kept no such output
+    missing: list[int]  # ids of jobs that do not exist, or are not yours to read
+    lost: list[tuple[int, str]]  # job and name of outputs that the central no longer has
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every job had ended and gave outputs."""
+        return not (self.unfinished or self.empty or self.missing or self.lost)
+
+
+@dataclass(frozen=True)
 class HashedFile:
     """A local file with its hash: the input of the job, and the path of the bytes."""
 

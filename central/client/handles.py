@@ -24,8 +24,11 @@ from pilotage.proto.attempts import Stream
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.tasks import time_limit
 
+from .downloads.output_plan import EACH_JOB
 from .errors import TimedOut
+from .files import Downloaded
 from .submission_bodies import OnProgress
+from .transfers.parallel import OnBytes
 from .waiting.job_output import OnPart
 from .waiting.outstanding_jobs import Outstanding
 
@@ -230,6 +233,21 @@ class AsyncSubmissionHandle:
         """Yield the events of these jobs from now on, without end."""
         async for event in self._client.events(submission=self.id):
             yield event
+
+    async def download(
+        self,
+        to: Path | str,
+        names: Iterable[str] = (),
+        *,
+        template: str = EACH_JOB,
+        force: bool = False,
+        on_progress: OnBytes | None = None,
+    ) -> Downloaded:
+        """Fetch the outputs of the ended jobs into a folder, as `Client.download_all` does."""
+        jobs = JobFilter(submission=self.id, include_deleted=True)
+        return await self._client.download_all(
+            jobs, to, names=names, template=template, force=force, on_progress=on_progress
+        )
 
     async def kill(self, reason: str = "") -> ActionReply:
         """Kill all jobs of the submission for good."""

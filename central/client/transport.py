@@ -155,22 +155,28 @@ class Transport:
         *,
         query: QueryPairs = (),
         headers: Mapping[str, str] | None = None,
+        body: object = None,
         idle_s: float,
     ) -> AsyncGenerator["httpx.Response", None]:
-        """Open an answer that is read piece by piece. It is not retried.
+        """Open an answer that is read piece by piece. It is not retried. With a body it is a POST.
 
         Raises Refused, and Unreachable also if no piece arrives for `idle_s` seconds.
         """
         import httpx
 
-        what, has_begun = f"GET {path}", False
+        method, content = "GET", None
+        if body is not None:
+            method, content = "POST", msgspec.json.encode(body)
+            headers = {**(headers or {}), "content-type": "application/json"}
+        what, has_begun = f"{method} {path}", False
+        asked = (method, path, query, content)
         try:
             try:
-                response = await self._opened_stream(path, query, headers, idle_s)
+                response = await self._opened_stream(asked, headers, idle_s)
             except Refused as why:
                 if self._login is None or why.code not in _RENEWABLE:
                     raise
-                response = await self._opened_stream(path, query, headers, idle_s, is_refused=True)
+                response = await self._opened_stream(asked, headers, idle_s, is_refused=True)
             try:
                 has_begun = True
                 yield response
@@ -184,8 +190,7 @@ class Transport:
 
     async def _opened_stream(
         self,
-        path: str,
-        query: QueryPairs,
+        asked: tuple[str, str, QueryPairs, bytes | None],
         headers: Mapping[str, str] | None,
         idle_s: float,
         *,
@@ -195,13 +200,14 @@ class Transport:
 
         `is_refused`: the token was refused, so it is renewed; the renewal says why a login ended.
         """
+        method, path, query, content = asked
         async with time_limit(self._answer_s):
             sent = {**(headers or {}), **await self._authorization(is_refused=is_refused)}
-            response = await self._followed("GET", path, query, None, sent, idle_s)
+            response = await self._followed(method, path, query, content, sent, idle_s)
             if response.status_code < 300:
                 return response
             try:
-                what = f"GET {path}"
+                what = f"{method} {path}"
                 raise self._refused(response.status_code, await response.aread(), what)
             finally:
                 await response.aclose()

@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final, cast
@@ -119,14 +119,14 @@ class _Open:
             self.needed.append(path)
         return found
 
-    def advance(self, at: QuickJs, until: float) -> list[WantedJob]:
+    def advance(self, at: QuickJs, is_over: Callable[[], bool]) -> list[WantedJob]:
         """Return the jobs that are wanted now, and have no result."""
         at.at = self.at
         wanted: dict[str, WantedJob] = {}
         while True:
             if self.run is None:
                 self.run = self.begin()
-            for job in self.run.advance(until):
+            for job in self.run.advance(is_over):
                 self.open.add(job.key)
                 wanted[job.key] = WantedJob(
                     key=job.key,
@@ -195,7 +195,8 @@ class Evaluator:
             return Noted()
         self._log.errors = one.errors
         try:
-            jobs = one.advance(self._javascript, time.monotonic() + self._turn_s)
+            until = time.monotonic() + self._turn_s
+            jobs = one.advance(self._javascript, lambda: time.monotonic() >= until)
             assert one.run is not None
             answer: Answer = Advanced(jobs=tuple(jobs), more=one.run.has_more)
             if not one.open and not one.needed and not one.run.has_more:

@@ -4,8 +4,6 @@ The state is a function of the document, its inputs and the results. So a run th
 again by giving it the same results: `advance` wants the same jobs by the same keys.
 """
 
-import math
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -64,10 +62,10 @@ class CwlRun:
         visit_class(outputs, ("File", "Directory"), look)
         return found
 
-    def advance(self, until: float = math.inf) -> list[ToolJob]:
+    def advance(self, is_over: Callable[[], bool] = lambda: False) -> list[ToolJob]:
         """Return the jobs that can run now and were not returned before.
 
-        After `until` (monotonic clock), end early and set `has_more`.
+        If the time of this call `is_over`, it ends early and sets `has_more`.
 
         Raises WorkflowException if the document or the inputs are wrong, UnsupportedRequirement,
         and UnknownContent.
@@ -77,7 +75,7 @@ class CwlRun:
         for job in self._jobs:
             if job is None:
                 break
-            self.has_more = time.monotonic() >= until
+            self.has_more = is_over()
             if isinstance(job, PlannedJob):
                 self._want(job, wanted)
             else:

@@ -1,7 +1,7 @@
 """Answers users' queries about jobs. It changes nothing."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -21,6 +21,7 @@ from pilotage.proto.api.jobs import (
     Summary,
     SummaryBy,
 )
+from pilotage.proto.api.outputs import JobOutputs, OutputChoice, OutputsPage
 from pilotage.proto.documents.job import Mark
 from pilotage.proto.messages import KEPT_FOLDER, Stream, Why
 from pilotage.proto.pieces import piece
@@ -36,20 +37,33 @@ from ..observe.times import shown
 from ..ports import Blobs, Clock
 from ..store.engine import Store
 from ..store.errors import JobNotFound
-from . import record as job_records, record_search as job_search, record_tasks as task_records
+from . import (
+    record as job_records,
+    record_search as job_search,
+    record_submissions as submission_records,
+    record_tasks as task_records,
+)
 from .attempt_view import attempt_views, class_word, kept_stream, written
 from .classes import JobClasses
-from .definition.rendering import NotReadable, readable
+from .definition.rendering import (
+    UNREADABLE,
+    NotReadable,
+    TemplateEntry,
+    decode_parameters,
+    readable,
+)
 from .leases import Lease, LeasePhase, LeaseTable
 from .output.live_logs import LiveLogs
 from .output.stream_output import StreamContent
-from .record_types import AttemptRow, JobRow, JobSearch
+from .record_types import AttemptRow, JobBody, JobRow, JobSearch
 from .restricted_view import sealed
 from .verdicts import brought_result
 
 _UNSAFE: Final = re.compile("[^A-Za-z0-9._-]+")  # in a name of a folder
 REASON_MAX: Final = 500  # characters of the reason why a job is unreadable
 FILES: Final = 100  # files of the catalogue shown for a job
+OUTPUTS_A_PAGE: Final = 10_000  # a page of outputs ends with the job that reaches this number
+JOBS_TOGETHER: Final = 200  # jobs whose attempts are read at once
 
 KEPT = KEPT_FOLDER + "/"  # files that the pilot stores in addition to the job's outputs
 _NO_GROUP = ("",)  # matches no group; for the store, () means any group
@@ -242,6 +256,55 @@ class Queries:
                 return one
         raise Refused(Code.NOT_FOUND, f"job {job_id} has no output {name!r}", field="name")
 
+    async def outputs_of(
+        self, caller: Caller, wanted: JobFilter, after: int, limit: int
+    ) -> OutputsPage:
+        """Return one page of jobs with their outputs, in order of the id.
+
+        It ends after the first jobs that together have OUTPUTS_A_PAGE outputs.
+        """
+        found = search_of(wanted, scope(caller, Permission.JOB_OUTPUT, self._owners))
+        rows = await self._store.read(job_search.search, found, after=after, limit=limit)
+        await self._owners.meet(row.owner_id for row in rows)
+        kept, count = list[JobOutputs](), 0
+        for start in range(0, len(rows), JOBS_TOGETHER):
+            some = await self._with_outputs(rows[start : start + JOBS_TOGETHER])
+            kept += some
+            count += sum(len(one.outputs) for one in some)
+            if count >= OUTPUTS_A_PAGE:
+                break
+        is_last = len(rows) < limit and len(kept) == len(rows)
+        return OutputsPage(jobs=kept, after=None if is_last else kept[-1].view.id)
+
+    async def _with_outputs(self, rows: Sequence[JobRow]) -> list[JobOutputs]:
+        ids = [row.job_id for row in rows]
+        attempts = await self._store.read(job_records.attempts_of_jobs, ids)
+        bodies = await self._store.read(job_records.bodies, ids)
+        submissions = sorted({row.submission_id for row in rows})
+        ranges = await self._store.read(submission_records.ranges_of, submissions)
+        return [
+            JobOutputs(
+                view=self.view(row),
+                index=_index(row.job_id, ranges.get(row.submission_id, ())),
+                parameters=_parameters(bodies.get(row.job_id)),
+                outputs=_outputs(attempts.get(row.job_id, [])),
+            )
+            for row in rows
+        ]
+
+    async def chosen_outputs(self, caller: Caller, choice: OutputChoice) -> list[str | None]:
+        """Return the hash of each chosen output. None: the caller may see no such output."""
+        bounds = scope(caller, Permission.JOB_OUTPUT, self._owners)
+        ids = sorted({one.job for one in choice.files})
+        found: dict[tuple[int, str], str] = {}
+        for start in range(0, len(ids), JOBS_TOGETHER):
+            rows = await self._store.read(job_records.jobs, ids[start : start + JOBS_TOGETHER])
+            own = [id for id, row in rows.items() if bounds.covers_row(row)]
+            attempts = await self._store.read(job_records.attempts_of_jobs, own)
+            for id, several in attempts.items():
+                found |= {(id, out.name): out.sha256 for out in _outputs(several)}
+        return [found.get((one.job, one.name)) for one in choice.files]
+
     async def log(self, caller: Caller, job_id: int, stream: Stream) -> StreamContent:
         """Return the stored end of a stream, from the newest attempt that has one."""
         newest = (await self.row(caller, job_id, Permission.JOB_OUTPUT)).epoch
@@ -360,6 +423,26 @@ def _outputs(attempts: list[AttemptRow]) -> list[OutputView]:
                 if not out.name.startswith(KEPT)
             ]
     return []
+
+
+def _index(job_id: int, ranges: Sequence[tuple[int, int]]) -> int:
+    """Return the place of a job in its submission, from 1; 0 if it is unknown."""
+    before = 0
+    for first, count in ranges:
+        if first <= job_id < first + count:
+            return before + job_id - first + 1
+        before += count
+    return 0
+
+
+def _parameters(body: JobBody | None) -> TemplateEntry:
+    """Return the parameters of a job; empty for a job without a template, or of another release."""
+    if body is None or body.template is None:
+        return {}
+    try:
+        return decode_parameters(body.body)
+    except UNREADABLE:
+        return {}
 
 
 def _lines(attempt: AttemptRow) -> list[tuple[float, Occurrence]]:

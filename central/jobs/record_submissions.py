@@ -203,6 +203,12 @@ def submission(session: Session, submission_id: int) -> SubmissionRecord | None:
     return None if found is None else submission_of(found)
 
 
+def ranges_of(session: Session, submission_ids: Sequence[int]) -> dict[int, Ranges]:
+    """Return the ranges of ids (first, count) of submissions, in the order of their jobs."""
+    found = session.rows("ranges_of", {"ids": json_list(submission_ids)})
+    return {row[0]: _decode(row[1]) for row in found}
+
+
 def submission_by_key(
     session: Session, community: str, owner_id: int, key: str
 ) -> SubmissionRecord | None:

@@ -8,8 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from pilotage.proto.api import jobs
+from pilotage.proto.api.file_bundles import MEDIA as FILES
 from pilotage.proto.api.jdl import JdlContext
 from pilotage.proto.api.jobs import Id
+from pilotage.proto.api.outputs import OutputChoice, OutputsPage
 from pilotage.proto.ids import ID_MAX
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import LogChunk, Stream
@@ -102,7 +104,11 @@ def job_id(call: Call) -> int:
 @ROUTES.add("GET", "/v1/jobs", Permission.JOB_READ, needs_leader=False)
 async def search(queries: Queries, call: Call, query: JobsQuery) -> jobs.JobPage:
     """Find jobs, in order of id."""
-    wanted = jobs.JobFilter(
+    return await queries.search(user(call), _filter(query), query.after, query.limit)
+
+
+def _filter(query: JobsQuery) -> jobs.JobFilter:
+    return jobs.JobFilter(
         states=query.state,
         ids=query.id,
         submission=query.submission,
@@ -114,7 +120,6 @@ async def search(queries: Queries, call: Call, query: JobsQuery) -> jobs.JobPage
         submission_name=query.submission_name,
         include_deleted=query.include_deleted,
     )
-    return await queries.search(user(call), wanted, query.after, query.limit)
 
 
 @ROUTES.add("GET", "/v1/jdl", Permission.JOB_READ, needs_leader=False)
@@ -157,6 +162,30 @@ async def peek(looking: JobInspector, call: Call, query: PeekQuery) -> jobs.Peek
 async def outputs(queries: Queries, call: Call) -> jobs.Outputs:
     """List the files that a job kept."""
     return await queries.outputs(user(call), job_id(call))
+
+
+@ROUTES.add("GET", "/v1/jobs/outputs", Permission.JOB_OUTPUT, needs_leader=False)
+async def outputs_of(queries: Queries, call: Call, query: JobsQuery) -> OutputsPage:
+    """List jobs with their kept files, places in submissions and parameters."""
+    return await queries.outputs_of(user(call), _filter(query), query.after, query.limit)
+
+
+@OUTPUT_ROUTES.add(
+    "POST",
+    "/v1/jobs/outputs",
+    Permission.JOB_OUTPUT,
+    needs_leader=False,
+    gives=bytes,
+    gives_media=FILES,
+)
+async def bundle(found: OutputServices, call: Call, body: OutputChoice) -> StreamedAnswer:
+    """Fetch many files in order: for each a line with its size, then its bytes. The line `-`
+    stands for a missing one.
+    """
+    caller = user(call)
+    hashes = await found.queries.chosen_outputs(caller, body)
+    parts = found.sandbox.bundle(caller, hashes)
+    return StreamedAnswer(parts, stopping=call.face.stopping, media=FILES)
 
 
 @OUTPUT_ROUTES.add(

@@ -34,6 +34,10 @@ SELECT site_id FROM site WHERE site = :site;
 SELECT submission_id, community, owner_id, key, body_hash, name, template, at, complete, ranges
   FROM submission WHERE submission_id = :submission_id;
 
+-- name: ranges_of
+SELECT submission_id, ranges FROM submission
+ WHERE submission_id IN (SELECT value::bigint FROM json_each(:ids));
+
 -- name: get_submission_by_key
 SELECT submission_id, community, owner_id, key, body_hash, name, template, at, complete, ranges
   FROM submission WHERE community = :community AND owner_id = :owner_id AND key = :key;

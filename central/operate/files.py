@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -170,6 +170,11 @@ class RealBlobs:
         finally:
             file.close()
 
+    async def beginnings(self, hashes: Sequence[str], size: int) -> list[bytes | None]:
+        """Return the first `size` bytes of each blob, or None if it is not stored."""
+        paths = [self._path(one) for one in hashes]
+        return await asyncio.to_thread(lambda: [_beginning(path, size) for path in paths])
+
     async def untouched(self, before: float) -> AsyncIterator[list[str]]:
         """Yield hashes of blobs that were neither stored nor requested since `before`."""
         await asyncio.to_thread(self._tidy)
@@ -289,6 +294,14 @@ def _older(folder: Path, before: float) -> list[str]:
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _beginning(path: Path, size: int) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
     except FileNotFoundError:
         return None
 

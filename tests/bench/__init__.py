@@ -24,6 +24,7 @@ NAMES = (
     "noop",
     "pilot",
     "status",
+    "surface",
     "matcher",
     "dispatch",
     "life",

@@ -35,6 +35,7 @@ GOALS: dict[tuple[str, str], Goal] = {
     ("latency", "namespaces, p99"): _most(20, "ms"),
     ("noop", "plain rung"): _least(475, "jobs/s"),
     ("noop", "central's CPU, plain rung"): _most(200, "µs/job"),
+    ("surface", "outputs of 10 kB, whole command"): _least(2_000, "files/s"),
     ("status", "summary request, p99"): _most(5, "ms"),
     ("status", "status request, p99"): _most(50, "ms"),
     ("status", "filtered search, p99"): _most(50, "ms"),

@@ -30,8 +30,8 @@ TEXT: Final = """
     go to standard error.
 
     `[NAME]` is optional, and `NAME…` can be repeated. Capitals stand for a value; `--limit=50`
-    shows the default. `SIZE` and `TIME` need [a unit](job-description.md#sizes-and-times): `--wall 2h`.
-    A second name takes plain numbers: `--wall-s 7200`.
+    shows the default. `SIZE` and `TIME` need [a unit](job-description.md#sizes-and-times):
+    `--wall 2h`. A second name takes plain numbers: `--wall-s 7200`.
 """
 
 CONNECTION: Final = """

@@ -48,6 +48,7 @@ DRIVERS: Final = (
     "pilot/data/root_storage.py",
     "pilot/data/s3_storage.py",
     "pilot/data/storages.py",
+    "central/cwl/evaluator.py",  # a process of its own
     "pilot/guard/guard.py",  # a process of its own, beside the payloads
     "pilot/guard_link.py",
 )

@@ -1,24 +1,31 @@
-"""`pilotage logs` and `pilotage output`."""
+"""`pilotage logs`."""
 
+import asyncio
 import codecs
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
 from pilotage.proto.api.jobs import JobView
 from pilotage.proto.attempts import Stream
 from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.tasks import Tasks
 
-from ...client.files import FetchedOutput
+from ...client.errors import NotFound
+from ...client.files import Downloaded
 from ...client.waiting.job_output import LIVE_BYTES, LIVE_S
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, reads
-from ..exit_codes import UsageError
+from ..exit_codes import ExitCode, UsageError
 from ..options import CHANGING_S
-from ..presentation import note, number, table
-from .selection import JobArgument, is_ids, parse_ids, views_of
+from ..presentation import note, number
+from .outputs import no_jobs, what_lacks
+from .selection import WHERE, JobSelection, job_filter, parse_ids, with_me
 from .waiting import says_what_continues
+
+_AHEAD: Final = 8  # logs that are read ahead, of at most 10^6 bytes each
 
 if TYPE_CHECKING:
     from ...client.handles import AsyncJobHandle
@@ -28,21 +35,45 @@ if TYPE_CHECKING:
 @reads
 async def logs(
     central: CentralConnection,
-    job: JobArgument,
-    /,
-    *,
+    *ids: Annotated[str, Parameter(name="JOBS", help="Jobs as in 12 20-29, or use a filter.")],
+    where: JobSelection = WHERE,
     stream: Annotated[Literal["stdout", "stderr"], Parameter(help="Stream to print.")] = "stdout",
     follow: Annotated[
         bool, Parameter(alias="-f", help="Continue until the job has ended.")
     ] = False,
 ) -> Answers:
-    """Print what a job has written so far; with --follow, also what it writes from now on.
+    """Print what jobs have written so far; with --follow, also what a job writes from now on.
 
-    Of a running job, its pilot sends the last 65,536 bytes of the stream. The central keeps the
-    last 10^6 bytes of each stream of an ended attempt. Standard error says how many bytes are
-    missing, and names the attempt if there are several. With --json, each piece is a line {job,
-    stream, text}.
+    Several jobs come in order, each below a line `==> job 12 <==`.
+
+    A running job shows the last 65,536 bytes of a stream, an ended attempt the last 10^6. Standard
+    error counts missing bytes, and names the attempt if there are several. With --json, each piece
+    is a line {job, stream, text}.
     """
+    jobs, chosen = parse_ids(ids), job_filter(where)
+    if jobs and chosen is not None:
+        raise UsageError("give either ids or a filter, not both")
+    if not jobs and chosen is None:
+        raise UsageError("logs needs jobs: give ids as in 12 or 20-29, or --submission 3")
+    if len(jobs) == 1:
+        async for answer in _of_one_job(central, jobs[0], stream, follow=follow):
+            yield answer
+        return
+    if follow:
+        raise UsageError("--follow takes a single job")
+    client = await central.client()
+    if chosen is not None:
+        found = await with_me(client, chosen)
+        jobs = tuple([view.id async for view in client.search(found)])
+        if not jobs:
+            note(await no_jobs(client, found))
+    async for answer in _of_several_jobs(client, jobs, stream, json=central.json):
+        yield answer
+
+
+async def _of_one_job(
+    central: CentralConnection, job: int, stream: str, *, follow: bool
+) -> Answers:
     # Following takes long, and the leader may change in that time.
     client = await central.client(patience_s=CHANGING_S if follow else None)
     text = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -66,62 +97,36 @@ async def logs(
         note(f"its pilot did not send all of its output within {LIVE_S:.0f} s: try again")
 
 
-@reads
-async def output(
-    central: CentralConnection,
-    jobs: Annotated[
-        str, Parameter(name="JOBS", help="A job or a range of jobs: 12 or 12-15.")
-    ] = "",
-    /,
-    *names: str,
-    submission: Annotated[
-        int | None, Parameter(help="All jobs of this submission, instead of JOBS.")
-    ] = None,
-    to: Annotated[
-        Path | None, Parameter(help="Folder to fetch into, or the file for a single name.")
-    ] = None,
-    all: Annotated[bool, Parameter(help="Fetch all kept files.")] = False,
-    by_job: Annotated[
-        bool, Parameter(help="Fetch each job into its own folder below --to, named by its id.")
-    ] = False,
-    force: Annotated[bool, Parameter(help="Replace local files that differ.")] = False,
+async def _of_several_jobs(
+    client: Client, jobs: Sequence[int], stream: str, *, json: bool
 ) -> Answers:
-    """List the files that jobs kept, or fetch some: pilotage output 12 hist.json --to results/
+    missing = list[int]()
+    ahead = deque[asyncio.Task[bytes | None]]()
+    left = iter(jobs)
+    async with Tasks() as tasks:
+        for job in jobs:
+            while len(ahead) < _AHEAD and (following := next(left, None)) is not None:
+                ahead.append(tasks.start(_log_of(client, following, Stream(stream))))
+            text = await ahead.popleft()
+            if text is None:
+                missing.append(job)
+            elif json:
+                words = text.decode("utf-8", "replace")
+                yield CommandResult({"job": job, "stream": stream, "text": words})
+            else:
+                _write(f"==> job {job} <==\n".encode() + text)
+                _write(b"" if text.endswith(b"\n") or not text else b"\n")
+    if missing:
+        note(what_lacks(Downloaded([], [], [], missing, [])))
+        yield CommandResult(None, code=ExitCode.FAILED)
 
-    pilotage output JOBS [NAMES…]
 
-    pilotage output --submission N [NAMES…]
-
-    The command fetches nothing if a local file differs, unless you add --force. It refuses two
-    outputs that clash in one folder; --by-job prevents that.
-    """
-    if submission is None:
-        if not jobs:
-            raise UsageError("no jobs: give them as in 12 or 12-15, or give --submission")
-        ids = parse_ids((jobs,))
-        client = await central.client()
-    else:
-        if jobs and is_ids(jobs):
-            raise UsageError(f"give either {jobs} or --submission {submission}, not both")
-        names = (jobs, *names) if jobs else names
-        client = await central.client()
-        ids = tuple((await client.submission(submission)).ids())
-    if not names and not all and to is None and not by_job:
-        yield await _list(client, ids)
-        return
-    if len(ids) == len(names) == 1 and not by_job:
-        path = await client.download(ids[0], names[0], to or Path(), force=force)
-        yield _fetched(FetchedOutput(ids[0], names[0], path))
-        return
-    folder = to or Path()
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--to {folder} is a file: several outputs need a folder")
-    count = 0
-    async for one in client.download_all(ids, folder, names=names, by_job=by_job, force=force):
-        count += 1
-        yield _fetched(one)
-    if not count:
-        note(await _why_no_files(client, ids))
+async def _log_of(client: Client, job: int, stream: Stream) -> bytes | None:
+    """Return what a job has written; None if there is no such job."""
+    try:
+        return b"".join([piece async for piece in client.log(job, stream)])
+    except NotFound:
+        return None
 
 
 def _why_empty(view: JobView, stream: str, *, is_late: bool) -> str:
@@ -166,34 +171,6 @@ def tell_part(part: "OutputPart") -> None:
             else "the central keeps only the last 10^6 bytes of a stream"
         )
         note(f"… {number(part.left_out)} bytes are missing: {kept}")
-
-
-async def _list(client: Client, ids: tuple[int, ...]) -> CommandResult:
-    found = [(job, one) for job in ids for one in (await client.outputs(job)).outputs]
-    value = [one for _, one in found]
-    if not found:
-        nothing = await _why_no_files(client, ids)
-        return CommandResult(value, lambda _: note(nothing))
-    columns = ("job#", "name", "bytes#", "sha256", "try#")[len(ids) == 1 :]
-    rows = (
-        (job, one.name, one.size_bytes, one.sha256[:16], one.epoch)[len(ids) == 1 :]
-        for job, one in found
-    )
-    return CommandResult(value, table(columns, rows, empty=""))
-
-
-async def _why_no_files(client: Client, ids: tuple[int, ...]) -> str:
-    """Return the message for jobs without outputs; unfinished jobs may still keep some."""
-    left = sum([view.state not in FINAL async for view in views_of(client, ids)])
-    nothing = f"job {ids[0]} kept no files" if len(ids) == 1 else "these jobs kept no files"
-    if not left:
-        return nothing
-    waits = "it has" if len(ids) == 1 else "1 has" if left == 1 else f"{number(left)} have"
-    return f"{nothing} yet: {waits} not ended"
-
-
-def _fetched(one: "FetchedOutput") -> CommandResult:
-    return CommandResult({"job": one.job, "name": one.name, "path": str(one.path)}, str(one.path))
 
 
 def _write(piece: bytes) -> None:

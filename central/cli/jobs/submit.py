@@ -320,7 +320,7 @@ async def _show_output(handle: "AsyncSubmissionHandle", states: Mapping[JobState
     if handle.count == 1 and FINAL.issuperset(states):
         await print_output(handle.handles()[0])
     elif handle.count > 1:
-        note(f"output of a job: pilotage logs {next(handle.ids())}")
+        note(f"their output: pilotage logs --submission {handle.id}")
 
 
 def _in_words(handle: "AsyncSubmissionHandle") -> str:

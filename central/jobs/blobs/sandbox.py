@@ -1,9 +1,10 @@
 """The service of blobs: inputs from submitters and outputs of attempts, stored once by content."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
+from pilotage.proto.api.file_bundles import MISSING, size_line
 from pilotage.proto.api.jobs import Blob, BlobAnswer, BlobQuery
 from pilotage.proto.problems import Code
 
@@ -14,6 +15,9 @@ from ...identity.callers import AttemptCaller, Caller, User
 from ...identity.record_types import Holder
 from ...ports import Blobs
 from ...settings import SandboxSettings
+
+TOGETHER: Final = 16  # files of a bundle that are read at once, if they are small
+BUNDLED_BYTES: Final = 32_768  # a small file
 
 
 class KnowsHolders(Protocol):
@@ -94,6 +98,35 @@ class Sandbox:
         if size is None:
             raise Refused(Code.NOT_FOUND, f"there is no file {sha256}", field="sha256")
         return size, self._blobs.read(sha256)
+
+    async def bundle(self, caller: User, hashes: Sequence[str | None]) -> AsyncGenerator[bytes]:
+        """Yield files as a bundle (`proto/api/file_bundles.py`). What is not held is missing."""
+        wanted = sorted({one for one in hashes if one is not None})
+        readable = await self._holdings.readable(caller, wanted)
+        for start in range(0, len(hashes), TOGETHER):
+            some = [one if one in readable else None for one in hashes[start : start + TOGETHER]]
+            found = await self._beginnings(some)
+            small = bytearray()
+            for one in some:
+                content = found.get(one)
+                if one is None or content is None:
+                    small += MISSING
+                elif len(content) <= BUNDLED_BYTES:
+                    small += size_line(len(content)) + content
+                else:
+                    size = await self._blobs.size(one)
+                    yield bytes(small) + (MISSING if size is None else size_line(size))
+                    small.clear()
+                    if size is not None:
+                        async for part in self._blobs.read(one):
+                            yield part
+            yield bytes(small)
+
+    async def _beginnings(self, hashes: Sequence[str | None]) -> dict[str | None, bytes | None]:
+        """Return the beginnings of files; a small one is whole."""
+        named = list({one for one in hashes if one is not None})
+        read = await self._blobs.beginnings(named, BUNDLED_BYTES + 1)
+        return dict(zip(named, read, strict=True))
 
     async def _holder(self, caller: Caller) -> Holder:
         """Return the account that is charged for a caller's uploads."""

@@ -2,7 +2,11 @@
 
 import pytest
 
-from pilotage.central.jobs import record as job_records, record_search as job_search
+from pilotage.central.jobs import (
+    record as job_records,
+    record_search as job_search,
+    record_submissions as submission_records,
+)
 from pilotage.central.jobs.record import NOTES_MAX
 from pilotage.central.jobs.record_types import JobSearch
 from pilotage.central.store.engine import Store
@@ -13,16 +17,29 @@ from tests import turns
 
 from .rows import (
     USAGE,
+    a_class,
     a_move,
     a_requeue,
     a_want,
     an_end,
     matched,
     state_of,
+    submitted,
     waiting_jobs,
 )
 
 S = JobState
+
+
+async def test_the_ids_of_submissions_are_told_in_the_order_of_their_jobs(store: Store) -> None:
+    kind = await a_class(store)
+    made = [await submitted(store, kind, count, f"key {count}") for count in (3, 2)]
+    ids = [one.submission_id for one in made]
+
+    assert await store.read(submission_records.ranges_of, [*ids, 99]) == {
+        one.submission_id: list(one.ranges) for one in made
+    }
+    assert [one.ranges[0][1] for one in made] == [3, 2]
 
 
 # -- moves, priorities, deletion ----------------------------------------------------------------

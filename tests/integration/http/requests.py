@@ -18,6 +18,7 @@ from pilotage.proto.api.logins import (
     Renewal,
     SessionEnd,
 )
+from pilotage.proto.api.outputs import OutputChoice, OutputName
 from pilotage.proto.api.pilots import PilotEnd, SecretRequest
 from pilotage.proto.api.productions import NewProduction, ProductionAction, ProductionActionName
 from pilotage.proto.api.sites import SiteAction, SiteActionName, SiteCheckRequest
@@ -41,6 +42,7 @@ OFFER = messages.Offer(cores=1, cores_free=1, memory_mb=1, memory_free_mb=1, wal
 ASK = messages.Turn(gen="g", session=1, ask=messages.Ask(n=1, offer=OFFER))
 REPORT = messages.Report(job=1, epoch=1, attempt_id=1, n=1, what=messages.What.STARTED)
 ACTION = jobs.Action(action=jobs.ActionName.KILL, ids=(1,))
+CHOICE = OutputChoice(files=(OutputName(job=7, name="a/b.txt"),))
 SITE_ACTION = SiteAction(action=SiteActionName.BAN)
 PRODUCTION = NewProduction(
     workflow=Workflow(name="chain", steps={"make": Step(job=Job(command=("true",)))})
@@ -96,6 +98,8 @@ GOOD: dict[tuple[str, str], tuple[str, bytes]] = {
     ("GET", "/v1/jobs/{job_id}/curve"): ("/v1/jobs/7/curve?epoch=2", b""),
     ("GET", "/v1/jobs/{job_id}/peek"): ("/v1/jobs/7/peek?bytes=100&wait_s=1", b""),
     ("GET", "/v1/jobs/{job_id}/explain"): ("/v1/jobs/7/explain", b""),
+    ("GET", "/v1/jobs/outputs"): ("/v1/jobs/outputs?submission=1&limit=10", b""),
+    ("POST", "/v1/jobs/outputs"): ("", _json(CHOICE)),
     ("GET", "/v1/jobs/{job_id}/outputs"): ("/v1/jobs/7/outputs", b""),
     ("GET", "/v1/jobs/{job_id}/outputs/{name:path}"): ("/v1/jobs/7/outputs/a/b.txt", b""),
     ("GET", "/v1/jobs/{job_id}/logs/{stream}"): ("/v1/jobs/7/logs/stdout", b""),

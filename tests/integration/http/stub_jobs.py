@@ -1,6 +1,6 @@
 """Stand for the services of jobs: they note what they are asked."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from pilotage.central.dispatch.control import JobControl
 from pilotage.central.dispatch.explainer import Explainer
@@ -16,6 +16,7 @@ from pilotage.central.jobs.queries import Queries
 from pilotage.proto import messages
 from pilotage.proto.api import explanations, jobs
 from pilotage.proto.api.jdl import JdlContext
+from pilotage.proto.api.outputs import JobOutputs, OutputChoice, OutputsPage
 from pilotage.proto.documents.job import Job
 from pilotage.proto.job_states import JobState
 
@@ -92,6 +93,18 @@ class StubQueries(Hearing, Queries):
     async def outputs(self, caller: Caller, job_id: int) -> jobs.Outputs:
         self.hear("outputs", caller, job_id)
         return jobs.Outputs(job=job_id, outputs=[])
+
+    @override
+    async def outputs_of(
+        self, caller: Caller, wanted: jobs.JobFilter, after: int, limit: int
+    ) -> OutputsPage:
+        self.hear("outputs_of", caller, (wanted, after, limit))
+        return OutputsPage(jobs=[JobOutputs(view=VIEW)])
+
+    @override
+    async def chosen_outputs(self, caller: Caller, choice: OutputChoice) -> list[str | None]:
+        self.hear("chosen_outputs", caller, choice)
+        return [SHA256 for _ in choice.files]
 
     @override
     async def output(self, caller: Caller, job_id: int, name: str) -> jobs.OutputView:
@@ -236,3 +249,9 @@ class StubSandbox(Hearing, Sandbox):
     async def read(self, caller: Caller, sha256: str, /) -> tuple[int, AsyncIterator[bytes]]:
         self.hear("read", caller, sha256)
         return 4, _bytes(b"ab", b"cd")
+
+    @override
+    async def bundle(self, caller: User, hashes: Sequence[str | None]) -> AsyncGenerator[bytes]:
+        self.hear("bundle", caller, hashes)
+        for part in (b"4\nab", b"cd"):
+            yield part

@@ -12,6 +12,7 @@ from pilotage.central.http import body as bodies
 from pilotage.central.http.answers import JSON, NDJSON
 from pilotage.central.http.route import Route
 from pilotage.proto import messages
+from pilotage.proto.api.file_bundles import MEDIA as FILES
 from pilotage.proto.pieces import MEDIA
 from pilotage.proto.problems import STATUS, Code
 
@@ -357,6 +358,8 @@ async def test_a_blob_has_a_hash_for_a_name(scene: Scene, name: str) -> None:
 async def test_outputs_and_logs_come_as_bytes(scene: Scene) -> None:
     token = scene.holders["user"].token
     output = await scene.client.ask("GET", "/v1/jobs/7/outputs/a/b.txt", token=token)
+    choice = b'{"files":[{"job":7,"name":"a/b.txt"}]}'
+    bundle = await scene.client.ask("POST", "/v1/jobs/outputs", token=token, body=choice)
     tail = await scene.client.ask("GET", "/v1/jobs/7/logs/stderr", token=token)
     live = await scene.client.ask("GET", "/v1/jobs/7/logs/stderr?follow=true", token=token)
     other = await scene.client.ask("GET", "/v1/jobs/7/logs/stdlog", token=token)
@@ -368,6 +371,7 @@ async def test_outputs_and_logs_come_as_bytes(scene: Scene) -> None:
     )
 
     assert (output.body, output.headers["content-length"]) == (b"abcd", "4")
+    assert (bundle.body, bundle.headers["content-type"]) == (b"4\nabcd", FILES)
     assert (tail.body, live.body, other.status) == (b"hello", b"live", 404)
     assert (placed.body, placed.headers["content-type"]) == (b"7 4\nlive", MEDIA)
     assert scene.world.calls.asked[0][2] == (7, "a/b.txt")

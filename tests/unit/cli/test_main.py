@@ -43,7 +43,7 @@ LINES = [
     ("explain", 2, "nothing to explain"),
     ("explain absent.yaml", 2, "neither a job id nor a file"),
     ("whoami -- true", 2, "only submit and explain take a command"),
-    ("logs", 2, "requires an argument"),
+    ("logs", 2, "logs needs jobs"),
     ("logs 1 --stream stdin", 2, "stdin"),
     ("pilot secret --save x", 2, "--site"),
     ("pilot secret --site PIC", 2, "--save is required: Folder for the secrets, one file"),

@@ -40,8 +40,9 @@ LINES = {
     "submit a x": "unexpected argument 'x' after 'submit a': a command comes after `--`",
     "show 1 2 3": "unexpected argument '2' after 'show 1': show takes one job",
     "show 2 2": "unexpected argument '2' after 'show 2': show takes one job",
-    "logs 9-11": "JOB: found '9-11', expected the id of one job, as in 12",
-    "logs --submission 9": "unknown option '--submission': logs takes one job, as in `pilotage",
+    "logs nine": "'nine' is not a job id: give numbers or ranges, as in 12 20-29",
+    "peek 9-11": "JOB: found '9-11', expected the id of one job, as in 12",
+    "peek --submission 9": "unknown option '--submission': peek takes one job, as in `pilotage",
     "explain 9-11": "explain takes one job, as in 12; found '9-11'",
     "explain --wait -- a": "unknown option '--wait': explain submits nothing, so leave it out",
     "submit --time 1:00:00 -- a": "unknown option '--time': did you mean '--wall'?",
@@ -78,7 +79,7 @@ def test_what_only_submit_takes_is_known() -> None:
     assert {*ONLY_SUBMIT} == _options("submit") - _options("explain") - {"FILES"}
 
 
-@pytest.mark.parametrize("name", ["show", "history", "logs", "peek", "curve", "explain"])
+@pytest.mark.parametrize("name", ["show", "history", "peek", "curve", "explain"])
 def test_a_command_of_one_job_takes_no_second_one(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

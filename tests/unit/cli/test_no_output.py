@@ -1,16 +1,21 @@
 """`status` without unfinished jobs, `logs` without output, and the figures of `show`."""
 
+import asyncio
+import json
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
 
 from pilotage.central.cli.jobs import show
+from pilotage.central.cli.jobs.outputs import what_lacks
 from pilotage.central.cli.main import run
 from pilotage.central.client.errors import NotFound
+from pilotage.central.client.files import Downloaded
 from pilotage.central.client.waiting.job_output import OnPart, OutputPart
 from pilotage.proto.api.jobs import (
     JobDetail,
+    JobFilter,
     JobPage,
     JobView,
     Outputs,
@@ -19,6 +24,7 @@ from pilotage.proto.api.jobs import (
     SummaryRow,
 )
 from pilotage.proto.api.limits import LimitsView
+from pilotage.proto.api.outputs import JobOutputs
 from pilotage.proto.api.pilots import PilotView
 from pilotage.proto.api.sites import Sites
 from pilotage.proto.job_states import JobState
@@ -54,8 +60,14 @@ class Central:
     async def outputs(self, job: int) -> Outputs:
         return Outputs(job=job, outputs=[])
 
-    async def search(self, _: object) -> AsyncGenerator[JobView, None]:
-        yield self.view
+    async def outputs_of(self, jobs: object) -> AsyncGenerator[JobOutputs, None]:
+        assert isinstance(jobs, JobFilter)
+        if jobs.submission == 1:
+            yield JobOutputs(view=self.view)
+
+    async def search(self, jobs: JobFilter) -> AsyncGenerator[JobView, None]:
+        if jobs.submission != 99:
+            yield self.view
 
     async def detail(self, _: int) -> JobDetail:
         return JobDetail(view=self.view, job=None)
@@ -126,11 +138,64 @@ def test_outputs_are_of_given_jobs_or_of_a_submission(
 
     assert run(["output"]) == 2
     assert run(["output", "3-4", "--submission", "1"]) == 2
+    assert run(["output", "3-4", "--to", "a", "--tar", "b"]) == 2
     assert run(["output", "--submission", "1"]) == 0
+    assert run(["output", "--submission", "99"]) == 3
+    assert run(["output", "--filter", "state=Held"]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "pilotage: no jobs: give them as in 12 or 12-15, or give --submission",
-        "pilotage: give either 3-4 or --submission 1, not both",
-        "pilotage: job 9000 kept no files",
+        "pilotage: no jobs: give ids as in 12 or 20-29, or a filter such as --submission 3, or "
+        "--all",
+        "pilotage: give either ids or a filter, not both",
+        "pilotage: give either --to or --tar, not both",
+        "pilotage: job 9000 kept no such files",
+        "pilotage: there is no submission 99",
+        "pilotage: no jobs match state Held",
+    ]
+
+
+def test_what_lacks_is_told_in_one_line() -> None:
+    found = Downloaded([], [7], [1, 2, 3, 5, 9, 11, 13, 15], [100, 101], [(4, "a"), (6, "b")])
+
+    assert what_lacks(found) == (
+        "job 7 has not ended; 8 jobs kept no such files (1-3, 5, 9, 11, 13, …); 2 jobs do not "
+        "exist (100-101); the central no longer has a of job 4 and 1 more"
+    )
+    assert what_lacks(Downloaded([], [], [], [], [])) == ""
+
+
+def test_logs_of_several_jobs_come_in_their_order(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    class Logs(Central):
+        async def log(
+            self, *words: object, on_part: OnPart | None = None, **_: object
+        ) -> AsyncGenerator[bytes, None]:
+            job = words[0]
+            assert isinstance(job, int) and on_part is None
+            if job == 3:
+                raise NotFound("not_found", "there is no job 3")
+            await asyncio.sleep(0.01 * (job % 3))
+            yield {1: b"one\n", 2: b"", 20: b"tw"}.get(job, b"en\n")
+            yield b"enty" if job == 20 else b""
+
+    give(Logs(JobState.DONE, 1), monkeypatch)
+
+    assert run(["logs", "1-3", "20", "--json"]) == 1
+    assert run(["logs", "1-3", "5-14", "20"]) == 1
+    assert run(["logs", "1-3", "--follow"]) == 2
+    assert run(["logs", "--submission", "99"]) == 3
+    said, told = capfdbinary.readouterr()
+    rows = [json.loads(line)["text"] for line in said.splitlines()[:3]]
+    assert rows == ["one\n", "", "twenty"]
+    others = b"".join(b"==> job %d <==\nen\n" % job for job in range(5, 15))
+    assert said.endswith(
+        b"==> job 1 <==\none\n==> job 2 <==\n" + others + b"==> job 20 <==\ntwenty\n"
+    )
+    assert told.decode().splitlines() == [
+        "pilotage: job 3 does not exist",
+        "pilotage: job 3 does not exist",
+        "pilotage: --follow takes a single job",
+        "pilotage: there is no submission 99",
     ]
 
 

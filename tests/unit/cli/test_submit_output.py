@@ -89,4 +89,4 @@ def test_an_array_names_the_command(
     assert run(["submit", "--wait", "--array", "3", "--", "true"]) == 0
     told = capfdbinary.readouterr()
     assert b"hello" not in told.out
-    assert b"output of a job: pilotage logs 12\n" in told.err
+    assert b"their output: pilotage logs --submission " in told.err

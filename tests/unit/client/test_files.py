@@ -9,7 +9,6 @@ import pytest
 
 from pilotage.central.client.errors import (
     BadDownload,
-    FilesClash,
     FileThere,
     Invalid,
     NotFound,
@@ -207,85 +206,3 @@ async def test_the_output_of_a_second_job_does_not_replace_that_of_the_first(
     assert await client.download(5, "hist", tmp_path) == target  # the same bytes may stay
     await client.download(6, "hist", tmp_path, force=True)
     assert target.read_bytes() == b"of 6"
-
-
-@pytest.mark.parametrize(
-    "outputs",
-    [
-        {5: {"hist": b"5"}, 6: {"hist": b"6"}},
-        {5: {"hist": b"5"}, 6: {"Hist": b"6"}},
-        {5: {"hist": b"5"}, 6: {"hist/a": b"6"}},
-        {5: {"Hist/a": b"5"}, 6: {"hist": b"6"}},
-        {5: {"log": b"5"}, 6: {"other": b"", "a/b/c": b"6"}, 7: {"A/b": b"7"}},
-    ],
-)
-async def test_outputs_that_clash_are_refused_before_anything_is_written(
-    outputs: dict[int, dict[str, bytes]], tmp_path: Path
-) -> None:
-    stub = StubCentral()
-    keeping_each(stub, outputs)
-    to = tmp_path / "to"
-
-    with pytest.raises(FilesClash, match=r"of job \d and output .* clash .*--by-job") as told:
-        _ = [one async for one in stub.client().download_all(outputs, to)]
-    assert "of job 5" in str(told.value) or "of job 6" in str(told.value)
-    assert not to.exists()
-
-    got = [one.path async for one in stub.client().download_all(outputs, to, by_job=True)]
-
-    expected = {f"{job}/{name}": some[name] for job, some in outputs.items() for name in some}
-    assert all_in(to) == expected
-    assert len(got) == len(expected)
-
-
-async def test_outputs_of_one_job_that_clash_name_a_remedy_that_helps(tmp_path: Path) -> None:
-    stub = StubCentral()
-    keeping_each(stub, {5: {"Hist": b"H", "hist": b"h"}})
-    client = stub.client()
-
-    with pytest.raises(FilesClash, match="one by one into different folders"):
-        _ = [one async for one in client.download_all([5], tmp_path, by_job=True)]
-    for name in ("Hist", "hist"):
-        (tmp_path / f"of-{name}").mkdir()
-        await client.download(5, name, tmp_path / f"of-{name}")
-    assert all_in(tmp_path) == {"of-Hist/Hist": b"H", "of-hist/hist": b"h"}
-
-
-@pytest.mark.parametrize("there", ["hist", "hist/a", "deep"])
-async def test_files_that_are_there_are_found_before_anything_is_written(
-    there: str, tmp_path: Path
-) -> None:
-    stub = StubCentral()
-    keeping_each(stub, {5: {"first": b"1", "hist": b"h", "deep/er": b"d"}})
-    (tmp_path / there).parent.mkdir(exist_ok=True)
-    (tmp_path / there).write_bytes(b"mine")
-
-    with pytest.raises(FileThere, match="--to"):
-        _ = [one async for one in stub.client().download_all([5], tmp_path)]
-    assert all_in(tmp_path) == {there: b"mine"}
-
-
-async def test_a_number_in_place_of_a_name_is_told_how_several_jobs_are_given(
-    tmp_path: Path,
-) -> None:
-    stub = StubCentral()
-    keeping_each(stub, {5: {"hist": b"5"}})
-
-    with pytest.raises(
-        NotFound, match="no output '6'; give several jobs as a range, such as 12-15"
-    ):
-        _ = [one async for one in stub.client().download_all([5], tmp_path, names=["6"])]
-
-
-async def test_a_name_that_one_of_the_jobs_has_not_kept_stops_all(tmp_path: Path) -> None:
-    stub = StubCentral()
-    keeping_each(stub, {5: {"hist": b"5"}, 6: {"other": b"6"}})
-
-    with pytest.raises(NotFound, match="job 6 has no output 'hist'"):
-        _ = [
-            one
-            async for one in stub.client().download_all(
-                [5, 6], tmp_path, names=["hist"], by_job=True
-            )
-        ]
-    assert all_in(tmp_path) == {}

@@ -16,7 +16,6 @@ from pilotage.central.cwl.messages import (
     Advance,
     Advanced,
     Answer,
-    Answer,
     Begin,
     Broken,
     Call,

@@ -77,9 +77,7 @@ def test_the_end_of_a_stretch_puts_the_job_back_without_a_loss_or_a_failure() ->
 def test_a_job_whose_outputs_no_storage_takes_is_held_even_if_its_start_was_not_reported() -> None:
     ended = an_ended(how=How.STORAGE, exit_code=0, detail="disk: no space is left")
     found = [
-        verdicts.without_result(
-            a_lease(started=False, losses=losses), ended, at=1.0, limits=LIMITS
-        )
+        verdicts.without_result(a_lease(started=False, losses=losses), ended, at=1.0, limits=LIMITS)
         for losses in (0, LIMITS.lost_max - 1)
     ]
 

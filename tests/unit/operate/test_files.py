@@ -292,3 +292,12 @@ def test_a_store_that_is_a_link_is_locked_with_the_directory_that_it_lies_in(
             pass
     with locked(two), pytest.raises(DataInUse), locked(one):
         pass
+
+
+async def test_the_beginnings_of_blobs_come_in_order(blobs: Blobs) -> None:
+    await blobs.put(SHA256, parts(), size_max=len(CONTENT))
+    empty = hashlib.sha256(b"").hexdigest()
+    await blobs.put(empty, parts(b""), size_max=0)
+
+    assert await blobs.beginnings([SHA256, OTHER, empty], 4) == [b"abca", None, b""]
+    assert await blobs.beginnings([SHA256], 10**6) == [CONTENT]
