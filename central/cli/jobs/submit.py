@@ -232,8 +232,9 @@ def _plan(
             ends=lambda: [(job, ()) for job in ends_of(_decoded(_lines_of(file), file))],
         )
     from ...client.documents.job_files import read_job_file
+    from .own_inputs import with_own_inputs
 
-    read = read_job_file(file)
+    read = with_own_inputs(read_job_file(file))
     return SubmitPlan(
         lambda client, labels, sent: _submit_file(client, read, labels | group, sent),
         by_line_of(read),

@@ -19,7 +19,6 @@ from pilotage.proto.decoding.typed_quantities import convert, short_keys_of
 from pilotage.proto.documents.job import Input, Job, JobLimits, Need, OutputPattern, Preference
 from pilotage.proto.quantities import short_name
 
-from ...jobs.definition.rendering import fill, filled_text
 from ..errors import BadJobFile
 from ..files import LocalFile
 from ..job_shapes import ParameterSet
@@ -72,6 +71,11 @@ class JobFile:
     running_max: int = 0
     text: str = field(default="", repr=False)
     where: str = ""
+    folder: Path = Path()  # where relative paths start
+
+    def at(self, place: YamlPath, message: str) -> BadJobFile:
+        """Return a mistake with its line."""
+        return BadJobFile(self.where, line_of(self.text, place), _shown(place), message)
 
     def wrong(self, path: str, message: str) -> BadJobFile | None:
         """Return a mistake that the central reports, with its line in the file.
@@ -86,11 +90,11 @@ class JobFile:
             found = load(self.text, self.where)
             if as_list(found) is not None:
                 place = place[1:]
-            elif "template" in found:
+            elif "template" in found:  # it was filled in here, for inputs that differ
                 place = ("template", *place[2:])
             elif "jobs" not in found:
                 place = place[2:]
-        return BadJobFile(self.where, line_of(self.text, place), _shown(place), message)
+        return self.at(place, message)
 
 
 def read_job_file(path: Path) -> JobFile:
@@ -105,7 +109,7 @@ def read_job_file(path: Path) -> JobFile:
 
 def parse_job_file(text: str, where: str, folder: Path) -> JobFile:
     """Return the jobs in `text`. Relative paths of inputs start at `folder`."""
-    return replace(_Reader(text, where, folder).read(), text=text, where=where)
+    return replace(_Reader(text, where, folder).read(), text=text, where=where, folder=folder)
 
 
 class _Reader:
@@ -141,14 +145,6 @@ class _Reader:
                 raise self._wrong((), f"`{word}` is missing: {why}")
         parameters = self._parameters(found["parameters"])
         template = self._draft(found["template"], ("template",))
-        if template.patterns:
-            return JobFile(
-                jobs=tuple(self._filled(template, one) for one in parameters),
-                name=name,
-                key=key,
-                running_max=running_max,
-                group=group,
-            )
         return JobFile(
             template=template,
             parameters=parameters,
@@ -300,24 +296,6 @@ class _Reader:
             return parameters_of(found, self._folder)
         except BadSweep as bad:
             raise self._wrong(("parameters", *bad.place), bad.why) from None
-
-    def _filled(self, template: Draft, entry: ParameterSet) -> Draft:
-        """Return one job of a sweep whose jobs have input files of their own."""
-        try:
-            job = fill(template.job, entry)
-            files = [self._own_file(one, entry) for one in template.patterns]
-        except (KeyError, ValueError, IndexError) as why:
-            said = f"{why} is no parameter" if isinstance(why, KeyError) else str(why)
-            raise self._wrong(
-                ("template",), f"{said}: the parameters are {', '.join(entry)}"
-            ) from None
-        return Draft(job, (*template.files, *files))
-
-    def _own_file(self, one: FilePattern, entry: ParameterSet) -> LocalFile:
-        path = self._folder / filled_text(one.path, entry)
-        if not path.exists():
-            raise self._wrong(one.place, f"there is no file {path}")
-        return LocalFile(path, filled_text(one.name, entry), one.unpack)
 
     def _text_at(self, found: dict[str, Any], key: str) -> str:
         value = found.get(key, "")

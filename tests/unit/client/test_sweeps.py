@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotage.central.cli.jobs.own_inputs import with_own_inputs
 from pilotage.central.client.documents.job_files import parse_job_file
 from pilotage.central.client.errors import BadJobFile
 from pilotage.central.client.job_shapes import ParameterSet
@@ -108,7 +109,7 @@ def test_inputs_may_differ_from_job_to_job(tmp_path: Path) -> None:
     for name in ("all.txt", "in-1.txt", "in-2.txt"):
         (tmp_path / name).touch()
 
-    read = parse_job_file(FILES, "f.yaml", tmp_path)
+    read = with_own_inputs(parse_job_file(FILES, "f.yaml", tmp_path))
 
     assert read.template is None
     assert [one.job.command for one in read.jobs] == [("cat", "in-1.txt"), ("cat", "in-2.txt")]
@@ -132,4 +133,4 @@ def test_a_missing_input_of_one_job_is_named(old: str, new: str, why: str, tmp_p
         (tmp_path / name).touch()
 
     with pytest.raises(BadJobFile, match=why):
-        parse_job_file(FILES.replace(old, new), "f.yaml", tmp_path)
+        with_own_inputs(parse_job_file(FILES.replace(old, new), "f.yaml", tmp_path))
