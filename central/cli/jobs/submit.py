@@ -270,8 +270,6 @@ def ends_of(several: Iterable[T]) -> list[T]:
 
 def _shown_dry(plan: SubmitPlan) -> CommandResult:
     """Return the first and the last job, in the form of a job file."""
-    import yaml
-
     shown: list[dict[str, Any]] = []
     for job, files in plan.ends():
         plain = msgspec.to_builtins(job)
@@ -288,7 +286,7 @@ def _shown_dry(plan: SubmitPlan) -> CommandResult:
             head = (
                 f"# {jobs_in_words(plan.count)}, the {title} one" if plan.count > 1 else "# 1 job"
             )
-            print_line(f"{head}\n{yaml.safe_dump(value, sort_keys=False).rstrip()}")
+            print_line(f"{head}\n{msgspec.yaml.encode(value).decode().rstrip()}")
 
     return CommandResult({"count": plan.count, "jobs": shown}, words)
 
