@@ -32,7 +32,7 @@ async def explain(
     *,
     needs: JobOptions = JOB_OPTIONS,
     array: Annotated[
-        str, Parameter(help="Explain one of these jobs: N or A-B, as for `submit`.")
+        str, Parameter(help="Explain one of these jobs, as for `submit`.")
     ] = "",
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
 ) -> CommandResult:
