@@ -17,7 +17,7 @@ MAIN = "file:///pilotage-cwl/doc/main.cwl"
 
 class NoBlobs:
     async def read(self, sha256: str) -> AsyncIterator[bytes]:
-        for part in ():
+        for part in list[bytes]():
             yield part
         raise BlobNotFound(sha256)
 
