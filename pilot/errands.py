@@ -121,10 +121,11 @@ class Errands:
             why, how = str(failure), _how(failure)
             self._tell(lambda brain, now: brain.staging_failed(attempt_id, why, now, how))
             return
-        rung = ""
+        rung = image = ""
         if outfit is not None:
-            self._outfits[attempt_id], rung = outfit, outfit.isolation
-        self._tell(lambda brain, now: brain.staged(attempt_id, now, rung))
+            self._outfits[attempt_id] = outfit
+            rung, image = outfit.isolation, outfit.image
+        self._tell(lambda brain, now: brain.staged(attempt_id, now, rung, image))
 
     async def _bring_data(self, assignment: Assignment) -> None:
         """Fetch its data files from storages, if it has any. Raises StageInFailed."""

@@ -176,6 +176,7 @@ class Outfit:
     on_path: tuple[str, ...] = ()  # folders that come first on PATH
     shown: tuple[str, ...] = ()  # what it needs of the node's /tmp, if its own is private
     entry: Optional[ImageEntry] = None  # None: it runs on the node's own files
+    image: str = ""  # the image as found: a path of the node, or a name with its digest
 
 
 class Outfitter(Protocol):

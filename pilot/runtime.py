@@ -45,7 +45,7 @@ from .node.declarations import Accepts, DeclaredNode
 from .node.early_measurements import StartedWork
 from .node.probe import CappedSetting, Caps, LocalNode
 from .outfit import isolation
-from .outfit.tools import CONTAINERS, LateOutfitter, NodeTools
+from .outfit.tools import CONTAINERS, LateOutfitter, NodeTools, default_cache
 from .secrecy import close_to_others
 from .settings import NAMESPACES, BadSettings, Settings
 from .talk import bus
@@ -116,11 +116,18 @@ def _hidden(settings: Settings, *, hide_code: bool) -> tuple[Path, ...]:
     All paths are without links, because nothing can be mounted on a link.
     """
     wanted = [one for one in settings.hide if os.path.exists(one)]
+    wanted.append(_image_cache(settings))  # also before it exists
     if settings.secret_file not in ("", "-"):
         wanted.append(settings.secret_file)
     if hide_code:
         wanted.append(str(own_code.root().parent))
     return tuple(Path(os.path.realpath(one)) for one in wanted)
+
+
+def _image_cache(settings: Settings) -> str:
+    """Return the folder of fetched images. It must not be a link itself, so that is kept."""
+    parent, name = os.path.split((settings.image_cache or default_cache()).rstrip("/"))
+    return os.path.join(os.path.realpath(parent), name)
 
 
 def _check_secret(secret: str, state: Path) -> None:
@@ -161,6 +168,9 @@ def _outfitter(
         cvmfs_root=settings.cvmfs_root.rstrip("/"),
         module_init=settings.module_init,
         gpu_vendor=found.gpus().vendor,
+        registries=settings.registries,
+        image_cache=_image_cache(settings),
+        image_cache_bytes=settings.image_cache_mb * 1_000_000,
     )
     return LateOutfitter(tools, state, os.environ)
 
@@ -207,6 +217,7 @@ def _caps(settings: Settings) -> Caps:
         tags=settings.tags,
         cvmfs=settings.cvmfs,
         image_tools=settings.image_tools,
+        registries=settings.registries,
     )
 
 

@@ -65,6 +65,9 @@ class Settings:
     cvmfs: tuple[str, ...] = ()  # repositories to look for, if they are mounted on use
     cvmfs_root: str = "/cvmfs"  # where CVMFS is mounted, for example by an ordinary user
     image_tools: tuple[str, ...] = ()  # container tools that may be used; none: no images
+    registries: tuple[str, ...] = ()  # of images that may be fetched; none: of none; empty: of all
+    image_cache: str = ""  # folder of fetched images, which all pilots of this user share
+    image_cache_mb: int = 20_000  # its largest size
     module_init: str = ""  # file that defines `module` for a shell, instead of the detected one
     hide: tuple[str, ...] = ()  # folders and files that payloads must not see
     register: str = ""  # folder that all pilots of a node share, instead of /tmp

@@ -110,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--cvmfs-root", metavar="DIR", help="folder in which CVMFS is mounted (/cvmfs)")
     tools = "container tools to use: apptainer, singularity, bubblewrap, podman; none: no images"
     add("--image-tools", metavar="A,B", help=tools + " (all that are found)")
+    fetch = "registries that images may be fetched from, as in ghcr.io; none: from no registry"
+    add("--registries", metavar="A,B", help=fetch + " (all)")
+    cache = "folder of fetched images, shared by all pilots of this user on the node"
+    add("--image-cache", metavar="DIR", help=cache + " (/var/tmp/pilotage-images-UID)")
+    size = "largest size of that folder in MB; images used longest ago are removed first (20000)"
+    add("--image-cache-mb", type=int, metavar="M", help=size)
     module = "file that defines `module` for a shell, instead of the detected one"
     add("--module-init", metavar="FILE", help=module)
     hides = "folders and files that payloads must not see, if the rung can hide them"

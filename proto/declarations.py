@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Union, cast
 
 from .amounts import BadAmount, check_offered, read_amounts
+from .images import NO_REGISTRY, REGISTRY_FORM
 from .limits import CORES_MAX, GPUS_MAX, MB_MAX, NAME_MAX, SECONDS_MAX, TAGS_MAX
 
 
@@ -82,6 +83,12 @@ RULES: Final[Mapping[str, DeclarationRule]] = {
         "apptainer, singularity, bubblewrap, podman or none",
         "apptainer|singularity|bubblewrap|podman|none",
     ),
+    "registries": _text(
+        "names of registries, as in ghcr.io or localhost:5000, or none",
+        f"{NO_REGISTRY}|{REGISTRY_FORM}",
+    ),
+    "image_cache": _path,
+    "image_cache_mb": _whole(MB_MAX),
     "module_init": _path,
     "hide": _path,
     "gpus": _whole(GPUS_MAX),

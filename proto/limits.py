@@ -319,6 +319,7 @@ _OWN: Final[dict[Any, dict[str, FieldRule]]] = {
         "exit_code": OptionalRule(Whole(-(2**31), 2**32 - 1)),
         "detail": _FREE,
         "status": _FREE,
+        "image": _FREE,
         "usage": OptionalRule(FIELDS),
         "outputs": ListRule(OUTPUTS_MAX, FIELDS),
         "ago_s": _DURATION,

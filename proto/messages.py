@@ -336,6 +336,7 @@ class Report:
     bad_copies: tuple[BadCopy, ...] = ()  # with `ended`: inputs that were read and are bad
     removed: tuple[Removed, ...] = ()  # with `ended`: results of its removals
     leftovers: tuple[Leftover, ...] = ()  # with `ended`: what failed uploads may have left
+    image: str = ""  # the image that it runs in: a path, or a name with its digest
 
 
 @dataclass(frozen=True)

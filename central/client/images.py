@@ -1,14 +1,17 @@
 """Digests of container images, if this machine can see the images.
 
-Images are paths on nodes. If an image is also a file on this machine, the file is read. If the path
-leads to a folder that has a digest as its name, as in /cvmfs/unpacked.cern.ch, that is the digest.
-The digests of other images are unknown until a node sees them.
+An image in a registry may have its digest in its name. Other images are paths on nodes. If such an
+image is also a file on this machine, the file is read. If the path leads to a folder that has a
+digest as its name, as in /cvmfs/unpacked.cern.ch, that is the digest. The digests of other images
+are unknown until a node sees them.
 """
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from pilotage.proto.images import SCHEME
 
 from .files import sha256_of
 
@@ -25,6 +28,8 @@ def digests_of(images: Iterable[str]) -> dict[str, str]:
 
 
 def _digest(image: str) -> str:
+    if image.startswith(SCHEME):
+        return image.partition("@sha256:")[2]  # a tag can name another image tomorrow
     try:
         real = Path(image).resolve(strict=True)
         if real.is_dir():

@@ -43,6 +43,7 @@ def _view(one: AttemptRow) -> AttemptView:
         stdout_bytes=written(kept_stream(one, Stream.OUT)),
         stderr_bytes=written(kept_stream(one, Stream.ERR)),
         failure=class_word(one),
+        image=one.image,
     )
 
 

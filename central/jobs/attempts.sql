@@ -46,6 +46,10 @@ UPDATE attempt
    AND NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = :job_id AND l.live = 1)
 RETURNING 1;
 
+-- name: note_image
+-- Few attempts have an image, so this is not a part of the statements for all.
+UPDATE attempt SET image = ?2 WHERE attempt_id = ?1;
+
 -- name: leave_attempt
 -- ?1 attempt, ?2 job, ?3 epoch, ?4 how, ?5 detail, ?6 isolation, ?7 usage, ?8 outputs.
 -- The attempt is adrift: its lease has ended. The next match would close it as well.
@@ -107,7 +111,7 @@ WITH RECURSIVE chain (attempt_id) AS (
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.site, a.element,
        a.host, a.state, a.live, a.open, a.wanted, a.matched_at, a.started_at, a.ended_at, a.how,
        a.exit_code, a.detail, a.isolation, a.usage, a.outputs, a.progress, a.event, a.reason,
-       a.lease_s, {a.grant}
+       a.lease_s, a.image, {a.grant}
   FROM chain JOIN attempt AS a USING (attempt_id) JOIN site AS s USING (site_id)
  ORDER BY a.epoch;
 
@@ -138,6 +142,6 @@ WITH RECURSIVE chain (attempt_id) AS (
 SELECT a.attempt_id, a.job_id, a.epoch, a.round, a.pilot, a.session, a.ask, s.site, a.element,
        a.host, a.state, a.live, a.open, a.wanted, a.matched_at, a.started_at, a.ended_at, a.how,
        a.exit_code, a.detail, a.isolation, a.usage, a.outputs, a.progress, a.event, a.reason,
-       a.lease_s, {a.grant}
+       a.lease_s, a.image, {a.grant}
   FROM chain JOIN attempt AS a USING (attempt_id) JOIN site AS s USING (site_id)
  ORDER BY a.job_id, a.epoch;

@@ -1,7 +1,7 @@
 """Reads and writes of jobs and their attempts."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -250,7 +250,16 @@ def change(session: Session, changes: Sequence[AttemptChange]) -> list[bool]:
         if won[i] and isinstance(one, _ENDING):
             ended[one.job_id] = _job_row(one)
     _end_jobs(session, ended)
+    _note_images(session, changes)
     return won
+
+
+def _note_images(session: Session, changes: Iterable[AttemptChange]) -> None:
+    """Record the images that attempts run in. A repeated report writes the same again."""
+    found = (one for one in changes if isinstance(one, AttemptStart | AttemptResult | Requeue))
+    rows = [(one.attempt_id, one.image) for one in found if one.image]
+    if rows:
+        session.many("note_image", rows)
 
 
 def _write_end(session: Session, end: AttemptResult) -> bool:
@@ -289,6 +298,7 @@ def change_all(session: Session, changes: Sequence[AttemptChange]) -> list[bool]
         if session.many(statement, its) != len(its):
             raise NotJoinable
     _end_jobs(session, ended)
+    _note_images(session, changes)
     if not publishing:
         return [True] * len(changes)
     won = dict(zip(map(_job_of, publishing), change(session, publishing), strict=True))

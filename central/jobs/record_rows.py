@@ -157,7 +157,8 @@ def attempt_of(row: DatabaseRow) -> AttemptRow:
         event=row[24],
         reason=row[25],
         lease_s=row[26],
-        grant=_grant_of(row[27:]),
+        image=row[27],
+        grant=_grant_of(row[28:]),
     )
 
 

@@ -259,6 +259,7 @@ class AttemptRow(Record, frozen=True):
     event: str = ""  # the JobEvent that ended its lease
     reason: str = ""  # of the event; while live, of `wanted`
     lease_s: float = 0.0  # 0: unknown
+    image: str = ""  # a path of the node, or a name with its digest
 
 
 class LiveAttempt(Record, frozen=True):
@@ -307,6 +308,7 @@ class AttemptStart(Record, frozen=True):
     job_id: int
     at: float
     isolation: str = ""
+    image: str = ""
 
 
 class ApplicationStatus(Record, frozen=True):
@@ -349,6 +351,7 @@ class Requeue(Record, frozen=True):
     isolation: str = ""
     usage: Usage | None = None  # None: unknown
     outputs: tuple[Output, ...] = ()
+    image: str = ""
 
 
 class Publication(msgspec.Struct, kw_only=True):
@@ -394,6 +397,7 @@ class AttemptResult(Record, frozen=True):
     started_at: float | None = None  # used if the start was never reported
     publication: Publication | None = None
     swept: SweepResult | None = None
+    image: str = ""
 
 
 class AdriftEnd(Record, frozen=True):

@@ -167,6 +167,7 @@ def without_result(lease: Lease, report: Report, *, at: float, limits: Losses) -
         isolation=report.isolation,
         usage=report.usage,
         outputs=report.outputs,
+        image=report.image,
     )
 
 
@@ -269,6 +270,7 @@ def result(lease: Lease, report: Report, *, at: float) -> AttemptResult:
         usage=usage,
         outputs=report.outputs,
         started_at=_started_at(lease, report, ended_at=at, usage=usage),
+        image=report.image,
     )
 
 

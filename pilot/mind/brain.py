@@ -190,9 +190,11 @@ class Brain:
             self._turn_answered(flying, reply, now)
         return self._commands(now)
 
-    def staged(self, attempt_id: int, now: float, isolation: str = "") -> list[Command]:
+    def staged(
+        self, attempt_id: int, now: float, isolation: str = "", image: str = ""
+    ) -> list[Command]:
         """Start a payload whose inputs are in place. `isolation`: the rung of its image."""
-        self._payloads.staged(attempt_id, isolation, self._wall_left_s(now), now)
+        self._payloads.staged(attempt_id, isolation, image, self._wall_left_s(now), now)
         return self._commands(now)
 
     def staging_failed(

@@ -58,6 +58,7 @@ class HeldAttempt:
     gone: Optional[Ended] = None  # the guard's report of the end
     stale: bool = False  # the central disowned it: not listed any more
     isolation: str = ""  # the rung of its image; empty: that of the pilot
+    image: str = ""  # the image that it runs in, as found on this node
     for_good: bool = False  # killed by a person: no other attempt continues it
     warned: str = ""  # what its payload was warned of, until that is reported
     notes: tuple[str, ...] = ()  # about its tokens, for its history, until that is answered

@@ -140,8 +140,10 @@ class Payloads:
         holding.phase = AttemptPhase.STARTING
         self._starts.append(StartPayload(holding.assignment, holding.fence))
 
-    def staged(self, attempt_id: int, isolation: str, wall_left_s: float, now: float) -> None:
-        """Handle inputs and outfit in place, on the rung `isolation`."""
+    def staged(
+        self, attempt_id: int, isolation: str, image: str, wall_left_s: float, now: float
+    ) -> None:
+        """Handle inputs and outfit in place, on the rung `isolation` and in `image`, if any."""
         holding = self._holdings.by_id(attempt_id)
         if holding is None or holding.phase is not AttemptPhase.STAGING:
             return
@@ -150,7 +152,7 @@ class Payloads:
         if why:
             self._end(holding, How.DECLINED, now, detail=f"{why} when its inputs were ready")
             return
-        holding.isolation = isolation
+        holding.isolation, holding.image = isolation, image
         self._start(holding)
 
     def staging_failed(self, attempt_id: int, why: str, now: float, how: How = How.INPUT) -> None:
@@ -188,6 +190,7 @@ class Payloads:
             n=self._reports.number(attempt_id),
             what=What.STARTED,
             isolation=holding.isolation or self._isolation,
+            image=holding.image,
         )
         self._reports.put(report, at=now, due=now + STARTED_LATER_S)
 
@@ -381,6 +384,7 @@ class Payloads:
             exit_code=gone.exit_code if gone is not None else None,
             detail=detail,
             isolation=holding.isolation or self._isolation,
+            image=holding.image,
             usage=gone.usage if gone is not None else None,
             outputs=outputs,
             published=published,

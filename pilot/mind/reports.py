@@ -105,6 +105,7 @@ class ReportOutbox:
                 n=self.number(attempt_id),
                 detail=UNREADABLE,
                 status="",
+                image="",
                 usage=None,
             )
         return one.report
@@ -112,4 +113,6 @@ class ReportOutbox:
 
 def fitting(report: Report) -> Report:
     """Return the report with texts that no central refuses."""
-    return dataclasses.replace(report, detail=fit(report.detail), status=fit(report.status))
+    return dataclasses.replace(
+        report, detail=fit(report.detail), status=fit(report.status), image=fit(report.image)
+    )

@@ -40,6 +40,7 @@ class Caps:
     tags: tuple[str, ...] = ()
     cvmfs: tuple[str, ...] = ()  # repositories to look for
     image_tools: tuple[str, ...] = ()  # container tools; empty: all that are found
+    registries: tuple[str, ...] = ()  # of images that may be fetched; empty: all
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class LocalNode:
 
     def tags(self) -> tuple[str, ...]:
         mounted = (f"cvmfs:{name}" for name in self._node.cvmfs)
-        images = image_tags(self._image_tools)
+        images = image_tags(self._image_tools, self._caps.registries)
         clients = self._facts.storage_clients.value
         every = (*self._caps.tags, *mounted, *images, *clients, DATA, TOKENS_TAG)
         return tuple(dict.fromkeys(every))

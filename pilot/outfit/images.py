@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from ..guard.held_payload import FEED_FD
 from .environment import DEFAULT_PATH
@@ -32,6 +33,14 @@ _IN_TREE = (
 )
 # Passes the environment to podman, and prints nothing when podman is killed.
 _IN_NAMESPACE = 'exec 4>&2 2>/dev/null; "$@" 2>&4 4>&-; exit $?'
+
+
+@dataclass(frozen=True)
+class FetchedImage:
+    """An image in the cache: the .sif file or the store, and the file that keeps it there."""
+
+    path: Path
+    lock: Path
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,12 @@ class ImagePrefix:
 
 
 def apptainer(
-    rung: str, program: str, image: str, place: ImageMounts, gpus: str = ""
+    rung: str,
+    program: str,
+    image: str,
+    place: ImageMounts,
+    gpus: str = "",
+    lock: Optional[Path] = None,
 ) -> ImagePrefix:
     """Return the call of Apptainer, or of Singularity, its predecessor. `gpus`: nvidia or amd."""
     name = rung.upper()
@@ -95,7 +109,14 @@ def apptainer(
     own = ((f"{name}_NO_EVAL", "1"), (f"{name}_TMPDIR", str(place.tmp)))
     # A shell reports a missing program in the same way on every rung: 127.
     inside = ("/bin/sh", "-c", 'exec "$@"', "payload")
-    return ImagePrefix(rung, (*dies_with_guard(), *words, image, *inside), f"{name}ENV_", own)
+    held = holds(lock) if lock is not None else ()
+    prefix = (*dies_with_guard(), *held, *words, image, *inside)
+    return ImagePrefix(rung, prefix, f"{name}ENV_", own)
+
+
+def holds(lock: Path) -> tuple[str, ...]:
+    """Return the options that keep a fetched image in the cache until a command has ended."""
+    return (tool("flock"), "--shared", "--no-fork", str(lock))
 
 
 def bubblewrap(program: str, image: str, place: ImageMounts) -> ImagePrefix:
@@ -154,7 +175,7 @@ def layers(tree: str, targets: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class PodmanRuntime:
-    """Podman on this node, with its own store.
+    """Podman on this node, with its own store. `lent`: another store, to be read only.
 
     It runs in an outer PID namespace, so that its helper processes die with the guard too.
     """
@@ -163,13 +184,18 @@ class PodmanRuntime:
     folder: Path
     words: tuple[str, ...] = ()  # global options
     run_words: tuple[str, ...] = ()
+    lent: Optional[FetchedImage] = None
 
     def command(self, *words: str) -> tuple[str, ...]:
         """Return the command line of podman."""
         root = os.geteuid() == 0
+        lent: tuple[str, ...] = ()
+        if self.lent is not None:
+            lent = ("--storage-opt", f"additionalimagestore={self.lent.path}")
         return (
             *(
                 *dies_with_guard(),
+                *(holds(self.lent.lock) if self.lent is not None else ()),
                 tool("unshare"),
                 *(() if root else ("--user", "--map-root-user")),
             ),
@@ -179,6 +205,7 @@ class PodmanRuntime:
             *("--tmpdir", str(self.folder / "tmp"), "--cgroup-manager", "cgroupfs"),
             *("--storage-opt", "ignore_chown_errors=true"),
             *self.words,
+            *lent,
             *words,
         )
 

@@ -11,9 +11,18 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
-from pilotage.proto.images import FOLDER, kind_of
+from pilotage.proto.images import (
+    DOCKER,
+    FOLDER,
+    BadReference,
+    ImageReference,
+    kind_of,
+    may_fetch,
+    read_reference,
+)
 from pilotage.proto.messages import Assignment
 
 from ..files.token_files import tokens_folder
@@ -21,6 +30,7 @@ from ..guard import guard, processes
 from ..ports import Outfit, OutfitMissing
 from . import exposure, images, isolation, modules, software
 from .environment import environment_of
+from .fetched_images import FetchedImages
 from .images import ImageMounts, ImagePrefix, PodmanRuntime
 from .software import DIRECTORY, Look, Processor, Software
 from .tools import CONTAINERS, PODMAN, RUNGS, NodeTools
@@ -47,9 +57,10 @@ class NodeOutfitter:
         self._processor = Processor(tools.architecture, tools.level)
         self._store_folder = state / CONTAINERS
         self._works: dict[tuple[str, str], bool] = {}  # rung, image: whether a trial succeeded
-        self._stores: list[PodmanRuntime] = []  # the one that works, once it is known
+        self._ways = images.WAYS  # to run podman; the one that works, once it is known
         self._loaded: dict[tuple[str, int, int], str] = {}  # archive: its name in the store
         self._loading = threading.Lock()
+        self._fetched = FetchedImages(tools, look, environ)
 
     async def outfit(self, assignment: Assignment, folder: Path) -> Outfit:
         return await _search_in_thread(functools.partial(self._outfit, assignment, folder))
@@ -62,8 +73,8 @@ class NodeOutfitter:
         given = {"PILOTAGE_SOFTWARE": ":".join(found.folders)} if found.folders else {}
         if body.image:
             given["PILOTAGE_IMAGE"] = body.image
-            entry = self._entry(assignment, folder, found)
-            return Outfit(entry.rung, given, on_path=found.on_path, entry=entry)
+            entry, image = self._entry(assignment, folder, found)
+            return Outfit(entry.rung, given, on_path=found.on_path, entry=entry, image=image)
         if body.modules:
             given.update(self._modules(assignment, folder, given, found))
             return Outfit(tools.rung, given, shown=self._needed(found))
@@ -111,28 +122,59 @@ class NodeOutfitter:
 
     # -- images ---------------------------------------------------------------------------------
 
-    def _entry(self, assignment: Assignment, folder: Path, found: Software) -> ImagePrefix:
-        """Return how the payload gets into its image: on the first rung with a successful trial."""
-        image = software.place(assignment.body.image, self._tools.cvmfs_root)
-        kind = kind_of(image)
-        self._check_there(assignment.body.image, image, kind)
-        tools = self._tools
-        image = exposure.resolved("image", image, tools.hidden)
+    def _entry(
+        self, assignment: Assignment, folder: Path, found: Software
+    ) -> tuple[ImagePrefix, str]:
+        """Return how the payload gets into its image, and the image as it was found.
+
+        It does so on the first rung with a successful trial.
+        """
+        said, root = assignment.body.image, self._tools.cvmfs_root
         place = ImageMounts(
             folder / "work",
             folder / "tmp",
             self._shown(found),
-            tuple(tools.hidden),
+            tuple(self._tools.hidden),
             lent=(tokens_folder(folder),) if assignment.body.tokens else (),
         )
-        rungs = [rung for rung in RUNGS[kind] if rung in self._tools.image_tools]
-        if not rungs:
+        gpus = bool(assignment.grant.gpus)
+        if kind_of(said) != DOCKER:
+            return self._entry_of_path(said, software.place(said, root), place, gpus)
+        try:
+            wanted = read_reference(said)
+        except BadReference as why:
+            raise OutfitMissing(f"image {said}: {why}") from None
+        tree = self._fetched.on_cvmfs(wanted) if self._rungs(FOLDER) else ""
+        if tree:
+            return self._entry_of_path(said, tree, place, gpus)
+        if not may_fetch(self._tools.registries, wanted.registry):
+            raise OutfitMissing(f"image {wanted}: this pilot may not fetch from {wanted.registry}")
+        wanted = self._fetched.pinned(wanted)
+        enter = functools.partial(self._tried_fetched, wanted=wanted, place=place, gpus=gpus)
+        return self._first_rung(DOCKER, str(wanted), enter), str(wanted)
+
+    def _entry_of_path(
+        self, said: str, image: str, place: ImageMounts, gpus: bool
+    ) -> tuple[ImagePrefix, str]:
+        kind = kind_of(image) if kind_of(said) != DOCKER else FOLDER
+        self._check_there(said, image, kind)
+        image = exposure.resolved("image", image, self._tools.hidden)
+        enter = functools.partial(self._tried, image=image, place=place, gpus=gpus)
+        return self._first_rung(kind, image, enter), image
+
+    def _rungs(self, kind: str) -> list[str]:
+        return [rung for rung in RUNGS[kind] if rung in self._tools.image_tools]
+
+    def _first_rung(
+        self, kind: str, image: str, enter: Callable[[str], ImagePrefix]
+    ) -> ImagePrefix:
+        if not self._rungs(kind):
             wanted = " or ".join(RUNGS[kind])
             raise OutfitMissing(f"image {image}: it needs {wanted}, but this node has none")
         failures: list[str] = []
-        for rung in rungs:
+        for rung in self._rungs(kind):
             try:
-                return self._tried(rung, image, place, bool(assignment.grant.gpus))
+                return enter(rung)
             except OutfitMissing as why:
                 failures.append(f"{rung}: {why}")
         raise OutfitMissing(f"image {image} does not run here: {'; '.join(failures)}")
@@ -169,10 +211,11 @@ class NodeOutfitter:
         """Return how a rung enters an image, after a successful trial. Raises OutfitMissing."""
         program = self._tools.image_tools[rung]
         if rung != isolation.BUBBLEWRAP:
-            lent = ((str(one), str(one)) for one in place.lent)
-            exposure.check_mountable((*place.shown, *lent), place.hidden)
+            _check_mountable(place)
         if rung == PODMAN:
-            return self._podman(program, image, place)
+            with self._loading:
+                runtime = PodmanRuntime(program, self._store_folder)
+                return self._podman(runtime, self._load(runtime, image), place)
         try:
             if rung == isolation.BUBBLEWRAP:
                 entry = images.bubblewrap(program, image, place)
@@ -181,6 +224,27 @@ class NodeOutfitter:
                 entry = images.apptainer(rung, program, image, place, vendor)
         except OSError as why:
             raise OutfitMissing(str(why)) from None
+        return self._tried_once(rung, image, entry, place)
+
+    def _tried_fetched(
+        self, rung: str, wanted: ImageReference, place: ImageMounts, gpus: bool
+    ) -> ImagePrefix:
+        """Return how a rung enters an image of a registry. Raises OutfitMissing."""
+        program = self._tools.image_tools[rung]
+        _check_mountable(place)
+        fetched = self._fetched.fetched(rung, wanted)
+        if rung == PODMAN:
+            with self._loading:
+                self._make_store()
+                runtime = PodmanRuntime(program, self._store_folder, lent=fetched)
+                return self._podman(runtime, str(wanted), place)
+        vendor, path = self._tools.gpu_vendor if gpus else "", str(fetched.path)
+        entry = images.apptainer(rung, program, path, place, vendor, lock=fetched.lock)
+        return self._tried_once(rung, str(wanted), entry, place)
+
+    def _tried_once(
+        self, rung: str, image: str, entry: ImagePrefix, place: ImageMounts
+    ) -> ImagePrefix:
         if not self._works.get((rung, image)):
             self._try(entry, place)
             self._works[rung, image] = True
@@ -192,29 +256,25 @@ class NodeOutfitter:
         if tried.code != _TRIAL_CODE:
             raise OutfitMissing(tried.said or f"a trial ended with code {tried.code}")
 
-    def _podman(self, program: str, image: str, place: ImageMounts) -> ImagePrefix:
-        with self._loading:
-            name = self._load(PodmanRuntime(program, self._store_folder), image)
-            if self._stores:
-                return self._stores[0].entry(name, place)
-            failures: list[str] = []
-            for words, run_words in images.WAYS:
-                store = PodmanRuntime(program, self._store_folder, words, run_words)
-                try:
-                    self._try(store.entry(name, place), place)
-                except OutfitMissing as why:
-                    failures.append(str(why))
-                    continue
-                self._stores.append(store)
-                return store.entry(name, place)
-        raise OutfitMissing(failures[-1])
+    def _podman(self, runtime: PodmanRuntime, name: str, place: ImageMounts) -> ImagePrefix:
+        """Return how podman enters an image that it has, by the first way that works."""
+        failures: list[str] = []
+        for words, run_words in self._ways:
+            entry = replace(runtime, words=words, run_words=run_words).entry(name, place)
+            try:
+                self._tried_once(PODMAN, name, entry, place)
+            except OutfitMissing as why:
+                failures.append(str(why))
+                continue
+            self._ways = ((words, run_words),)
+            return entry
+        raise OutfitMissing("; ".join(dict.fromkeys(failures)))
 
     def _load(self, store: PodmanRuntime, archive: str) -> str:
         """Load an archive into the store, and return its name there. Raises OutfitMissing."""
+        self._make_store()
         try:
             stat = os.stat(archive)
-            self._store_folder.mkdir(mode=0o700, exist_ok=True)
-            (self._store_folder / "containers.conf").write_text(images.CONTAINERS_CONF)
         except OSError as why:
             raise OutfitMissing(str(why)) from None
         key = (archive, stat.st_size, stat.st_mtime_ns)
@@ -222,6 +282,13 @@ class NodeOutfitter:
             name = f"localhost/pilotage:{len(self._loaded) + 1}"
             self._loaded[key] = self._load_as(store, archive, name)
         return self._loaded[key]
+
+    def _make_store(self) -> None:
+        try:
+            self._store_folder.mkdir(mode=0o700, exist_ok=True)
+            (self._store_folder / "containers.conf").write_text(images.CONTAINERS_CONF)
+        except OSError as why:
+            raise OutfitMissing(str(why)) from None
 
     def _load_as(self, store: PodmanRuntime, archive: str, name: str) -> str:
         loaded = self._command(store, "load", "--input", archive)
@@ -236,6 +303,11 @@ class NodeOutfitter:
     def _command(self, store: PodmanRuntime, *words: str) -> TrialResult:
         wrapping = Wrapping(store.command(*words), {**clean({}), **dict(store.own())})
         return try_out(wrapping, (), patience_s=LOAD_PATIENCE_S)
+
+
+def _check_mountable(place: ImageMounts) -> None:
+    lent = ((str(one), str(one)) for one in place.lent)
+    exposure.check_mountable((*place.shown, *lent), place.hidden)
 
 
 async def _search_in_thread(find: Callable[[], Outfit]) -> Outfit:

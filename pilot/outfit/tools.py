@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from pilotage.proto.images import FOLDER, SIF, TAR, tag_of
+from pilotage.proto.images import DOCKER, FOLDER, SIF, TAR, fetching_tags, tag_of
 from pilotage.proto.messages import Assignment
 
 from ..detect.facts import DetectedNode
@@ -23,9 +23,18 @@ RUNGS: Mapping[str, tuple[str, ...]] = {  # of images by their kind, best first
     SIF: (APPTAINER, SINGULARITY),
     FOLDER: (APPTAINER, SINGULARITY, BUBBLEWRAP),
     TAR: (PODMAN,),
+    DOCKER: (APPTAINER, SINGULARITY, PODMAN),
 }
 CVMFS = "/cvmfs"
 CONTAINERS = "containers"  # in the state directory: the store of podman
+
+
+FETCH_PATIENCE_S = 1_200.0  # some gigabytes, through a network that all slots of the node share
+
+
+def default_cache() -> str:
+    """Return the folder of fetched images: on a disk, and not in a folder of the batch system."""
+    return f"/var/tmp/pilotage-images-{os.geteuid()}"
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,10 @@ class NodeTools:
     cvmfs_root: str = CVMFS
     module_init: str = ""
     gpu_vendor: str = ""
+    registries: tuple[str, ...] = ()  # of images that may be fetched; none: of none; empty: of all
+    image_cache: str = field(default_factory=default_cache)
+    image_cache_bytes: int = 20_000_000_000
+    fetch_patience_s: float = FETCH_PATIENCE_S
 
 
 def image_tools(facts: DetectedNode, rung: str, allowed: Sequence[str] = ()) -> dict[str, str]:
@@ -53,11 +66,11 @@ def image_tools(facts: DetectedNode, rung: str, allowed: Sequence[str] = ()) -> 
     return {name: path for name, path in tools.items() if not allowed or name in allowed}
 
 
-def image_tags(tools: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the tags of the kinds of images that these tools can run."""
-    return tuple(
-        tag_of(kind) for kind, rungs in RUNGS.items() if any(one in tools for one in rungs)
-    )
+def image_tags(tools: Mapping[str, str], registries: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the tags of the kinds of images that these tools can run, from these registries."""
+    kinds = [kind for kind, rungs in RUNGS.items() if any(one in tools for one in rungs)]
+    fetching = fetching_tags(registries) if DOCKER in kinds else ()
+    return (*(tag_of(kind) for kind in kinds if kind != DOCKER), *fetching)
 
 
 class LateOutfitter:

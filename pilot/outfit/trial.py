@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -14,6 +15,7 @@ from .wrapping import Wrapping
 
 PRINTED_MAX = 4 << 20  # bytes of its output that are read
 ERRORS_MAX = 64 << 10  # of its standard error
+_LOOK_S = 1.0  # between two looks of a watch
 SAID_MAX = 300  # characters of a line of its standard error
 
 
@@ -28,11 +30,17 @@ class TrialResult:
 
 
 def try_out(
-    wrapping: Wrapping, command: Sequence[str], *, folder: str = "/", patience_s: float
+    wrapping: Wrapping,
+    command: Sequence[str],
+    *,
+    folder: str = "/",
+    patience_s: float,
+    watch: Optional[Callable[[], str]] = None,
 ) -> TrialResult:
     """Run a command in a wrapping, in `folder`, and wait for its end.
 
     It prints into files, so that neither much output nor an unkillable process can block the pilot.
+    It is killed as soon as `watch` returns a reason, which is asked for every second.
     """
     hand_over = f'exec "$@" {FEED_FD}<&0 </dev/null'
     with contextlib.ExitStack() as files:
@@ -51,15 +59,30 @@ def try_out(
             )
         except (OSError, ValueError) as why:
             return TrialResult(None, b"", str(why))
-        try:
-            code: Optional[int] = process.wait(patience_s)
-        except subprocess.TimeoutExpired:
+        stopped = _waited(process, patience_s, watch)
+        if stopped:
             _kill(process)
-            return TrialResult(None, b"", f"it did not end within {patience_s:g} s")
+            return TrialResult(None, b"", stopped)
+        code: Optional[int] = process.returncode
         printed.seek(0)
         errors.seek(0)
         lines = _lines(errors.read(ERRORS_MAX))
         return TrialResult(code, printed.read(PRINTED_MAX), lines[-1] if lines else "", lines)
+
+
+def _waited(
+    process: "subprocess.Popen[bytes]", patience_s: float, watch: Optional[Callable[[], str]]
+) -> str:
+    """Wait for the end of a process; return why it must be killed instead, or nothing."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        left_s = max(0.0, deadline - time.monotonic())
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(left_s if watch is None else min(_LOOK_S, left_s))
+            return ""
+        why = watch() if watch is not None else ""
+        if why or time.monotonic() >= deadline:
+            return why or f"it did not end within {patience_s:g} s"
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

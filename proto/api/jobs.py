@@ -163,6 +163,7 @@ class AttemptView(_Out, frozen=True):
     stderr_bytes: int = 0
     failure: str = ""  # class of the failure (docs/failures.md)
     amounts: dict[str, int] = {}
+    image: str = ""  # the image that it ran in: a path of the node, or a name with its digest
 
 
 class CurvePoint(_Out, frozen=True):

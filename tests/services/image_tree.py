@@ -40,16 +40,18 @@ def small_image(folder: Path) -> SmallImage:
     return SmallImage(tree, archive, sif)
 
 
-def fake_apptainer(folder: Path) -> Path:
+def fake_apptainer(folder: Path, pulls: SmallImage | None = None) -> Path:
     """Make a command that takes what `apptainer exec` takes, writes it down, and does it.
+
+    `pulls` is what `apptainer pull` brings, whatever it is asked for.
 
     Refused is what Apptainer would refuse. It enters the tree by bubblewrap, with a process that
     is the first in the PID namespace as Apptainer has one.
     """
     program = folder / "apptainer"
-    program.write_text(
-        "#!/usr/bin/python3 -IS\n" + dedent(_APPTAINER.replace("RECORD", str(folder / "calls")))
-    )
+    text = _APPTAINER.replace("RECORD", str(folder / "calls"))
+    text = text.replace("PULLED", str(pulls.tree) if pulls is not None else "")
+    program.write_text("#!/usr/bin/python3 -IS\n" + dedent(text))
     program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     return program
 
@@ -65,6 +67,13 @@ _APPTAINER = r"""
     with open("RECORD", "a") as calls:
         calls.write(json.dumps(sys.argv[1:]) + "\n")
     words = sys.argv[1:]
+    if words[0] == "pull":
+        *options, file, name = words[1:]
+        assert options == ["--disable-cache", "--no-https"], options
+        assert name.startswith("docker://") and "@sha256:" in name, name
+        with open(file, "w") as sif:
+            sif.write("PULLED")
+        sys.exit(0)
     assert words[:2] == ["--silent", "exec"], words
     words, said, binds = words[2:], {}, []
     while words[0].startswith("-"):

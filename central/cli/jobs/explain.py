@@ -1,5 +1,6 @@
 """`pilotage explain`."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ from cyclopts import Parameter
 
 from pilotage.proto.api.explanations import ROOM_ASKED_MAX, Explanation, Obstacle, OfferExplanation
 from pilotage.proto.documents.job import Job
-from pilotage.proto.images import FOLDER, KINDS, SIF, TAR, tag_of
+from pilotage.proto.images import DOCKER, FOLDER, KINDS, SIF, TAR, tag_of
 
 from ...client.errors import Refused
 from ..command_frame import CentralConnection, CommandResult, reads
@@ -17,10 +18,12 @@ from .error_places import Told, by_line_of, by_option, in_place
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, parse_array, refuse_with_file
 from .selection import is_ids
 
+_SIGNS = re.compile("[&|()~]")
 _IMAGES = {
     SIF: "an Apptainer file (.sif)",
     TAR: "an archive (.tar, .tar.gz …)",
     FOLDER: "an unpacked folder",
+    DOCKER: "in a registry",
 }
 
 
@@ -112,7 +115,7 @@ def _print(found: Explanation) -> None:
 
 def images_wanted(found: Explanation) -> list[str]:
     """Explain the tags that the image adds to the needs of a job."""
-    wanted = {word for one in found.obstacles for word in one.wanted.replace("&", " ").split()}
+    wanted = {word for one in found.obstacles for word in _SIGNS.sub(" ", one.wanted).split()}
     return [
         f"{tag_of(kind)}: the image is {_IMAGES[kind]}; not every pilot can run such images"
         for kind in KINDS

@@ -62,7 +62,9 @@ class JobOptions:
     data_storage: Words = option(
         (), "Storage for those files (default: the configured one). Repeat to add fallbacks."
     )
-    image: str = _job("image", "Container image to run in: a path on the nodes.")
+    image: str = _job(
+        "image", "Container image to run in: docker://NAME:TAG, or a path on the nodes."
+    )
     software: Words = _job(
         "software", "Folder of software on the node; {level} is its best CPU level. Repeatable."
     )

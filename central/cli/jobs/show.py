@@ -57,6 +57,8 @@ def _print(found: JobDetail) -> None:
         print_line("")
         print_table(_ATTEMPT, [_attempt(one) for one in found.attempts], empty="")
         for one in found.attempts:
+            if one.image:
+                print_line(f"image of attempt {one.epoch}: {one.image}")
             for stream, size in (("stdout", one.stdout_bytes), ("stderr", one.stderr_bytes)):
                 if size > KEPT_BYTES:
                     first = number(size - KEPT_BYTES)

@@ -49,6 +49,9 @@ class PilotOptions:
     image_tools: Words = option(
         (), "Container tools: apptainer, bubblewrap, podman …; none: no images."
     )
+    registries: Words = option((), "Registries of images that may be fetched; none: of none.")
+    image_cache: str = option("", "Folder of fetched images, shared by the pilots of a node.")
+    image_cache_mb: int = option(20_000, "Largest size of that folder.")
     module_init: str = option("", "File that defines `module` in a shell (default: detected).")
     hide: Words = option((), "Folders and files to hide from payloads.")
     gpus: int = option(0, "Number of GPUs to offer; 0: all that are found.")

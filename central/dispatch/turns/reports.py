@@ -208,6 +208,7 @@ class ReportJudge:
                     job_id=lease.job,
                     at=at,
                     isolation=report.isolation,
+                    image=report.image,
                 ),
             )
         return JudgedReport(

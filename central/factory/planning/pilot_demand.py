@@ -12,7 +12,7 @@ from pilotage.matcher.types import Ceiling, ClassSpec, LiveOffer
 from pilotage.proto.declarations import STOP_MARGIN_S, margin_s
 from pilotage.proto.documents.job import Need
 from pilotage.proto.facts import OF_NODE, OF_OFFER
-from pilotage.proto.images import tag_of
+from pilotage.proto.images import DOCKER, fetching_tags, tag_of
 from pilotage.proto.messages import TOKENS_TAG, Node, Offer
 from pilotage.proto.storages import TAG as DATA
 
@@ -207,7 +207,11 @@ def _first_offer(element: WatchedElement, shape: Shape) -> Offer:
     """Return the first offer of a pilot. Memory and scratch without a size are unbounded."""
     pilot, nodes = element.entry.pilot, msgspec.structs.asdict(element.entry.nodes)
     memory_mb, scratch_mb = shape.memory_mb or BOUNDLESS_MB, shape.scratch_mb or BOUNDLESS_MB
-    images = map(tag_of, nodes["images"])
+    images = [
+        tag
+        for kind in nodes["images"]
+        for tag in (fetching_tags(pilot.registries) if kind == DOCKER else (tag_of(kind),))
+    ]
     margin = margin_s(pilot.stop_margin_s or STOP_MARGIN_S, shape.wall_s)
     return Offer(
         cores=shape.cores,

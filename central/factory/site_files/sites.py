@@ -62,6 +62,10 @@ class PilotEntry(_Entry, frozen=True):
     cvmfs: tuple[str, ...] = ()  # repositories that its nodes mount
     cvmfs_root: str = ""  # mount point, if not /cvmfs
     image_tools: tuple[str, ...] = ()  # container tools; none: no images; empty: all that are found
+    #: registries of images that may be fetched: ghcr.io; none: of none; empty: of all
+    registries: tuple[str, ...] = ()
+    image_cache: str = ""  # folder of fetched images; empty: /var/tmp/pilotage-images-UID
+    image_cache_mb: _Mb | None = None  # its largest size; empty: 20000
     module_init: str = ""  # file that defines `module` in a shell; empty: detected
     hide: tuple[str, ...] = ()  # folders and files to hide from payloads
     #: file on the nodes with the authority of the central's certificate; empty: the system's
@@ -89,7 +93,9 @@ class NodesEntry(_Entry, frozen=True):
     quotes: "2.34".
     """
 
-    images: tuple[Literal["sif", "folder", "tar"], ...] = ()  # kinds of images that its nodes run
+    images: tuple[
+        Literal["sif", "folder", "tar", "docker"], ...
+    ] = ()  # kinds of images that its nodes run
     architecture_level: Annotated[int, Meta(ge=1, le=4)] = 1  # x86-64-v1 … v4
     gpu_vendor: Literal["", "nvidia", "amd", "intel"] = ""
     gpu_memory_mb: _Mb = 0  # of each GPU

@@ -7,7 +7,14 @@ on every node. For the kind of an image, it adds a tag that the pilot must have.
 import msgspec
 
 from pilotage.proto.documents.job import Job, Need
-from pilotage.proto.images import kind_of, tag_of
+from pilotage.proto.images import (
+    DOCKER,
+    REFERENCE_FORM,
+    BadReference,
+    kind_of,
+    read_reference,
+    tags_wanted,
+)
 from pilotage.proto.messages import TOKENS_TAG
 from pilotage.proto.problems import Code
 from pilotage.proto.storages import TAG as DATA
@@ -41,7 +48,7 @@ def needs_of(job: Job) -> tuple[Need, ...]:
     """
     if not job.image and job.data is None and not job.tokens:
         return job.needs
-    wanted = [tag_of(kind_of(job.image))] if job.image else []
+    wanted = [tags_wanted(job.image)] if job.image else []
     if job.data is not None:
         wanted.append(DATA)
     if job.tokens:
@@ -71,11 +78,14 @@ def check_length(job: Job, where: str) -> None:
 
 
 def _wrong_image(image: str) -> str:
-    if "://" in image:
-        return (
-            "pilots fetch no images from registries; give a path on their nodes: a .sif file, an "
-            "unpacked folder as in /cvmfs/unpacked.cern.ch, or a .tar archive"
-        )
+    if kind_of(image) == DOCKER:
+        try:
+            read_reference(image)
+        except BadReference as why:
+            return f"{why}: expected {REFERENCE_FORM}"
+        return ""
+    if not image.startswith("/"):
+        return f"expected {REFERENCE_FORM}, or an absolute path on the node"
     return _wrong_path(image) or ("must not be the root folder" if image.strip("/") == "" else "")
 
 
