@@ -118,11 +118,14 @@ def may_fetch(registries: Sequence[str], registry: str) -> bool:
 
 def tags_wanted(image: str) -> str:
     """Return the expression for the tags of pilots that can run an image."""
-    kind = kind_of(image)
-    if kind != DOCKER:
-        return tag_of(kind)
-    (own,) = fetching_tags((read_reference(image).registry,))
-    return f"({tag_of(DOCKER)} | {own})"
+    any_registry = tag_of(kind_of(image))
+    if kind_of(image) != DOCKER:
+        return any_registry
+    try:
+        registry = read_reference(image).registry
+    except BadReference:  # the check of the job refuses it, with the reason
+        return any_registry
+    return f"({any_registry} | {any_registry}/{registry})"
 
 
 def is_of_images(tag: str) -> bool:

@@ -14,7 +14,7 @@ import urllib.request
 from concurrent.futures import Future, TimeoutError as TooLate
 from email.message import Message
 from http.client import HTTPException
-from typing import Any
+from typing import Any, cast
 
 from pilotage.proto.images import ImageReference, is_digest
 
@@ -91,19 +91,20 @@ def _headers(url: str, token: str) -> Message:
 
 def _token(challenge: Message, wanted: ImageReference) -> str:
     """Return a token for public images; empty if the registry gives none without a login."""
-    said = str(challenge.get("WWW-Authenticate", ""))
-    words = dict(re.findall(r'(\w+)="([^"]*)"', said))
+    asks = str(challenge.get("WWW-Authenticate", ""))
+    words = dict(re.findall(r'(\w+)="([^"]*)"', asks))
     realm = words.get("realm", "")
-    if not said.lower().startswith("bearer ") or not _may_ask(realm, wanted):
+    if not asks.lower().startswith("bearer ") or not _may_ask(realm, wanted):
         return ""
     query = {"scope": f"repository:{wanted.repository}:pull"}
     if "service" in words:
         query["service"] = words["service"]
     url = f"{realm}{'&' if '?' in realm else '?'}{urllib.parse.urlencode(query)}"
     with urllib.request.urlopen(url, timeout=_SOCKET_S) as reply:
-        answer: Any = json.loads(reply.read(_TOKEN_BYTES_MAX))
-    if not isinstance(answer, dict):
+        said = json.loads(reply.read(_TOKEN_BYTES_MAX))
+    if not isinstance(said, dict):
         raise ValueError("its answer to a request for a token is no JSON object")
+    answer = cast("dict[str, Any]", said)
     token = answer.get("token") or answer.get("access_token") or ""
     return token if isinstance(token, str) and token.isprintable() else ""
 

@@ -142,6 +142,7 @@ class RunningCentral:
         tags: tuple[str, ...] = (),
         amounts: tuple[str, ...] = (),
         image_tools: tuple[str, ...] = (),
+        registries: tuple[str, ...] = (),
         url: str = "",
         host: str = "",
         overcommit: bool = True,
@@ -164,6 +165,8 @@ class RunningCentral:
                 "amounts": amounts,
                 "isolation": isolation,
                 "image_tools": image_tools,
+                "registries": registries,
+                "image_cache": str(self.folder / "images"),
             },
         )
         local = self._local

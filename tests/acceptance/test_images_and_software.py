@@ -12,6 +12,7 @@ from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import JobState
 from tests.services.folders import open_folder
 from tests.services.image_tree import MARK, SmallImage, small_image
+from tests.services.registry import running_registry
 
 from .running import SOON_S, RunningCentral, eventually, running_central
 
@@ -91,6 +92,44 @@ def test_software_that_is_there_is_on_the_path(central: RunningCentral, tmp_path
     assert _said(job) == f"hello from {tmp_path}/x86-64-v1\n"
 
 
-def test_an_image_of_a_registry_is_refused_when_it_is_submitted(central: RunningCentral) -> None:
-    with pytest.raises(errors.Invalid, match="fetch no images from registries"):
-        _run(central, Job(command=("true",), image="docker://debian:13"))
+def test_a_bad_name_of_an_image_is_refused_when_it_is_submitted(central: RunningCentral) -> None:
+    with pytest.raises(errors.Invalid, match=r"jobs\[0\]\.image: 'docker://Debian'.*docker://python:3"):
+        _run(central, Job(command=("true",), image="docker://Debian"))
+
+
+def test_a_job_in_an_image_of_a_registry_waits_for_a_pilot_that_may_fetch_it(
+    central: RunningCentral, image: SmallImage, folder: Path
+) -> None:
+    (folder / "registry").mkdir()
+    with running_registry(folder / "registry") as registry:
+        digest = registry.push(image, "team/small:1")
+        said = f"docker://{registry.host}/team/small:1"
+        central.pilot("DESY", image_tools=("podman",), registries=("ghcr.io",))
+        job = _run(central, Job(command=("cat", "/etc/mark"), image=said))
+        waiting = central.type("explain", str(job.id))
+        before = job.state()
+        central.pilot("KIT", image_tools=("podman",), registries=(registry.host,))
+        after = job.wait(SOON_S)
+        shown = central.type("show", str(job.id))
+
+    assert f"image:docker/{registry.host}" in waiting
+    assert (before, after.state) == (JobState.WAITING, JobState.DONE), after.reason
+    (attempt,) = job.detail().attempts
+    assert (attempt.site, attempt.isolation) == ("KIT", "podman")
+    assert attempt.image == f"{registry.host}/team/small@{digest}"
+    assert f"image of attempt 1: {attempt.image}\n" in shown
+    assert _said(job) == f"{MARK}\n"
+
+
+def test_an_image_that_is_not_in_its_registry_uses_up_no_retry(
+    central: RunningCentral, folder: Path
+) -> None:
+    (folder / "empty").mkdir()
+    with running_registry(folder / "empty") as registry:
+        central.pilot("CSCS", image_tools=("podman",))
+        job = _run(central, Job(command=("true",), image=f"docker://{registry.host}/gone:1"))
+        import time; time.sleep(4); print(central.type("history", str(job.id)), (central.pilots[-1].state / "pilot.log").read_text()); print(central.type("pilot", "list", "--all"))
+        eventually(lambda: job.state() is JobState.HELD, what="the hold")
+
+    assert f"registry {registry.host}: it has no such image" in job.view().reason
+    assert {one.how for one in job.detail().attempts} == {"software"}

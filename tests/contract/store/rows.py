@@ -119,7 +119,7 @@ async def matched(store: Store, job_id: int, epoch: int = 1, **fields: object) -
 
 def an_end(
     attempt_id: int, job_id: int, epoch: int = 1, *, new: JobState = JobState.DONE,
-    failed: bool = False, at: float = 40.0, outputs: Sequence[Output] = (),
+    failed: bool = False, at: float = 40.0, outputs: Sequence[Output] = (), image: str = "",
 ) -> AttemptResult:  # fmt: skip
     return AttemptResult(
         attempt_id=attempt_id,
@@ -137,6 +137,7 @@ def an_end(
         usage=USAGE,
         outputs=tuple(outputs),
         started_at=21.0,
+        image=image,
     )
 
 

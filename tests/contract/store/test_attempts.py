@@ -227,6 +227,25 @@ async def test_an_ordinary_life_leaves_its_history_in_the_attempt(store: Store) 
     assert (row.submitted_at, row.started_at, row.ended_at) == (10.0, 22.5, 40.0)
 
 
+async def test_the_image_of_an_attempt_is_kept_from_its_start_or_its_end(store: Store) -> None:
+    jobs = await waiting_jobs(store, 3)
+    attempts = [await matched(store, job_id) for job_id in jobs]
+    early, late, plain = zip(attempts, jobs, strict=True)
+    name = "ghcr.io/a/b@sha256:" + "0a" * 32
+    await turns.change(
+        store,
+        [
+            AttemptStart(attempt_id=early[0], job_id=early[1], at=22.0, image=name),
+            an_end(*late, image="/images/a.sif"),
+            an_end(*plain),
+        ],
+    )
+    await turns.change(store, [an_end(*early)])
+    rows = [(await store.read(job_records.attempts, job_id))[0] for job_id in jobs]
+
+    assert [row.image for row in rows] == [name, "/images/a.sif", ""]
+
+
 async def test_progress_keeps_the_newest_hundred(store: Store) -> None:
     (job_id,) = await waiting_jobs(store, 1)
     attempt_id = await matched(store, job_id)

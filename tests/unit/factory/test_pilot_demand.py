@@ -60,7 +60,7 @@ FILES: dict[str, tuple[str, Shape, PilotEntry, NodesEntry]] = {
             **LIMITS,
         ),
         nodes(
-            images=("sif", "folder", "tar"),
+            images=("sif", "folder", "tar", "docker"),
             architecture_level=3,
             glibc="2.34",
             user_namespaces=True,
@@ -69,9 +69,9 @@ FILES: dict[str, tuple[str, Shape, PilotEntry, NodesEntry]] = {
     "gpu-a100-slurm": (
         "srv/pilot",
         Shape(cores=16, memory_mb=64_000, wall_s=300, scratch_mb=1_000_000, gpus=2),
-        PilotEntry(os="el8"),
+        PilotEntry(os="el8", registries=("ghcr.io", "docker.io")),
         nodes(
-            images=("sif", "folder"),
+            images=("sif", "folder", "docker"),
             architecture_level=3,
             glibc="2.28",
             user_namespaces=True,
@@ -117,6 +117,7 @@ def offered(settings: Settings, name: str, folder: str, root: Path) -> LiveOffer
         wall_s=settings.wall_s,
         tags=settings.tags,
         cvmfs=settings.cvmfs,
+        registries=settings.registries,
     )
     around = recorded.load(name).surroundings(root)
     needed = programs({"root": RootStorage()})

@@ -21,6 +21,7 @@ KINDS = {
     "/images/debian.tar": "tar",
     "/images/debian.tar.gz": "tar",
     "/images/debian.tar.d": "folder",
+    "docker://debian:13": "docker",
 }
 
 
@@ -30,7 +31,11 @@ def test_the_end_of_its_path_says_which_kind_an_image_is(image: str) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
-    "registry": ({"image": "docker://debian:13"}, "job.image", "fetch no images from registries"),
+    "capitals": ({"image": "docker://Debian"}, "job.image", "lower-case"),
+    "tag": ({"image": "docker://debian:a b"}, "job.image", "as in docker://python:3.11"),
+    "digest": ({"image": "docker://debian@sha256:ab"}, "job.image", "64 digits"),
+    "no name": ({"image": "docker://ghcr.io/"}, "job.image", "NAME must be"),
+    "other": ({"image": "oras://ghcr.io/a"}, "job.image", "expected docker://NAME:TAG"),
     "relative": ({"image": "debian.sif"}, "job.image", "absolute path"),
     "leads up": ({"image": "/cvmfs/../etc"}, "job.image", "'..'"),
     "everything": ({"image": "//"}, "job.image", "root folder"),
@@ -73,6 +78,17 @@ def test_an_image_adds_to_every_need_the_tag_of_pilots_that_can_run_it() -> None
     assert not parse(fast.tags).holds(frozenset({"image:sif"}))
     assert fast.cores_min == 4
     assert needs_of(JOB) == JOB.needs
+
+
+def test_an_image_of_a_registry_needs_a_pilot_that_may_fetch_from_it() -> None:
+    job = msgspec.structs.replace(JOB, image="docker://ghcr.io/a/b:1", needs=(Need(),))
+
+    (need,) = needs_of(job)
+
+    wanted = parse(need.tags)
+    assert wanted.holds(frozenset({"image:docker"}))
+    assert wanted.holds(frozenset({"image:docker/ghcr.io"}))
+    assert not wanted.holds(frozenset({"image:docker/docker.io", "image:tar"}))
 
 
 def test_tags_that_leave_no_room_for_the_images_are_refused() -> None:

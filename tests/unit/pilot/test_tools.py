@@ -14,11 +14,11 @@ ALL = ("apptainer", "podman", "bubblewrap", "unshare")
 
 # rung, allowed → tools, kinds
 CASES: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {
-    ("bubblewrap", ()): ("apptainer bubblewrap podman", "sif folder tar"),
-    ("unshare", ()): ("apptainer podman", "sif folder tar"),
+    ("bubblewrap", ()): ("apptainer bubblewrap podman", "sif folder tar docker"),
+    ("unshare", ()): ("apptainer podman", "sif folder tar docker"),
     ("session", ("bubblewrap",)): ("bubblewrap", "folder"),
-    ("bubblewrap", ("podman",)): ("podman", "tar"),
-    ("bubblewrap", ("apptainer", "podman")): ("apptainer podman", "sif folder tar"),
+    ("bubblewrap", ("podman",)): ("podman", "tar docker"),
+    ("bubblewrap", ("apptainer", "podman")): ("apptainer podman", "sif folder tar docker"),
     ("bubblewrap", ("none",)): ("", ""),
 }
 
@@ -46,6 +46,16 @@ def test_tools_count_that_are_found_and_allowed(
 
 def test_a_node_without_tools_offers_no_image(tmp_path: Path) -> None:
     assert image_tags(image_tools(_facts(tmp_path, ()), "bubblewrap")) == ()
+
+
+def test_registries_that_are_not_allowed_are_not_offered(tmp_path: Path) -> None:
+    tools = image_tools(_facts(tmp_path, ALL), "unshare", ("podman",))
+
+    assert image_tags(tools, ("none",)) == ("image:tar",)
+    assert image_tags(tools, ("ghcr.io", "localhost:5000")) == (
+        *("image:tar", "image:docker/ghcr.io"),
+        "image:docker/localhost:5000",
+    )
 
 
 def test_podman_of_an_ordinary_user_needs_user_namespaces(
