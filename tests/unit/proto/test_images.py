@@ -48,6 +48,11 @@ def test_only_a_registry_on_this_machine_may_use_plain_http() -> None:
 
 
 LOCAL = {
-    "localhost": True, "localhost:5000": True, "127.0.0.1:80": True, "127.1.2.3": True,
-    "127.0.0.1.example.org": False, "localhost.example.org": False, "ghcr.io": False,
+    "localhost": True,
+    "localhost:5000": True,
+    "127.0.0.1:80": True,
+    "127.1.2.3": True,
+    "127.0.0.1.example.org": False,
+    "localhost.example.org": False,
+    "ghcr.io": False,
 }
