@@ -9,12 +9,12 @@ Fetches are for a digest, never for a tag, so that both tools check the content.
 
 import os
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from pilotage.proto.images import ImageReference
 
+from ..clock import BootClock
 from ..ports import OutfitMissing
 from . import images, registries
 from .image_cache import ImageCache, Watch
@@ -37,6 +37,7 @@ class FetchedImages:
     """Finds and fetches images of registries."""
 
     def __init__(self, tools: NodeTools, look: Look, environ: Mapping[str, str]) -> None:
+        self._clock = BootClock()
         self._tools, self._look, self._environ = tools, look, environ
         self._cache = ImageCache(
             Path(tools.image_cache), tools.image_cache_bytes, patience_s=tools.fetch_patience_s
@@ -58,10 +59,11 @@ class FetchedImages:
         if wanted.digest:
             return wanted
         with self._asking:
+            now = self._clock.now()
             asked, digest = self._digests.get(str(wanted), (0.0, ""))
-            if not digest or time.monotonic() - asked > TAG_KEPT_S:
+            if not digest or now - asked > TAG_KEPT_S:
                 digest = registries.digest_of(wanted)
-                self._digests[str(wanted)] = (time.monotonic(), digest)
+                self._digests[str(wanted)] = (now, digest)
         return ImageReference(wanted.registry, wanted.repository, wanted.tag, digest)
 
     def fetched(self, rung: str, wanted: ImageReference) -> FetchedImage:

@@ -13,6 +13,7 @@ from pilotage.central.operate.distribution.pilot_bundle import pilot_bundle
 from pilotage.pilot.outfit import isolation
 from pilotage.pilot.outfit.tools import PODMAN
 from tests.services.image_tree import MARK, small_image
+from tests.services.registry import running_registry
 
 NOBODY = 65_534
 PYTHON = shutil.which("python3", path="/usr/bin:/bin")  # one that any user may run
@@ -37,7 +38,8 @@ for part in ("work", "tmp"):
     (folder / part).mkdir()
 body = Body(("true",), image=image)
 assignment = Assignment(1, 1, 1, 60.0, "", Grant(1, 1, 60.0), body)
-tools = NodeTools("session", "x86_64", image_tools={rung: program})
+cache = str(folder / "cache")
+tools = NodeTools("session", "x86_64", image_tools={rung: program}, image_cache=cache)
 outfit = asyncio.run(NodeOutfitter(tools, folder, {}).outfit(assignment, folder))
 around = outfit.entry.wrap({"A": "it's"}, first_on_path=(), marks={})
 script = 'cat /etc/mark; echo "$A" >made; grep CapEff /proc/self/status; exit 6'
@@ -60,16 +62,30 @@ def folder() -> Generator[Path]:
 
 @pytest.mark.parametrize("rung", [isolation.BUBBLEWRAP, PODMAN])
 def test_an_ordinary_user_runs_a_payload_in_an_image(folder: Path, rung: str) -> None:
-    assert PYTHON is not None
     image = small_image(folder)
+    _run(folder, rung, str(image.archive if rung == PODMAN else image.tree))
+
+
+def test_an_ordinary_user_runs_a_payload_in_an_image_of_a_registry(
+    folder: Path, tmp_path: Path
+) -> None:
+    with running_registry(tmp_path) as registry:
+        registry.push(small_image(folder), "team/users:1", as_index=True)
+        _run(folder, PODMAN, f"docker://{registry.host}/team/users:1")
+
+    (cache,) = [one for one in (folder / "own" / "cache").iterdir() if one.is_dir()]
+    assert cache.stat().st_uid == NOBODY
+
+
+def _run(folder: Path, rung: str, image: str) -> None:
+    assert PYTHON is not None
     program = shutil.which({isolation.BUBBLEWRAP: "bwrap"}.get(rung, rung))
     assert program is not None, "a tool is missing: deploy/debian-packages test installs it"
     shutil.copy(pilot_bundle(), folder / "pilot.pyz")
     (folder / "pilot.pyz").chmod(0o644)
-    path = image.archive if rung == PODMAN else image.tree
 
     done = subprocess.run(
-        [PYTHON, "-I", "-c", RUN, str(folder / "pilot.pyz"), rung, program, str(path)]
+        [PYTHON, "-I", "-c", RUN, str(folder / "pilot.pyz"), rung, program, image]
         + [str(folder / "own")],
         env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
         user=NOBODY,

@@ -48,6 +48,9 @@ DRIVERS: Final = (
     "pilot/data/root_storage.py",
     "pilot/data/s3_storage.py",
     "pilot/data/storages.py",
+    # Images are fetched and tried in threads, which wait for processes and other pilots.
+    "pilot/outfit/image_cache.py",
+    "pilot/outfit/trial.py",
     "central/cwl/evaluator.py",  # a process of its own
     "pilot/guard/guard.py",  # a process of its own, beside the payloads
     "pilot/guard_link.py",

@@ -74,3 +74,25 @@ def test_jobs_that_cannot_run_now_are_submitted_with_a_warning(
     assert "site 'pic' is not known yet (did you mean 'PIC'?)" in shell.said
     shell.type("submit", "--cores", "2", "--", "true")
     assert shell.said == ""
+
+
+def test_a_file_that_is_too_large_to_travel_is_named_before_anything_is_sent(
+    shell: Shell, site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "small.txt").write_text("never sent, as the other file is too large\n")
+    large = tmp_path / "large.dat"
+    with large.open("wb") as file:
+        file.truncate((1 << 30) + 1)
+    before = _blobs(site)
+    words = ("--input", "small.txt", "--input", "large.dat")
+    assert shell.type("submit", *words, "--", "true", code=3) == ""
+
+    assert "large.dat: the file has 1073741825 bytes" in shell.said
+    assert "store it with `pilotage data put`, and name it with --data-input" in shell.said
+    assert _blobs(site) == before, "nothing was sent"
+    shell.type("submit", "--wait", "--input", "small.txt", "--", "true")
+    assert len(_blobs(site) - before) >= 1, "a file that is sent shows there"
+
+
+def _blobs(site: Site) -> set[Path]:
+    return {one for one in (site.data / "blobs").rglob("*") if one.is_file()}
