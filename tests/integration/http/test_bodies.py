@@ -86,7 +86,7 @@ async def test_too_large_a_body_is_refused(
     scene: Scene, route: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pilotage.central.dispatch.routes.LARGE_MAX", 2 * bodies.SMALL_MAX)
-    huge = [b" " * 300_000] * 8
+    huge = [b" " * 300_000] * (1 + max(route.body_max, 2 * bodies.SMALL_MAX) // 300_000)
 
     assert (await scene.send(route, huge)).problem().code == "too_large"
     assert scene.world.calls.asked == []
