@@ -1,12 +1,12 @@
 """A central with a pilot for the tests of your own programs. It needs the extra `central`.
 
-    @pytest.fixture(scope="session")
-    def site():
-        with pilotage.testing.local_site(slots=4) as site:
-            yield site
+@pytest.fixture(scope="session")
+def site():
+    with pilotage.testing.local_site(slots=4) as site:
+        yield site
 
-    def test_my_analysis(site):
-        assert site.client.submit(my_job()).wait() == {JobState.DONE: 1}
+def test_my_analysis(site):
+    assert site.client.submit(my_job()).wait() == {JobState.DONE: 1}
 """
 
 from __future__ import annotations

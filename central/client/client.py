@@ -10,9 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, S
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
-
-from msgspec import structs
+from typing import TYPE_CHECKING
 
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.explanations import Explanation
@@ -44,7 +42,7 @@ from pilotage.proto.api.jobs import (
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
-from pilotage.proto.documents.job import Input, Job
+from pilotage.proto.documents.job import Input
 from pilotage.proto.tasks import Tasks, time_limit
 
 from .credentials import CentralLogin, find_connection
@@ -56,7 +54,7 @@ from .filters import query_of
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
 from .jdl import JdlCalls
-from .job_shapes import JobLike, ParameterSet, NO_INPUT, check_job, full_job, local_inputs
+from .job_shapes import NO_INPUT, JobLike, ParameterSet, check_job, full_job, local_inputs
 from .job_tables import JobTable
 from .operators import OperatorCalls
 from .outputs import OutputCalls

@@ -183,7 +183,8 @@ class AsyncSubmissionHandle:
 
     def _repr_html_(self) -> str:
         ranges = [f"{one.first}-{one.first + one.count - 1}" for one in self.ranges]
-        return html_of({"submission": [self.id], "jobs": [self.count], "ids": [", ".join(ranges)]})
+        ids = ", ".join(ranges)
+        return html_of({"submission": [self.id], "jobs": [self.count], "ids": [ids]})
 
     def __await__(self) -> Generator[Any, None, dict[JobState, int]]:
         return self.wait().__await__()

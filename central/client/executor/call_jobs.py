@@ -259,7 +259,7 @@ class CallJobs:
                     jobs, self._folder, names=[RESULTS_FILE], template="{job}"
                 )
                 here = [(jobs.pop(one.job), one.path) for one in found.files]
-                await asyncio.to_thread(lambda: [job.came(path) for job, path in here])
+                await asyncio.to_thread(_hand_over, here)
                 self._close([job for job, _ in here])
                 if jobs:
                     await self._explain(jobs)
@@ -301,6 +301,11 @@ class CallJobs:
     def _close(self, jobs: Iterable[CallJob]) -> None:
         self._open.difference_update(jobs)
         self._closed.set()
+
+
+def _hand_over(here: Sequence[tuple[CallJob, Path]]) -> None:
+    for job, path in here:
+        job.came(path)
 
 
 async def failure_of(client: "AsyncClient", view: JobView) -> CallFailed:

@@ -13,7 +13,8 @@ import struct
 import sys
 import time
 import traceback
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 CALLS_FILE = "calls.pickle"  # a list of pairs: pickled function, pickled calls
 FUNCTION_FILE = "function.pickle"  # a large function, in place of the one in the list

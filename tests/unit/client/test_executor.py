@@ -47,7 +47,6 @@ class CallCentral(StubCentral):
         self.ends: Callable[[int], JobState] = lambda job: DONE
         self.is_here = True
         self.always |= {
-            "POST /v1/blobs/missing": ok(BlobAnswer(missing=[])),
             "POST /v1/submissions": self._submit,
             "POST /v1/jobs/actions": self._kill,
             "GET /v1/events": problem(503, "unavailable", "no events here"),
@@ -101,7 +100,9 @@ class CallCentral(StubCentral):
 
     def _outputs(self, got: Got) -> httpx.Response:
         ids = sorted(int(one) for one in got.query.get_list("id"))
-        found = [JobOutputs(view=view(id, self.jobs.states[id]), outputs=self._kept(id)) for id in ids]
+        found = [
+            JobOutputs(view=view(id, self.jobs.states[id]), outputs=self._kept(id)) for id in ids
+        ]
         return ok(OutputsPage(jobs=found))(got)
 
     def _kept(self, id: int) -> list[OutputView]:
@@ -188,9 +189,7 @@ def test_a_cancelled_call_kills_its_job(central: CallCentral, client: Client) ->
     assert central.killed == [1]
 
 
-def test_a_call_that_is_cancelled_at_once_is_not_sent(
-    central: CallCentral, client: Client
-) -> None:
+def test_a_call_that_is_cancelled_at_once_is_not_sent(central: CallCentral, client: Client) -> None:
     with Executor(client=client) as executor:
         futures = [executor.submit(square, x) for x in range(20)]
         cancelled = [future.cancel() for future in futures]
@@ -244,7 +243,9 @@ def test_a_central_that_ends_fails_the_calls_after_the_patience(
 def test_what_the_central_refuses_is_the_exception_of_the_call(
     central: CallCentral, client: Client
 ) -> None:
-    central.always["POST /v1/submissions"] = problem(422, "invalid", "no such group", "jobs[0].group")
+    central.always["POST /v1/submissions"] = problem(
+        422, "invalid", "no such group", "jobs[0].group"
+    )
     with Executor(client=client, group="x") as executor:
         with pytest.raises(Invalid, match="no such group"):
             executor.submit(square, 1).result(60)
@@ -276,8 +277,9 @@ def test_a_map_takes_endless_arguments_and_ends_with_its_reader(
 
     def arguments() -> Iterator[int]:
         nonlocal taken
-        for taken in itertools.count():
-            yield taken
+        for number in itertools.count():
+            taken = number
+            yield number
 
     central.ends = lambda job: DONE if job <= 40 else WAITING
     with Executor(client=client, chunk=2) as executor:
@@ -313,9 +315,8 @@ def test_an_error_of_the_arguments_comes_after_the_results(client: Client) -> No
 
 def test_a_map_has_a_timeout(central: CallCentral, client: Client) -> None:
     central.ends = lambda job: WAITING
-    with Executor(client=client) as executor:
-        with pytest.raises(TimeoutError):
-            list(executor.map(square, [1], timeout=0.1))
+    with Executor(client=client) as executor, pytest.raises(TimeoutError):
+        list(executor.map(square, [1], timeout=0.1))
 
 
 def test_after_the_shutdown_no_call_is_taken(client: Client) -> None:

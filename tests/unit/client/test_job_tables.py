@@ -1,7 +1,7 @@
 """Jobs as a table: for pandas, polars and notebooks."""
 
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -30,7 +30,7 @@ TABLE = JobTable(
         ),
     ]
 )
-SUBMITTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+SUBMITTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def test_columns_have_texts_and_times() -> None:
