@@ -249,9 +249,9 @@ class AsyncSubmissionHandle:
     ) -> dict[JobState, int]:
         """Wait until all jobs have ended, and count them by state.
 
-        `progress` gets the number of ended jobs; True shows a bar. Raises TimedOut, and JobsHeld if all remaining
-        jobs are Held, because they continue only after a person releases them. With `through_held`
-        the method waits for that too.
+        `progress` gets the number of ended jobs; True shows a bar. Raises TimedOut, and JobsHeld if
+        all remaining jobs are Held, because they continue only after a person releases them. With
+        `through_held` the method waits for that too.
         """
         awaited = Outstanding(self.ids(), self.id, through_held=through_held)
         what = f"submission {self.id}"
