@@ -55,7 +55,7 @@ from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
 from .jdl import JdlCalls
 from .job_shapes import NO_INPUT, JobLike, ParameterSet, check_job, full_job, local_inputs
-from .job_tables import JobTable
+from .notebooks.job_tables import JobTable
 from .operators import OperatorCalls
 from .outputs import OutputCalls
 from .pace import Pace, RealPace, pauses

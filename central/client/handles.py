@@ -27,8 +27,8 @@ from pilotage.proto.tasks import time_limit
 from .downloads.output_plan import EACH_JOB
 from .errors import TimedOut
 from .files import Downloaded
-from .job_tables import JobTable, html_of
-from .progress_bars import shown_progress
+from .notebooks.job_tables import JobTable, html_of
+from .notebooks.progress_bars import shown_progress
 from .submission_bodies import OnProgress
 from .transfers.parallel import OnBytes
 from .waiting.job_output import OnPart

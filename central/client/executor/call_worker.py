@@ -67,8 +67,9 @@ def _result(
 
 
 def _pickled_error(why: BaseException) -> bytes:
-    frames = why.__traceback__.tb_next if why.__traceback__ is not None else None
-    text = "".join(traceback.format_exception(type(why), why, frames))
+    trace = why.__traceback__
+    frames = trace.tb_next if trace is not None else None  # without ours
+    text = "".join(traceback.format_exception(type(why), why, frames or trace))
     try:
         found = _pickled((why, text))
         pickle.loads(found)  # an exception with an __init__ of its own may not come back

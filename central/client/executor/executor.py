@@ -226,7 +226,8 @@ class Executor(concurrent.futures.Executor):
         if self._run is None:
             self._run = self._client.loop.start(self._jobs.run())
         if self._run.done():
-            raise RuntimeError("the executor has ended with its client")
+            why = None if self._run.cancelled() else self._run.exception()
+            raise RuntimeError("the executor has ended, perhaps with its client") from why
 
     def _cancel(self, call: _SubmittedCall) -> None:
         self._client.loop.call_soon(lambda: self._jobs.cancel(call))

@@ -1,5 +1,6 @@
 """The executor against a central that runs calls at once, in this process."""
 
+import collections
 import concurrent.futures
 import hashlib
 import itertools
@@ -41,6 +42,7 @@ class CallCentral(StubCentral):
         self.blobs: dict[str, bytes] = {}
         self.results: dict[int, bytes] = {}
         self.jobs = Jobs(self)
+        self.jobs.reasons = collections.defaultdict(str)
         self.submitted: list[Job] = []
         self.submissions: list[int] = []
         self.killed: list[int] = []

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from pilotage.central.client.errors import MissingPackage
-from pilotage.central.client.job_tables import JobTable
+from pilotage.central.client.notebooks.job_tables import JobTable
 from pilotage.proto.documents.job import Mark
 from pilotage.proto.job_states import JobState
 

@@ -12,7 +12,7 @@ import msgspec
 
 from pilotage.proto.api.jobs import JobView
 
-from .errors import MissingPackage
+from ..errors import MissingPackage
 
 _TIMES: Final = ("submitted_at", "started_at", "ended_at")
 _LIBRARIES: Final = ("pandas", "polars")
