@@ -422,6 +422,8 @@ class Client:
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
         jobs run at once; 0: no limit.
+
+        A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
         return SubmissionHandle(
             self.loop.run(

@@ -10,7 +10,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, S
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from msgspec import structs
 
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.explanations import Explanation
@@ -42,7 +44,7 @@ from pilotage.proto.api.jobs import (
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
-from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.job import Input, Job
 from pilotage.proto.tasks import Tasks, time_limit
 
 from .credentials import CentralLogin, find_connection
@@ -167,11 +169,21 @@ class AsyncClient(
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
         jobs run at once; 0: no limit.
+
+        A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
         key = key or uuid.uuid4().hex
         header, items = submission(
             jobs, template, parameters, key=key, name=name, group=group, running_max=running_max
         )
+        if header.template is not None:
+            (whole,) = await self._full([header.template])
+            header = structs.replace(header, template=cast(Job, whole))
+        elif isinstance(items, Sequence):
+            items = await self._full(cast(Sequence[JobLike], items))
+        else:
+            loop = asyncio.get_running_loop()
+            items = self._full_lazily(cast(Iterable[JobLike], items), loop)
         if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
             body = whole_body(header, items)
             submitted = await self._transport.ask(

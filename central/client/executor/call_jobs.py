@@ -311,7 +311,7 @@ def _hand_over(here: Sequence[tuple[CallJob, Path]]) -> None:
 async def failure_of(client: "AsyncClient", view: JobView) -> CallFailed:
     """Return why an ended job has no results, with the end of its standard error."""
     try:
-        said = (await client.peek(view.id, bytes=_SAID_BYTES, wait_s=0.0)).stderr.strip()
+        said = (await client.peek(view.id, bytes=_SAID_BYTES, wait_s=1.0)).stderr.strip()
     except ClientError:
         said = ""
     why = view.reason or f"it kept no {RESULTS_FILE}"
