@@ -33,7 +33,7 @@ import sys, time
 from pathlib import Path
 from hyperqueue import Job, LocalCluster
 from hyperqueue.cluster import WorkerConfig
-from hyperqueue.ffi.client import PythonEnv
+from hyperqueue.task.function import PythonEnv
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 def square(x):
     return x * x

@@ -5,8 +5,6 @@ It travels with each job, in an archive with cloudpickle: `python3 calls.pyz PLA
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import pickle
 import struct
@@ -46,6 +44,8 @@ def main() -> None:
 
 
 def _is_there(module: str) -> bool:
+    import importlib.util
+
     try:
         return importlib.util.find_spec(module) is not None
     except ImportError:  # of a package above it
@@ -67,6 +67,8 @@ def _result(
 
 
 def _pickled_error(why: BaseException) -> bytes:
+    import traceback
+
     trace = why.__traceback__
     frames = trace.tb_next if trace is not None else None  # without ours
     text = "".join(traceback.format_exception(type(why), why, frames or trace))
@@ -82,5 +84,7 @@ def _pickled(value: Any) -> bytes:
     try:
         return pickle.dumps(value, PROTOCOL)
     except Exception:  # classes and functions that travelled by value
+        import importlib
+
         found: bytes = importlib.import_module("cloudpickle").dumps(value, PROTOCOL)
         return found
