@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ class LocalSite:
 
 
 @contextmanager
-def local_site(slots: int = 2, **settings: str) -> Iterator[LocalSite]:
+def local_site(slots: int = 2, **settings: str) -> Generator[LocalSite, None, None]:
     """Run a central and one pilot with these slots, of 1 core and 1 GB each, for the block.
 
     Everything is in a temporary folder and ends with the block, or with this process. `settings`

@@ -236,7 +236,11 @@ class SubmissionHandle:
         return repr(self.core)
 
     def _repr_html_(self) -> str:
-        return self.core._repr_html_()
+        return self.html()
+
+    def html(self) -> str:
+        """Return what a notebook shows."""
+        return self.core.html()
 
     def __await__(self) -> Generator[Any, None, dict[JobState, int]]:
         return asyncio.wrap_future(self.loop.start(self.core.wait())).__await__()

@@ -183,7 +183,7 @@ class AsyncClient(
             items = await self._full(cast(Sequence[JobLike], items))
         else:
             loop = asyncio.get_running_loop()
-            items = self._full_lazily(cast(Iterable[JobLike], items), loop)
+            items = self._full_lazily(items, loop)
         if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
             body = whole_body(header, items)
             submitted = await self._transport.ask(

@@ -182,6 +182,10 @@ class AsyncSubmissionHandle:
         return f"<submission {self.id} of {self.count} jobs>"
 
     def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self) -> str:
+        """Return what a notebook shows."""
         ranges = [f"{one.first}-{one.first + one.count - 1}" for one in self.ranges]
         ids = ", ".join(ranges)
         return html_of({"submission": [self.id], "jobs": [self.count], "ids": [ids]})

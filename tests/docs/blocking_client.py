@@ -153,6 +153,8 @@ def _method(item: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> str:
     head = "    @property\n" if is_property else ""
     if item.name == "__repr__":
         lines = ["return repr(self.core)"]
+    if item.name == "_repr_html_":
+        lines = ["return self.html()"]
     if item.name == "__await__":
         lines = ["return asyncio.wrap_future(self.loop.start(self.core.wait())).__await__()"]
     indented = "\n".join(f"        {line}" for line in lines)

@@ -10,9 +10,11 @@ import pickle
 import struct
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False  # imports would take longer than most calls
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 CALLS_FILE = "calls.pickle"  # a list of pairs: pickled function, pickled calls
 FUNCTION_FILE = "function.pickle"  # a large function, in place of the one in the list

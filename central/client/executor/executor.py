@@ -150,9 +150,7 @@ class Executor(concurrent.futures.Executor):
         weakref.finalize(self._jobs, shutil.rmtree, self._folder, ignore_errors=True)
         atexit.register(self._at_exit)
 
-    def submit(  # type: ignore[override]
-        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> CallFuture[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> CallFuture[T]:
         """Run `fn(*args, **kwargs)` as a job. Raises what pickling raises."""
         function = self._pickler.pickled(fn, fn)
         calls = self._pickler.pickled([(args, kwargs)], fn)
@@ -164,7 +162,7 @@ class Executor(concurrent.futures.Executor):
         call.future.add_done_callback(self._futures.discard)
         return call.future
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],

@@ -163,7 +163,9 @@ class MappedCalls:
             while len(found) < most:
                 with self._changed:
                     size = self._sizes.calls()
-                calls = [(arguments, {}) for arguments in islice(self._arguments, size)]
+                calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+                    (arguments, {}) for arguments in islice(self._arguments, size)
+                ]
                 if not calls:
                     break
                 content = self._pickle(calls)

@@ -6,7 +6,7 @@ from enum import Enum
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -25,7 +25,7 @@ class JobTable(list[JobView]):
 
     def columns(self) -> dict[str, list[Any]]:
         """Return the columns: times in UTC, enums as texts, and the run time `run_s`."""
-        found = {
+        found: dict[str, list[Any]] = {
             name: [_plain(name, getattr(view, name)) for view in self]
             for name in JobView.__struct_fields__
         }
@@ -74,5 +74,5 @@ def _plain(name: str, value: object) -> object:
     if name in _TIMES:
         return msgspec.convert(value, datetime) if value else None
     if isinstance(value, tuple):
-        return ", ".join(str(_plain("", one)) for one in value)
+        return ", ".join(str(_plain("", one)) for one in cast(tuple[object, ...], value))
     return value.value if isinstance(value, Enum) else value

@@ -141,7 +141,7 @@ def test_a_missing_module_and_another_python_are_named(
     assert found.returncode == 1
     assert found.stderr.endswith("has no module no_such_module, no_such.part\n")
 
-    version = call_files.sys.version_info
+    version = sys.version_info
     monkeypatch.setattr(call_files, "_MAIN", call_files._MAIN.replace("{version}", "(2, 7)"))
     found = run(tmp_path, square, 1)
     assert found.returncode == 1
