@@ -48,7 +48,13 @@ def local_site(slots: int = 2, **settings: str) -> Generator[LocalSite, None, No
     """
     folder = Path(tempfile.mkdtemp(prefix="pilotage-testing-"))
     options = {name.replace("__", "."): value for name, value in settings.items()}
-    told = {"cores": slots, "overcommit": True, "memory_mb": slots * _SLOT_MB}
+    told: dict[str, object] = {
+        "cores": slots,
+        "overcommit": True,
+        "memory_mb": slots * _SLOT_MB,
+        "isolation": "session",
+        "image_tools": ("none",),
+    }
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         central = stack.enter_context(
