@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import struct
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -178,20 +179,20 @@ class CallJobs:
         jobs, names = list[Job](), iter(wanted)
         for pack, local in zip(packs, files, strict=True):
             inputs = (*self._common, *itertools.islice(uploaded, len(local)))
-            local[0].path.unlink()
+            for file in local:
+                file.path.unlink()
             for place in range(len(pack.calls)):
                 jobs.append(self._job(next(names).name, place, inputs))
         return list((await self._client.submit(jobs, name=self._name)).ids())
 
     def _written(self, pack: Pack) -> list[LocalFile]:
-        """Write the files of a pack. A large function stays here for the next one."""
+        """Write the files of a pack."""
         calls = self._folder / f"calls-{next(self._numbers)}"
         calls.write_bytes(pack.content())
         files = [LocalFile(calls, CALLS_FILE)]
         if pack.function:
-            function = self._folder / f"function-{hash(pack.function)}"
-            if not function.exists():
-                function.write_bytes(pack.function)
+            function = self._folder / f"function-{next(self._numbers)}"
+            function.write_bytes(pack.function)
             files.append(LocalFile(function, FUNCTION_FILE))
         return files
 
@@ -305,7 +306,10 @@ class CallJobs:
 
 def _hand_over(here: Sequence[tuple[CallJob, Path]]) -> None:
     for job, path in here:
-        job.came(path)
+        try:
+            job.came(path)
+        except (OSError, struct.error) as why:  # the disk, or a file that is none of ours
+            job.failed(why)
 
 
 async def failure_of(client: "AsyncClient", view: JobView) -> CallFailed:

@@ -20,12 +20,15 @@ from pilotage.proto.api.jobs import (
     Blob,
     BlobAnswer,
     IdRange,
+    Outputs,
     OutputView,
     Peek,
     Submission,
     Submitted,
 )
 from pilotage.proto.api.outputs import JobOutputs, OutputsPage
+from pilotage.proto.api.tokens import WhoAmI
+from pilotage.proto.claims import Role
 from pilotage.proto.documents.job import Job, Need
 from pilotage.proto.job_states import FINAL, JobState
 
@@ -344,6 +347,54 @@ def test_a_shutdown_can_kill_what_is_left(central: CallCentral, client: Client) 
 
     assert all(future.cancelled() for future in futures)
     assert sorted(central.killed) == [1, 2, 3]
+
+
+def test_a_result_is_read_later_but_only_of_an_own_job(
+    central: CallCentral, client: Client
+) -> None:
+    with Executor(client=client) as executor:
+        executor.submit(square, 3).result(60)
+        list(executor.map(square, [1, 2], chunksize=2))
+    for id in (1, 2):
+        central.always[f"GET /v1/jobs/{id}"] = central.jobs.detail
+    central.jobs.epochs = collections.defaultdict(int)
+    for id in (1, 2):
+        central.always[f"GET /v1/jobs/{id}/outputs"] = ok(
+            Outputs(job=id, outputs=central._kept(id))
+        )
+    central.always["GET /v1/whoami"] = ok(whoami("o"))
+    assert client.job(1).result() == 9
+    assert client.job(2).result() == [1, 4]
+
+    central.always["GET /v1/whoami"] = ok(whoami("somebody"))
+    with pytest.raises(CallFailed, match="job 1: it belongs to o, and only your own"):
+        client.job(1).result()
+
+
+def whoami(subject: str) -> WhoAmI:
+    return WhoAmI(
+        subject=subject,
+        issuer="",
+        name="",
+        community="c",
+        groups=(),
+        role=Role.USER,
+        expires_in_s=1.0,
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 100])
+def test_a_broken_file_of_results_does_not_hang(
+    content: bytes, central: CallCentral, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(id: int, _: Job) -> None:
+        central.results[id] = content
+
+    monkeypatch.setattr(central, "_run", broken)
+    with Executor(client=client) as executor:
+        with pytest.raises(Exception, match=r"unpack|pickle|Ran out|load key"):
+            list(executor.map(square, [1]))
+        assert executor.submit(square, 1).exception(60) is not None
 
 
 #     the arguments of the executor, what is said
