@@ -23,7 +23,7 @@ class _Chunk(CallJob):
     """Some calls of a map."""
 
     is_running = is_ended = is_asked = False
-    seconds = 0.0
+    seconds, size = 0.0, 0
     results: Path | None = None
     error: Exception | None = None
 
@@ -49,7 +49,7 @@ class _Chunk(CallJob):
         self._owner.fetch_ahead()
 
     def came(self, results: Path) -> None:
-        self.seconds = seconds_in(results)
+        self.seconds, self.size = seconds_in(results), results.stat().st_size
         self.results = results
         self._owner.news(self)
 
@@ -207,7 +207,7 @@ class MappedCalls:
         """Tell the caller about a chunk. This is called outside the event loop."""
         with self._changed:
             if chunk.results is not None:
-                self._sizes.measured(chunk.count, chunk.seconds)
+                self._sizes.measured(chunk.count, chunk.seconds, chunk.size)
             self._changed.notify_all()
         # A job that could not be sent has not ended before; a measured one may leave more room.
         self._loop.call_soon(self._room.set if chunk.is_ended else chunk.ended)

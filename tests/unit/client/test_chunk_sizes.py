@@ -44,10 +44,12 @@ def test_a_central_with_more_slots_gets_more_jobs() -> None:
     assert sizes.jobs(unfinished=0, running=10**6) == 10_000
 
 
-def test_large_arguments_make_small_jobs() -> None:
+def test_large_arguments_and_results_make_small_jobs() -> None:
     sizes = ChunkSizes(None)
     sizes.sent(1, 1 << 20)
     sizes.measured(1, 0.000_001)
+    assert sizes.calls() == 8
+    sizes.measured(2, 0.000_001, 4 << 20)
 
     assert sizes.calls() == 4
 
