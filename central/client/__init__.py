@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         as_completed as as_completed,
     )
     from .client import AsyncClient as AsyncClient
+    from .executor.executor import CallFuture as CallFuture, Executor as Executor
     from .files import LocalFile as LocalFile
     from .handles import (
         AsyncJobHandle as AsyncJobHandle,
@@ -26,7 +27,9 @@ _HOMES = {
     "AsyncClient": "client",
     "AsyncJobHandle": "handles",
     "AsyncSubmissionHandle": "handles",
+    "CallFuture": "executor.executor",
     "Client": "blocking",
+    "Executor": "executor.executor",
     "JobHandle": "blocking",
     "LocalFile": "files",
     "SubmissionHandle": "blocking",
@@ -38,7 +41,9 @@ __all__ = [
     "AsyncClient",
     "AsyncJobHandle",
     "AsyncSubmissionHandle",
+    "CallFuture",
     "Client",
+    "Executor",
     "JobHandle",
     "LocalFile",
     "SubmissionHandle",
