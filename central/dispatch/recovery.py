@@ -190,8 +190,11 @@ class MemoryRecovery:
             rows = await self._store.read(
                 pilot_records.pilots, None, states=SPEAKING, after=after, limit=PAGE
             )
+            now = self._clock.monotonic()
             for row in rows:
-                self._pilots.put(self._presence(row))
+                presence = self._presence(row)
+                self._pilots.put(presence)
+                self._memory.hosts.saw(presence.site, presence.element, presence.host, now)
             if len(rows) < PAGE:
                 return
             after = rows[-1].pilot
