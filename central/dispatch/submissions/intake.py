@@ -40,6 +40,7 @@ from ...jobs.definition.rendering import (
 )
 from ...jobs.definition.sizes import FilledSizes, check_name, check_size
 from ...jobs.definition.software import needs_of
+from ...jobs.record_dependencies import Dependent, parents_of
 from ...jobs.record_types import JobClassRow, NewJob
 from ...rucio.outgoing import RucioEntries, check_going_out, no_servers
 
@@ -65,6 +66,8 @@ class ArrivedJobs:
     def __init__(self) -> None:
         self.runs: list[tuple[KnownClass, int, int, int]] = []  # class, priority, first id, count
         self.limits: list[tuple[int, float]] = []
+        self.dependents: list[Dependent] = []
+        self._ranges: list[tuple[int, int]] = []
 
     def add(self, first: int, ready: CheckedJobs) -> None:
         """Note that these jobs have consecutive ids from `first` on."""
@@ -77,6 +80,12 @@ class ArrivedJobs:
             (job, row.queue_until)
             for job, row in enumerate(ready.rows, first)
             if row.queue_until is not None
+        ]
+        self._ranges.append((first, len(ready.rows)))
+        self.dependents += [
+            Dependent(job, row.class_id, row.policy, parents_of(row, self._ranges))
+            for job, row in enumerate(ready.rows, first)
+            if row.after
         ]
 
     def _join(self, info: KnownClass, priority: int, first: int, count: int) -> None:
