@@ -23,6 +23,7 @@ from ..dispatch.assembly import (
 from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
 from ..dispatch.deadlines import DeadlineLoop
+from ..dispatch.dependencies.releases import ReleaseLoop
 from ..dispatch.explainer import AwaitedOutputs, Explainer
 from ..dispatch.follow_up import FollowUp
 from ..dispatch.health import HealthService
@@ -108,6 +109,7 @@ class Central:
     recovery: MemoryRecovery
     watch: DeadlineLoop
     others: ArrivalPoller
+    releases: ReleaseLoop
     used: UsedShares
     carrier: CopyRuleLoop
     storage_work: StorageWork
@@ -167,6 +169,7 @@ class Central:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
             tasks.create_task(self.others.run())
+            tasks.create_task(self.releases.run())
             tasks.create_task(self.counts.run())
             tasks.create_task(self.allowed.quotas.run())
             tasks.create_task(self.allowed.room.run())
@@ -209,6 +212,9 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     others = arrivals(world, memory, follow_up, (tokens.load_revoked, allowed.quotas.load))
     control = _control(world, memory, idle, follow_up, downlink, allowed)
+    releases = ReleaseLoop(
+        store=store, memory=memory, idle=idle, follow_up=follow_up, clock=clock, log=log
+    )
     metrics.others, metrics.failover = others, pulse
     rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)
     repairs = _repairs(world, memory, rules, elements, pulse)
@@ -267,6 +273,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
         watch=watch,
         others=others,
+        releases=releases,
         used=used,
         carrier=carrier,
         storage_work=own,

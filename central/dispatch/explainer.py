@@ -63,8 +63,10 @@ class Explainer:
     async def job(self, caller: Caller, job_id: int) -> Explanation:
         """Explain why a job waits. If it does not wait, return a note on its state."""
         row = await self._queries.row(caller, job_id, Permission.JOB_READ)
-        if row.state is not JobState.WAITING:
-            notes = [_state_of(row), *self._late_notes(job_id)]
+        parents = self._parent_notes(job_id)
+        if parents or row.state is not JobState.WAITING:
+            notes = parents if row.state is JobState.WAITING else [_state_of(row), *parents]
+            notes += self._late_notes(job_id)
             if row.state is JobState.COMPLETING:
                 notes += await self._awaited(job_id)
             return Explanation(job=job_id, state=row.state.value, offers=0, fitting=0, notes=notes)
@@ -72,6 +74,12 @@ class Explainer:
         spec = self._queue.classes[row.class_id].spec
         explained = self._explain(job_id, spec, row.priority)
         return msgspec.structs.replace(explained, state=row.state.value)
+
+    def _parent_notes(self, job_id: int) -> list[str]:
+        """Return a note on each condition of a job that its parents do not meet yet."""
+        shown, count = self._queue.dependencies.open_conditions(job_id)
+        more = f"and for {count - len(shown)} more: `pilotage show {job_id}` lists them"
+        return [*map(str, shown), *([more] if count > len(shown) else [])]
 
     def _late_notes(self, job_id: int) -> list[str]:
         """Return a note if the result of a job is known or likely to be undelivered."""

@@ -1,0 +1,118 @@
+"""Checks the jobs that new jobs wait for, and finds their ids."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from pilotage.proto.documents.job import Dependency, Job
+from pilotage.proto.problems import Code
+
+from ...errors import Refused
+from ...identity.callers import User
+from ...identity.policy import Permission
+from ...identity.scope import Owners, scope
+from ...jobs import record as job_records, record_submissions as submission_records
+from ...jobs.record_dependencies import places
+from ...jobs.record_types import NewDependency
+from ...store.engine import CHUNK_MAX, Store
+
+OF_A_SUBMISSION_MAX: Final = 1_000_000  # ranges of parents of all its jobs together
+_WAYS: Final = ("job", "submission", "index")
+
+
+class ParentJobs:
+    """The parents of the jobs of one submission."""
+
+    def __init__(self, store: Store, caller: User, owners: Owners) -> None:
+        self._store, self._caller, self._owners = store, caller, owners
+        self._jobs: dict[int, bool] = {}  # whether the caller may see the job
+        self._ranges: dict[int, tuple[tuple[int, int], ...]] = {}  # of visible submissions
+        self._each: dict[int, str] = {}  # submissions that need as many jobs, with their field
+        self._number = 0
+
+    async def learn(self, jobs: Iterable[Job]) -> None:
+        """Read the parents of these jobs. Call it before `of`."""
+        after = [one for job in jobs if job.after for one in job.after]
+        unknown = sorted({one.job for one in after if one.job} - self._jobs.keys())
+        submissions = {one.submission for one in after if one.submission} - self._ranges.keys()
+        for submission_id in sorted(submissions):
+            found = await self._store.read(submission_records.submission, submission_id)
+            ranges = found.ranges if found is not None and found.complete else ()
+            self._ranges[submission_id] = ranges
+            # The jobs of a submission have one owner; removed jobs come first.
+            unknown += [first + count - 1 for first, count in ranges[-1:]]
+        bounds = scope(self._caller, Permission.JOB_READ, self._owners)
+        for start in range(0, len(unknown), CHUNK_MAX):
+            some = unknown[start : start + CHUNK_MAX]
+            rows = await self._store.read(job_records.jobs, some)
+            for job in some:
+                self._jobs[job] = job in rows and bounds.covers_row(rows[job])
+        for submission_id in submissions:
+            ranges = self._ranges[submission_id]
+            if ranges and not self._jobs[sum(ranges[-1]) - 1]:
+                self._ranges[submission_id] = ()
+
+    def of(self, job: Job, where: str, place: int | None) -> tuple[NewDependency, ...]:
+        """Return the parents of a job, without repetitions. Raises Refused with the wrong field.
+
+        `place` is that of the job in its submission, from 0; None: of a whole array.
+        """
+        found: list[NewDependency] = []
+        for number, one in enumerate(job.after):
+            found += self._parents(one, f"{where}.after[{number}]", place)
+        kept = tuple(dict.fromkeys(found))
+        self.count(len(kept), where)
+        return kept
+
+    def count(self, number: int, where: str) -> None:
+        """Count ranges of parents. Raises Refused if the submission has too many."""
+        self._number += number
+        if self._number > OF_A_SUBMISSION_MAX:
+            why = f"a submission may wait for at most {OF_A_SUBMISSION_MAX} jobs or ranges of jobs"
+            raise Refused(Code.TOO_LARGE, f"{where}.after: {why}: split it", field=f"{where}.after")
+
+    def _parents(self, one: Dependency, where: str, place: int | None) -> Sequence[NewDependency]:
+        given = [way for way in _WAYS if getattr(one, way)]
+        if len(given) != 1:
+            said = " and ".join(given) or "none of them"
+            raise _wrong(where, f"found {said}, expected one of job, submission and index")
+        if one.each and not one.submission:
+            raise _wrong(f"{where}.each", "it needs a submission: one parent for each job")
+        if one.job:
+            if not self._jobs[one.job]:
+                raise _wrong(f"{where}.job", f"there is no job {one.job}")
+            return [NewDependency(one.job, when=one.when)]
+        if one.index:
+            if place is None:
+                raise _wrong(f"{where}.index", "a template has no places: list the jobs instead")
+            if one.index > place:
+                why = f"found {one.index}, expected the place of an earlier job"
+                raise _wrong(f"{where}.index", f"{why}; this job has place {place + 1}")
+            return [NewDependency(one.index - 1, when=one.when, is_place=True)]
+        ranges = self._ranges[one.submission]
+        if not ranges:
+            raise _wrong(f"{where}.submission", f"there is no submission {one.submission}")
+        if not one.each:
+            return [NewDependency(first, count, one.when) for first, count in ranges]
+        self._each[one.submission] = f"{where}.each"
+        if place is None:
+            return []
+        if place >= _count(ranges):
+            self.check_count(place + 1)
+        return [NewDependency(places(ranges, place), when=one.when)]
+
+    def check_count(self, count: int) -> None:
+        """Refuse a submission of `count` jobs if it waits, job by job, for another number."""
+        for submission_id, where in self._each.items():
+            its = _count(self._ranges[submission_id])
+            if its != count:
+                found = f"submission {submission_id} has {its} jobs, and this one has"
+                least = "at least " if count > its else ""
+                raise _wrong(where, f"{found} {least}{count}: give as many, or leave out `each`")
+
+
+def _count(ranges: Sequence[tuple[int, int]]) -> int:
+    return sum(count for _, count in ranges)
+
+
+def _wrong(where: str, why: str) -> Refused:
+    return Refused(Code.INVALID, f"{where}: {why}", field=where)
