@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pilotage.proto.documents.job import (
         DataInput,
         DataOutput,
+        Dependency,
         Input,
         Job,
         JobData,
@@ -42,6 +43,7 @@ __all__ = [
     "Client",
     "DataInput",
     "DataOutput",
+    "Dependency",
     "FileItem",
     "Grouping",
     "Input",
@@ -70,6 +72,7 @@ _HOME_OF = {
     "Client": "pilotage.central.client",
     "DataInput": "pilotage.proto.documents.job",
     "DataOutput": "pilotage.proto.documents.job",
+    "Dependency": "pilotage.proto.documents.job",
     "FileItem": "pilotage.proto.api.data",
     "Grouping": "pilotage.proto.documents.transformation",
     "Input": "pilotage.proto.documents.job",

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from . import errors as errors
     from .blocking import (
         Client as Client,
+        JobGraph as JobGraph,
         JobHandle as JobHandle,
         SubmissionHandle as SubmissionHandle,
         as_completed as as_completed,
     )
     from .client import AsyncClient as AsyncClient
+    from .graphs import AsyncJobGraph as AsyncJobGraph, GraphJob as GraphJob
     from .files import LocalFile as LocalFile
     from .handles import (
         AsyncJobHandle as AsyncJobHandle,
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncClient": "client",
+    "AsyncJobGraph": "graphs",
     "AsyncJobHandle": "handles",
     "AsyncSubmissionHandle": "handles",
     "Client": "blocking",
+    "GraphJob": "graphs",
+    "JobGraph": "blocking",
     "JobHandle": "blocking",
     "LocalFile": "files",
     "SubmissionHandle": "blocking",
@@ -36,9 +41,12 @@ _HOMES = {
 
 __all__ = [
     "AsyncClient",
+    "AsyncJobGraph",
     "AsyncJobHandle",
     "AsyncSubmissionHandle",
     "Client",
+    "GraphJob",
+    "JobGraph",
     "JobHandle",
     "LocalFile",
     "SubmissionHandle",
