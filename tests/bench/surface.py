@@ -1,4 +1,4 @@
-"""What users wait for: the results of many jobs."""
+"""What users wait for: the results of many jobs, and large graphs of jobs."""
 
 import shutil
 import subprocess
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .figures import Figure, figure
+from .load.chains import release_times_ms, submit_graph
 from .load.gauges import Gauge
 from .load.kept_outputs import keep_outputs
 from .load.stage import Act, play, stage
@@ -15,7 +16,9 @@ from .load.stage import Act, play, stage
 NAME = "surface"
 WORK = (
     "10,000 jobs have kept one output of 10 kB each. `pilotage output --submission N --to FOLDER` "
-    "fetches all, a second time with nothing to fetch, and then into a .tar."
+    "fetches all, a second time with nothing to fetch, and then into a .tar. A graph of 100,000 "
+    "jobs, of which most wait for three others, is submitted from Python; a pilot ends the first of "
+    "two jobs and asks until it gets the second."
 )
 BOUND = "The local disk is the limit: each output needs a folder and a file."
 
@@ -27,6 +30,8 @@ class Scale:
     jobs: int = 10_000
     bytes: int = 10_000
     times: int = 3  # the best counts
+    graph: int = 100_000  # jobs
+    chains: int = 500
 
 
 FULL = Scale()
@@ -52,7 +57,13 @@ def measure(scale: Scale) -> list[Figure]:
             raise RuntimeError(f"{files} outputs of {scale.jobs} came")
         again = _fetch(act, submission, "--to", to)
         archive = _fetch(act, submission, "--tar", on.folder / "fetched.tar")
+    with stage() as on, on.act() as act:
+        graph_s = min(play(submit_graph(act, scale.graph)) for _ in range(scale.times))
+        released = sorted(play(release_times_ms(act, scale.chains)))
     return [
+        figure(NAME, f"graph of {scale.graph} jobs, submitted", graph_s, "s"),
+        figure(NAME, "parent ended → child matched, p50", released[len(released) // 2], "ms"),
+        figure(NAME, "parent ended → child matched, p99", released[-len(released) // 100], "ms"),
         figure(NAME, "outputs of 10 kB, whole command", scale.jobs / min(whole), "files/s"),
         figure(NAME, "outputs of 10 kB, central's CPU", cpu_us, "µs/file"),
         figure(NAME, "outputs of 10 kB, all here already", scale.jobs / again, "files/s"),

@@ -10,7 +10,6 @@ import msgspec
 from pilotage.central.app.central import Central
 from pilotage.central.dispatch.dependencies.releases import pages
 from pilotage.central.jobs import record as job_records, record_dependencies as records
-from pilotage.central.jobs.record_dependencies import Verdict
 from pilotage.central.jobs.record_types import AttemptResult, JobMove, Requeue
 from pilotage.proto.documents.job import Dependency, Job
 from pilotage.proto.job_states import FINAL, JobState
@@ -84,26 +83,24 @@ class Graphs:
 
     # -- memory -----------------------------------------------------------------------------------
 
-    def compare(self, ours: Central, again: Central, waiting: dict[str, dict[int, Any]]) -> None:
+    def compare(self, ours: Central, again: Central, waiting: dict[int, Any]) -> None:
         """Memory keeps out of the queue what a rebuilt one does, but for what it has let go.
 
-        A job that was let go stays in the queue if a parent is then opened again.
+        A job that was let go stays in the queue if a parent is then opened again. `waiting` are
+        the jobs in our queue; those that the rebuilt one still keeps out are removed from it.
         """
         graph, rebuilt = ours.memory.queue.dependencies, again.memory.queue.dependencies
         rows = self._world.central.disk.rows
         for page in pages(list(rebuilt.unread)):
-            states = step(rows.read(records.states, page))
-            rebuilt.read(page, states, rebuilt.made)
-        if graph.due or graph.unread:
-            return  # it is about to follow
-        for job in graph.children:
-            if graph.verdict(job) is not rebuilt.verdict(job):
-                what = f"job {job}: {graph.verdict(job)} in memory, {rebuilt.verdict(job)} rebuilt"
-                raise Violation("dependencies", what)
-        left = rebuilt.children.keys() - graph.children.keys()
-        states = {job: row.state for job, row in step(rows.read(job_records.jobs, sorted(left))).items()}
-        for job in left:
-            if states[job] is not JobState.HELD and job not in waiting["ours"]:
-                pending = rebuilt.verdict(job) is not Verdict.RUN
-                raise Violation("dependencies", f"job {job} is forgotten (blocked: {pending})")
-            waiting["ours"].pop(job, None)
+            rebuilt.read(page, step(rows.read(records.states, page)), rebuilt.made)
+        let_go = rebuilt.children.keys() - graph.children.keys()
+        if not (graph.due or graph.unread):  # else it is about to follow
+            for job in graph.children:
+                if graph.verdict(job) is not rebuilt.verdict(job):
+                    what = f"{graph.verdict(job)} in memory, {rebuilt.verdict(job)} rebuilt"
+                    raise Violation("dependencies", f"job {job}: {what}")
+            for job, row in step(rows.read(job_records.jobs, sorted(let_go))).items():
+                if row.state is JobState.WAITING and job not in waiting:
+                    raise Violation("dependencies", f"job {job} is forgotten")
+        for job in let_go:
+            waiting.pop(job, None)
