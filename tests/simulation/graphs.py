@@ -20,6 +20,7 @@ from .violation import Violation
 if TYPE_CHECKING:
     from .world import World
 
+MANY: Final = 1_000_000
 WORLDS: Final = 0.4  # of all
 WAIT: Final = 0.6  # of the jobs in such a world
 WHEN: Final = ("ok", "ok", "ok", "any", "any", "fail")
@@ -91,10 +92,11 @@ class Graphs:
         """
         graph, rebuilt = ours.memory.queue.dependencies, again.memory.queue.dependencies
         rows = self._world.central.disk.rows
+        rebuilt.watch(MANY)
         for page in pages(list(rebuilt.unread)):
             rebuilt.read(page, step(rows.read(records.states, page)), rebuilt.made)
         let_go = rebuilt.children.keys() - graph.children.keys()
-        if not (graph.due or graph.unread):  # else it is about to follow
+        if not (graph.unwatched or graph.unread or graph.due):  # else it is about to follow
             for job in graph.children:
                 if graph.verdict(job) is not rebuilt.verdict(job):
                     what = f"{graph.verdict(job)} in memory, {rebuilt.verdict(job)} rebuilt"

@@ -4,6 +4,7 @@ The states of parents come from two sources: changes that the leader hears, and 
 after it has begun to listen. A heard state is newer than a read one. All calls may be repeated.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -107,12 +108,14 @@ def _part(parents: _Parents, number: int) -> range:
 class DependencyGraph:
     """All jobs that wait for other jobs.
 
-    `due` has the jobs whose verdict may have changed, and `unread` the parents whose states are to
-    be read. `called` is called when one of them gets an entry.
+    `unwatched` has the jobs whose parents are not watched yet, `unread` the parents whose states
+    are to be read, and `due` the jobs whose verdict may have changed. `called` is called when one
+    of them gets an entry.
     """
 
     def __init__(self) -> None:
-        self.children: dict[int, _Child] = {}
+        self.children: dict[int, _Child | Dependent] = {}  # a Dependent is not watched yet
+        self.unwatched: deque[Dependent] = deque()
         self.due: dict[int, None] = {}
         self.unread: dict[tuple[int, int], None] = {}
         self.called: Callable[[], None] = lambda: None
@@ -123,15 +126,25 @@ class DependencyGraph:
     # -- dependents -----------------------------------------------------------------------------
 
     def add(self, dependents: Iterable[Dependent]) -> None:
-        """Begin to watch the parents of these jobs, and keep the jobs out of the queue."""
+        """Keep these jobs out of the queue. Many can be added at once: `watch` does the rest."""
         for one in dependents:
             if one.job_id not in self.children:
-                self._add(one)
-        if self.due or self.unread:
+                self.children[one.job_id] = one
+                self.unwatched.append(one)
+        if self.unwatched:
             self.called()
 
-    def _add(self, one: Dependent) -> None:
-        child = self.children[one.job_id] = _Child(one.class_id, one.policy, stopped=one.stopped)
+    def watch(self, most: int) -> None:
+        """Begin to watch the parents of the next jobs, about `most` ranges of parents."""
+        while self.unwatched and most > 0:
+            one = self.unwatched.popleft()
+            if self.children.get(one.job_id) is one:
+                most -= 1 + len(one.parents)
+                self._join(one)
+
+    def _join(self, one: Dependent) -> None:
+        child = _Child(one.class_id, one.policy, stopped=one.stopped)
+        self.children[one.job_id] = child
         for first, count, when in dict.fromkeys(one.parents):
             parents = self._parents.get((first, count)) or self._watch(first, count)
             parents.children.setdefault(when, {})[one.job_id] = child
@@ -163,7 +176,7 @@ class DependencyGraph:
     def forget(self, job: int) -> None:
         """Let a job go: its parents do not matter any more."""
         child = self.children.pop(job, None)
-        if child is None:
+        if not isinstance(child, _Child):
             return
         self.due.pop(job, None)
         for parents, when in child.edges:
@@ -203,7 +216,7 @@ class DependencyGraph:
             return
         if state in FINAL or (state is JobState.WAITING and child.stopped):
             self.forget(job)
-        elif state is JobState.WAITING:
+        elif state is JobState.WAITING and isinstance(child, _Child):
             self.due[job] = None
             self.called()
 
@@ -252,7 +265,7 @@ class DependencyGraph:
     def stopped(self, job: int, *, is_stopped: bool) -> None:
         """Note whether the parents of a job stop it, before that move is followed."""
         child = self.children.get(job)
-        if child is not None:
+        if isinstance(child, _Child):
             child.stopped = is_stopped
 
     def again(self, jobs: Iterable[int]) -> None:
@@ -267,9 +280,9 @@ class DependencyGraph:
     # -- verdicts -------------------------------------------------------------------------------
 
     def verdict(self, job: int) -> Verdict | None:
-        """Return what the parents of a job mean for it now; None: it does not wait."""
+        """Return what the parents of a job mean for it now; None: they are not watched."""
         child = self.children.get(job)
-        if child is None:
+        if not isinstance(child, _Child):
             return None
         if child.broken:
             if child.policy:
@@ -280,10 +293,10 @@ class DependencyGraph:
 
     def settlement(self, job: int) -> Settlement | None:
         """Return the verdict on a job in the form that the store applies."""
-        verdict = self.verdict(job)
-        if verdict is None:
+        child, verdict = self.children.get(job), self.verdict(job)
+        if verdict is None or not isinstance(child, _Child):
             return None
-        edges = self.children[job].edges
+        edges = child.edges
         stops = verdict in (Verdict.HOLD, Verdict.SKIP)
         return Settlement(
             job_id=job,
@@ -318,6 +331,9 @@ class DependencyGraph:
         child = self.children.get(job)
         if child is None:
             return [], 0
+        if isinstance(child, Dependent):
+            some = [OpenCondition(*one, 0, broken=False) for one in child.parents[:SHOWN_MAX]]
+            return some, len(child.parents)
         found: list[OpenCondition] = []
         for parents, when in child.edges:
             outcome = parents.outcome(when)

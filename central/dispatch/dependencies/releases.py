@@ -18,6 +18,7 @@ from ..idle_classes import IdleClasses
 from ..memory import Memory
 
 RETRY_S: Final = 1.0
+WATCHED_MAX: Final = 2_000  # ranges of parents that are watched in one turn of the loop
 READ_MAX: Final = 4_000  # states of parents that are read, and applied, at a time
 
 
@@ -76,9 +77,11 @@ class ReleaseLoop:
                 self._called.set()
 
     async def work(self) -> None:
-        """Read the states of new parents, and settle all jobs that are due."""
-        while self._graph.unread or self._graph.due:
-            if self._graph.unread:
+        """Watch new parents, read their states, and settle all jobs that are due."""
+        while self._graph.unwatched or self._graph.unread or self._graph.due:
+            if self._graph.unwatched:
+                self._graph.watch(WATCHED_MAX)
+            elif self._graph.unread:
                 await self._read()
             if self._graph.due:
                 await self._settle_some()

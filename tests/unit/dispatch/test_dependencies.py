@@ -12,6 +12,7 @@ from pilotage.proto.job_states import JobState
 
 DONE, FAILED, KILLED = JobState.DONE, JobState.FAILED, JobState.KILLED
 WAITING, HELD = JobState.WAITING, JobState.HELD
+MANY = 1_000_000
 STATES = {"w": WAITING, "r": JobState.RUNNING, "h": HELD, "d": DONE, "f": FAILED, "k": KILLED}
 
 #  condition of job 9, policy, states of the jobs 1, 2, 3; verdict
@@ -45,6 +46,7 @@ TABLE = """
 def graph_of(*dependents: Dependent) -> DependencyGraph:
     graph = DependencyGraph()
     graph.add(dependents)
+    graph.watch(MANY)
     return graph
 
 
@@ -94,6 +96,7 @@ def test_states_from_before_the_watch_began_do_not_count() -> None:
     made = graph.made
     graph.forget(9)
     graph.add([dependent(9, (1, 1, "ok"))])
+    graph.watch(MANY)
     graph.read([(1, 1)], [(1, "Done")], made)
 
     assert graph.verdict(9) is Verdict.WAIT
@@ -166,6 +169,7 @@ def test_nothing_stays_in_memory_after_the_last_dependent_is_gone() -> None:
     for job in range(10_000, 10_200):
         first = chance.randrange(1, 9_000)
         graph.add([dependent(job, (first, chance.choice((1, 1, 900)), "any"), (5, 1, "ok"))])
+    graph.watch(MANY)
     for page in pages(list(graph.unread)):
         graph.read(page, [(job, "Done") for first, n in page for job in range(first, first + n)], graph.made)
     ready = {graph.verdict(job) for job in graph.children}
@@ -184,3 +188,15 @@ def test_pages_cover_each_id_once() -> None:
 
     assert sorted(ids) == sorted({job for first, n in ranges for job in range(first, first + n)})
     assert all(sum(count for _, count in page) <= READ_MAX for page in found)
+
+
+def test_a_job_is_kept_out_before_its_parents_are_watched() -> None:
+    graph = DependencyGraph()
+    graph.add([dependent(9, (1, 1, "ok")), dependent(10, (1, 1, "ok"))])
+    blocked = list(graph.children)
+    graph.forget(9)
+    graph.watch(MANY)
+    tell(graph, "d")
+
+    assert blocked == [9, 10]
+    assert (list(graph.children), list(graph.due)) == ([10], [10])
