@@ -16,8 +16,8 @@ if TYPE_CHECKING:
         as_completed as as_completed,
     )
     from .client import AsyncClient as AsyncClient
-    from .graphs import AsyncJobGraph as AsyncJobGraph, GraphJob as GraphJob
     from .files import LocalFile as LocalFile
+    from .graphs import AsyncJobGraph as AsyncJobGraph, GraphJob as GraphJob
     from .handles import (
         AsyncJobHandle as AsyncJobHandle,
         AsyncSubmissionHandle as AsyncSubmissionHandle,

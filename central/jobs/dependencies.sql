@@ -1,13 +1,17 @@
 -- Jobs that wait for other jobs. The edges never change. Whether a job still waits follows from the
 -- states of its parents.
 
--- name: insert_dependent
--- ?1 job, ?2 policy
-INSERT INTO dependent (job_id, policy) VALUES (?1, ?2);
+-- name: insert_dependents
+-- ?1 JSON: [job, policy] of each
+INSERT INTO dependent (job_id, policy)
+SELECT (r.value::json ->> 0)::bigint, r.value::json ->> 1 FROM json_each(?1) AS r;
 
--- name: insert_dependency
--- ?1 job, ?2 place, ?3 first parent, ?4 number of parents, ?5 condition
-INSERT INTO dependency (job_id, place, first, count, condition) VALUES (?1, ?2, ?3, ?4, ?5);
+-- name: insert_dependencies
+-- ?1 JSON: [job, place, first parent, number of parents, condition] of each
+INSERT INTO dependency (job_id, place, first, count, condition)
+SELECT (r.value::json ->> 0)::bigint, (r.value::json ->> 1)::bigint, (r.value::json ->> 2)::bigint,
+       (r.value::json ->> 3)::bigint, r.value::json ->> 4
+  FROM json_each(?1) AS r;
 
 -- name: any_dependent
 SELECT job_id FROM dependent LIMIT 1;

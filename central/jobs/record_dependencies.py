@@ -19,7 +19,7 @@ from ..store.records import Record
 from ..store.session import Session, json_list
 from .record import move, standing
 from .record_search import ZONE_BITS
-from .record_types import JobMove, JobStanding, NewDependency, NewJob
+from .record_types import JobMove, JobStanding, NewJob
 
 STOPPED: Final = 1  # by its parents
 RUNS_ALONE: Final = 2
@@ -79,20 +79,19 @@ def parents_of(job: NewJob, ranges: Ranges) -> tuple[tuple[int, int, When], ...]
     )
 
 
-def keep_dependencies(
-    session: Session, first: int, jobs: Sequence[NewJob], ranges: Ranges
-) -> None:
+def keep_dependencies(session: Session, first: int, jobs: Sequence[NewJob], ranges: Ranges) -> None:
     """Store the parents of jobs with consecutive ids. `ranges` include these jobs."""
     rows = [(job_id, job) for job_id, job in enumerate(jobs, first) if job.after]
     if not rows:
         return
-    session.many("insert_dependent", [(job_id, job.policy) for job_id, job in rows])
+    kept = [(job_id, job.policy) for job_id, job in rows]
+    session.run("insert_dependents", (json_list(kept),))
     edges = [
         (job_id, place, *parents)
         for job_id, job in rows
         for place, parents in enumerate(parents_of(job, ranges))
     ]
-    session.many("insert_dependency", edges)
+    session.run("insert_dependencies", (json_list(edges),))
 
 
 def dependents(session: Session, ranges: Ranges) -> list[Dependent]:
@@ -153,7 +152,9 @@ def settle(session: Session, wanted: Sequence[Settlement], at: float) -> list[Se
             stopped = int(one.new is not JobState.WAITING)
             session.run("set_stopped", {"job_id": one.job_id, "stopped": stopped})
     return [
-        one if one.move is None or one.job.job_id in moved else Settled(one.job, None, one.runs_alone)
+        one
+        if one.move is None or one.job.job_id in moved
+        else Settled(one.job, None, one.runs_alone)
         for one in found
     ]
 

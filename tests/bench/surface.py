@@ -17,8 +17,8 @@ NAME = "surface"
 WORK = (
     "10,000 jobs have kept one output of 10 kB each. `pilotage output --submission N --to FOLDER` "
     "fetches all, a second time with nothing to fetch, and then into a .tar. A graph of 100,000 "
-    "jobs, of which most wait for three others, is submitted from Python; a pilot ends the first of "
-    "two jobs and asks until it gets the second."
+    "jobs, of which most wait for three others, is submitted from Python. A pilot ends the first "
+    "of two jobs and asks until it gets the second."
 )
 BOUND = "The local disk is the limit: each output needs a folder and a file."
 

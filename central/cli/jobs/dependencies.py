@@ -35,7 +35,9 @@ def dependencies(after: tuple[str, ...], after_each: tuple[str, ...]) -> list[di
     for text in after_each:
         match = _FORM.fullmatch(text)
         if match is None or not match["submission"]:
-            raise UsageError(f"--after-each {text!r}: expected submission:7, also with :any or :fail")
+            raise UsageError(
+                f"--after-each {text!r}: expected submission:7, also with :any or :fail"
+            )
         when = match["when"] or "ok"
         found.append({"submission": int(match["submission"]), "when": when, "each": True})
     return found

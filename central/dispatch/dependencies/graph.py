@@ -268,6 +268,11 @@ class DependencyGraph:
         if isinstance(child, _Child):
             child.stopped = is_stopped
 
+    def is_stopped(self, job: int) -> bool:
+        """Return whether the parents of a job stop it."""
+        child = self.children.get(job)
+        return child is not None and child.stopped
+
     def again(self, jobs: Iterable[int]) -> None:
         """Let these jobs be due again."""
         self.due.update((job, None) for job in jobs if job in self.children)

@@ -64,6 +64,8 @@ async def release_times_ms(act: Act, chains: int) -> "array[float]":
 
 async def _given(line: Line, voice: Voice) -> list[Given]:
     """Ask until there is a job, and return it."""
-    while not (given := GIVEN.findall(await line.ask(voice.ask(1)))):
+    while True:
+        given = GIVEN.findall(await line.ask(voice.ask(1)))
+        if given:
+            return given
         await asyncio.sleep(LOOK_S)
-    return given

@@ -73,7 +73,10 @@ async def test_only_jobs_that_may_still_wait_are_read(store: Store) -> None:
 
     assert [one.job_id for one in first] == [child]
     assert running == []
-    assert await store.read(records.states, [(parent, 2)]) == [(parent, "Waiting"), (child, "Waiting")]
+    assert await store.read(records.states, [(parent, 2)]) == [
+        (parent, "Waiting"),
+        (child, "Waiting"),
+    ]
 
 
 async def test_zones_have_all_dependents(store: Store) -> None:

@@ -171,7 +171,11 @@ def test_nothing_stays_in_memory_after_the_last_dependent_is_gone() -> None:
         graph.add([dependent(job, (first, chance.choice((1, 1, 900)), "any"), (5, 1, "ok"))])
     graph.watch(MANY)
     for page in pages(list(graph.unread)):
-        graph.read(page, [(job, "Done") for first, n in page for job in range(first, first + n)], graph.made)
+        graph.read(
+            page,
+            [(job, "Done") for first, n in page for job in range(first, first + n)],
+            graph.made,
+        )
     ready = {graph.verdict(job) for job in graph.children}
     for job in list(graph.children):
         graph.forget(job)
