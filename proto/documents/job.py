@@ -300,7 +300,9 @@ class Job(
     retries: Annotated[int, Meta(ge=0, le=100)] = 0  # after failures of the payload
     #: exit codes after which a retry is made; empty: after any failure of the payload
     retry_codes: tuple[Annotated[int, Meta(ge=1, le=255)], ...] = ()
-    queue_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0  # maximum wait in the queue; 0: no limit
+    queue_s: Annotated[int, Meta(ge=0, le=31_536_000)] = (
+        0  # maximum wait, also for other jobs; 0: no limit
+    )
     priority: Priority = PRIORITY_DEFAULT  # higher runs earlier
     needs: Annotated[tuple[Need, ...], Meta(min_length=1, max_length=16)] = (
         Need(),

@@ -58,7 +58,13 @@ class ParentJobs:
         """
         found: list[NewDependency] = []
         for number, one in enumerate(job.after):
-            found += self._parents(one, f"{where}.after[{number}]", place)
+            try:
+                found += self._parents(one, place)
+            except _WrongParent as why:
+                field = f"{where}.after[{number}]{why.field}"
+                raise Refused(Code.INVALID, f"{field}: {why}", field=field) from None
+            if one.each:
+                self._each[one.submission] = f"{where}.after[{number}].each"
         kept = tuple(dict.fromkeys(found))
         self.count(len(kept), where)
         return kept
@@ -70,49 +76,56 @@ class ParentJobs:
             why = f"a submission may wait for at most {OF_A_SUBMISSION_MAX} jobs or ranges of jobs"
             raise Refused(Code.TOO_LARGE, f"{where}.after: {why}: split it", field=f"{where}.after")
 
-    def _parents(self, one: Dependency, where: str, place: int | None) -> Sequence[NewDependency]:
-        given = [way for way in _WAYS if getattr(one, way)]
-        if len(given) != 1:
-            said = " and ".join(given) or "none of them"
-            raise _wrong(where, f"found {said}, expected one of job, submission and index")
+    def _parents(self, one: Dependency, place: int | None) -> Sequence[NewDependency]:
+        if (one.job > 0) + (one.submission > 0) + (one.index > 0) != 1:
+            said = " and ".join(way for way in _WAYS if getattr(one, way)) or "none of them"
+            raise _WrongParent("", f"found {said}, expected one of job, submission and index")
         if one.each and not one.submission:
-            raise _wrong(f"{where}.each", "it needs a submission: one parent for each job")
+            raise _WrongParent(".each", "it needs a submission: one parent for each job")
         if one.job:
             if not self._jobs[one.job]:
-                raise _wrong(f"{where}.job", f"there is no job {one.job}")
-            return [NewDependency(one.job, when=one.when)]
+                raise _WrongParent(".job", f"there is no job {one.job}")
+            return (NewDependency(one.job, when=one.when),)
         if one.index:
             if place is None:
-                raise _wrong(f"{where}.index", "a template has no places: list the jobs instead")
+                raise _WrongParent(".index", "a template has no places: list the jobs instead")
             if one.index > place:
                 why = f"found {one.index}, expected the place of an earlier job"
-                raise _wrong(f"{where}.index", f"{why}; this job has place {place + 1}")
-            return [NewDependency(one.index - 1, when=one.when, is_place=True)]
+                raise _WrongParent(".index", f"{why}; this job has place {place + 1}")
+            return (NewDependency(one.index - 1, when=one.when, is_place=True),)
         ranges = self._ranges[one.submission]
         if not ranges:
-            raise _wrong(f"{where}.submission", f"there is no submission {one.submission}")
+            raise _WrongParent(".submission", f"there is no submission {one.submission}")
         if not one.each:
             return [NewDependency(first, count, one.when) for first, count in ranges]
-        self._each[one.submission] = f"{where}.each"
         if place is None:
-            return []
-        if place >= _count(ranges):
-            self.check_count(place + 1)
-        return [NewDependency(places(ranges, place), when=one.when)]
+            return ()
+        its = _count(ranges)
+        if place >= its:
+            raise _WrongParent(".each", _other_number(one.submission, its, f"at least {place + 1}"))
+        return (NewDependency(places(ranges, place), when=one.when),)
 
     def check_count(self, count: int) -> None:
         """Refuse a submission of `count` jobs if it waits, job by job, for another number."""
         for submission_id, where in self._each.items():
             its = _count(self._ranges[submission_id])
             if its != count:
-                found = f"submission {submission_id} has {its} jobs, and this one has"
-                least = "at least " if count > its else ""
-                raise _wrong(where, f"{found} {least}{count}: give as many, or leave out `each`")
+                why = _other_number(submission_id, its, str(count))
+                raise Refused(Code.INVALID, f"{where}: {why}", field=where)
+
+
+class _WrongParent(Exception):
+    """A dependency is wrong: its field, and why."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(why)
+        self.field = field
 
 
 def _count(ranges: Sequence[tuple[int, int]]) -> int:
     return sum(count for _, count in ranges)
 
 
-def _wrong(where: str, why: str) -> Refused:
-    return Refused(Code.INVALID, f"{where}: {why}", field=where)
+def _other_number(submission: int, its: int, here: str) -> str:
+    found = f"submission {submission} has {its} jobs, and this one has {here}"
+    return f"{found}: give as many, or leave out `each`"
