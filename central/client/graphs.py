@@ -46,7 +46,8 @@ class AsyncJobGraph:
     def add(self, job: JobLike, after: Iterable[GraphJob] = (), *, when: When = "ok") -> GraphJob:
         """Add a job that starts after other jobs of the graph, and return it.
 
-        `when` is `ok`: they are Done; `any`: they have ended; or `fail`: they have failed.
+        `when` is `ok`: they are Done; `any`: they have ended; or `fail`: they have ended, and at
+        least one has failed.
         """
         check_job(job)
         made = GraphJob(job, len(self._jobs))
@@ -103,15 +104,26 @@ def _with_places(jobs: Sequence[GraphJob]) -> Iterator[JobLike]:
     """Yield the jobs with their parents as places in the submission."""
     places = {job.number: place for place, job in enumerate(jobs, start=1)}
     for one in jobs:
-        after = tuple(
-            Dependency(index=places[parent.number], when=when) for parent, when in one.parents
-        )
+        after = tuple(_ranges((when, places[parent.number]) for parent, when in one.parents))
         if not after:
             yield one.job
         elif isinstance(one.job, Job):
             yield msgspec.structs.replace(one.job, after=(*one.job.after, *after))
         else:
             yield _with_after(one.job, after)
+
+
+def _ranges(parents: Iterable[tuple[When, int]]) -> Iterator[Dependency]:
+    """Yield dependencies on places of a submission, neighbours as one."""
+    first = last = 0
+    kind: When = "ok"
+    for when, place in sorted(set(parents)):
+        if first and (when, place) != (kind, last + 1):
+            yield Dependency(index=first, last=last if last > first else 0, when=kind)
+            first = 0
+        first, last, kind = first or place, place, when
+    if first:
+        yield Dependency(index=first, last=last if last > first else 0, when=kind)
 
 
 def _with_after(job: Mapping[str, object], after: Sequence[Dependency]) -> Mapping[str, object]:

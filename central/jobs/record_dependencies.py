@@ -62,21 +62,28 @@ class Settled(Record, frozen=True):
     runs_alone: bool  # a person lets it run without its parents
 
 
-def places(ranges: Ranges, place: int) -> int:
-    """Return the id of a submission's job with this place, counted from 0."""
-    for first, count in ranges:
-        if place < count:
-            return first + place
-        place -= count
-    raise ValueError(f"the submission has no job at place {place}")
+def spans(ranges: Ranges, place: int, count: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield the ids of a submission's jobs from a place on, counted from 0, as ranges."""
+    for first, many in ranges:
+        taken = min(count, many - place)
+        if taken > 0:
+            yield first + place, taken
+            place, count = 0, count - taken
+        else:
+            place -= many
+        if not count:
+            return
 
 
 def parents_of(job: NewJob, ranges: Ranges) -> tuple[tuple[int, int, When], ...]:
     """Return the ranges of parents of a new job. `ranges` are those of its submission so far."""
-    return tuple(
-        (places(ranges, one.first) if one.is_place else one.first, one.count, one.when)
-        for one in job.after
-    )
+    found: list[tuple[int, int, When]] = []
+    for one in job.after:
+        if one.is_place:
+            found += [(*span, one.when) for span in spans(ranges, one.first, one.count)]
+        else:
+            found.append((one.first, one.count, one.when))
+    return tuple(found)
 
 
 def keep_dependencies(session: Session, first: int, jobs: Sequence[NewJob], ranges: Ranges) -> None:

@@ -65,7 +65,7 @@ class SubmissionRecord(Record, frozen=True):
 class NewDependency(Record, frozen=True):
     """Jobs that a new job waits for: those with ids from `first` on.
 
-    With `is_place`, `first` is the place of one job in the same submission, from 0.
+    With `is_place`, `first` is a place in the same submission, from 0.
     """
 
     first: int

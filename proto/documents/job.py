@@ -259,7 +259,10 @@ class Dependency(
     submission: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0  # all its jobs
     #: an earlier job of the same submission, by its place from 1
     index: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    #: ok: all are Done; any: all have ended; fail: all have ended, and one is Failed or Killed
+    #: with `job` or `index`: all jobs from there to this one; 0: only that job
+    last: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
+    #: ok: all are Done; any: all have ended; fail: all have ended, and at least one job of all
+    #: such dependencies is Failed or Killed
     when: When = "ok"
     each: bool = False  # job n waits only for job n of that submission, which has as many jobs
 

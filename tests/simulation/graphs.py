@@ -73,14 +73,15 @@ class Graphs:
         edges = self._world.central.disk.rows.by_hand(
             "SELECT first, count, condition FROM dependency WHERE job_id = ?", job
         )
+        wanted: defaultdict[str, list[int]] = defaultdict(list)
         for first, count, when in edges:
-            for parent in range(first, first + count):
-                its = self._ends[parent]
-                failed = its & {JobState.FAILED, JobState.KILLED}
-                if not {"ok": JobState.DONE in its, "any": its, "fail": failed}[when]:
-                    ends = sorted(state.value for state in its)
-                    what = f"job {job} starts after {when} of job {parent}, whose ends are {ends}"
-                    raise Violation("dependencies", what)
+            wanted[when] += range(first, first + count)
+        ends = {parent: self._ends[parent] for its in wanted.values() for parent in its}
+        ok = all(JobState.DONE in ends[parent] for parent in wanted["ok"])
+        ended = all(ends.values())
+        failed = [one for one in wanted["fail"] if ends[one] & {JobState.FAILED, JobState.KILLED}]
+        if not (ok and ended and bool(failed) is bool(wanted["fail"])):
+            raise Violation("dependencies", f"job {job} starts: {dict(wanted)} after {ends}")
 
     # -- memory -----------------------------------------------------------------------------------
 

@@ -3,8 +3,6 @@
 import re
 from typing import Any, Final
 
-from pilotage.proto.documents.job import DEPENDENCIES_MAX
-
 from ..exit_codes import UsageError
 
 _FORM: Final = re.compile(
@@ -25,13 +23,10 @@ def dependencies(after: tuple[str, ...], after_each: tuple[str, ...]) -> list[di
         if match["submission"]:
             found.append({"submission": int(match["submission"]), **when})
             continue
-        first, last = int(match["first"]), int(match["last"] or match["first"])
-        if last < first:
+        first, last = int(match["first"]), int(match["last"] or 0)
+        if last and last < first:
             raise UsageError(f"--after {text!r}: give the smaller id first")
-        if last - first >= DEPENDENCIES_MAX:
-            most = f"a job waits for at most {DEPENDENCIES_MAX} jobs"
-            raise UsageError(f"--after {text!r}: {most}: use submission:N for all jobs of one")
-        found += [{"job": job, **when} for job in range(first, last + 1)]
+        found.append({"job": first, "last": last, **when})
     for text in after_each:
         match = _FORM.fullmatch(text)
         if match is None or not match["submission"]:

@@ -30,7 +30,7 @@ _WANTED: Final[dict[When, str]] = {
 
 
 class OpenCondition(NamedTuple):
-    """A range of parents that a job still waits for."""
+    """A range of parents whose condition is not met."""
 
     first: int
     count: int
@@ -83,15 +83,32 @@ class _Parents:
 
 
 class _Child:
-    """A job that waits for its parents."""
+    """A job that waits for its parents. All its conditions `fail` are met by one failure."""
 
-    __slots__ = ("broken", "class_id", "edges", "open", "policy", "stopped")
+    __slots__ = ("broken", "class_id", "edges", "fails", "missed", "open", "policy", "stopped")
 
     def __init__(self, class_id: int, policy: str, *, stopped: bool) -> None:
         self.class_id, self.policy = class_id, policy
         self.stopped = stopped  # by its parents
         self.edges: list[tuple[_Parents, When]] = []
-        self.open = self.broken = 0  # conditions that are not met, and those that cannot be
+        self.open = self.broken = 0  # ranges that are still open; those that cannot be met
+        self.fails = self.missed = 0  # ranges with the condition `fail`; those without a failure
+
+    def count(self, when: When, was: bool | None, now: bool | None) -> None:
+        """Count a new outcome of one range of parents."""
+        self.open += (now is None) - (was is None)
+        if when == "fail":
+            self.missed += (now is False) - (was is False)
+        else:
+            self.broken += (now is False) - (was is False)
+
+    @property
+    def is_broken(self) -> bool:
+        return self.broken > 0 or self.missed == self.fails > 0
+
+    @property
+    def is_due(self) -> bool:
+        return self.stopped or not self.open or self.is_broken
 
 
 def _numbers(parents: _Parents) -> range:
@@ -149,10 +166,10 @@ class DependencyGraph:
             parents = self._parents.get((first, count)) or self._watch(first, count)
             parents.children.setdefault(when, {})[one.job_id] = child
             child.edges.append((parents, when))
-            outcome = parents.outcome(when)
-            child.open += outcome is not True
-            child.broken += outcome is False
-        if child.stopped or child.broken or not child.open:
+            child.fails += when == "fail"
+            child.open += 1
+            child.count(when, None, parents.outcome(when))
+        if child.is_due:
             self.due[one.job_id] = None
 
     def _watch(self, first: int, count: int) -> _Parents:
@@ -254,12 +271,9 @@ class DependencyGraph:
             now = parents.outcome(when)
             if now is was:
                 continue
-            opened = (now is not True) - (was is not True)
-            broken = (now is False) - (was is False)
             for job, child in children.items():
-                child.open += opened
-                child.broken += broken
-                if child.stopped or child.broken or not child.open:
+                child.count(when, was, now)
+                if child.is_due:
                     self.due[job] = None
 
     def stopped(self, job: int, *, is_stopped: bool) -> None:
@@ -289,11 +303,9 @@ class DependencyGraph:
         child = self.children.get(job)
         if not isinstance(child, _Child):
             return None
-        if child.broken:
-            if child.policy:
-                return Verdict.SKIP if child.policy == "skip" else Verdict.HOLD
-            kinds = {when for parents, when in child.edges if parents.outcome(when) is False}
-            return Verdict.SKIP if kinds == {"fail"} else Verdict.HOLD
+        if child.is_broken:
+            policy = child.policy or ("hold" if child.broken else "skip")
+            return Verdict.SKIP if policy == "skip" else Verdict.HOLD
         return Verdict.WAIT if child.open else Verdict.RUN
 
     def settlement(self, job: int) -> Settlement | None:
@@ -313,14 +325,12 @@ class DependencyGraph:
 
     def _reason(self, edges: Sequence[tuple[_Parents, When]]) -> str:
         for parents, when in edges:
-            if parents.outcome(when) is False:
-                if when == "ok":
-                    return f"{self._failed(parents)}, and this job runs only after it ended well"
-                if parents.count == 1:
-                    return f"job {parents.first} is Done, and this job runs only after its failure"
-                last = parents.first + parents.count - 1
-                return f"jobs {parents.first}-{last} are Done, and this job runs after a failure"
-        return ""
+            if when == "ok" and parents.outcome(when) is False:
+                return f"{self._failed(parents)}, and this job runs only after it ended well"
+        fails = [parents for parents, when in edges if when == "fail"]
+        if len(fails) == fails[0].count == 1:
+            return f"job {fails[0].first} is Done, and this job runs only after its failure"
+        return "none of the jobs before it has failed, and this job runs only after a failure"
 
     def _failed(self, parents: _Parents) -> str:
         """Return the first failed parent and its state in words."""
@@ -342,8 +352,9 @@ class DependencyGraph:
         found: list[OpenCondition] = []
         for parents, when in child.edges:
             outcome = parents.outcome(when)
-            if outcome is not True and len(found) < SHOWN_MAX:
+            is_open = outcome is None or (outcome is False and child.is_broken)
+            if is_open and len(found) < SHOWN_MAX:
                 ended = parents.count - parents.counts[_UNKNOWN] - parents.counts[_OPEN]
                 one = OpenCondition(parents.first, parents.count, when, ended, outcome is False)
                 found.append(one)
-        return found, child.open
+        return found, child.open + child.broken + (child.missed if child.is_broken else 0)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from pilotage.proto.documents.job import Dependency, Job
+from pilotage.proto.documents.job import DEPENDENCIES_MAX, Dependency, Job
 from pilotage.proto.problems import Code
 
 from ...errors import Refused
@@ -11,11 +11,12 @@ from ...identity.callers import User
 from ...identity.policy import Permission
 from ...identity.scope import Owners, scope
 from ...jobs import record as job_records, record_submissions as submission_records
-from ...jobs.record_dependencies import places
+from ...jobs.record_dependencies import spans
 from ...jobs.record_types import NewDependency
 from ...store.engine import CHUNK_MAX, Store
 
 OF_A_SUBMISSION_MAX: Final = 1_000_000  # ranges of parents of all its jobs together
+_TOO_MANY: Final = f"a submission may wait for at most {OF_A_SUBMISSION_MAX} jobs or ranges of jobs"
 _WAYS: Final = ("job", "submission", "index")
 
 
@@ -32,7 +33,10 @@ class ParentJobs:
     async def learn(self, jobs: Iterable[Job]) -> None:
         """Read the parents of these jobs. Call it before `of`."""
         after = [one for job in jobs if job.after for one in job.after]
-        unknown = sorted({one.job for one in after if one.job} - self._jobs.keys())
+        wanted = {_ids(one) for one in after if one.job}
+        unknown = sorted({job for ids in wanted for job in ids} - self._jobs.keys())
+        if len(unknown) + len(self._jobs) > OF_A_SUBMISSION_MAX:
+            raise Refused(Code.TOO_LARGE, f"after: {_TOO_MANY}: name submissions", field="jobs")
         submissions = {one.submission for one in after if one.submission} - self._ranges.keys()
         for submission_id in sorted(submissions):
             found = await self._store.read(submission_records.submission, submission_id)
@@ -73,8 +77,8 @@ class ParentJobs:
         """Count ranges of parents. Raises Refused if the submission has too many."""
         self._number += number
         if self._number > OF_A_SUBMISSION_MAX:
-            why = f"a submission may wait for at most {OF_A_SUBMISSION_MAX} jobs or ranges of jobs"
-            raise Refused(Code.TOO_LARGE, f"{where}.after: {why}: split it", field=f"{where}.after")
+            field = f"{where}.after"
+            raise Refused(Code.TOO_LARGE, f"{field}: {_TOO_MANY}: split it", field=field)
 
     def _parents(self, one: Dependency, place: int | None) -> Sequence[NewDependency]:
         if (one.job > 0) + (one.submission > 0) + (one.index > 0) != 1:
@@ -82,17 +86,29 @@ class ParentJobs:
             raise _WrongParent("", f"found {said}, expected one of job, submission and index")
         if one.each and not one.submission:
             raise _WrongParent(".each", "it needs a submission: one parent for each job")
+        if one.last and one.submission:
+            raise _WrongParent(".last", "a submission is taken as a whole: leave it out")
+        if one.last and one.last < (one.job or one.index):
+            first = one.job or one.index
+            raise _WrongParent(".last", f"found {one.last}, expected {first} or more")
         if one.job:
-            if not self._jobs[one.job]:
-                raise _WrongParent(".job", f"there is no job {one.job}")
-            return (NewDependency(one.job, when=one.when),)
+            ids = _ids(one)
+            if len(ids) != max(one.last - one.job, 0) + 1:
+                why = f"a range has at most {DEPENDENCIES_MAX} jobs: name submissions instead"
+                raise _WrongParent(".last", why)
+            unknown = next((job for job in ids if not self._jobs[job]), 0)
+            if unknown:
+                raise _WrongParent(".job", f"there is no job {unknown}")
+            return (NewDependency(one.job, len(ids), one.when),)
         if one.index:
             if place is None:
                 raise _WrongParent(".index", "a template has no places: list the jobs instead")
-            if one.index > place:
-                why = f"found {one.index}, expected the place of an earlier job"
+            last = one.last or one.index
+            if last > place:
+                why = f"found {last}, expected the place of an earlier job"
                 raise _WrongParent(".index", f"{why}; this job has place {place + 1}")
-            return (NewDependency(one.index - 1, when=one.when, is_place=True),)
+            count = last - one.index + 1
+            return (NewDependency(one.index - 1, count, one.when, is_place=True),)
         ranges = self._ranges[one.submission]
         if not ranges:
             raise _WrongParent(".submission", f"there is no submission {one.submission}")
@@ -103,7 +119,7 @@ class ParentJobs:
         its = _count(ranges)
         if place >= its:
             raise _WrongParent(".each", _other_number(one.submission, its, f"at least {place + 1}"))
-        return (NewDependency(places(ranges, place), when=one.when),)
+        return [NewDependency(*span, one.when) for span in spans(ranges, place)]
 
     def check_count(self, count: int) -> None:
         """Refuse a submission of `count` jobs if it waits, job by job, for another number."""
@@ -120,6 +136,12 @@ class _WrongParent(Exception):
     def __init__(self, field: str, why: str) -> None:
         super().__init__(why)
         self.field = field
+
+
+def _ids(one: Dependency) -> range:
+    """Return the ids of a range of jobs; of one that is too long, the first."""
+    count = min(max(one.last - one.job, 0) + 1, DEPENDENCIES_MAX)
+    return range(one.job, one.job + count)
 
 
 def _count(ranges: Sequence[tuple[int, int]]) -> int:

@@ -72,6 +72,18 @@ def test_a_verdict_follows_from_the_states_of_the_parents(row: list[str]) -> Non
     assert graph.verdict(9) is Verdict[verdict]
 
 
+def test_one_failure_is_enough_for_all_conditions_that_want_one() -> None:
+    graph = graph_of(dependent(9, (1, 1, "fail"), (3, 1, "fail")))
+    tell(graph, "d-w")
+    one_left = graph.verdict(9), [str(one) for one in graph.open_conditions(9)[0]]
+    tell(graph, "--f")
+    failed = graph.verdict(9)
+    tell(graph, "--d")
+
+    assert one_left == (Verdict.WAIT, ["it waits for job 3 to end with a failure"])
+    assert (failed, graph.verdict(9)) == (Verdict.RUN, Verdict.SKIP)
+
+
 def test_states_that_are_read_count_unless_newer_ones_were_heard() -> None:
     graph = graph_of(dependent(9, (1, 3, "ok")))
     graph.heard(2, JobState.RUNNING)
@@ -152,15 +164,18 @@ def test_the_reason_names_the_parent_that_failed() -> None:
 
 def test_open_conditions_are_told_in_words() -> None:
     graph = graph_of(dependent(9, (1, 1, "ok"), (2, 3, "any"), (5, 1, "fail")))
-    tell(graph, "wdd-d")
+    tell(graph, "wdd--")
     shown, count = graph.open_conditions(9)
+    tell(graph, "----d")
+    broken, _ = graph.open_conditions(9)
 
     assert count == 3
     assert [str(one) for one in shown] == [
         "it waits for job 1 to end well",
         "it waits for jobs 2-4 to end (2 of 3 have ended)",
-        "it waited for job 5 to end with a failure, which is not possible now",
+        "it waits for job 5 to end with a failure",
     ]
+    assert str(broken[2]) == "it waited for job 5 to end with a failure, which is not possible now"
 
 
 def test_nothing_stays_in_memory_after_the_last_dependent_is_gone() -> None:
