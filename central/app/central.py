@@ -213,7 +213,13 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     others = arrivals(world, memory, follow_up, (tokens.load_revoked, allowed.quotas.load))
     control = _control(world, memory, idle, follow_up, downlink, allowed)
     releases = ReleaseLoop(
-        store=store, memory=memory, idle=idle, follow_up=follow_up, clock=clock, log=log
+        store=store,
+        memory=memory,
+        idle=idle,
+        follow_up=follow_up,
+        clock=clock,
+        log=log,
+        probe=probe,
     )
     metrics.others, metrics.failover = others, pulse
     rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)

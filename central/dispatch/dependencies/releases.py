@@ -12,7 +12,8 @@ from ...jobs.record_dependencies import Settled, Settlement, Verdict
 from ...observe.events import Log
 from ...ports import Clock
 from ...store.engine import CHUNK_MAX, Store
-from ...store.errors import StoreBroken, StoreError
+from ...store.errors import StoreBroken, StoreError, StoreFull
+from ...store.probe import StoreProbe
 from ..follow_up import FollowUp
 from ..idle_classes import IdleClasses
 from ..memory import Memory
@@ -55,10 +56,11 @@ class ReleaseLoop:
         follow_up: FollowUp,
         clock: Clock,
         log: Log,
+        probe: StoreProbe,
     ) -> None:
         self._store, self._queue, self._graph = store, memory.queue, memory.queue.dependencies
         self._idle, self._follow_up = idle, follow_up
-        self._clock, self._log = clock, log
+        self._clock, self._log, self._probe = clock, log, probe
         self._called = asyncio.Event()
         self._graph.called = self._called.set
 
@@ -69,12 +71,15 @@ class ReleaseLoop:
             self._called.clear()
             try:
                 await self.work()
+                continue
             except StoreBroken:
                 raise
-            except StoreError as why:  # the jobs wait until the next try
+            except StoreFull as why:
+                self._probe.refused(str(why))
+            except StoreError as why:
                 self._log("loop_failed", loop="dependencies", error=str(why))
-                await self._clock.sleep(RETRY_S)
-                self._called.set()
+            await self._clock.sleep(RETRY_S)  # the jobs wait until the next try
+            self._called.set()
 
     async def work(self) -> None:
         """Watch new parents, read their states, and settle all jobs that are due."""

@@ -8,7 +8,7 @@ from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api.jobs import Action, ActionName
 from pilotage.proto.documents.job import Dependency, When
 from pilotage.proto.job_states import JobState
-from pilotage.proto.messages import Ask, How
+from pilotage.proto.messages import Ask, Assignment, Attempt, How
 
 from .test_protocol import OFFER, Scene, ended, scene
 
@@ -25,10 +25,13 @@ async def settled() -> None:
     await asyncio.sleep(0.1)
 
 
-async def run_next(one: Scene, *, exit_code: int = 0) -> int | None:
+async def run_next(
+    one: Scene, *, exit_code: int = 0, beside: Assignment | None = None
+) -> int | None:
     """Let the pilot run the next job; return it, or None if there is none."""
     one.ask_n += 1
-    reply = await one.turn(ask=Ask(n=one.ask_n, offer=OFFER))
+    holding = (Attempt(beside.job, beside.epoch),) if beside is not None else ()
+    reply = await one.turn(ask=Ask(n=one.ask_n, offer=OFFER, holding=holding))
     assert reply.ask is not None
     for given in reply.ask.assignments:
         await one.turn(ended(given, how=How.EXITED, exit_code=exit_code))
@@ -72,7 +75,7 @@ def test_a_child_waits_also_after_a_restart() -> None:
         await restart(one)
         given = await one.ask()
         await restart(one)
-        nothing = await run_next(one)
+        nothing = await run_next(one, beside=given)
         await one.turn(ended(given))
         await settled()
 
@@ -161,7 +164,7 @@ def test_a_job_that_was_held_and_released_still_waits() -> None:
         given = await one.ask()
         await act(one, ActionName.HOLD, child)
         await act(one, ActionName.RELEASE, child)
-        nothing = await run_next(one)
+        nothing = await run_next(one, beside=given)
         await one.turn(ended(given))
         await settled()
 
