@@ -212,16 +212,6 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     others = arrivals(world, memory, follow_up, (tokens.load_revoked, allowed.quotas.load))
     control = _control(world, memory, idle, follow_up, downlink, allowed)
-    releases = ReleaseLoop(
-        store=store,
-        memory=memory,
-        idle=idle,
-        follow_up=follow_up,
-        clock=clock,
-        log=log,
-        probe=probe,
-    )
-    metrics.others, metrics.failover = others, pulse
     rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed, tokens.bans)
@@ -235,7 +225,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)
-    metrics.rucio = rucio.mirrors.poll_ages_s
+    polls = rucio.mirrors.poll_ages_s
+    metrics.others, metrics.failover, metrics.rucio = others, pulse, polls
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,
@@ -279,7 +270,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
         watch=watch,
         others=others,
-        releases=releases,
+        releases=_releases(world, memory, idle, follow_up, probe),
         used=used,
         carrier=carrier,
         storage_work=own,
@@ -339,6 +330,21 @@ def _watch(
         settings=lease,
         used=used,
         times=times,
+        probe=probe,
+    )
+
+
+def _releases(
+    world: World, memory: Memory, idle: IdleClasses, follow_up: FollowUp, probe: StoreProbe
+) -> ReleaseLoop:
+    """Return the loop that releases and stops the jobs that wait for other jobs."""
+    return ReleaseLoop(
+        store=world.store,
+        memory=memory,
+        idle=idle,
+        follow_up=follow_up,
+        clock=world.clock,
+        log=world.log,
         probe=probe,
     )
 

@@ -219,6 +219,10 @@ class FollowUp:
         found = await self._store.read(dependency_records.dependents, ranges)
         self._graph.add(one for one in found if not self._is_here(one.job_id))
 
+    def released(self, job: JobStanding) -> None:
+        """Queue a job whose parents have ended. Call `wake` when all are queued."""
+        self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
+
     def job_removed(self, kind: CountKey, site: str, state: JobState) -> None:
         """Stop counting an ended job that was deleted."""
         self._counters.add(kind, *counted(state, site), -1)

@@ -149,6 +149,6 @@ class ReleaseLoop:
             self._graph.stopped(job.job_id, is_stopped=state is not JobState.WAITING)
             self._follow_up.job_moved(job, move)  # queues it, unless it still waits for others
         elif state is JobState.WAITING and not job.live:
-            self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
+            self._follow_up.released(job)
         if verdict is not wanted.verdict:  # it has changed during the write
             self._graph.again([job.job_id])
