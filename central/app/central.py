@@ -225,8 +225,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)
-    polls = rucio.mirrors.poll_ages_s
-    metrics.others, metrics.failover, metrics.rucio = others, pulse, polls
+    metrics.others, metrics.failover, metrics.rucio = others, pulse, rucio.mirrors.poll_ages_s
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,

@@ -331,7 +331,8 @@ class JobGraph:
     def add(self, job: JobLike, after: Iterable[GraphJob] = (), *, when: When = "ok") -> GraphJob:
         """Add a job that starts after other jobs of the graph, and return it.
 
-        `when` is `ok`: they are Done; `any`: they have ended; or `fail`: they have failed.
+        `when` is `ok`: they are Done; `any`: they have ended; or `fail`: they have ended, and at
+        least one has failed.
         """
         return self.core.add(job, after, when=when)
 

@@ -49,7 +49,7 @@ SELECT count(*) FROM dependency WHERE job_id = :job_id;
 SELECT job_id, stopped FROM dependent
  WHERE job_id IN (SELECT value::bigint FROM json_each(:ids));
 
--- name: set_stopped
+-- name: keep_stopped
 UPDATE dependent SET stopped = :stopped WHERE job_id = :job_id;
 
 -- name: run_without

@@ -153,11 +153,11 @@ def settle(session: Session, wanted: Sequence[Settlement], at: float) -> list[Se
         if job is not None:
             found.append(Settled(job, _decided(one, job, flag, at), flag == RUNS_ALONE))
     moves = [one.move for one in found if one.move is not None]
-    moved = {one.job_id for one, won in zip(moves, move(session, moves), strict=True) if won}
-    for one in moves:
-        if one.job_id in moved:
-            stopped = int(one.new is not JobState.WAITING)
-            session.run("set_stopped", {"job_id": one.job_id, "stopped": stopped})
+    written = move(session, moves)
+    moved = {made.job_id for made, won in zip(moves, written, strict=True) if won}
+    stops = {made.job_id for made in moves if made.new is not JobState.WAITING}
+    for job_id in moved:
+        session.run("keep_stopped", {"job_id": job_id, "stopped": int(job_id in stops)})
     return [
         one
         if one.move is None or one.job.job_id in moved

@@ -11,7 +11,7 @@ from pilotage.central.app.central import Central
 from pilotage.central.dispatch.dependencies.releases import pages
 from pilotage.central.jobs import record as job_records, record_dependencies as records
 from pilotage.central.jobs.record_types import AttemptResult, JobMove, Requeue
-from pilotage.proto.documents.job import Dependency, Job
+from pilotage.proto.documents.job import Dependency, Job, When
 from pilotage.proto.job_states import FINAL, JobState
 
 from .store import step
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MANY: Final = 1_000_000
 WORLDS: Final = 0.4  # of all
 WAIT: Final = 0.6  # of the jobs in such a world
-WHEN: Final = ("ok", "ok", "ok", "any", "any", "fail")
+WHEN: Final[tuple[When, ...]] = ("ok", "ok", "ok", "any", "any", "fail")
 POLICY: Final = ("", "", "hold", "skip")
 PARENTS: Final = (1, 1, 2, 3)
 

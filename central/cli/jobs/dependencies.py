@@ -33,6 +33,6 @@ def dependencies(after: tuple[str, ...], after_each: tuple[str, ...]) -> list[di
             raise UsageError(
                 f"--after-each {text!r}: expected submission:7, also with :any or :fail"
             )
-        when = match["when"] or "ok"
-        found.append({"submission": int(match["submission"]), "when": when, "each": True})
+        when = {"when": match["when"] or "ok"}
+        found.append({"submission": int(match["submission"]), "each": True, **when})
     return found

@@ -6,7 +6,8 @@ after it has begun to listen. A heard state is newer than a read one. All calls 
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from pilotage.proto.documents.job import When
 from pilotage.proto.job_states import FINAL, JobState
@@ -29,7 +30,8 @@ _WANTED: Final[dict[When, str]] = {
 }
 
 
-class OpenCondition(NamedTuple):
+@dataclass(frozen=True)
+class OpenCondition:
     """A range of parents whose condition is not met."""
 
     first: int

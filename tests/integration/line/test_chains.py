@@ -16,7 +16,7 @@ S = JobState
 
 
 async def child_of(one: Scene, parent: int, when: When = "ok", **job: object) -> int:
-    (child,) = await one.submit(after=(Dependency(job=parent, when=when),), **job)
+    (child,) = await one.submit(1, after=(Dependency(job=parent, when=when),), **job)
     await settled()
     return child
 
