@@ -1,9 +1,8 @@
 """Graphs of jobs that are built in a program and submitted together."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -18,13 +17,15 @@ if TYPE_CHECKING:
     from .handles import AsyncSubmissionHandle
 
 
-@dataclass(eq=False)
 class GraphJob:
     """A job of a graph."""
 
-    job: JobLike
-    number: int  # in the order of `add`, from 0
-    parents: "list[tuple[GraphJob, When]]" = field(default_factory=list, repr=False)
+    def __init__(self, job: JobLike, number: int) -> None:
+        self.job, self.number = job, number  # in the order of `add`, from 0
+        self.parents: list[tuple[GraphJob, When]] = []
+
+    def __repr__(self) -> str:
+        return f"<job {self.name!r} of a graph>"
 
     @property
     def name(self) -> str:
@@ -128,5 +129,5 @@ def _ranges(parents: Iterable[tuple[When, int]]) -> Iterator[Dependency]:
 
 def _with_after(job: Mapping[str, object], after: Sequence[Dependency]) -> Mapping[str, object]:
     given = job.get("after")
-    earlier = list[object](given) if isinstance(given, (list, tuple)) else []
+    earlier = cast(Sequence[object], given) if isinstance(given, (list, tuple)) else ()
     return {**job, "after": [*earlier, *after]}

@@ -80,7 +80,8 @@ def parents_of(job: NewJob, ranges: Ranges) -> tuple[tuple[int, int, When], ...]
     found: list[tuple[int, int, When]] = []
     for one in job.after:
         if one.is_place:
-            found += [(*span, one.when) for span in spans(ranges, one.first, one.count)]
+            own = spans(ranges, one.first, one.count)
+            found += [(first, count, one.when) for first, count in own]
         else:
             found.append((one.first, one.count, one.when))
     return tuple(found)
