@@ -545,11 +545,18 @@ def _replay_requeues_now(changes: Changes) -> None:
     changes.set(renewals.Renewals, "_end", end)
 
 
-def _parents_forgotten(changes: Changes) -> None:
-    async def watch(self: Any, ranges: Any) -> None:
-        pass
+def _unread_is_done(changes: Changes) -> None:
+    plain = graph._Parents.outcome
 
-    changes.set(recover.MemoryRecovery, "_watch", watch)
+    def outcome(self: Any, when: Any) -> bool | None:
+        known = self.counts
+        self.counts = [0, *known[1:]]
+        try:
+            return plain(self, when)
+        finally:
+            self.counts = known
+
+    changes.set(graph._Parents, "outcome", outcome)
 
 
 def _ends_unheard(changes: Changes) -> None:
@@ -609,8 +616,8 @@ PLANTED: dict[str, Planted] = {
         "the jobs of a pilot that two speak for wait again before their leases are over",
         _replay_requeues_now,
     ),
-    "parents_forgotten": Planted(
-        "a restarted central queues jobs that wait for others", _parents_forgotten
+    "unread_is_done": Planted(
+        "a parent whose state was not read yet counts as Done", _unread_is_done
     ),
     "ends_unheard": Planted("the kill of a job does not reach its children", _ends_unheard),
     "late_hello": Planted("a late copy of an older hello opens a session", _late_hello),

@@ -40,6 +40,8 @@ SEEDS = {
     "no_nonce_history": 76,
     "nonce_unkept": 254,
     "replay_requeues_now": 55,
+    "unread_is_done": 3,
+    "ends_unheard": 70,
 }
 
 
