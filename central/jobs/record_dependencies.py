@@ -80,8 +80,8 @@ def parents_of(job: NewJob, ranges: Ranges) -> tuple[tuple[int, int, When], ...]
     found: list[tuple[int, int, When]] = []
     for one in job.after:
         if one.is_place:
-            own = spans(ranges, one.first, one.count)
-            found += [(first, count, one.when) for first, count in own]
+            for first, count in spans(ranges, one.first, one.count):
+                found.append((first, count, one.when))
         else:
             found.append((one.first, one.count, one.when))
     return tuple(found)
