@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pilotage.central.client import (
         AsyncClient,
         Client,
+        Executor,
         LocalFile,
         as_completed,
         as_completed_async,
@@ -44,6 +45,7 @@ __all__ = [
     "DataInput",
     "DataOutput",
     "Dependency",
+    "Executor",
     "FileItem",
     "Grouping",
     "Input",
@@ -73,6 +75,7 @@ _HOME_OF = {
     "DataInput": "pilotage.proto.documents.job",
     "DataOutput": "pilotage.proto.documents.job",
     "Dependency": "pilotage.proto.documents.job",
+    "Executor": "pilotage.central.client",
     "FileItem": "pilotage.proto.api.data",
     "Grouping": "pilotage.proto.documents.transformation",
     "Input": "pilotage.proto.documents.job",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         as_completed as as_completed,
     )
     from .client import AsyncClient as AsyncClient
+    from .executor.executor import CallFuture as CallFuture, Executor as Executor
     from .files import LocalFile as LocalFile
     from .graphs import AsyncJobGraph as AsyncJobGraph, GraphJob as GraphJob
     from .handles import (
@@ -29,9 +30,11 @@ _HOMES = {
     "AsyncJobGraph": "graphs",
     "AsyncJobHandle": "handles",
     "AsyncSubmissionHandle": "handles",
+    "CallFuture": "executor.executor",
     "Client": "blocking",
     "GraphJob": "graphs",
     "JobGraph": "blocking",
+    "Executor": "executor.executor",
     "JobHandle": "blocking",
     "LocalFile": "files",
     "SubmissionHandle": "blocking",
@@ -44,9 +47,11 @@ __all__ = [
     "AsyncJobGraph",
     "AsyncJobHandle",
     "AsyncSubmissionHandle",
+    "CallFuture",
     "Client",
     "GraphJob",
     "JobGraph",
+    "Executor",
     "JobHandle",
     "LocalFile",
     "SubmissionHandle",

@@ -41,6 +41,7 @@ _PARTS = {  # what the class inherits
     )
 }
 _TWINS = {old: new for old, new, _ in CLASSES}
+_CARRIED = {"__repr__", "__await__", "_repr_html_"}  # of the private names
 # What only the async core needs of itself.
 _LEFT_OUT = {"signs", "ended", "wait_for"}
 
@@ -94,7 +95,7 @@ def _twin(
     for item in (*node.body, *inherited):
         if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
             name = item.name
-            if (not name.startswith("_") or name == "__repr__") and name not in _LEFT_OUT:
+            if (not name.startswith("_") or name in _CARRIED) and name not in _LEFT_OUT:
                 lines.append(_method(item, new))
     return "\n".join(lines)
 
@@ -153,6 +154,10 @@ def _method(item: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> str:
     head = "    @property\n" if is_property else ""
     if item.name == "__repr__":
         lines = ["return repr(self.core)"]
+    if item.name == "_repr_html_":
+        lines = ["return self.html()"]
+    if item.name == "__await__":
+        lines = ["return asyncio.wrap_future(self.loop.start(self.core.wait())).__await__()"]
     indented = "\n".join(f"        {line}" for line in lines)
     return (
         f"\n{head}    def {item.name}({arguments}) -> {result}:\n{_docstring(item, 8)}{indented}\n"
@@ -199,8 +204,9 @@ def _imports(trees: dict[str, ast.Module], body: str) -> str:
         "from .graphs import AsyncJobGraph, GraphJob",
         "from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async",
         "from .loop_thread import LoopThread",
-        "from collections.abc import Iterable, Iterator, Mapping",
-        "from typing import TYPE_CHECKING, Any",
+        "import asyncio",
+        "from collections.abc import Generator, Iterable, Iterator, Mapping",
+        "from typing import TYPE_CHECKING, Any, Literal",
         "if TYPE_CHECKING:\n    import httpx",
     }
     for tree in trees.values():
