@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pilotage.proto.documents.job import (
         DataInput,
         DataOutput,
+        Dependency,
         Input,
         Job,
         JobData,
@@ -43,6 +44,7 @@ __all__ = [
     "Client",
     "DataInput",
     "DataOutput",
+    "Dependency",
     "Executor",
     "FileItem",
     "Grouping",
@@ -72,6 +74,7 @@ _HOME_OF = {
     "Client": "pilotage.central.client",
     "DataInput": "pilotage.proto.documents.job",
     "DataOutput": "pilotage.proto.documents.job",
+    "Dependency": "pilotage.proto.documents.job",
     "Executor": "pilotage.central.client",
     "FileItem": "pilotage.proto.api.data",
     "Grouping": "pilotage.proto.documents.transformation",

@@ -84,7 +84,7 @@ from pilotage.proto.api.transformations import (
 )
 from pilotage.proto.attempts import Stream
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
-from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.job import Input, When
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
@@ -94,6 +94,7 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 from .client import AsyncClient
 from .downloads.output_plan import EACH_JOB
 from .files import Downloaded, LocalFile
+from .graphs import AsyncJobGraph, GraphJob
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
 from .job_shapes import JobLike, ParameterSet
 from .loop_thread import LoopThread
@@ -346,6 +347,51 @@ class SubmissionHandle:
         return self.loop.run(self.core.delete())
 
 
+class JobGraph:
+    """Jobs that wait for each other. Nothing is sent before `submit`."""
+
+    def __init__(self, core: AsyncJobGraph, loop: LoopThread) -> None:
+        self.core, self.loop = core, loop
+
+    def __repr__(self) -> str:
+        return repr(self.core)
+
+    def add(self, job: JobLike, after: Iterable[GraphJob] = (), *, when: When = "ok") -> GraphJob:
+        """Add a job that starts after other jobs of the graph, and return it.
+
+        `when` is `ok`: they are Done; `any`: they have ended; or `fail`: they have ended, and at
+        least one has failed.
+        """
+        return self.core.add(job, after, when=when)
+
+    def link(self, job: GraphJob, after: Iterable[GraphJob], *, when: When = "ok") -> None:
+        """Let a job start after more jobs of the graph."""
+        self.core.link(job, after, when=when)
+
+    def submit(
+        self,
+        *,
+        key: str | None = None,
+        name: str = "",
+        group: str = "",
+        running_max: int = 0,
+        progress: OnProgress | None = None,
+    ) -> SubmissionHandle:
+        """Submit all jobs together, parents before their children. The arguments are as in
+        `Client.submit`.
+
+        Raises ValueError, with the names of the jobs, if some of them wait for each other.
+        """
+        return SubmissionHandle(
+            self.loop.run(
+                self.core.submit(
+                    key=key, name=name, group=group, running_max=running_max, progress=progress
+                )
+            ),
+            self.loop,
+        )
+
+
 def as_completed(
     handles: Iterable[JobHandle], timeout_s: float | None = None
 ) -> Iterator[JobHandle]:
@@ -444,6 +490,10 @@ class Client:
             ),
             self.loop,
         )
+
+    def graph(self) -> JobGraph:
+        """Return an empty graph of jobs, to which a program adds jobs before it submits all."""
+        return JobGraph(self.core.graph(), self.loop)
 
     def upload(
         self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str

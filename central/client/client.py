@@ -53,6 +53,7 @@ from .data_files import DataFileCalls
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
 from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
+from .graphs import AsyncJobGraph
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
 from .jdl import JdlCalls
@@ -231,6 +232,10 @@ class AsyncClient(
             )
         finally:
             body.close()
+
+    def graph(self) -> AsyncJobGraph:
+        """Return an empty graph of jobs, to which a program adds jobs before it submits all."""
+        return AsyncJobGraph(self)
 
     async def upload(
         self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str

@@ -36,6 +36,8 @@ GOALS: dict[tuple[str, str], Goal] = {
     ("noop", "plain rung"): _least(475, "jobs/s"),
     ("noop", "central's CPU, plain rung"): _most(200, "µs/job"),
     ("surface", "outputs of 10 kB, whole command"): _least(2_000, "files/s"),
+    ("surface", "graph of 100000 jobs, submitted"): _most(3, "s"),
+    ("surface", "parent ended → child matched, p99"): _most(20, "ms"),
     ("surface", "Executor.map, short calls"): _least(300, "calls/s"),
     ("surface", "Executor.submit, of HyperQueue's rate"): _least(100, "%"),
     ("status", "summary request, p99"): _most(5, "ms"),

@@ -1,4 +1,4 @@
-"""What users wait for: the results of many jobs, and of Python functions."""
+"""What users wait for: the results of many jobs, large graphs, and Python functions."""
 
 import shutil
 import subprocess
@@ -11,6 +11,7 @@ from pilotage.central.client import Executor
 
 from . import hyperqueue
 from .figures import Figure, figure
+from .load.chains import release_times_ms, submit_graph
 from .load.gauges import Gauge
 from .load.kept_outputs import keep_outputs
 from .load.stage import Act, play, stage
@@ -19,8 +20,10 @@ from .rig import rig
 NAME = "surface"
 WORK = (
     "10,000 jobs have kept one output of 10 kB each. `pilotage output --submission N --to FOLDER` "
-    "fetches all, a second time with nothing to fetch, and then into a .tar. Python functions run "
-    "on 2 pilots of 8 slots: one `map` of 100,000 short calls, and 500 calls of `submit`."
+    "fetches all, a second time with nothing to fetch, and then into a .tar. A graph of 100,000 "
+    "jobs, of which most wait for three others, is submitted from Python. A pilot ends the first "
+    "of two jobs and asks until it gets the second. Python functions run on 2 pilots of 8 slots: "
+    "one `map` of 100,000 short calls, and 500 calls of `submit`."
 )
 BOUND = "The local disk is the limit: each output needs a folder and a file."
 
@@ -32,6 +35,8 @@ class Scale:
     jobs: int = 10_000
     bytes: int = 10_000
     times: int = 3  # the best counts
+    graph: int = 100_000  # jobs
+    chains: int = 500
     mapped: int = 100_000  # calls
     submitted: int = 500
 
@@ -46,7 +51,7 @@ def run() -> tuple[str, list[Figure]]:
 
 def measure(scale: Scale) -> list[Figure]:
     """Measure all rows."""
-    return [*_outputs(scale), *_functions(scale)]
+    return [*_outputs(scale), *_graphs(scale), *_functions(scale)]
 
 
 def _outputs(scale: Scale) -> list[Figure]:
@@ -68,6 +73,17 @@ def _outputs(scale: Scale) -> list[Figure]:
         figure(NAME, "outputs of 10 kB, central's CPU", cpu_us, "µs/file"),
         figure(NAME, "outputs of 10 kB, all here already", scale.jobs / again, "files/s"),
         figure(NAME, "outputs of 10 kB, into a .tar", scale.jobs / archive, "files/s"),
+    ]
+
+
+def _graphs(scale: Scale) -> list[Figure]:
+    with stage() as on, on.act() as act:
+        graph_s = min(play(submit_graph(act, scale.graph)) for _ in range(scale.times))
+        released = sorted(play(release_times_ms(act, scale.chains)))
+    return [
+        figure(NAME, f"graph of {scale.graph} jobs, submitted", graph_s, "s"),
+        figure(NAME, "parent ended → child matched, p50", released[len(released) // 2], "ms"),
+        figure(NAME, "parent ended → child matched, p99", released[-len(released) // 100], "ms"),
     ]
 
 

@@ -21,10 +21,11 @@ TARGET = HERE / "blocking.py"
 CLASSES = (
     ("AsyncJobHandle", "JobHandle", "handles"),
     ("AsyncSubmissionHandle", "SubmissionHandle", "handles"),
+    ("AsyncJobGraph", "JobGraph", "graphs"),
     ("AsyncClient", "Client", "client"),
 )
 MODULES = (
-    *("handles", "client", "outputs", "operators", "identity", "data", "data_files"),
+    *("handles", "graphs", "client", "outputs", "operators", "identity", "data", "data_files"),
     *("transformations", "productions", "jdl"),
 )
 _PARTS = {  # what the class inherits
@@ -72,7 +73,7 @@ def generate() -> str:
         _twin(_find(trees[module], old), old, new, _PARTS.get(new, ()), trees)
         for old, new, module in CLASSES
     ]
-    body = _BETWEEN.join(["\n\n".join(classes[:2]), "\n\n" + classes[2]])
+    body = _BETWEEN.join(["\n\n".join(classes[:-1]), "\n\n" + classes[-1]])
     text = "\n".join([_HEAD, _imports(trees, body), "\n", body, ""])
     return _formatted(text)
 
@@ -200,6 +201,7 @@ def _imports(trees: dict[str, ast.Module], body: str) -> str:
     }
     lines = {
         "from .client import AsyncClient",
+        "from .graphs import AsyncJobGraph, GraphJob",
         "from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async",
         "from .loop_thread import LoopThread",
         "import asyncio",
