@@ -9,6 +9,7 @@ import difflib
 import enum
 import re
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -296,6 +297,32 @@ class FailoverSettings(_Section, frozen=True):
     mail: MailSettings = MailSettings()
 
 
+class NotifySettings(_Section, frozen=True):
+    """Notifications of users: docs/howto/notifications.md. Mail goes through `failover.mail`."""
+
+    every_s: Seconds = 5.0  # interval of checks for what is to be told, and for messages to send
+    #: messages to one person in an hour, by mail and by webhook; the last has all that wait
+    an_hour: Annotated[int, Meta(ge=1, le=10_000)] = 20
+    retry_s: Seconds = 30.0  # before the second try; doubled each time, up to an hour
+    tries: Annotated[int, Meta(ge=1, le=100)] = 20  # then the message is given up
+    #: domains that users may have mail sent to, besides addresses verified at their provider
+    mail_domains: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
+    webhook_ports: Annotated[tuple[int, ...], Meta(max_length=100)] = (443,)  # allowed ports
+    webhook_http: bool = False  # also allow http, without encryption
+    #: networks (CIDR) that webhooks may reach although they are not public
+    webhook_allowed: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
+    #: networks that webhooks may not reach, such as your own public ones
+    webhook_refused: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("webhook_allowed", "webhook_refused"):
+            for network in getattr(self, name):
+                try:
+                    ip_network(network)
+                except ValueError as why:
+                    raise ValueError(f"{name}: {why}") from None
+
+
 class DataSettings(_Section, frozen=True):
     """Files that jobs read and write: docs/data-jobs.md."""
 
@@ -376,6 +403,7 @@ class Settings(_Section, frozen=True):
     data: DataSettings = DataSettings()
     store: StoreSettings = StoreSettings()
     failover: FailoverSettings = FailoverSettings()
+    notify: NotifySettings = NotifySettings()
     jdl: JdlSettings = JdlSettings()
     cwl: CwlSettings = CwlSettings()
     process: ProcessSettings = ProcessSettings()

@@ -56,7 +56,7 @@ from ..failover.rules import default_rules
 from ..failover.site_capacity import MaxGrants
 from ..failover.task_ends import TaskEndRepairs, stderr_in
 from ..identity.bans.ban_list import BanList
-from ..identity.callers import PilotCaller
+from ..identity.callers import PilotCaller, User
 from ..identity.tokens import TokenIssuer
 from ..jobs.attempt_callers import AttemptCallers
 from ..jobs.blobs.removal import BlobSweep
@@ -64,12 +64,14 @@ from ..jobs.blobs.sandbox import Sandbox
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
+from ..notifications.assembly import Notifications, check_of_senders, notifications
 from ..observe.counting_log import CountingLog, counting
 from ..observe.wall_clock import WallClockWatch
 from ..pilots.logs import LogRoom
 from ..pilots.service import Canceller, PilotService
 from ..ports import Clock
 from ..productions import record as production_records
+from ..productions.service import ProductionService
 from ..rucio.drivers import RucioDrivers
 from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
@@ -127,6 +129,7 @@ class Central:
     kept_off: AvoidedHosts
     productions: ProductionWork
     failover: Failover
+    notifications: Notifications
     people: AboutPeople
     rucio: RucioDrivers
     rucio_work: RucioWork
@@ -188,6 +191,7 @@ class Central:
                 tasks.create_task(self.failover.cycle.run())
                 tasks.create_task(self.failover.recovery.run())
                 tasks.create_task(self.failover.mails.run())
+                tasks.create_task(self.notifications.run())
 
 
 def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
@@ -201,7 +205,8 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     given = (tokens, downlink, settings, times, allowed)
     dispatch = _dispatch(world, memory, follow_up, requeues, *given)
     pilots = _pilots(world, memory, follow_up, tokens, downlink, lease, elements)
-    submits = submissions(world, memory, allowed, follow_up, tokens.bans)
+    check_notify = check_of_senders(store, world.senders)
+    submits = submissions(world, memory, allowed, follow_up, tokens.bans, check_notify)
     following = FollowService(queries, memory.logs, memory.leases)
     idle, wall, pulse = IdleClasses(memory, clock), WallClockWatch(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
@@ -220,6 +225,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     flows = production_work(
         world, memory, made, control, explainer, submits, allowed, tokens.bans, settings
     )
+    told = _notifications(world, settings, memory, tokens, flows.productions.service)
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)
@@ -258,6 +264,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         transformations=made.service,
         productions=flows.productions.service,
         reports=about_failures.service,
+        notifications=told.service,
         rucio=rucio.service,
     )
     return Central(
@@ -285,6 +292,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         allowed=allowed,
         productions=flows,
         failover=about_failures,
+        notifications=told,
         people=people,
         rucio=world.rucio,
         rucio_work=rucio,
@@ -391,6 +399,31 @@ def _failover(
         log=world.log,
         pulse=pulse,
         stderr=stderr_in(world.blobs, world.log),
+    )
+
+
+def _notifications(
+    world: World,
+    settings: Settings,
+    memory: Memory,
+    tokens: TokenIssuer,
+    flows: ProductionService,
+) -> Notifications:
+    """Return the notifications of users about their submissions and productions."""
+
+    async def production_id(caller: User, named: str) -> int:
+        return (await flows.show(caller, named)).view.id
+
+    return notifications(
+        store=world.store,
+        owners=memory.owners,
+        senders=world.senders,
+        settings=settings.notify,
+        url=lambda: settings.http.url,
+        secret_of=lambda owner_id, url: tokens.cipher_key(f"webhook:{owner_id}:{url}").hex(),
+        production_id=production_id,
+        clock=world.clock,
+        log=world.log,
     )
 
 

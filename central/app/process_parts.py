@@ -32,6 +32,7 @@ from ..jobs.leases import LeaseTable
 from ..jobs.output.live_logs import LiveLogs
 from ..jobs.queries import Queries, jobs_by_id
 from ..leadership import ALONE
+from ..notifications.assembly import Senders
 from ..observe.events import Log
 from ..pilots.presence import Pilots
 from ..ports import Blobs, Bus, Clock, Leadership, Randomness, Space
@@ -56,6 +57,7 @@ class World:
     storages: Storages = field(default_factory=Storages)  # of the jobs' data
     remote: RemoteStorages | None = None  # storages for the central itself; None: only for pilots
     mailer: Mailer | None = None  # mails reports of failover; None: none are mailed
+    senders: Senders = Senders()  # of notifications to users
     leadership: Leadership = ALONE  # whether it may answer pilots
     space: Space = NoDisk()  # the disk of store and blobs
     rucio: RucioDrivers = field(default_factory=RucioDrivers)  # servers of files' catalogues

@@ -49,6 +49,7 @@ from pilotage.proto.api.jobs import (
 )
 from pilotage.proto.api.limits import LimitsView
 from pilotage.proto.api.logins import Sessions
+from pilotage.proto.api.notifications import NotifyEvent
 from pilotage.proto.api.outputs import JobOutputs
 from pilotage.proto.api.pilots import (
     PilotEnded,
@@ -389,6 +390,7 @@ class Client:
         name: str = "",
         group: str = "",
         running_max: int = 0,
+        notify: Iterable[NotifyEvent | str] | str = "",
         progress: OnProgress | None = None,
     ) -> SubmissionHandle:
         """Submit jobs, all or none, and return once they are durable.
@@ -397,7 +399,8 @@ class Client:
         `parameters`. The same `key` again gives the same jobs; without a key each call has its own,
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
-        jobs run at once; 0: no limit.
+        jobs run at once; 0: no limit. `notify` lists what you are told of by mail or webhook, such
+        as `end,fail,half`.
         """
         return SubmissionHandle(
             self.loop.run(
@@ -409,6 +412,7 @@ class Client:
                     name=name,
                     group=group,
                     running_max=running_max,
+                    notify=notify,
                     progress=progress,
                 )
             ),

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.explanations import Explanation
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
@@ -39,6 +41,7 @@ from pilotage.proto.api.jobs import (
     Summary,
     SummaryBy,
 )
+from pilotage.proto.api.notifications import NotifyEvent
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
@@ -55,6 +58,7 @@ from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
 from .jdl import JdlCalls
 from .job_shapes import JobLike, ParameterSet, check_job
+from .notifications import NotificationCalls, events_of
 from .operators import OperatorCalls
 from .outputs import OutputCalls
 from .pace import Pace, RealPace, pauses
@@ -94,6 +98,7 @@ class AsyncClient(
     TransformationCalls,
     ProductionCalls,
     JdlCalls,
+    NotificationCalls,
 ):
     """A client of a central.
 
@@ -157,6 +162,7 @@ class AsyncClient(
         name: str = "",
         group: str = "",
         running_max: int = 0,
+        notify: Iterable[NotifyEvent | str] | str = "",
         progress: OnProgress | None = None,
     ) -> AsyncSubmissionHandle:
         """Submit jobs, all or none, and return once they are durable.
@@ -165,12 +171,15 @@ class AsyncClient(
         `parameters`. The same `key` again gives the same jobs; without a key each call has its own,
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
-        jobs run at once; 0: no limit.
+        jobs run at once; 0: no limit. `notify` lists what you are told of by mail or webhook, such
+        as `end,fail,half`.
         """
         key = key or uuid.uuid4().hex
         header, items = submission(
             jobs, template, parameters, key=key, name=name, group=group, running_max=running_max
         )
+        if notify:
+            header = msgspec.structs.replace(header, notify=events_of(notify))
         if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
             body = whole_body(header, items)
             submitted = await self._transport.ask(

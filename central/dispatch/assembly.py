@@ -22,7 +22,7 @@ from .follow_up import FollowUp
 from .health import HealthService
 from .memory import Memory
 from .submissions.remote_arrivals import Also, ArrivalPoller
-from .submissions.submissions import Submissions
+from .submissions.submissions import CheckNotify, Submissions
 from .turns.requeues import Requeues
 
 
@@ -70,7 +70,12 @@ def allowances(drivers: Drivers, memory: Memory, settings: Settings) -> SharedLi
 
 
 def submissions(
-    drivers: Drivers, memory: Memory, allowed: SharedLimits, follow_up: FollowUp, bans: BanList
+    drivers: Drivers,
+    memory: Memory,
+    allowed: SharedLimits,
+    follow_up: FollowUp,
+    bans: BanList,
+    check_notify: CheckNotify,
 ) -> Submissions:
     """Return the service that accepts submissions."""
     return Submissions(
@@ -84,6 +89,7 @@ def submissions(
         bans=bans,
         queued=follow_up.submitted,
         rucio=drivers.rucio.entries,
+        check_notify=check_notify,
     )
 
 

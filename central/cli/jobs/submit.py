@@ -24,6 +24,7 @@ from ...client.submission_bodies import STREAM_ABOVE, OnProgress
 from ...jobs.definition.rendering import fill
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes
 from ..exit_codes import UsageError
+from ..notify import NotifyOption, check_events
 from ..presentation import jobs_in_words, note
 from ..progress import bar
 from ..unknown_places import warn_of_unknown, warn_of_unmet
@@ -55,6 +56,7 @@ async def submit(
     running_max: Annotated[
         int, Parameter(help="Run at most this many of the jobs at once (default: no limit).")
     ] = 0,
+    notify: NotifyOption = "",
     wait: Annotated[bool, Parameter(help="Wait until the jobs have ended.")] = False,
     follow: Annotated[
         bool, Parameter(help="Print the standard output of the single job as it writes it.")
@@ -85,12 +87,15 @@ async def submit(
     has ended. With --wait or --follow the exit codes are those of `wait`. JDL files are
     submissions of their own; `-` reads one from standard input.
     """
+    check_events(notify)
     if not (wait or follow) and (timeout_s is not None or through_held):
         option = "--through-held" if timeout_s is None else "--timeout"
         raise UsageError(f"{option} needs --wait or --follow")
     if files and payload is None and are_jdl(files):
-        if array or key or follow or through_held or timeout_s is not None:
-            raise UsageError("with JDL files, leave out --array, --key, --follow and --timeout")
+        if array or key or notify or follow or through_held or timeout_s is not None:
+            raise UsageError(
+                "with JDL files, leave out --array, --key, --notify, --follow and --timeout"
+            )
         refuse_with_file(job)
         asked = JdlSubmission(files, job.group, running_max, wait, dry_run, ids_file)
         async for answer in submit_jdl_files(central, asked):
@@ -119,6 +124,7 @@ async def submit(
                 "key": key,
                 "running_max": running_max or plan.running_max,
                 "name": job.name,
+                "notify": notify,
             }
             handle = await plan.submit(client, labels, sent)
         except Refused as why:

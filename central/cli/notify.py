@@ -1,0 +1,89 @@
+"""`pilotage notify`, and the option `--notify`: messages by mail or webhook."""
+
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from pilotage.proto.api.notifications import NotificationsView, NotifyEvent
+
+from .command_frame import CentralConnection, CommandResult, changes
+from .exit_codes import UsageError
+from .presentation import print_line, print_table
+
+NONE = "none"
+EVENTS = ", ".join(one.value for one in NotifyEvent)
+
+NotifyOption: TypeAlias = Annotated[
+    str,
+    Parameter(
+        help=f"Notify you by mail or webhook of some of: {EVENTS} (default: nothing)."
+        " `pilotage notify` sets your address."
+    ),
+]
+
+
+def check_events(text: str) -> None:
+    """Raise UsageError for an unknown event."""
+    known = {one.value for one in NotifyEvent}
+    for word in filter(None, text.split(",")):
+        if word.strip() not in known:
+            raise UsageError(f"--notify: {word.strip()!r} is not one of {EVENTS}")
+
+
+@changes
+async def notify(
+    central: CentralConnection,
+    /,
+    *,
+    submission: Annotated[int | None, Parameter(help="Notify you of this submission.")] = None,
+    prod: Annotated[str, Parameter(help="Notify you of this production, by its name or id.")] = "",
+    on: Annotated[
+        str | None,
+        Parameter(help=f"Events: some of {EVENTS}, or none (default: end,fail)."),
+    ] = None,
+    mail: Annotated[str | None, Parameter(help="Send mail to this address, or none.")] = None,
+    webhook: Annotated[
+        str | None, Parameter(help="Post messages to this https URL, or none.")
+    ] = None,
+) -> CommandResult:
+    """Show or change what you are told of by mail or webhook, and where.
+
+    Without options it shows your addresses, subscriptions and the last messages. Without a mail
+    address, the one that your institute has verified is used.
+    """
+    if submission is not None and prod:
+        raise UsageError("give either --submission or --prod, not both")
+    if on is not None and submission is None and not prod:
+        raise UsageError("--on needs --submission or --prod")
+    events = "" if on == NONE else "end,fail" if on is None else on
+    check_events(events)
+    client = await central.client()
+    found: NotificationsView | None = None
+    if mail is not None or webhook is not None:
+        found = await client.set_notification_addresses(mail=_given(mail), webhook=_given(webhook))
+    if submission is not None or prod:
+        found = await client.notify(submission=submission, production=prod, on=events)
+    return CommandResult(found or await client.notifications(), _print)
+
+
+def _given(address: str | None) -> str | None:
+    return "" if address == NONE else address
+
+
+def _print(found: NotificationsView) -> None:
+    print_line(f"mail: {found.mail or NONE}")
+    print_line(f"webhook: {found.webhook or NONE}")
+    if found.webhook_secret:
+        print_line(f"webhook secret: {found.webhook_secret}")
+    for one in found.open:
+        print_line(f"{one.kind} {one.id}: {', '.join(event.value for event in one.on)}")
+    if found.recent:
+        rows = [
+            (one.at, one.channel, one.title, _status(one.status, one.tries, one.why))
+            for one in found.recent
+        ]
+        print_table(("at", "by", "message", "status"), rows, empty="")
+
+
+def _status(status: str, tries: int, why: str) -> str:
+    return f"{status}, {tries} tries: {why}" if why else status

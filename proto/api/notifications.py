@@ -1,0 +1,64 @@
+"""Messages about notifications: who is told of the end, the failure or the half of what."""
+
+import enum
+from typing import Annotated
+
+from msgspec import Meta
+
+from ..ids import ID_MAX
+from .bodies import ReplyStruct as _Out, RequestStruct as _In
+
+ADDRESS_MAX = 254  # characters of a mail address
+URL_MAX = 1_000  # characters of the URL of a webhook
+
+
+class NotifyEvent(str, enum.Enum):
+    """What a person is told of, each once. The end says it all: nothing follows it."""
+
+    END = "end"  # all jobs have ended or are Held; a production has Completed
+    FAIL = "fail"  # the first job has failed for good; a production needs its owner
+    HALF = "half"  # half of the jobs have ended; half of a production is done
+
+
+class Subscribe(_In, frozen=True):
+    """Be told of a submission or a production. An earlier choice for it is replaced."""
+
+    submission: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
+    production: Annotated[str, Meta(max_length=128)] = ""  # id or name
+    on: tuple[NotifyEvent, ...] = (NotifyEvent.END, NotifyEvent.FAIL)  # empty: of nothing
+
+
+class AddressChange(_In, frozen=True):
+    """Set where the caller is told. None leaves an address as it is; empty text removes it."""
+
+    mail: Annotated[str, Meta(max_length=ADDRESS_MAX)] | None = None
+    webhook: Annotated[str, Meta(max_length=URL_MAX)] | None = None
+
+
+class SubscriptionView(_Out, frozen=True):
+    """What is still to be told."""
+
+    kind: str  # submission or production
+    id: int
+    on: tuple[NotifyEvent, ...]
+
+
+class DeliveryView(_Out, frozen=True):
+    """A notification, and how its delivery went."""
+
+    at: str
+    channel: str  # mail or webhook
+    title: str
+    status: str  # due, sent, or given up
+    tries: int = 0
+    why: str = ""  # of the last failed try
+
+
+class NotificationsView(_Out, frozen=True):
+    """Where the caller is told, of what, and what was told lately, newest first."""
+
+    mail: str = ""
+    webhook: str = ""
+    webhook_secret: str = ""  # key of the HMAC in X-Pilotage-Signature
+    open: list[SubscriptionView] = []
+    recent: list[DeliveryView] = []
