@@ -5,17 +5,14 @@ only of submissions and productions with a subscription.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pilotage.proto.api.notifications import NotifyEvent
-from pilotage.proto.failures import WORDS, FailureClass
 from pilotage.proto.job_states import JobState
 from pilotage.proto.production_states import ProductionState
 from pilotage.proto.transformation_states import TaskState, TransformationState
 
-from ..accounts import record_failures as failure_records
-from ..accounts.record_failures import HOUR_S, FailureSearch
 from ..identity.scope import Owners
 from ..jobs import record_search as search_records
 from ..jobs.record_types import JobSearch
@@ -114,12 +111,7 @@ class NotificationWatch:
             owner_id=one.owner_id, states=(JobState.FAILED,), submission_id=one.subject_id
         )
         rows = await self._store.read(search_records.search, search, after=0, limit=CAUSES_READ)
-        reasons = Counter(line(row.reason) or "no reason" for row in rows)
-        examples = {line(row.reason) or "no reason": row.job_id for row in reversed(rows)}
-        return tuple(
-            Cause(text=reason, count=count, job=examples[reason])
-            for reason, count in reasons.most_common(CAUSES_SHOWN)
-        )
+        return _most_frequent((row.reason or "no reason", row.job_id) for row in rows)
 
     # -- productions ----------------------------------------------------------------------------
 
@@ -133,7 +125,7 @@ class NotificationWatch:
         events, left = due(one.events, standing)
         if left == one.events:
             return
-        causes = await self._causes_of_steps(row, steps[one.subject_id]) if events else ()
+        causes = await self._causes_of_steps(steps[one.subject_id]) if events else ()
         await self._tell(one, left, events, row.name, row.community, standing, causes)
 
     async def _standing(self, row: ProductionRow, steps: Sequence[StepRow]) -> Standing:
@@ -161,27 +153,18 @@ class NotificationWatch:
             counts=tasks,
         )
 
-    async def _causes_of_steps(
-        self, row: ProductionRow, steps: Sequence[StepRow]
-    ) -> tuple[Cause, ...]:
-        found: Counter[str] = Counter()
-        examples: dict[str, int] = {}
+    async def _causes_of_steps(self, steps: Sequence[StepRow]) -> tuple[Cause, ...]:
+        found: list[tuple[str, int]] = []
         for one in steps:
-            search = FailureSearch(
-                since=int(row.made_at) // HOUR_S, transformation_id=one.row.transformation_id
+            tasks = await self._store.read(
+                transformation_records.tasks,
+                one.row.transformation_id,
+                states=(TaskState.FAILED,),
+                after=0,
+                limit=CAUSES_READ,
             )
-            for failure in await self._store.read(
-                failure_records.failures, search, limit=CAUSES_READ
-            ):
-                _, meaning = WORDS[FailureClass(failure.failure)]
-                reason = f"step {one.step}: {meaning}"
-                found[reason] += failure.attempts
-                if failure.examples:
-                    examples.setdefault(reason, failure.examples[0])
-        return tuple(
-            Cause(text=reason, count=count, job=examples.get(reason, 0))
-            for reason, count in found.most_common(CAUSES_SHOWN)
-        )
+            found += [(f"step {one.step}: {task.reason}", task.job_id) for task in tasks]
+        return _most_frequent(found)
 
     # -- the outbox -----------------------------------------------------------------------------
 
@@ -218,3 +201,17 @@ class NotificationWatch:
 
     async def _drop(self, one: Subscription) -> None:
         await self._store.write(records.notify, one, frozenset(), (), channels=())
+
+
+def _most_frequent(failed: Iterable[tuple[str, int]]) -> tuple[Cause, ...]:
+    """Return the most frequent reasons of failed jobs, each with the first job as an example."""
+    reasons: Counter[str] = Counter()
+    examples: dict[str, int] = {}
+    for reason, job in failed:
+        shown = line(reason)
+        reasons[shown] += 1
+        examples.setdefault(shown, job)
+    return tuple(
+        Cause(text=reason, count=count, job=examples[reason])
+        for reason, count in reasons.most_common(CAUSES_SHOWN)
+    )

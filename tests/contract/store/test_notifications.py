@@ -144,8 +144,8 @@ async def test_the_jobs_of_a_submission_are_counted_by_zones_and_rows(store: Sto
         one = begun[whose].submission_id
         first = await store.write(submission_records.add_jobs, one, some_jobs(kinds[n % 2], count))
         jobs[one] += range(first, first + count)
-    for one in begun:
-        await store.write(submission_records.finish_submission, one.submission_id, "hash")
+    for it in begun:
+        await store.write(submission_records.finish_submission, it.submission_id, "hash")
     expected = {one: Counter({"Waiting": len(ids)}) for one, ids in jobs.items()}
     for one, ids in jobs.items():
         for state in (JobState.HELD, JobState.KILLED):
