@@ -271,7 +271,7 @@ class FactorySettings(_Section, frozen=True):
 
 
 class MailSettings(_Section, frozen=True, rename={"sender": "from"}):
-    """The mail server for reports of failover. Without a host or recipient, no mail is sent."""
+    """The mail server for notifications, and for reports of failover to the recipients."""
 
     host: str = ""  # SMTP server
     port: Annotated[int, Meta(ge=1, le=65_535)] = 25

@@ -19,7 +19,6 @@ from ..identity.assembly import IdentityDrivers, browser_sessions
 from ..identity.scope import Owners
 from ..identity.tokens import TokenIssuer
 from ..jobs.blobs.sandbox import Sandbox
-from ..notifications.assembly import check_of_senders
 from ..observe.counting_log import CountingLog, counting
 from ..observe.events import Log
 from ..observe.metrics import MetricsPage
@@ -199,7 +198,7 @@ def build_api(
         room=allowed.room,
         bans=tokens.bans,
         queued=left_to_the_leader,
-        check_notify=check_of_senders(store, world.senders),
+        check_notify=world.check_notify,
     )
     sandbox = Sandbox(
         world.blobs,

@@ -23,7 +23,7 @@ from ..dispatch.assembly import (
 from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
 from ..dispatch.deadlines import DeadlineLoop
-from ..dispatch.explainer import AwaitedOutputs, Explainer
+from ..dispatch.explainer import Explainer
 from ..dispatch.follow_up import FollowUp
 from ..dispatch.health import HealthService
 from ..dispatch.idle_classes import IdleClasses
@@ -56,7 +56,7 @@ from ..failover.rules import default_rules
 from ..failover.site_capacity import MaxGrants
 from ..failover.task_ends import TaskEndRepairs, stderr_in
 from ..identity.bans.ban_list import BanList
-from ..identity.callers import PilotCaller, User
+from ..identity.callers import PilotCaller
 from ..identity.tokens import TokenIssuer
 from ..jobs.attempt_callers import AttemptCallers
 from ..jobs.blobs.removal import BlobSweep
@@ -64,14 +64,13 @@ from ..jobs.blobs.sandbox import Sandbox
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
-from ..notifications.assembly import Notifications, check_of_senders, notifications
+from ..notifications.assembly import Notifications
 from ..observe.counting_log import CountingLog, counting
 from ..observe.wall_clock import WallClockWatch
 from ..pilots.logs import LogRoom
 from ..pilots.service import Canceller, PilotService
 from ..ports import Clock
 from ..productions import record as production_records
-from ..productions.service import ProductionService
 from ..rucio.drivers import RucioDrivers
 from ..settings import LeaseSettings, ProcessRole, RetentionSettings, Settings
 from ..sites.service import SiteService
@@ -84,6 +83,7 @@ from ..transfers.sweep_service import SweepService
 from ..transformations.assembly import Transformations, transformations
 from ..transformations.avoided_hosts import AvoidedHosts
 from ..transformations.engine import Engine
+from .notification_work import notification_work
 from .people import AboutPeople, about_people
 from .process_parts import World, ban_service, parts_of
 from .production_work import ProductionWork, known_results, production_work
@@ -205,8 +205,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     given = (tokens, downlink, settings, times, allowed)
     dispatch = _dispatch(world, memory, follow_up, requeues, *given)
     pilots = _pilots(world, memory, follow_up, tokens, downlink, lease, elements)
-    check_notify = check_of_senders(store, world.senders)
-    submits = submissions(world, memory, allowed, follow_up, tokens.bans, check_notify)
+    submits = submissions(world, memory, allowed, follow_up, tokens.bans)
     following = FollowService(queries, memory.logs, memory.leases)
     idle, wall, pulse = IdleClasses(memory, clock), WallClockWatch(clock, log), Pulse(clock)
     used = UsedShares(store, memory.queue, clock, wall)
@@ -214,23 +213,20 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     others = arrivals(world, memory, follow_up, (tokens.load_revoked, allowed.quotas.load))
     control = _control(world, memory, idle, follow_up, downlink, allowed)
-    metrics.others, metrics.failover = others, pulse
     rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed, tokens.bans)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
     rucio = rucio_work(world, memory, control)
-    awaited = rucio.service.awaited_of_job
-    explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements, awaited)
+    metrics.others, metrics.failover, metrics.rucio = others, pulse, rucio.mirrors.poll_ages_s
+    explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements, rucio)
     flows = production_work(
         world, memory, made, control, explainer, submits, allowed, tokens.bans, settings
     )
-    told = _notifications(world, settings, memory, tokens, flows.productions.service)
+    told = notification_work(world, settings, memory, tokens, flows.productions.service)
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)
-    metrics.rucio = rucio.mirrors.poll_ages_s
-    watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,
         payload_tokens=people.services.payload_tokens,
@@ -272,7 +268,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         services=services,
         memory=memory,
         recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
-        watch=watch,
+        watch=_watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease),
         others=others,
         used=used,
         carrier=carrier,
@@ -402,31 +398,6 @@ def _failover(
     )
 
 
-def _notifications(
-    world: World,
-    settings: Settings,
-    memory: Memory,
-    tokens: TokenIssuer,
-    flows: ProductionService,
-) -> Notifications:
-    """Return the notifications of users about their submissions and productions."""
-
-    async def production_id(caller: User, named: str) -> int:
-        return (await flows.show(caller, named)).view.id
-
-    return notifications(
-        store=world.store,
-        owners=memory.owners,
-        senders=world.senders,
-        settings=settings.notify,
-        url=lambda: settings.http.url,
-        secret_of=lambda owner_id, url: tokens.cipher_key(f"webhook:{owner_id}:{url}").hex(),
-        production_id=production_id,
-        clock=world.clock,
-        log=world.log,
-    )
-
-
 def _repairs(
     world: World, memory: Memory, rules: RuleBook, elements: ElementsView, pulse: Pulse
 ) -> TaskEndRepairs:
@@ -477,7 +448,7 @@ def _explainer(
     clock: Clock,
     lease: LeaseSettings,
     elements: ElementsView,
-    awaited: AwaitedOutputs,
+    rucio: RucioWork,
 ) -> Explainer:
     """Return the explainer, which says why jobs wait."""
     return Explainer(
@@ -488,7 +459,7 @@ def _explainer(
         clock=clock,
         silent_s=lease.lease_s,
         prospects=elements.prospects,
-        awaited=awaited,
+        awaited=rucio.service.awaited_of_job,
     )
 
 

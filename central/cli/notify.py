@@ -13,21 +13,22 @@ from .presentation import print_line, print_table
 NONE = "none"
 EVENTS = ", ".join(one.value for one in NotifyEvent)
 
+
+def _check_events(_: object, text: str | None) -> None:
+    known = {NONE, *(one.value for one in NotifyEvent)}
+    for word in filter(None, (text or "").split(",")):
+        if word.strip().lower() not in known:
+            raise ValueError(f"{word.strip()!r} is not one of {EVENTS}")
+
+
 NotifyOption: TypeAlias = Annotated[
     str,
     Parameter(
         help=f"Notify you by mail or webhook of some of: {EVENTS} (default: nothing)."
-        " `pilotage notify` sets your address."
+        " `pilotage notify` sets your address.",
+        validator=_check_events,
     ),
 ]
-
-
-def check_events(text: str) -> None:
-    """Raise UsageError for an unknown event."""
-    known = {one.value for one in NotifyEvent}
-    for word in filter(None, text.split(",")):
-        if word.strip() not in known:
-            raise UsageError(f"--notify: {word.strip()!r} is not one of {EVENTS}")
 
 
 @changes
@@ -39,7 +40,9 @@ async def notify(
     prod: Annotated[str, Parameter(help="Notify you of this production, by its name or id.")] = "",
     on: Annotated[
         str | None,
-        Parameter(help=f"Events: some of {EVENTS}, or none (default: end,fail)."),
+        Parameter(
+            help=f"Events: some of {EVENTS}, or none (default: end,fail).", validator=_check_events
+        ),
     ] = None,
     mail: Annotated[str | None, Parameter(help="Send mail to this address, or none.")] = None,
     webhook: Annotated[
@@ -55,14 +58,12 @@ async def notify(
         raise UsageError("give either --submission or --prod, not both")
     if on is not None and submission is None and not prod:
         raise UsageError("--on needs --submission or --prod")
-    events = "" if on == NONE else "end,fail" if on is None else on
-    check_events(events)
     client = await central.client()
     found: NotificationsView | None = None
     if mail is not None or webhook is not None:
         found = await client.set_notification_addresses(mail=_given(mail), webhook=_given(webhook))
     if submission is not None or prod:
-        found = await client.notify(submission=submission, production=prod, on=events)
+        found = await client.notify(submission=submission, production=prod, on=on or "end,fail")
     return CommandResult(found or await client.notifications(), _print)
 
 

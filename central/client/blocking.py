@@ -49,7 +49,7 @@ from pilotage.proto.api.jobs import (
 )
 from pilotage.proto.api.limits import LimitsView
 from pilotage.proto.api.logins import Sessions
-from pilotage.proto.api.notifications import NotifyEvent
+from pilotage.proto.api.notifications import NotificationsView, NotifyEvent
 from pilotage.proto.api.outputs import JobOutputs
 from pilotage.proto.api.pilots import (
     PilotEnded,
@@ -1395,3 +1395,23 @@ class Client:
             ),
             self.loop,
         )
+
+    def notifications(self) -> NotificationsView:
+        """Return your addresses, what you will be told, and the last deliveries."""
+        return self.loop.run(self.core.notifications())
+
+    def notify(
+        self,
+        *,
+        submission: int | None = None,
+        production: str | int = "",
+        on: Iterable[NotifyEvent | str] | str = "end,fail",
+    ) -> NotificationsView:
+        """Be told of a submission or a production: `end`, `fail`, `half`; empty: of nothing."""
+        return self.loop.run(self.core.notify(submission=submission, production=production, on=on))
+
+    def set_notification_addresses(
+        self, *, mail: str | None = None, webhook: str | None = None
+    ) -> NotificationsView:
+        """Set where you are told. None leaves an address as it is; empty text removes it."""
+        return self.loop.run(self.core.set_notification_addresses(mail=mail, webhook=webhook))

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.explanations import Explanation
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
@@ -176,10 +174,15 @@ class AsyncClient(
         """
         key = key or uuid.uuid4().hex
         header, items = submission(
-            jobs, template, parameters, key=key, name=name, group=group, running_max=running_max
+            jobs,
+            template,
+            parameters,
+            key=key,
+            name=name,
+            group=group,
+            running_max=running_max,
+            notify=events_of(notify),
         )
-        if notify:
-            header = msgspec.structs.replace(header, notify=events_of(notify))
         if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
             body = whole_body(header, items)
             submitted = await self._transport.ask(

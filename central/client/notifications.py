@@ -14,10 +14,13 @@ from .transport import Transport
 
 
 def events_of(on: "Iterable[NotifyEvent | str] | str") -> tuple[NotifyEvent, ...]:
-    """Return events from words or a text such as `end,fail`. Raises ValueError for others."""
+    """Return events from words, or a text such as `end,fail`. Raises Invalid for others.
+
+    `none` and empty text are no events.
+    """
     words = on.split(",") if isinstance(on, str) else on
-    named = [one.strip() if isinstance(one, str) else one for one in words]
-    found = {word_of(NotifyEvent, one, "notify") for one in named if one}
+    named = [one.strip().lower() if isinstance(one, str) else one for one in words]
+    found = {word_of(NotifyEvent, one, "notify") for one in named if one not in ("", "none")}
     return tuple(one for one in NotifyEvent if one in found)
 
 

@@ -9,6 +9,7 @@ from typing import IO, cast
 import msgspec
 
 from pilotage.proto.api.jobs import Submission
+from pilotage.proto.api.notifications import NotifyEvent
 from pilotage.proto.documents.job import Job
 
 from .job_shapes import (
@@ -149,6 +150,7 @@ def submission(
     name: str,
     group: str,
     running_max: int = 0,
+    notify: tuple[NotifyEvent, ...] = (),
 ) -> tuple[Submission, Iterable[SubmittedItem]]:
     """Return the header of a submission, and its jobs or parameters.
 
@@ -160,7 +162,13 @@ def submission(
         check_job(template)
         check_parameters(parameters)
         whole = next(with_group([template], group)) if group else template
-        made = Submission(key=key, name=name, template=cast(Job, whole), running_max=running_max)
+        made = Submission(
+            key=key,
+            name=name,
+            template=cast(Job, whole),
+            running_max=running_max,
+            notify=notify,
+        )
         return made, cast(Iterable[SubmittedItem], parameters)
     check_jobs(jobs)
     items: Iterable[SubmittedItem]
@@ -171,7 +179,7 @@ def submission(
     if group:
         labelled = with_group(items, group)
         items = list(labelled) if isinstance(items, Sequence) else labelled
-    return Submission(key=key, name=name, running_max=running_max), items
+    return Submission(key=key, name=name, running_max=running_max, notify=notify), items
 
 
 def _check_arguments(jobs: object, template: object, parameters: object) -> None:

@@ -22,7 +22,7 @@ from .follow_up import FollowUp
 from .health import HealthService
 from .memory import Memory
 from .submissions.remote_arrivals import Also, ArrivalPoller
-from .submissions.submissions import CheckNotify, Submissions
+from .submissions.submissions import Submissions
 from .turns.requeues import Requeues
 
 
@@ -47,6 +47,9 @@ class Drivers(Protocol):
     def space(self) -> Space: ...
     @property
     def leadership(self) -> Leadership: ...
+    async def check_notify(self, owner_id: int, /) -> None:
+        """Raise Refused unless this owner can be notified of one thing more."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,7 @@ def allowances(drivers: Drivers, memory: Memory, settings: Settings) -> SharedLi
 
 
 def submissions(
-    drivers: Drivers,
-    memory: Memory,
-    allowed: SharedLimits,
-    follow_up: FollowUp,
-    bans: BanList,
-    check_notify: CheckNotify,
+    drivers: Drivers, memory: Memory, allowed: SharedLimits, follow_up: FollowUp, bans: BanList
 ) -> Submissions:
     """Return the service that accepts submissions."""
     return Submissions(
@@ -89,7 +87,7 @@ def submissions(
         bans=bans,
         queued=follow_up.submitted,
         rucio=drivers.rucio.entries,
-        check_notify=check_notify,
+        check_notify=drivers.check_notify,
     )
 
 

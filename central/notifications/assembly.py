@@ -1,9 +1,8 @@
 """Joins the loops of notifications and the service for people."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from ..failover.mails import Mailer
 from ..identity.scope import Owners
@@ -14,7 +13,7 @@ from ..store.engine import Store
 from .channels import MailChannel, Poster, WebhookChannel
 from .delivery import Channel, Delivery
 from .record import MAIL, WEBHOOK
-from .service import NotificationService, ProductionId, check_reachable
+from .service import NotificationService, ProductionId
 from .watch import NotificationWatch
 
 
@@ -30,11 +29,6 @@ class Senders:
         """The ways in which messages can be sent."""
         by_mail = (MAIL,) if self.mailer is not None else ()
         return (*by_mail, WEBHOOK) if self.poster is not None else by_mail
-
-
-def check_of_senders(store: Store, senders: Senders) -> Callable[[int], Awaitable[None]]:
-    """Return a check that raises Refused if an owner cannot be told of one thing more."""
-    return partial(check_reachable, store, senders.channels)
 
 
 @dataclass(frozen=True)

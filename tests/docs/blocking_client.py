@@ -25,7 +25,7 @@ CLASSES = (
 )
 MODULES = (
     *("handles", "client", "outputs", "operators", "identity", "data", "data_files"),
-    *("transformations", "productions", "jdl"),
+    *("transformations", "productions", "jdl", "notifications"),
 )
 _PARTS = {  # what the class inherits
     "Client": (
@@ -37,6 +37,7 @@ _PARTS = {  # what the class inherits
         ("TransformationCalls", "transformations"),
         ("ProductionCalls", "productions"),
         ("JdlCalls", "jdl"),
+        ("NotificationCalls", "notifications"),
     )
 }
 _TWINS = {old: new for old, new, _ in CLASSES}
