@@ -300,18 +300,17 @@ class FailoverSettings(_Section, frozen=True):
 class NotifySettings(_Section, frozen=True):
     """Notifications of users: docs/howto/notifications.md. Mail goes through `failover.mail`."""
 
-    every_s: Seconds = 5.0  # interval of checks for what is to be told, and for messages to send
-    #: messages to one person in an hour, by mail and by webhook; the last has all that wait
-    an_hour: Annotated[int, Meta(ge=1, le=10_000)] = 20
-    retry_s: Seconds = 30.0  # before the second try; doubled each time, up to an hour
+    every_s: Seconds = 5.0  # interval of checks
+    an_hour: Annotated[int, Meta(ge=1, le=10_000)] = 20  # messages to a person by each channel
+    retry_s: Seconds = 30.0  # first pause after a failure; doubled up to an hour
     tries: Annotated[int, Meta(ge=1, le=100)] = 20  # then the message is given up
-    #: domains that users may have mail sent to, besides addresses verified at their provider
+    #: domains of mail addresses that users may choose
     mail_domains: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
-    webhook_ports: Annotated[tuple[int, ...], Meta(max_length=100)] = (443,)  # allowed ports
-    webhook_http: bool = False  # also allow http, without encryption
-    #: networks (CIDR) that webhooks may reach although they are not public
+    webhook_ports: Annotated[tuple[int, ...], Meta(max_length=100)] = (443,)
+    webhook_http: bool = False  # also allow http
+    #: networks (CIDR) that are not public, but may be reached
     webhook_allowed: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
-    #: networks that webhooks may not reach, such as your own public ones
+    #: networks that may not be reached, such as your own public ones
     webhook_refused: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
 
     def __post_init__(self) -> None:

@@ -24,8 +24,7 @@ def _check_events(_: object, text: str | None) -> None:
 NotifyOption: TypeAlias = Annotated[
     str,
     Parameter(
-        help=f"Notify you by mail or webhook of some of: {EVENTS} (default: nothing)."
-        " `pilotage notify` sets your address.",
+        help=f"Send you messages about some of: {EVENTS}. `pilotage notify` sets your address.",
         validator=_check_events,
     ),
 ]
@@ -36,23 +35,18 @@ async def notify(
     central: CentralConnection,
     /,
     *,
-    submission: Annotated[int | None, Parameter(help="Notify you of this submission.")] = None,
-    prod: Annotated[str, Parameter(help="Notify you of this production, by its name or id.")] = "",
+    submission: Annotated[int | None, Parameter(help="Id of a submission to follow.")] = None,
+    prod: Annotated[str, Parameter(help="Name or id of a production to follow.")] = "",
     on: Annotated[
         str | None,
-        Parameter(
-            help=f"Events: some of {EVENTS}, or none (default: end,fail).", validator=_check_events
-        ),
+        Parameter(help=f"Some of {EVENTS}, or none (default: end,fail).", validator=_check_events),
     ] = None,
-    mail: Annotated[str | None, Parameter(help="Send mail to this address, or none.")] = None,
-    webhook: Annotated[
-        str | None, Parameter(help="Post messages to this https URL, or none.")
-    ] = None,
+    mail: Annotated[str | None, Parameter(help="Mail address, or none.")] = None,
+    webhook: Annotated[str | None, Parameter(help="URL for messages in JSON, or none.")] = None,
 ) -> CommandResult:
-    """Show or change what you are told of by mail or webhook, and where.
+    """Show or change your notifications by mail and webhook, and your addresses.
 
-    Without options it shows your addresses, subscriptions and the last messages. Without a mail
-    address, the one that your institute has verified is used.
+    The default mail address is the one that your institute has verified.
     """
     if submission is not None and prod:
         raise UsageError("give either --submission or --prod, not both")

@@ -19,7 +19,7 @@ def events_of(on: "Iterable[NotifyEvent | str] | str") -> tuple[NotifyEvent, ...
     `none` and empty text are no events.
     """
     words = on.split(",") if isinstance(on, str) else on
-    named = [one.strip().lower() if isinstance(one, str) else one for one in words]
+    named = [one.strip().lower() for one in words]
     found = {word_of(NotifyEvent, one, "notify") for one in named if one not in ("", "none")}
     return tuple(one for one in NotifyEvent if one in found)
 

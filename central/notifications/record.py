@@ -303,5 +303,16 @@ def _subscription(row: Sequence[Any]) -> Subscription:
 
 
 def _outbox_row(row: Sequence[Any]) -> OutboxRow:
-    fields = dict(zip(OutboxRow.__struct_fields__, row, strict=True))
-    return OutboxRow(**{**fields, "body": _body(bytes(fields["body"]))})
+    number, owner_id, channel, at, body, message_id, tries, due, sent_at, why = row
+    return OutboxRow(
+        notification_id=number,
+        owner_id=owner_id,
+        channel=channel,
+        at=at,
+        body=_body(bytes(body)),
+        message_id=message_id,
+        tries=tries,
+        due=due,
+        sent_at=sent_at,
+        why=why,
+    )

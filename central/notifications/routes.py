@@ -15,13 +15,13 @@ ROUTES: Final = Routes[NotificationService]()
 
 @ROUTES.add("GET", "/v1/notifications", Permission.JOB_SUBMIT)
 async def view(service: NotificationService, call: Call) -> NotificationsView:
-    """Show your addresses for notifications, what you will be told, and the last deliveries."""
+    """Show your addresses, subscriptions and last notifications."""
     return await service.view(user(call))
 
 
 @ROUTES.add("POST", "/v1/notifications", Permission.JOB_SUBMIT)
 async def subscribe(service: NotificationService, call: Call, body: Subscribe) -> NotificationsView:
-    """Be told when one of your submissions, or a production, has ended, failed or is half done."""
+    """Subscribe to events of a submission or production."""
     return await service.subscribe(user(call), body)
 
 
@@ -29,5 +29,5 @@ async def subscribe(service: NotificationService, call: Call, body: Subscribe) -
 async def set_addresses(
     service: NotificationService, call: Call, body: AddressChange
 ) -> NotificationsView:
-    """Set your mail address and your webhook for notifications."""
+    """Set your mail address and webhook."""
     return await service.set_addresses(user(call), body)

@@ -8,7 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from pilotage.proto.trust import trusting
 
@@ -135,7 +135,9 @@ def _to_addresses(addresses: list[str]) -> "httpcore.AsyncNetworkBackend":
     """Return a backend that connects to these addresses, whatever host it is given."""
     import httpcore
 
-    class Checked(httpcore.AnyIOBackend):
+    usual = cast(httpcore.AsyncNetworkBackend, httpcore.AnyIOBackend())
+
+    class CheckedBackend(httpcore.AsyncNetworkBackend):
         async def connect_tcp(
             self,
             host: str,
@@ -144,14 +146,17 @@ def _to_addresses(addresses: list[str]) -> "httpcore.AsyncNetworkBackend":
             local_address: str | None = None,
             socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
         ) -> httpcore.AsyncNetworkStream:
-            why: Exception | None = None
+            why: Exception = httpcore.ConnectError()
             for address in addresses:
                 try:
-                    return await super().connect_tcp(
+                    return await usual.connect_tcp(
                         address, port, timeout, local_address, socket_options
                     )
                 except (httpcore.NetworkError, httpcore.TimeoutException) as error:
                     why = error
-            raise why or httpcore.ConnectError
+            raise why
 
-    return Checked()
+        async def sleep(self, seconds: float) -> None:
+            await usual.sleep(seconds)
+
+    return CheckedBackend()

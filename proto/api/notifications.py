@@ -21,15 +21,15 @@ class NotifyEvent(str, enum.Enum):
 
 
 class Subscribe(_In, frozen=True):
-    """Be told of a submission or a production. An earlier choice for it is replaced."""
+    """Subscribe to a submission or a production. This replaces an earlier subscription."""
 
     submission: Annotated[int, Meta(ge=1, le=ID_MAX)] | None = None
     production: Annotated[str, Meta(max_length=128)] = ""  # id or name
-    on: tuple[NotifyEvent, ...] = (NotifyEvent.END, NotifyEvent.FAIL)  # empty: of nothing
+    on: tuple[NotifyEvent, ...] = (NotifyEvent.END, NotifyEvent.FAIL)  # empty: end the subscription
 
 
 class AddressChange(_In, frozen=True):
-    """Set where the caller is told. None leaves an address as it is; empty text removes it."""
+    """Set addresses. Missing ones stay; empty text removes one."""
 
     mail: Annotated[str, Meta(max_length=ADDRESS_MAX)] | None = None
     webhook: Annotated[str, Meta(max_length=URL_MAX)] | None = None

@@ -69,7 +69,7 @@ $ python -m aiosmtpd -n -l 127.0.0.1:PORT &
 """
 MAIL_SERVER_ENDS: Final = """
 ```console
-$ kill %3
+$ kill %2
 ```
 """
 MAILED: Final = "docs/howto/notifications.md"
