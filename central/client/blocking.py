@@ -1407,7 +1407,7 @@ class Client:
         production: str | int = "",
         on: Iterable[NotifyEvent | str] | str = "end,fail",
     ) -> NotificationsView:
-        """Be told of a submission or a production: `end`, `fail`, `half`; empty: of nothing."""
+        """Be told of a submission or a production: `end`, `fail`, `half`; `none`: of nothing."""
         return self.loop.run(self.core.notify(submission=submission, production=production, on=on))
 
     def set_notification_addresses(

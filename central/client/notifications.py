@@ -40,7 +40,7 @@ class NotificationCalls:
         production: str | int = "",
         on: Iterable[NotifyEvent | str] | str = "end,fail",
     ) -> NotificationsView:
-        """Be told of a submission or a production: `end`, `fail`, `half`; empty: of nothing."""
+        """Be told of a submission or a production: `end`, `fail`, `half`; `none`: of nothing."""
         body = Subscribe(submission=submission, production=str(production), on=events_of(on))
         return await self._transport.ask(NotificationsView, "POST", "/v1/notifications", body=body)
 

@@ -9,11 +9,11 @@ SELECT p.email FROM owner AS o
  CROSS JOIN person AS p ON p.issuer = o.issuer AND p.subject = o.subject
  WHERE o.owner_id = :owner_id;
 
--- name: set_notify_address
+-- name: keep_notify_address
 INSERT INTO notify_address (owner_id, mail, webhook) VALUES (:owner_id, :mail, :webhook)
     ON CONFLICT (owner_id) DO UPDATE SET mail = excluded.mail, webhook = excluded.webhook;
 
--- name: set_subscription
+-- name: keep_subscription
 INSERT INTO subscription (kind, subject_id, owner_id, events)
 VALUES (:kind, :subject_id, :owner_id, :events)
     ON CONFLICT (kind, subject_id, owner_id) DO UPDATE SET events = excluded.events;

@@ -83,14 +83,14 @@ def addresses(session: Session, owner_id: int) -> Addresses:
 def set_addresses(session: Session, owner_id: int, mail: str, webhook: str) -> None:
     """Store where a person is told; empty: not in this way."""
     given = {"owner_id": owner_id, "mail": mail, "webhook": webhook}
-    session.run("set_notify_address", given)
+    session.run("keep_notify_address", given)
 
 
 def subscribe(session: Session, one: Subscription) -> None:
     """Store a subscription in place of an earlier one. Without events, only drop that."""
     key = _key(one)
     if one.events:
-        session.run("set_subscription", {**key, "events": words(one.events)})
+        session.run("keep_subscription", {**key, "events": words(one.events)})
     else:
         session.run("drop_subscription", {**key, "events": None})
 

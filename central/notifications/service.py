@@ -74,11 +74,7 @@ class NotificationService:
         )
 
     async def subscribe(self, caller: User, body: Subscribe, /) -> NotificationsView:
-        """Store a subscription. Raises Refused: NOT_FOUND, ILLEGAL_STATE, TOO_MANY, INVALID."""
-        if (body.submission is None) == (not body.production):
-            raise Refused(
-                Code.INVALID, "give either a submission or a production", field="submission"
-            )
+        """Store a subscription. Raises Refused: NOT_FOUND, ILLEGAL_STATE, TOO_MANY."""
         owner = await self._owner(caller)
         if body.production:
             kind, subject = PRODUCTION, await self._production_id(caller, body.production)

@@ -27,12 +27,20 @@ class Subscribe(_In, frozen=True):
     production: Annotated[str, Meta(max_length=128)] = ""  # id or name
     on: tuple[NotifyEvent, ...] = (NotifyEvent.END, NotifyEvent.FAIL)  # empty: end the subscription
 
+    def __post_init__(self) -> None:
+        if (self.submission is None) == (not self.production):
+            raise ValueError("submission: give either a submission or a production")
+
 
 class AddressChange(_In, frozen=True):
     """Set addresses. Missing ones stay; empty text removes one."""
 
     mail: Annotated[str, Meta(max_length=ADDRESS_MAX)] | None = None
     webhook: Annotated[str, Meta(max_length=URL_MAX)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mail is None and self.webhook is None:
+            raise ValueError("mail: give a mail address, a webhook or both")
 
 
 class SubscriptionView(_Out, frozen=True):
