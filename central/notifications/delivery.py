@@ -20,7 +20,8 @@ from .rate_limit import HOUR_S, TOGETHER_MAX, next_message
 from .record import OutboxRow
 
 OWNERS_TOGETHER: Final = 100  # persons in one round
-A_PERSON_MAX: Final = 20  # messages to one person in one round
+A_PERSON_MAX: Final = 20  # messages to one person in one round …
+A_PERSON_S: Final = 20.0  # … and for how long: a slow receiver does not delay those of others
 LONGEST_S: Final = 3_600.0
 KEPT_S: Final = 30 * 86_400.0  # how long delivered notifications are shown
 TIDY_S: Final = 3_600.0  # interval at which old notifications are removed
@@ -111,7 +112,10 @@ class Delivery:
             self._log("loop_failed", loop=f"delivery to owner {owner_id}", error=str(why))
 
     async def _to_person(self, owner_id: int) -> None:
+        until = self._clock.monotonic() + A_PERSON_S
         for _ in range(A_PERSON_MAX):
+            if self._clock.monotonic() > until:
+                return
             row = await self._next(owner_id)
             if row is None or not await self._send(row):
                 return
