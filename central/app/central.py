@@ -23,6 +23,7 @@ from ..dispatch.assembly import (
 from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
 from ..dispatch.deadlines import DeadlineLoop
+from ..dispatch.dependencies.releases import ReleaseLoop
 from ..dispatch.explainer import Explainer
 from ..dispatch.follow_up import FollowUp
 from ..dispatch.health import HealthService
@@ -110,6 +111,7 @@ class Central:
     recovery: MemoryRecovery
     watch: DeadlineLoop
     others: ArrivalPoller
+    releases: ReleaseLoop
     used: UsedShares
     carrier: CopyRuleLoop
     storage_work: StorageWork
@@ -170,6 +172,7 @@ class Central:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
             tasks.create_task(self.others.run())
+            tasks.create_task(self.releases.run())
             tasks.create_task(self.counts.run())
             tasks.create_task(self.allowed.quotas.run())
             tasks.create_task(self.allowed.room.run())
@@ -217,7 +220,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed, tokens.bans)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
-    rucio = rucio_work(world, memory, control)
+    rucio, people = rucio_work(world, memory, control), about_people(world, memory, tokens, control)
     metrics.others, metrics.failover, metrics.rucio = others, pulse, rucio.mirrors.poll_ages_s
     explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements, rucio)
     flows = production_work(
@@ -226,7 +229,6 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     told = notification_work(world, settings, memory, tokens, flows.productions.service)
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
-    people = about_people(world, memory, tokens, control)
     services = Services(
         logins=people.services.logins,
         payload_tokens=people.services.payload_tokens,
@@ -270,6 +272,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
         watch=_watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease),
         others=others,
+        releases=_releases(world, memory, idle, follow_up, probe),
         used=used,
         carrier=carrier,
         storage_work=own,
@@ -330,6 +333,21 @@ def _watch(
         settings=lease,
         used=used,
         times=times,
+        probe=probe,
+    )
+
+
+def _releases(
+    world: World, memory: Memory, idle: IdleClasses, follow_up: FollowUp, probe: StoreProbe
+) -> ReleaseLoop:
+    """Return the loop that releases and stops the jobs that wait for other jobs."""
+    return ReleaseLoop(
+        store=world.store,
+        memory=memory,
+        idle=idle,
+        follow_up=follow_up,
+        clock=world.clock,
+        log=world.log,
         probe=probe,
     )
 

@@ -6,11 +6,13 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from msgspec import structs
 
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.explanations import Explanation
@@ -43,7 +45,7 @@ from pilotage.proto.api.notifications import NotifyEvent
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
-from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.job import Input, Job
 from pilotage.proto.tasks import Tasks, time_limit
 
 from .credentials import CentralLogin, find_connection
@@ -52,10 +54,12 @@ from .data_files import DataFileCalls
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
 from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
+from .graphs import AsyncJobGraph
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
 from .jdl import JdlCalls
-from .job_shapes import JobLike, ParameterSet, check_job
+from .job_shapes import NO_INPUT, JobLike, ParameterSet, check_job, full_job, local_inputs
+from .notebooks.job_tables import JobTable
 from .notifications import NotificationCalls, events_of
 from .operators import OperatorCalls
 from .outputs import OutputCalls
@@ -169,20 +173,23 @@ class AsyncClient(
         `parameters`. The same `key` again gives the same jobs; without a key each call has its own,
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
-        jobs run at once; 0: no limit. `notify` lists what you are told of by mail or webhook, such
-        as `end,fail,half`.
+        jobs run at once; 0: no limit. `notify` lists events to be notified of, such as `end,fail`.
+
+        A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
         key = key or uuid.uuid4().hex
         header, items = submission(
-            jobs,
-            template,
-            parameters,
-            key=key,
-            name=name,
-            group=group,
-            running_max=running_max,
-            notify=events_of(notify),
+            jobs, template, parameters, key=key, name=name, group=group, running_max=running_max
         )
+        header = structs.replace(header, notify=events_of(notify))
+        if header.template is not None:
+            (whole,) = await self._full([header.template])
+            header = structs.replace(header, template=cast(Job, whole))
+        elif isinstance(items, Sequence):
+            items = await self._full(cast(Sequence[JobLike], items))
+        else:
+            loop = asyncio.get_running_loop()
+            items = self._full_lazily(items, loop)
         if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
             body = whole_body(header, items)
             submitted = await self._transport.ask(
@@ -197,6 +204,27 @@ class AsyncClient(
             submitted = await self._submit_lines(LineBody(header, items, progress))
         return AsyncSubmissionHandle(self, submitted)
 
+    async def _full(self, jobs: Sequence[JobLike]) -> Sequence[JobLike]:
+        """Return the jobs in the form of the API. Their local inputs are uploaded."""
+        paths = dict.fromkeys(path for job in jobs for path in local_inputs(job))
+        if not paths:
+            return [full_job(job, {}) for job in jobs]
+        for job in jobs:  # before anything is sent
+            check_job(full_job(job, dict.fromkeys(paths, NO_INPUT)))
+        files = [LocalFile(Path(path)) for path in paths]
+        uploaded = dict(zip(paths, await self.upload(files), strict=True))
+        return [full_job(job, uploaded) for job in jobs]
+
+    def _full_lazily(
+        self, jobs: Iterable[JobLike], loop: asyncio.AbstractEventLoop
+    ) -> Iterator[JobLike]:
+        """Yield the jobs as `_full` returns them. This runs in a thread beside the loop."""
+        for job in jobs:
+            if any(local_inputs(job)):
+                yield from asyncio.run_coroutine_threadsafe(self._full([job]), loop).result()
+            else:
+                yield full_job(job, {})
+
     async def _submit_lines(self, body: LineBody) -> Submitted:
         try:
             return await self._transport.ask(
@@ -209,6 +237,10 @@ class AsyncClient(
             )
         finally:
             body.close()
+
+    def graph(self) -> AsyncJobGraph:
+        """Return an empty graph of jobs, to which a program adds jobs before it submits all."""
+        return AsyncJobGraph(self)
 
     async def upload(
         self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str
@@ -299,6 +331,10 @@ class AsyncClient(
                 yield view
             after = page.after
 
+    async def table(self, filter: JobFilter | None = None) -> JobTable:
+        """Return the matching jobs as a table for pandas, polars and notebooks."""
+        return JobTable([view async for view in self.search(filter)])
+
     async def count(self, filter: JobFilter) -> int:
         """Count the matching jobs. It reads all of them."""
         count = 0
@@ -324,8 +360,9 @@ class AsyncClient(
         """Return why a job waits, or whether a job that is not submitted would fit."""
         if isinstance(job, int):
             return await self._transport.ask(Explanation, "GET", f"/v1/jobs/{job:d}/explain")
-        check_job(job)
-        return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=job)
+        (whole,) = await self._full([job])
+        check_job(whole)
+        return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=whole)
 
     async def log(
         self,

@@ -9,8 +9,7 @@ from typing import IO, cast
 import msgspec
 
 from pilotage.proto.api.jobs import Submission
-from pilotage.proto.api.notifications import NotifyEvent
-from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.job import Dependency, Job
 
 from .job_shapes import (
     JobLike,
@@ -27,7 +26,21 @@ OnProgress = Callable[[int], None]  # with the number of jobs that were sent
 STREAM_ABOVE = 2_000
 _CHUNK_BYTES = 256 * 1024
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
-_ENCODE = msgspec.json.Encoder().encode
+
+
+def _as_dependency(one: object) -> Dependency:
+    """Return the dependency on the job or the submission of a handle."""
+    from .handles import AsyncJobHandle, AsyncSubmissionHandle
+
+    handle = getattr(one, "core", one)
+    if isinstance(handle, AsyncJobHandle):
+        return Dependency(job=handle.id)
+    if isinstance(handle, AsyncSubmissionHandle):
+        return Dependency(submission=handle.id)
+    raise TypeError(f"found {one!r}, expected a value that JSON can hold")
+
+
+_ENCODE = msgspec.json.Encoder(enc_hook=_as_dependency).encode
 
 
 def whole_body(header: Submission, items: Sequence[SubmittedItem]) -> bytes:
@@ -150,7 +163,6 @@ def submission(
     name: str,
     group: str,
     running_max: int = 0,
-    notify: tuple[NotifyEvent, ...] = (),
 ) -> tuple[Submission, Iterable[SubmittedItem]]:
     """Return the header of a submission, and its jobs or parameters.
 
@@ -162,13 +174,7 @@ def submission(
         check_job(template)
         check_parameters(parameters)
         whole = next(with_group([template], group)) if group else template
-        made = Submission(
-            key=key,
-            name=name,
-            template=cast(Job, whole),
-            running_max=running_max,
-            notify=notify,
-        )
+        made = Submission(key=key, name=name, template=cast(Job, whole), running_max=running_max)
         return made, cast(Iterable[SubmittedItem], parameters)
     check_jobs(jobs)
     items: Iterable[SubmittedItem]
@@ -179,7 +185,7 @@ def submission(
     if group:
         labelled = with_group(items, group)
         items = list(labelled) if isinstance(items, Sequence) else labelled
-    return Submission(key=key, name=name, running_max=running_max, notify=notify), items
+    return Submission(key=key, name=name, running_max=running_max), items
 
 
 def _check_arguments(jobs: object, template: object, parameters: object) -> None:

@@ -352,7 +352,7 @@ async def _follow(handle: "AsyncSubmissionHandle", timeout_s: float | None) -> N
 
 
 async def _show_output(handle: "AsyncSubmissionHandle", states: Mapping[JobState, int]) -> None:
-    """Print the standard output of a single job that has ended, or say how to see it of several."""
+    """Print the standard output of a single job that has ended, or name the command for several."""
     from .logs import print_output
 
     if handle.count == 1 and FINAL.issuperset(states):

@@ -28,6 +28,7 @@ from ...store.errors import KeyReused, StillArriving, StoreError
 from .. import record_arrivals as arrival_records
 from ..memory import Memory
 from .intake import ArrivedJobs, CheckedJobs, RowMaker
+from .parents import ParentJobs
 
 Queued = Callable[[ArrivedJobs], None]
 CheckNotify = Callable[[int], Awaitable[None]]
@@ -152,6 +153,7 @@ class Submissions:
             at=self._clock.wall(),
             data=InputResolver(self._store, self._storages.book, owner.community),
             rucio=self._rucio,
+            parents=ParentJobs(self._store, caller, self._owners),
         )
         key = (caller.community, owner.owner_id, header.key)
         while key in self._arriving:  # another request writes the same key: wait for its end
@@ -192,6 +194,7 @@ class Submissions:
             notify=",".join(sorted({one.value for one in header.notify})),
         )
         if second is None:
+            maker.parents.check_count(len(ready.rows))
             await self._prepare(maker)
             record = await self._submit(new, ready)
             if record.repeated:
@@ -276,6 +279,7 @@ class Submissions:
                     )
                 ready = await maker.ready(following, start=count)
                 following = await anext(chunks, None)
+            maker.parents.check_count(count)
             await self._prepare(maker)
             record = await self._store.write(
                 submission_records.finish_submission, record.submission_id, body_hash()
