@@ -79,9 +79,7 @@ def notifications(
             store, owners, channels, every_s=settings.every_s, clock=clock, log=log
         ),
         deliveries=[
-            Delivery(
-                store, name, channel, owner=owners.by_id, settings=settings, clock=clock, log=log
-            )
+            Delivery(store, name, channel, owners=owners, settings=settings, clock=clock, log=log)
             for name, channel in ways.items()
         ],
     )

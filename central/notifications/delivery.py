@@ -5,10 +5,10 @@ later notifications wait, and go into few messages afterwards.
 """
 
 import asyncio
-from collections.abc import Callable
 from traceback import format_exc
 from typing import Final, Protocol
 
+from ..identity.scope import Owners
 from ..observe.events import Log
 from ..ports import Clock
 from ..settings import NotifySettings
@@ -58,14 +58,13 @@ class Delivery:
         name: str,
         channel: Channel,
         *,
-        owner: Callable[[int], str],
+        owners: Owners,
         settings: NotifySettings,
         clock: Clock,
         log: Log,
     ) -> None:
-        """`owner` returns the shown name of an owner."""
         self._store, self._name, self._channel = store, name, channel
-        self._owner, self._settings = owner, settings
+        self._owners, self._settings = owners, settings
         self._clock, self._log = clock, log
         self._tidied = clock.monotonic()
 
@@ -161,10 +160,11 @@ class Delivery:
         pause_s = min(LONGEST_S, self._settings.retry_s * 2.0 ** min(tries - 1, 20))
         due = None if gives_up else self._clock.wall() + pause_s
         await self._store.write(records.message_failed, row, why=why, due=due)
+        await self._owners.meet([row.owner_id])  # another process may have stored this one
         self._log(
             "not_notified",
             message=row.notification_id,
-            owner=self._owner(row.owner_id),
+            owner=self._owners.by_id(row.owner_id),
             channel=self._name,
             tries=tries,
             why=why,
