@@ -48,6 +48,8 @@ COMMANDS = (
     ("hold", "jobs.actions:hold", _JOBS, "Hold jobs until they are released."),
     ("release", "jobs.actions:release", _JOBS, "Release held jobs."),
     ("reschedule", "jobs.actions:reschedule", _JOBS, "Run jobs again from the start."),
+    ("set", "jobs.changes:set_jobs", _JOBS, "Change needs and priority of waiting and held jobs."),
+    ("retry", "jobs.changes:retry", _JOBS, "Run failed and held jobs again, with more."),
     ("delete", "jobs.actions:delete", _JOBS, "Hide ended jobs from lists."),
     ("prod", "productions.commands:app", _JOBS, "Check, plan, draw and run workflow files."),
     (

@@ -12,7 +12,6 @@ from cyclopts import App, Argument, UnknownCommandError, UnknownOptionError
 NEIGHBOURS: Final = {
     "cancel": "kill",
     "rm": "kill",
-    "retry": "reschedule",
     "queue": "status",
     "ps": "status",
     "list": "status",
@@ -27,6 +26,7 @@ NEIGHBOURS: Final = {
     "sacct": "status",
     "seff": "show",
     "scancel": "kill",
+    "scontrol": "set",
     "sinfo": "site",
     # HTCondor
     "condor_submit": "submit",
@@ -35,6 +35,7 @@ NEIGHBOURS: Final = {
     "condor_rm": "kill",
     "condor_hold": "hold",
     "condor_release": "release",
+    "condor_qedit": "set",
     "condor_tail": "logs",
     "condor_status": "pilot",
 }

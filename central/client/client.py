@@ -6,11 +6,13 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.explanations import Explanation
@@ -48,6 +50,7 @@ from pilotage.proto.tasks import Tasks, time_limit
 from .credentials import CentralLogin, find_connection
 from .data import DataCalls
 from .data_files import DataFileCalls
+from .documents.need_changes import need_changes
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
 from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
@@ -445,6 +448,40 @@ class AsyncClient(
             ActionName.PRIORITY, ids, filter=filter, expected=expected, priority=priority
         )
 
+    async def set(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Change the needs and the priority of Waiting and Held jobs.
+
+        `needs` has the names of a job file: {"memory": "8GB", "sites": ["PIC"]}. A size or time
+        can be a factor: {"wall": "x1.5"}.
+        """
+        return await self.act(
+            ActionName.SET, ids, filter=filter, expected=expected,
+            needs=needs, priority=priority, reason=reason,
+        )  # fmt: skip
+
+    async def retry(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Run Failed and Held jobs again, with changed needs: see `set`."""
+        return await self.act(
+            ActionName.RETRY, ids, filter=filter, expected=expected, needs=needs, reason=reason
+        )
+
     async def act(
         self,
         action: ActionName,
@@ -455,35 +492,32 @@ class AsyncClient(
         priority: int | None = None,
         reason: str = "",
         key: str | None = None,
+        needs: Mapping[str, object] | None = None,
+        dry_run: bool = False,
     ) -> ActionReply:
         """Carry out an action on jobs with these ids, or on all jobs that match the filter.
 
         With a filter exactly `expected` jobs must match, else it raises CountChanged and does
         nothing. Without `expected` it counts them first. The same `key` again gives the same answer
-        and does nothing; without a key each call has its own, which also covers its retries.
+        and does nothing; without a key each call has its own, which also covers its retries. A dry
+        run answers what would be done, and does nothing.
         """
+        values, times = need_changes(needs or {})
+        one = Action(
+            action=action, needs=values, times=times, priority=priority, reason=reason,
+            dry_run=dry_run,
+        )  # fmt: skip
         key = key or uuid.uuid4().hex
         if filter is not None:
             if expected is None:
                 expected = await self.count(filter)
-            return await self._act(
-                Action(
-                    action=action,
-                    filter=filter,
-                    expected=expected,
-                    priority=priority,
-                    reason=reason,
-                    key=key,
-                )
-            )
+            return await self._act(replace(one, filter=filter, expected=expected, key=key))
         all_ids = tuple(ids)
         done, unchanged, refused = 0, 0, list[ActionRefusal]()
         for start in range(0, len(all_ids), _IDS_AN_ACTION):
             part = all_ids[start : start + _IDS_AN_ACTION]
             own = key if start == 0 else f"{key}+{start}"
-            reply = await self._act(
-                Action(action=action, ids=part, priority=priority, reason=reason, key=own)
-            )
+            reply = await self._act(replace(one, ids=part, key=own))
             done, unchanged = done + reply.done, unchanged + reply.unchanged
             refused += reply.refused
         return ActionReply(done=done, unchanged=unchanged, refused=refused)

@@ -1,7 +1,7 @@
 """Handles of jobs and submissions: they wait, listen, fetch and act."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,6 +147,16 @@ class AsyncJobHandle:
         """Run the job again from the start, even if it has ended."""
         return await self.client.reschedule([self.id], reason=reason)
 
+    async def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of the job while it is Waiting or Held."""
+        return await self.client.set([self.id], needs=needs, priority=priority)
+
+    async def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed or Held job again, with changed needs."""
+        return await self.client.retry([self.id], needs=needs)
+
     async def delete(self) -> ActionReply:
         """Hide the ended job from lists."""
         return await self.client.delete([self.id])
@@ -264,6 +274,16 @@ class AsyncSubmissionHandle:
     async def reschedule(self, reason: str = "") -> ActionReply:
         """Run all jobs again from the start, even ended ones."""
         return await self._client.reschedule(list(self.ids()), reason=reason)
+
+    async def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of these jobs that are Waiting or Held."""
+        return await self._client.set(list(self.ids()), needs=needs, priority=priority)
+
+    async def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed and Held jobs again, with changed needs."""
+        return await self._client.retry(list(self.ids()), needs=needs)
 
     async def delete(self) -> ActionReply:
         """Hide the ended jobs from lists."""

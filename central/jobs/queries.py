@@ -45,6 +45,7 @@ from . import (
 )
 from .attempt_view import attempt_views, class_word, kept_stream, written
 from .classes import JobClasses
+from .definition.need_changes import current
 from .definition.rendering import (
     UNREADABLE,
     NotReadable,
@@ -183,9 +184,10 @@ class Queries:
             job = readable(body.template, body.body)
         except NotReadable as why:
             unreadable = str(why)[:REASON_MAX]
+        (its_class,) = await self._classes.read([row.class_id])
         detail = JobDetail(
             view=self.view(row),
-            job=job,
+            job=current(job, its_class.spec.needs) if job is not None else None,
             unreadable=unreadable,
             outputs=_outputs(attempts),
             usage=msgspec.to_builtins(usage) if usage is not None else {},
@@ -200,15 +202,11 @@ class Queries:
                     catalogue_read.files_of_jobs, [job_id], limit=FILES
                 )
             ],
-            running_max=await self._running_max(row.class_id),
+            running_max=its_class.spec.running_max,
             submission_name=row.submission_name,
         )
         opens = scope(caller, Permission.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)
-
-    async def _running_max(self, class_id: int) -> int:
-        """Return the limit of running jobs in a class's submission. 0 means no limit."""
-        return next((one.spec.running_max for one in await self._classes.read([class_id])), 0)
 
     async def _reads(self, job_id: int) -> list[str]:
         """Return the first files that a job reads, in the order of the job."""
