@@ -23,7 +23,7 @@ NEIGHBOURS: Final = {
     "sbatch": "submit",
     "srun": "submit",
     "squeue": "status",
-    "sacct": "status",
+    "sacct": "history",
     "seff": "show",
     "scancel": "kill",
     "scontrol": "set",
@@ -31,7 +31,7 @@ NEIGHBOURS: Final = {
     # HTCondor
     "condor_submit": "submit",
     "condor_q": "status",
-    "condor_history": "status",
+    "condor_history": "history",
     "condor_rm": "kill",
     "condor_hold": "hold",
     "condor_release": "release",

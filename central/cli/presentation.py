@@ -24,6 +24,9 @@ COLOURS = {
 }
 
 
+_CUT_TO: Final = 6  # letters
+
+
 def on_terminal() -> bool:
     """Return whether the standard output is a terminal."""
     return sys.stdout.isatty()
@@ -83,7 +86,9 @@ def print_table(
             (print_line if on_terminal() else note)(empty)
         return
     if on_terminal():
-        console().print(rich_table(columns, cells, ""))
+        screen = console()
+        fitted = fit(columns, cells, room_for(columns, screen.width))
+        screen.print(rich_table(columns, fitted, "", no_wrap=True))
         return
     lines = [[column.rstrip("#") for column in columns], *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -104,7 +109,40 @@ def table(
     return lambda _: print_table(columns, rows, empty=empty)
 
 
-def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> "Table":
+def room_for(columns: Sequence[str], width: int) -> int:
+    """Return the letters that the texts of a row may have on a terminal of this width."""
+    return width - 3 * len(columns) + 1  # beside blanks, and the edges of the table
+
+
+def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Return rows that need at most `width` letters in a line, if that is possible.
+
+    The longest texts are cut, down to a few letters. Numbers, and the first column, stay whole.
+    """
+    widths = [max(map(len, [column.rstrip("#"), *(row[i] for row in rows)]))
+              for i, column in enumerate(columns)]  # fmt: skip
+    least = [
+        size if column.endswith("#") or not i else max(_CUT_TO, len(column))
+        for i, (size, column) in enumerate(zip(widths, columns, strict=True))
+    ]
+    while sum(widths) > width:
+        able = [i for i, size in enumerate(widths) if size > least[i]]
+        if not able:
+            break
+        widths[max(able, key=widths.__getitem__)] -= 1
+    return [
+        [text if len(text) <= size else text[: size - 1] + "…" for text, size in zip(row, widths)]
+        for row in rows
+    ]
+
+
+def rich_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str,
+    *,
+    no_wrap: bool = False,
+) -> "Table":
     """Return a rich table with coloured states."""
     from rich import box
     from rich.table import Table
@@ -114,7 +152,10 @@ def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: 
     for column in columns:
         right = column.endswith("#")
         table.add_column(
-            column.rstrip("#"), justify="right" if right else "left", overflow="ellipsis"
+            column.rstrip("#"),
+            justify="right" if right else "left",
+            overflow="ellipsis",
+            no_wrap=no_wrap,
         )
     for row in rows:
         texts = [_text(value) for value in row]

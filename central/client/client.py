@@ -275,10 +275,15 @@ class AsyncClient(
         return AsyncSubmissionHandle(self, Submitted(submission=id, count=count, ids=ranges))
 
     async def page(
-        self, filter: JobFilter | None = None, *, after: int = 0, limit: int = PAGE_MAX
-    ) -> JobPage:
-        """Return one page of jobs, in order of the id. `after` is the cursor of the last page."""
+        self, filter: JobFilter | None = None, *,
+        after: int = 0, limit: int = PAGE_MAX, since: float = 0.0,
+    ) -> JobPage:  # fmt: skip
+        """Return one page of jobs, in order of the id. `after` is the cursor of the last page.
+
+        Jobs that ended before `since` (seconds since 1970) are left out.
+        """
         query = query_of(filter or JobFilter(), after=after, limit=limit)
+        query += [("since", f"{since:.3f}")] if since else []
         return await self._transport.ask(JobPage, "GET", "/v1/jobs", query=query)
 
     async def search(self, filter: JobFilter | None = None) -> AsyncIterator[JobView]:

@@ -141,8 +141,10 @@ class Queries:
         self._clock, self._stalled_s = clock, 1.5 * beat_s
         self._jdl = jdl
 
-    async def search(self, caller: Caller, wanted: JobFilter, after: int, limit: int) -> JobPage:
-        """Return one page of jobs in order of their id."""
+    async def search(
+        self, caller: Caller, wanted: JobFilter, after: int, limit: int, *, since: float = 0.0
+    ) -> JobPage:
+        """Return one page of jobs in order of their id, without those that ended before `since`."""
         if not 1 <= limit <= PAGE_MAX:
             raise Refused(
                 Code.INVALID, f"limit: found {limit}, expected 1 to {PAGE_MAX}", field="limit"
@@ -150,7 +152,7 @@ class Queries:
         found = search_of(wanted, scope(caller, Permission.JOB_READ, self._owners))
         rows = await self._store.read(job_search.search, found, after=after, limit=limit)
         await self._owners.meet(row.owner_id for row in rows)
-        views = [self.view(row) for row in rows]
+        views = [self.view(row) for row in rows if (row.ended_at or since) >= since]
         return JobPage(jobs=views, after=rows[-1].job_id if len(rows) == limit else None)
 
     def jdl_context(self, caller: User) -> JdlContext:
@@ -378,7 +380,21 @@ class Queries:
             submitted_at=shown(row.submitted_at),
             started_at=shown(row.started_at),
             ended_at=shown(row.ended_at),
+            host=row.host,
+            cores=row.cores,
+            memory_mb=row.memory_mb,
+            run_s=self._run_s(row),
+            cpu_s=row.usage.cpu_s if row.usage is not None else 0.0,
+            memory_peak_mb=row.usage.memory_peak_mb if row.usage is not None else 0.0,
         )
+
+    def _run_s(self, row: JobRow) -> float:
+        """Return how long the last attempt ran, or has run until now; 0: unknown."""
+        if row.usage is not None:
+            return row.usage.wall_s
+        if row.state is not JobState.RUNNING or row.started_at is None:
+            return 0.0
+        return max(0.0, self._clock.wall() - row.started_at)
 
     def _marks(self, row: JobRow) -> tuple[Mark, ...]:
         marks: list[Mark] = []

@@ -131,6 +131,11 @@ class JobRow(Record, frozen=True):
     started_at: float | None
     ended_at: float | None
     deleted: bool
+    # Of the live or last attempt, as the site and the pilot.
+    host: str = ""
+    cores: int = 0
+    memory_mb: int = 0
+    usage: Usage | None = None
 
 
 class JobBody(Record, frozen=True):

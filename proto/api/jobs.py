@@ -99,6 +99,13 @@ class JobView(_Out, frozen=True):
     submitted_at: str = ""
     started_at: str = ""
     ended_at: str = ""
+    # Of the last attempt. Use is known when it has ended, the run time while it runs.
+    host: str = ""
+    cores: int = 0
+    memory_mb: int = 0
+    run_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_peak_mb: float = 0.0
 
 
 class JobPage(_Out, frozen=True):
