@@ -31,7 +31,7 @@ COMMANDS = (
     ("submit", "jobs.submit:submit", _JOBS, "Submit a command, a job file or an array of jobs."),
     ("status", "jobs.status:status", _JOBS, "Show jobs: by id, by filter, or all unfinished ones."),
     ("show", "jobs.show:show", _JOBS, "Show everything about one job."),
-    ("history", "jobs.status:history", _JOBS, "Show the history of a job, or ended jobs."),
+    ("history", "jobs.history:history", _JOBS, "Show the history of a job, or ended jobs."),
     ("summary", "jobs.status:summary", _JOBS, "Count jobs by state, site, type, group or owner."),
     ("series", "series:series", _JOBS, "Show how many jobs waited, ran and ended, over time."),
     ("accounts", "series:accounts", _JOBS, "Show what jobs have used, by owner, day and more."),

@@ -24,7 +24,7 @@ COLOURS = {
 }
 
 
-_CUT_TO: Final = 6  # letters
+_CUT_TO: Final = 7  # letters: most states stay whole
 
 
 def on_terminal() -> bool:
@@ -87,8 +87,12 @@ def print_table(
         return
     if on_terminal():
         screen = console()
-        fitted = fit(columns, cells, room_for(columns, screen.width))
-        screen.print(rich_table(columns, fitted, "", no_wrap=True))
+        fitted = fit(columns, cells, screen.width)
+        kept = columns[: len(fitted[0])]
+        screen.print(rich_table(kept, fitted, "", no_wrap=True))
+        if len(kept) < len(columns):
+            left = ", ".join(column.rstrip("#") for column in columns[len(kept) :])
+            note(f"the terminal is too narrow for: {left}")
         return
     lines = [[column.rstrip("#") for column in columns], *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -109,29 +113,32 @@ def table(
     return lambda _: print_table(columns, rows, empty=empty)
 
 
-def room_for(columns: Sequence[str], width: int) -> int:
-    """Return the letters that the texts of a row may have on a terminal of this width."""
-    return width - 3 * len(columns) + 1  # beside blanks, and the edges of the table
-
-
 def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
-    """Return rows that need at most `width` letters in a line, if that is possible.
+    """Return the rows for a terminal of this width, each in one line.
 
-    The longest texts are cut, down to a few letters. Numbers, and the first column, stay whole.
+    The longest texts are cut, but not numbers and the first column. If this is not enough, the last
+    columns are left out: the rows are shorter then.
     """
-    widths = [max(map(len, [column.rstrip("#"), *(row[i] for row in rows)]))
-              for i, column in enumerate(columns)]  # fmt: skip
+    widths = [
+        max(len(column.rstrip("#")), *(len(row[i]) for row in rows))
+        for i, column in enumerate(columns)
+    ]
     least = [
-        size if column.endswith("#") or not i else max(_CUT_TO, len(column))
+        size if column.endswith("#") or not i else min(size, max(_CUT_TO, len(column)))
         for i, (size, column) in enumerate(zip(widths, columns, strict=True))
     ]
-    while sum(widths) > width:
+    while len(least) > 1 and sum(least) + 2 * len(least) > width:
+        del least[-1], widths[-1]
+    while sum(widths) + 2 * len(widths) > width:
         able = [i for i, size in enumerate(widths) if size > least[i]]
         if not able:
             break
         widths[max(able, key=widths.__getitem__)] -= 1
     return [
-        [text if len(text) <= size else text[: size - 1] + "…" for text, size in zip(row, widths)]
+        [
+            text if len(text) <= size else text[: size - 1] + "…"
+            for text, size in zip(row, widths, strict=False)
+        ]
         for row in rows
     ]
 
@@ -148,7 +155,13 @@ def rich_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(
+        title=title or None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=no_wrap,
+    )
     for column in columns:
         right = column.endswith("#")
         table.add_column(

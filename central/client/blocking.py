@@ -203,6 +203,16 @@ class JobHandle:
         """Run the job again from the start, even if it has ended."""
         return self.loop.run(self.core.reschedule(reason))
 
+    def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of the job while it is Waiting or Held."""
+        return self.loop.run(self.core.set(needs, priority=priority))
+
+    def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed or Held job again, with changed needs."""
+        return self.loop.run(self.core.retry(needs))
+
     def delete(self) -> ActionReply:
         """Hide the ended job from lists."""
         return self.loop.run(self.core.delete())
@@ -312,6 +322,16 @@ class SubmissionHandle:
     def reschedule(self, reason: str = "") -> ActionReply:
         """Run all jobs again from the start, even ended ones."""
         return self.loop.run(self.core.reschedule(reason))
+
+    def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of these jobs that are Waiting or Held."""
+        return self.loop.run(self.core.set(needs, priority=priority))
+
+    def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed and Held jobs again, with changed needs."""
+        return self.loop.run(self.core.retry(needs))
 
     def delete(self) -> ActionReply:
         """Hide the ended jobs from lists."""
@@ -434,10 +454,18 @@ class Client:
         return SubmissionHandle(self.loop.run(self.core.submission(id)), self.loop)
 
     def page(
-        self, filter: JobFilter | None = None, *, after: int = 0, limit: int = PAGE_MAX
+        self,
+        filter: JobFilter | None = None,
+        *,
+        after: int = 0,
+        limit: int = PAGE_MAX,
+        since: float = 0.0,
     ) -> JobPage:
-        """Return one page of jobs, in order of the id. `after` is the cursor of the last page."""
-        return self.loop.run(self.core.page(filter, after=after, limit=limit))
+        """Return one page of jobs, in order of the id. `after` is the cursor of the last page.
+
+        Jobs that ended before `since` (seconds since 1970) are left out.
+        """
+        return self.loop.run(self.core.page(filter, after=after, limit=limit, since=since))
 
     def search(self, filter: JobFilter | None = None) -> Iterator[JobView]:
         """Yield all matching jobs in order of the id."""
@@ -564,6 +592,41 @@ class Client:
         """Set the priority of unfinished jobs, from 0 to 10; higher runs earlier."""
         return self.loop.run(self.core.prioritise(priority, ids, filter=filter, expected=expected))
 
+    def set(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Change the needs and the priority of Waiting and Held jobs.
+
+        `needs` has the names of a job file: {"memory": "8GB", "sites": ["PIC"]}. A size or time
+        can be a factor: {"wall": "x1.5"}.
+        """
+        return self.loop.run(
+            self.core.set(
+                ids, filter=filter, expected=expected, needs=needs, priority=priority, reason=reason
+            )
+        )
+
+    def retry(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Run Failed and Held jobs again, with changed needs: see `set`."""
+        return self.loop.run(
+            self.core.retry(ids, filter=filter, expected=expected, needs=needs, reason=reason)
+        )
+
     def act(
         self,
         action: ActionName,
@@ -574,12 +637,15 @@ class Client:
         priority: int | None = None,
         reason: str = "",
         key: str | None = None,
+        needs: Mapping[str, object] | None = None,
+        dry_run: bool = False,
     ) -> ActionReply:
         """Carry out an action on jobs with these ids, or on all jobs that match the filter.
 
         With a filter exactly `expected` jobs must match, else it raises CountChanged and does
         nothing. Without `expected` it counts them first. The same `key` again gives the same answer
-        and does nothing; without a key each call has its own, which also covers its retries.
+        and does nothing; without a key each call has its own, which also covers its retries. A dry
+        run answers what would be done, and does nothing.
         """
         return self.loop.run(
             self.core.act(
@@ -590,6 +656,8 @@ class Client:
                 priority=priority,
                 reason=reason,
                 key=key,
+                needs=needs,
+                dry_run=dry_run,
             )
         )
 

@@ -34,10 +34,10 @@ from ..outbound import Outbound
 from ..ports import Clock
 from ..store.engine import Store
 from ..store.errors import OverQuota, StoreFull
-from .changed_needs import ChangedNeeds
 from .follow_up import FollowUp
 from .idle_classes import IdleClasses
 from .memory import Memory
+from .submissions.changed_needs import ChangedNeeds
 
 TRIES = 5  # races with pilots that one action may lose per job
 IDS_MAX: Final = 1_000_000  # jobs that a filter may select

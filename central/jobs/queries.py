@@ -23,6 +23,7 @@ from pilotage.proto.api.jobs import (
 )
 from pilotage.proto.api.outputs import JobOutputs, OutputChoice, OutputsPage
 from pilotage.proto.documents.job import Mark
+from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import KEPT_FOLDER, Stream, Why
 from pilotage.proto.pieces import piece
 from pilotage.proto.problems import Code

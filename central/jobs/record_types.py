@@ -153,7 +153,8 @@ class JobBody(Record, frozen=True):
 class JobMove(Record, frozen=True):
     """A move of a job without a live attempt: compare-and-set on `old`.
 
-    If `new` equals `old`, only needs and priority change, and the job keeps its reason. `close` closes an attempt that is still open, so that it no longer counts.
+    If `new` equals `old`, only needs and priority change, and the job keeps its reason.
+    `close` closes an attempt that is still open, so that it no longer counts.
     """
 
     job_id: int

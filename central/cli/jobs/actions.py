@@ -125,7 +125,7 @@ async def _act_on_all(
 
 
 def question(action: ActionName, count: int, chosen: JobFilter) -> str:
-    """Return the question that a person confirms: `Kill 7 matching jobs (name=big, unfinished)?`."""
+    """Return the question to confirm: `Kill 7 matching jobs (name=big, unfinished)?`."""
     return f"{_verb(action)} {number(count)} matching jobs ({shown(chosen)})?"
 
 

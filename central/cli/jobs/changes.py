@@ -21,6 +21,7 @@ from .selection import WHERE, JobSelection, is_ids, job_filter, parse_ids, shown
 
 _KINDS: Final = {one.name: type(one.default) for one in msgspec.structs.fields(Need)}
 _JOB: Final = re.compile(r"^job \d+: ")
+_NO_JOB: Final = re.compile(r"\bno job \d+")
 _REASONS_SHOWN: Final = 5
 Words = Annotated[
     str,
@@ -56,7 +57,7 @@ async def retry(
     yes: Yes = False,
     reason: JobReasonOption = "",
 ) -> CommandResult:
-    """Run Failed and Held jobs again, with more of what they lacked: pilotage retry 5-10 --memory x2
+    """Run Failed and Held jobs again, with what they lacked: pilotage retry 5-10 --memory x2
 
     Other needs can follow the jobs, as for `pilotage set`.
     """
@@ -102,7 +103,7 @@ async def _change(
             return report(action, would)
         _preview(would, len(ids))
         what = " ".join((action.value, *(f"{name}={text}" for name, text in texts.items())))
-        confirm(f"{what.capitalize()} for {jobs_in_words(would.done)} ({said})?")
+        confirm(f"{what[0].upper()}{what[1:]} for {jobs_in_words(would.done)} ({said})?")
     reply = await client.act(action, ids, needs=needs, priority=priority, reason=reason)
     return report(action, reply, by_filter=chosen is not None)
 
@@ -114,7 +115,9 @@ def _preview(would: ActionReply, count: int) -> None:
     refused = count - would.done - would.unchanged
     if not refused:
         return
-    reasons = Counter(_JOB.sub("", one.message) for one in would.refused)
+    reasons = Counter(
+        _NO_JOB.sub("no such job", _JOB.sub("", one.message)) for one in would.refused
+    )
     told = [f"{why} ({number(jobs)})" for why, jobs in reasons.most_common(_REASONS_SHOWN)]
     note(f"{jobs_in_words(refused)} refused: {'; '.join(told)}")
 

@@ -17,7 +17,7 @@ class Column(NamedTuple):
     """A column: what its rows show, and what they are sorted by if that differs."""
 
     shown: Callable[[JobView], object]
-    is_number: bool = False
+    is_number: bool = False  # or a time: a narrow terminal does not cut it
     sorted_by: Callable[[JobView], Any] | None = None
 
 
@@ -27,8 +27,8 @@ def _state(view: JobView) -> str:
 
 
 def _time(text: str) -> str:
-    """Return a time without seconds: 2026-12-03 08:15."""
-    return text.replace("T", " ")[:16]
+    """Return a time without year and seconds: 12-03 08:15."""
+    return text.replace("T", " ")[5:16]
 
 
 def _duration(seconds: float) -> str:
@@ -36,7 +36,11 @@ def _duration(seconds: float) -> str:
     whole = round(seconds)
     if not whole:
         return f"{seconds:.1f}s" if seconds else "-"
-    for unit, size, part, below in (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1)):
+    for unit, size, part, below in (
+        ("d", 86_400, "h", 3_600),
+        ("h", 3_600, "m", 60),
+        ("m", 60, "s", 1),
+    ):
         if whole >= size:
             return f"{whole // size}{unit}{whole % size // below:02}{part}"
     return f"{whole}s"
@@ -66,23 +70,21 @@ COLUMNS: Final[dict[str, Column]] = {
     "priority": Column(lambda one: one.priority, True),
     "tries": Column(lambda one: one.epoch, True),
     "code": Column(lambda one: one.exit_code, True, lambda one: one.exit_code or 0),
-    "submitted": Column(lambda one: _time(one.submitted_at)),
-    "started": Column(lambda one: _time(one.started_at), False, lambda one: one.started_at),
-    "ended": Column(lambda one: _time(one.ended_at), False, lambda one: one.ended_at),
+    "submitted": Column(lambda one: _time(one.submitted_at), True, lambda one: one.submitted_at),
+    "started": Column(lambda one: _time(one.started_at), True, lambda one: one.started_at),
+    "ended": Column(lambda one: _time(one.ended_at), True, lambda one: one.ended_at),
     "run": Column(lambda one: _duration(one.run_s), True, lambda one: one.run_s),
     "cpu": Column(lambda one: _duration(one.cpu_s), True, lambda one: one.cpu_s),
     "efficiency": Column(
         lambda one: f"{_efficiency(one):.0f}%" if _efficiency(one) >= 0 else "-", True, _efficiency
     ),
     "cores": Column(lambda one: one.cores or "-", True, lambda one: one.cores),
-    "memory": Column(
-        lambda one: _size(one.memory_peak_mb), True, lambda one: one.memory_peak_mb
-    ),
+    "memory": Column(lambda one: _size(one.memory_peak_mb), True, lambda one: one.memory_peak_mb),
     "given": Column(lambda one: _size(one.memory_mb), True, lambda one: one.memory_mb),
     "reason": Column(lambda one: one.reason or one.status),
 }
 OF_STATUS: Final = "id,name,state,site,owner,tries,code,submitted,reason"
-OF_HISTORY: Final = "id,name,state,site,ended,run,cpu,efficiency,memory,code,reason"
+OF_HISTORY: Final = "id,name,state,site,run,cpu,efficiency,memory,reason"
 
 
 @Parameter(name="*")

@@ -1,21 +1,19 @@
-"""`pilotage status`, `pilotage history` and `pilotage summary`."""
+"""`pilotage status` and `pilotage summary`."""
 
 from typing import Annotated, NamedTuple
 
-import msgspec
 from cyclopts import Parameter
 
 from pilotage.proto.api.jobs import JobFilter, JobPage, JobView, Summary, SummaryBy
-from pilotage.proto.job_states import FINAL, JobState
+from pilotage.proto.job_states import JobState
 
 from ...client.waiting.job_ends import UNFINISHED
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, reads
 from ..exit_codes import ExitCode, UsageError
 from ..presentation import jobs_in_words, note, number, print_line, print_table, table
 from ..times import moment
-from .columns import LIST, OF_HISTORY, OF_STATUS, JobTable, ListOptions, job_table
+from .columns import LIST, OF_STATUS, JobTable, ListOptions, job_table
 from .selection import WHERE, JobSelection, job_filter, parse_ids, shown, views_of, with_me
-from .show import print_history
 
 _PAGE_MAX = 1_000
 _SINCE = "Only jobs that have not ended, or have ended since: 2d ago, or 2026-11-25T18:00."
@@ -40,48 +38,14 @@ async def status(
     begin = moment(since) if since else 0.0
     client = await central.client()
     if wanted:
-        return _by_id(client, wanted, shape)
+        return list_by_id(client, wanted, shape)
     if chosen is None and not central.json:
         print_line(one_line(await client.summary()))
     found = await with_me(client, chosen or JobFilter(states=() if since else UNFINISHED))
     beyond = f" after job {options.after}" if options.after else ""
     no_jobs = "no unfinished jobs" if chosen is None else f"no jobs match {shown(found)}"
     search = JobSearch(found, begin, options.after, options.limit, f"{no_jobs}{beyond}")
-    return _by_filter(client, search, shape, json=central.json)
-
-
-@reads
-async def history(
-    central: CentralConnection,
-    *ids: str,
-    where: JobSelection = WHERE,
-    since: Annotated[str, Parameter(help="Ended since: 2d ago, or 2026-11-25T18:00.")] = "1d",
-    options: ListOptions = LIST,
-) -> Answers:
-    """Show what happened: to one job, event by event, or the jobs that ended, with what they used.
-
-    Without jobs it shows your own of the last day.
-    """
-    wanted, chosen = parse_ids(ids), job_filter(where)
-    if wanted and chosen is not None:
-        raise UsageError("give either ids or a filter, not both")
-    shape = job_table(options, OF_HISTORY)
-    begin = moment(since)
-    client = await central.client()
-    if len(wanted) == 1 and not options.columns:
-        return _of_job(client, wanted[0])
-    if wanted:
-        return _by_id(client, wanted, shape)
-    found = await with_me(client, chosen or JobFilter(owner="me"))
-    if not found.states:
-        found = msgspec.structs.replace(found, states=tuple(sorted(FINAL)))
-    empty = f"no jobs match {shown(found)} since {since}"
-    search = JobSearch(found, begin, options.after, options.limit, empty)
-    return _by_filter(client, search, shape, json=central.json)
-
-
-async def _of_job(client: Client, job: int) -> Answers:
-    yield CommandResult(await client.history(job), print_history)
+    return list_by_filter(client, search, shape, json=central.json)
 
 
 @reads
@@ -121,7 +85,7 @@ def print_summary(found: Summary) -> None:
     )
 
 
-async def _by_id(client: Client, ids: tuple[int, ...], shape: JobTable) -> Answers:
+async def list_by_id(client: Client, ids: tuple[int, ...], shape: JobTable) -> Answers:
     views = [view async for view in views_of(client, ids)]
     if shape.sort:
         views = shape.in_order(views)
@@ -145,7 +109,7 @@ class JobSearch(NamedTuple):
     empty: str
 
 
-async def _by_filter(
+async def list_by_filter(
     client: Client, search: JobSearch, shape: JobTable, *, json: bool
 ) -> Answers:
     """Yield the jobs page by page, so that JSON of half a million jobs needs little memory.

@@ -28,10 +28,10 @@ def test_jobs_that_ask_for_too_much_are_changed_and_run(shell: Shell, site: Site
     some = f"{first}-{first + 3}"
 
     shell.type("set", some, "memory=300MB", "wall=10m", code=2)
-    assert "1 job refused: there is no job" in shell.said
+    assert "1 job refused: there is no such job (1)" in shell.said
     assert f"Set memory=300MB wall=10m for 3 jobs (ids {some})?" in shell.said
     shell.type("set", some, "memory=8000", code=2)
-    assert "memory: found '8000', expected a size such as 4GB" in shell.said
+    assert "memory: found 8000, expected a size such as 4GB; 8000 MB is 8GB" in shell.said
     shell.type("set", some, "memroy=8GB", code=2)
     assert "did you mean 'memory" in shell.said
 

@@ -25,13 +25,11 @@ from tests.integration.line.test_on_fakes import (
     until_all_end,
 )
 
-NODE = FakeProbe(cores_all=2, memory_mb=4_000)
+NODE = FakeProbe(cores_all=2, memory_all_mb=4_000)
 BIG = (Need(wall_s=3_600, memory_mb=9_000),)  # more than the node has
 
 
-async def act(
-    world: FakeInstallation, name: ActionName, *jobs: int, **fields: Any
-) -> ActionReply:
+async def act(world: FakeInstallation, name: ActionName, *jobs: int, **fields: Any) -> ActionReply:
     action = Action(action=name, ids=jobs, **fields)
     return await world.central.services.control.act(world.user(), action)
 
@@ -61,8 +59,7 @@ def test_a_job_that_fits_nowhere_runs_once_its_memory_is_less() -> None:
         assert (await needs_of(world, second)).memory_mb == 9_000
         explained = await world.central.services.explainer.job(world.user(), first)
         assert explained.fitting == 1
-        while (await detail(world, first)).view.state is not JobState.DONE:
-            await asyncio.sleep(5.0)
+        await asyncio.sleep(100.0)
         (attempt,) = (await detail(world, first)).attempts
         assert attempt.memory_mb == 1_000
         assert (await detail(world, second)).view.state is JobState.WAITING
@@ -131,7 +128,9 @@ def test_failed_jobs_run_again_with_more_and_a_repeated_request_does_not_grow_th
 
 def test_a_filter_changes_many_jobs_and_keeps_their_order() -> None:
     async def tell(world: FakeInstallation) -> None:
-        jobs = await submit(world, submission(2_500, needs=BIG))
+        await submit(world, submission(2))
+        await asyncio.sleep(100.0)
+        jobs = await submit(world, submission(2_500))
         some = JobFilter(states=(JobState.WAITING,))
         action = Action(
             action=ActionName.SET, filter=some, expected=2_500, needs={"cores_min": 2}, key="k"
@@ -148,13 +147,11 @@ def test_a_filter_changes_many_jobs_and_keeps_their_order() -> None:
         last = await world.central.services.explainer.job(world.user(), jobs[-1])
         assert last.ahead == 2_499
         await change(world, jobs[0], needs={"memory_mb": 1_000})
-        await change(world, jobs[0], needs={"memory_mb": 9_000})
+        await change(world, jobs[0], needs={"memory_mb": 0})
         first = await world.central.services.explainer.job(world.user(), jobs[0])
         assert first.ahead == 0, "it is back at its old place"
-        kill = Action(action=ActionName.KILL, filter=some, expected=2_500)
-        await world.central.services.control.act(world.user(), kill)
 
-    story(tell, script=lasts(30.0), node=NODE)
+    story(tell, script=lasts(10_000.0), node=NODE)
 
 
 def test_a_match_that_is_written_meanwhile_never_runs_with_the_old_needs() -> None:

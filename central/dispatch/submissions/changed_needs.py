@@ -9,15 +9,15 @@ import msgspec
 from pilotage.proto.documents.job import Need
 from pilotage.proto.problems import Code
 
-from ..errors import Refused
-from ..jobs import record as job_records
-from ..jobs.classes import KnownClass
-from ..jobs.definition.need_changes import NeedChange
-from ..jobs.definition.rendering import UNREADABLE, described
-from ..jobs.record_types import JobBody, JobClassRow, JobStanding
-from ..store.engine import Store
-from .idle_classes import IdleClasses
-from .memory import Memory
+from ...errors import Refused
+from ...jobs import record as job_records
+from ...jobs.classes import KnownClass
+from ...jobs.definition.need_changes import NeedChange
+from ...jobs.definition.rendering import UNREADABLE, described
+from ...jobs.record_types import JobBody, JobClassRow, JobStanding
+from ...store.engine import Store
+from ..idle_classes import IdleClasses
+from ..memory import Memory
 
 TOGETHER: Final = 100  # jobs whose descriptions are read at once: each has at most 1 MiB
 NOT_STORED: Final = -1  # in place of the id of a new class, in a dry run
@@ -81,9 +81,7 @@ class ChangedNeeds:
             await self._idle.load({info.spec.class_id for info in infos})
 
 
-def _changed(
-    body: JobBody, info: KnownClass, change: NeedChange
-) -> tuple[Need, ...] | Refused:
+def _changed(body: JobBody, info: KnownClass, change: NeedChange) -> tuple[Need, ...] | Refused:
     try:
         return change.applied(described(body.template, body.body), info.spec.needs)
     except Refused as why:
