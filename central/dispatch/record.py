@@ -155,7 +155,8 @@ def turn(
 
     Changes come first, in order; each is a separate compare-and-set. The body of a match is None
     if the job was not Waiting at that epoch, or has other needs by now. A match closes an earlier
-    attempt that is still open. `room` gets the bodies of the jobs and returns how many of the attempts to write. The others
-    are not written, and have no body in the answer. `room` may be called twice.
+    attempt that is still open. `room` gets the bodies of the jobs and returns how many of the
+    attempts to write. The others are not written, and have no body in the answer. `room` may be
+    called twice.
     """
     return TurnChanges(changes, attempts, room)(session)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from cyclopts import Parameter
 
@@ -13,10 +13,11 @@ from ..exit_codes import UsageError
 from ..options import option
 
 
-class Column(NamedTuple):
+@dataclass(frozen=True)
+class Column:
     """A column: what its rows show, and what they are sorted by if that differs."""
 
-    shown: Callable[[JobView], object]
+    shown: Callable[[JobView], Any]
     is_number: bool = False  # or a time: a narrow terminal does not cut it
     sorted_by: Callable[[JobView], Any] | None = None
 
