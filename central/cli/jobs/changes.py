@@ -19,7 +19,9 @@ from ..presentation import jobs_in_words, note, number
 from .actions import JobReasonOption, Yes, completed_filter, confirm, report
 from .selection import WHERE, JobSelection, is_ids, job_filter, parse_ids, shown, with_me
 
-_KINDS: Final = {one.name: type(one.default) for one in msgspec.structs.fields(Need)}
+_DEFAULTS: Final[dict[str, object]] = {
+    one.name: one.default for one in msgspec.structs.fields(Need)
+}
 _JOB: Final = re.compile(r"^job \d+: ")
 _NO_JOB: Final = re.compile(r"\bno job \d+")
 _REASONS_SHOWN: Final = 5
@@ -151,9 +153,9 @@ def _needs_and_priority(texts: Mapping[str, str]) -> tuple[dict[str, Any], int |
 
 def _value(name: str, text: str) -> object:
     """Return the value of a text by the kind of its field."""
-    kind = _KINDS.get(NAMES.get(name, ""))
-    if kind is tuple:
+    default = _DEFAULTS.get(NAMES.get(name, ""))
+    if isinstance(default, tuple):
         return [word for word in text.split(",") if word]
-    if kind is bool and text in ("true", "false"):
-        return text == "true"
-    return int(text) if kind is int and text.isdecimal() else text
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(text, text)
+    return int(text) if isinstance(default, int) and text.isdecimal() else text
