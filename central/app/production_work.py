@@ -116,8 +116,8 @@ def shapes_by(
 ) -> ShapeOf:
     """Return what reads the tools of a document. It raises Refused for a wrong document.
 
-    The caller must have uploaded its files: expressions read them, and a hash alone gives nobody
-    the content of somebody else.
+    The caller must have uploaded its files, because expressions read them. A hash alone must not
+    give access to the content of another person.
     """
 
     async def check_uploaded(caller: User, given: CwlDocument) -> None:

@@ -38,7 +38,7 @@ class FetchedOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class Downloaded:
-    """The outputs that are here now, and what is not."""
+    """The outputs that were fetched, and the jobs and outputs that were not."""
 
     files: list[FetchedOutput]
     unfinished: list[int]  # jobs that have not ended

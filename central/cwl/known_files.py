@@ -111,7 +111,7 @@ def same_file(digest: str, *, is_executable: bool) -> str:
 
 
 def _of_folder(names: Mapping[str, str]) -> str:
-    """Return the identity of a folder, given those of what is in it; empty: one is not known."""
+    """Return the identity of a folder, from those of its entries; empty if one is not known."""
     if not all(names.values()):
         return ""
     return f"folder {hashlib.sha256(json.dumps(sorted(names.items())).encode()).hexdigest()}"

@@ -117,7 +117,7 @@ class Unfit(_Message, frozen=True, kw_only=True, tag_field="is", tag="unfit"):
 
 
 class Broken(_Message, frozen=True, kw_only=True, tag_field="is", tag="broken"):
-    """The call has failed in a way that nobody has foreseen."""
+    """The call has failed for an unexpected reason."""
 
     why: str
 

@@ -27,7 +27,7 @@ WITHOUT_RESULT = frozenset(
 # Ends that are never the job's fault, so they do not count as losses.
 NO_LOSS = frozenset({How.DECLINED, How.DRAINED, How.CHECKPOINTED})
 # Ends that count as losses even before the start was reported. The next pilot may have the same
-# problem, and without a limit the job would be matched for ever.
+# problem, and without a limit the job would be matched without end.
 LOSS_BEFORE_START = frozenset({How.INPUT, How.STORAGE, How.SOFTWARE, How.OTHER})
 # Ends that do not predict what happens on the next pilot, even if they are frequent. `lost` is not
 # among them, because a job may kill each pilot that takes it.

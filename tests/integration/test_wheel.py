@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, pilotage
 for module in pkgutil.walk_packages(pilotage.__path__, "pilotage."):
-    if module.name.startswith("pilotage.central.cwl."):
-        continue  # it needs the extra `cwl`
+    if module.name.startswith(("pilotage.central.cwl.", "pilotage.central.cli.cwl.")):
+        continue  # they need the extra `cwl`
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
         print(module.name)
@@ -37,7 +37,7 @@ for room in (
     pilotage.central.cli, pilotage.central.client, pilotage.central.workflows, pilotage.proto
 ):
     for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and ".cli.cwl." not in module.name:
             importlib.import_module(module.name)
 for name in (  # that commands load late
     "catalogue.storages", "failover.decisions", "failover.workflow_rules", "operate.datadir",

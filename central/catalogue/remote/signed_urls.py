@@ -1,4 +1,4 @@
-"""The port of types whose requests carry signed URLs, so that nobody else sees the keys."""
+"""The port of types whose requests carry signed URLs, so that pilots never see the keys."""
 
 from typing import Protocol, runtime_checkable
 

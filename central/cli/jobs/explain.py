@@ -32,7 +32,7 @@ async def explain(
     *,
     needs: JobOptions = JOB_OPTIONS,
     array: Annotated[
-        str, Parameter(help="Explain one of these jobs: N or A-B, as for `submit`.")
+        str, Parameter(help="Explain one of these jobs, as for `submit`.")
     ] = "",
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
 ) -> CommandResult:
@@ -66,7 +66,7 @@ def _subject(
         if job:
             raise UsageError("give either a job or a command after `--`, not both")
         if array:
-            _note_equal_needs(f"--array {array}", len(parse_array(array)))
+            _note_equal_needs(f"--array {array}", len(parse_array(array)[0]))
         return draft_of(options, payload).job, by_option
     if not job:
         raise UsageError("nothing to explain: give a job id, a job file, or a command after `--`")

@@ -1,6 +1,7 @@
 """A job from the command line: its options, and the command after `--`."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from pilotage.proto.documents.job import (
 )
 
 from ...client.documents.job_files import Draft
+from ...client.documents.sweeps import JOBS_MAX, NUMBERS, numbers_of
 from ...client.files import LocalFile
 from ..exit_codes import UsageError
 from ..options import filled, filled_by, filling, fills, option
@@ -85,7 +87,6 @@ _KEY = re.compile(
     + r")\b"
 )
 
-_ARRAY = re.compile(r"^(\d{1,7})(?:-(\d{1,7}))?$")
 
 # The option for a part of a job, if the names differ.
 _OPTION_OF = {
@@ -131,14 +132,20 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
         raise UsageError(named(why, Job, job)) from None
 
 
-def parse_array(text: str) -> range:
-    """Return the numbers of `N` (1 to N) or `A-B`."""
-    match = _ARRAY.match(text)
-    if match:
-        first, last = (int(match[1]), int(match[2])) if match[2] else (1, int(match[1]))
-        if first <= last and last - first < 1_000_000:
-            return range(first, last + 1)
-    raise UsageError(f"--array {text}: expected N or A-B, at most 1 000 000 numbers")
+def parse_array(text: str) -> tuple[Sequence[int], int]:
+    """Return the numbers of an array, and how many of its jobs run at once (0: all).
+
+    `N` means 1 to N. Other forms are those of Slurm: `1-1000:2%50`.
+    """
+    numbers, percent, most = text.partition("%")
+    right = f"expected {NUMBERS}, and %MOST for a limit of running jobs, as in 1-1000:2%50"
+    if percent and not (most.isascii() and most.isdigit() and 0 < int(most) <= JOBS_MAX):
+        raise UsageError(f"--array {text}: {right}")
+    try:
+        found = numbers_of(f"1-{numbers}" if numbers.isascii() and numbers.isdigit() else numbers)
+    except ValueError as why:
+        raise UsageError(f"--array {text}: {why}") from None
+    return found, int(most or 0)
 
 
 def refuse_with_file(options: JobOptions) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -19,10 +21,12 @@ from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.tasks import time_limit
 
 from ...client.errors import BadJobFile, Refused, TimedOut
+from ...client.files import LocalFile
 from ...client.submission_bodies import STREAM_ABOVE, OnProgress
+from ...jobs.definition.rendering import fill
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes
 from ..exit_codes import UsageError
-from ..presentation import jobs_in_words, note
+from ..presentation import jobs_in_words, note, print_line
 from ..progress import bar
 from ..unknown_places import warn_of_unknown, warn_of_unmet
 from .error_places import Told, by_line_of, by_ndjson_line, by_option, in_place
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
     from ...client.documents.job_files import Draft, JobFile
     from ...client.handles import AsyncSubmissionHandle
 
+T = TypeVar("T")
+Shown = tuple[Job, Sequence[LocalFile]]  # a job, and the local files that would be sent
+
 
 @changes
 async def submit(
@@ -42,7 +49,11 @@ async def submit(
     *files: Path,
     job: JobOptions = JOB_OPTIONS,
     array: Annotated[
-        str, Parameter(help="Submit one job for each number: N or A-B. `{index}` is the number.")
+        str,
+        Parameter(
+            help="Submit one job for each number: N, A-B:STEP or a list; %M runs at most M at once."
+            " `{index}` is the number."
+        ),
     ] = "",
     key: Annotated[str, Parameter(help="Idempotency key: the same key gives the same jobs.")] = "",
     running_max: Annotated[
@@ -57,7 +68,8 @@ async def submit(
         bool, Parameter(help="With --wait: keep waiting if all remaining jobs are Held.")
     ] = False,
     dry_run: Annotated[
-        bool, Parameter(help="Only for JDL: print the job in our form, and submit nothing.")
+        bool,
+        Parameter(help="Print the first and the last job as they would be submitted, and stop."),
     ] = False,
     ids_file: Annotated[
         Path | None, Parameter(alias="-f", help="Add the ids of the jobs to this file, one a line.")
@@ -88,14 +100,17 @@ async def submit(
         async for answer in submit_jdl_files(central, asked):
             yield answer
         return
-    if dry_run:
-        raise UsageError("--dry-run is for JDL files: `pilotage explain` shows if a job would run")
     if len(files) > 1:
         raise UsageError(
             f"unexpected argument {str(files[1])!r} after 'submit {files[0]}': a command comes"
             " after `--`, as in submit -- …"
         )
     plan = _plan(files[0] if files else None, job, array, payload)
+    if plan.running_max and running_max:
+        raise UsageError("give either %M in --array or --running-max, not both")
+    if dry_run:
+        yield _shown_dry(plan)
+        return
     sent = SentJobs(plan.count)
     if follow and plan.count != 1:
         raise UsageError(
@@ -104,7 +119,11 @@ async def submit(
     with says_if_submitted(sent):
         client = await central.client()
         try:
-            labels = {"key": key, "running_max": running_max, "name": job.name}
+            labels = {
+                "key": key,
+                "running_max": running_max or plan.running_max,
+                "name": job.name,
+            }
             handle = await plan.submit(client, labels, sent)
         except Refused as why:
             raise in_place(why, plan.told) from None
@@ -174,6 +193,8 @@ class SubmitPlan:
     told: Told
     count: int  # of jobs
     jobs: Sequence[Job] = ()  # or their template; empty for .ndjson files, which are streamed
+    ends: Callable[[], Sequence[Shown]] = tuple  # the first and the last job, for a dry run
+    running_max: int = 0  # of an array
 
 
 def _plan(
@@ -186,7 +207,7 @@ def _plan(
         if payload is None:
             raise UsageError("nothing to submit: give a job file, or a command after `--`")
         draft = draft_of(job, payload)
-        numbers = parse_array(array) if array else None
+        numbers, most = parse_array(array) if array else (None, 0)
         if numbers is not None:
             _check_names(draft.job)
         return SubmitPlan(
@@ -194,6 +215,8 @@ def _plan(
             by_option,
             1 if numbers is None else len(numbers),
             (draft.job,),
+            partial(_ends_of_array, draft, numbers),
+            most,
         )
     if array:
         raise UsageError("--array is for a command after `--`; a file has `parameters:`")
@@ -206,16 +229,66 @@ def _plan(
             lambda client, labels, sent: _submit_lines(client, file, labels | group, sent),
             lambda path, why: by_ndjson_line(file, path, why),
             _count_lines(file),
+            ends=lambda: [(job, ()) for job in ends_of(_decoded(_lines_of(file), file))],
         )
     from ...client.documents.job_files import read_job_file
+    from .own_inputs import with_own_inputs
 
-    read = read_job_file(file)
+    read = with_own_inputs(read_job_file(file))
     return SubmitPlan(
         lambda client, labels, sent: _submit_file(client, read, labels | group, sent),
         by_line_of(read),
         len(read.jobs) or len(read.parameters),
         tuple(one.job for one in (*read.jobs, *filter(None, [read.template]))),
+        partial(_ends_of_file, read),
     )
+
+
+def _ends_of_array(draft: "Draft", numbers: Sequence[int] | None) -> list[Shown]:
+    if numbers is None:
+        return [(draft.job, draft.files)]
+    return [(fill(draft.job, {"index": i}), draft.files) for i in ends_of(numbers)]
+
+
+def _ends_of_file(read: "JobFile") -> list[Shown]:
+    if read.template is None:
+        return [(one.job, one.files) for one in ends_of(read.jobs)]
+    template = read.template
+    return [(fill(template.job, one), template.files) for one in ends_of(read.parameters)]
+
+
+def ends_of(several: Iterable[T]) -> list[T]:
+    """Return the first and the last one; a single one once."""
+    first, last = list[T](), deque[T](maxlen=1)
+    for one in several:
+        if first:
+            last.append(one)
+        else:
+            first.append(one)
+    return [*first, *last]
+
+
+def _shown_dry(plan: SubmitPlan) -> CommandResult:
+    """Return the first and the last job, in the form of a job file."""
+    shown: list[dict[str, Any]] = []
+    for job, files in plan.ends():
+        plain = msgspec.to_builtins(job)
+        value = {key: one for key, one in plain.items() if one not in ({}, [{}])}
+        if files:
+            sent = [
+                {"path": str(one.path), **({"name": one.name} if one.name else {})} for one in files
+            ]
+            value["inputs"] = [*value.get("inputs", ()), *sent]
+        shown.append(value)
+
+    def words(_: object) -> None:
+        for title, value in zip(("first", "last"), shown, strict=False):
+            head = (
+                f"# {jobs_in_words(plan.count)}, the {title} one" if plan.count > 1 else "# 1 job"
+            )
+            print_line(f"{head}\n{msgspec.yaml.encode(value).decode().rstrip()}")
+
+    return CommandResult({"count": plan.count, "jobs": shown}, words)
 
 
 def _check_names(job: Job) -> None:
@@ -234,7 +307,7 @@ def _check_names(job: Job) -> None:
 
 
 async def _submit_command(
-    client: Client, draft: "Draft", numbers: range | None, labels: Labels, sent: SentJobs
+    client: Client, draft: "Draft", numbers: Sequence[int] | None, labels: Labels, sent: SentJobs
 ) -> "AsyncSubmissionHandle":
     job = await _complete(client, draft)
     if numbers is None:
@@ -278,10 +351,14 @@ def _count_lines(file: Path) -> int:
 async def _submit_lines(
     client: Client, file: Path, labels: Labels, sent: SentJobs
 ) -> "AsyncSubmissionHandle":
-    count = _count_lines(file)
+    jobs = _decoded(_lines_of(file), file)
+    return await _send(client, labels, sent, _count_lines(file), jobs=jobs)
+
+
+def _lines_of(file: Path) -> Iterator[bytes]:
     with file.open("rb") as stream:
-        lines = (line.strip() for line in stream)
-        return await _send(client, labels, sent, count, jobs=_decoded(lines, file))
+        for line in stream:
+            yield line.strip()
 
 
 def _decoded(lines: Iterator[bytes], file: Path) -> Iterator[Job]:

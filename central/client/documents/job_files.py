@@ -22,6 +22,7 @@ from pilotage.proto.quantities import short_name
 from ..errors import BadJobFile
 from ..files import LocalFile
 from ..job_shapes import ParameterSet
+from .sweeps import BadSweep, parameters_of
 from .yaml_text import as_list, as_mapping, load, load_as_written
 
 _TOP = ("jobs", "template", "parameters", "name", "key", "group", "running_max")
@@ -40,10 +41,21 @@ class Draft:
 
     job: Job
     files: tuple[LocalFile, ...] = ()
+    patterns: tuple["FilePattern", ...] = ()  # of a template: files that differ from job to job
 
     def with_inputs(self, uploaded: list[Input]) -> Job:
         """Return the job with the uploaded files among its inputs."""
         return msgspec.structs.replace(self.job, inputs=(*self.job.inputs, *uploaded))
+
+
+@dataclass(frozen=True)
+class FilePattern:
+    """An input file whose path has parameters, and its place in the job file."""
+
+    path: str
+    name: str
+    unpack: bool
+    place: YamlPath
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,11 @@ class JobFile:
     running_max: int = 0
     text: str = field(default="", repr=False)
     where: str = ""
+    folder: Path = Path()  # where relative paths start
+
+    def at(self, place: YamlPath, message: str) -> BadJobFile:
+        """Return a mistake with its line."""
+        return BadJobFile(self.where, line_of(self.text, place), _shown(place), message)
 
     def wrong(self, path: str, message: str) -> BadJobFile | None:
         """Return a mistake that the central reports, with its line in the file.
@@ -73,9 +90,11 @@ class JobFile:
             found = load(self.text, self.where)
             if as_list(found) is not None:
                 place = place[1:]
+            elif "template" in found:  # it was filled in here, for inputs that differ
+                place = ("template", *place[2:])
             elif "jobs" not in found:
                 place = place[2:]
-        return BadJobFile(self.where, line_of(self.text, place), _shown(place), message)
+        return self.at(place, message)
 
 
 def read_job_file(path: Path) -> JobFile:
@@ -90,7 +109,7 @@ def read_job_file(path: Path) -> JobFile:
 
 def parse_job_file(text: str, where: str, folder: Path) -> JobFile:
     """Return the jobs in `text`. Relative paths of inputs start at `folder`."""
-    return replace(_Reader(text, where, folder).read(), text=text, where=where)
+    return replace(_Reader(text, where, folder).read(), text=text, where=where, folder=folder)
 
 
 class _Reader:
@@ -124,9 +143,11 @@ class _Reader:
             if word not in found:
                 why = "`template` needs `parameters`; a single job has its keys at the top"
                 raise self._wrong((), f"`{word}` is missing: {why}")
+        parameters = self._parameters(found["parameters"])
+        template = self._draft(found["template"], ("template",))
         return JobFile(
-            template=self._draft(found["template"], ("template",)),
-            parameters=self._parameters(found["parameters"]),
+            template=template,
+            parameters=parameters,
             name=name,
             key=key,
             running_max=running_max,
@@ -145,9 +166,9 @@ class _Reader:
         if given is None:
             raise self._wrong(path, "expected a job: a mapping with at least `command`")
         job = self._neutral(given, path)
-        files = self._local_files(job, path)
+        files, patterns = self._local_files(job, path)
         try:
-            return Draft(convert(job, Job, short_keys=True), files)
+            return Draft(convert(job, Job, short_keys=True), files, patterns)
         except msgspec.ValidationError as why:
             raise self._from_msgspec(why, job, path) from None
 
@@ -228,13 +249,16 @@ class _Reader:
             self._words = load_as_written(self._text)
         return self._words
 
-    def _local_files(self, job: dict[str, Any], path: YamlPath) -> tuple[LocalFile, ...]:
-        """Remove the inputs that are paths from the job, and return them."""
+    def _local_files(
+        self, job: dict[str, Any], path: YamlPath
+    ) -> tuple[tuple[LocalFile, ...], tuple[FilePattern, ...]]:
+        """Remove the inputs that are paths from the job; return them, and those with parameters."""
         inputs = as_list(job.get("inputs"))
         if inputs is None:
-            return ()
+            return (), ()
         kept: list[Any] = []
         files: list[LocalFile] = []
+        patterns: list[FilePattern] = []
         for i, one in enumerate(inputs):
             place = (*path, "inputs", i)
             given = {"path": one} if isinstance(one, str) else as_mapping(one)
@@ -243,35 +267,35 @@ class _Reader:
             self._check_keys(given, place, _INPUT_KEYS)
             if "sha256" in given:
                 kept.append(given)
+                continue
+            found = self._file_pattern(given, place)
+            if path == ("template",) and "{" in found.path:
+                patterns.append(found)
             else:
-                files.append(self._local_file(given, place))
+                files.append(self._local_file(found))
         job["inputs"] = kept
-        return tuple(files)
+        return tuple(files), tuple(patterns)
 
-    def _local_file(self, found: dict[str, Any], place: YamlPath) -> LocalFile:
+    def _file_pattern(self, found: dict[str, Any], place: YamlPath) -> FilePattern:
         for key in ("path", "name"):
             if not isinstance(found.get(key, ""), str):
                 raise self._wrong((*place, key), "expected text")
         if not found.get("path"):
             raise self._wrong(place, "`path` is missing")
-        path = self._folder / found["path"]
+        name, unpack = found.get("name", ""), bool(found.get("unpack", False))
+        return FilePattern(found["path"], name, unpack, (*place, "path"))
+
+    def _local_file(self, found: FilePattern) -> LocalFile:
+        path = self._folder / found.path
         if not path.exists():
-            raise self._wrong((*place, "path"), f"there is no file {path}")
-        return LocalFile(path, found.get("name", ""), bool(found.get("unpack", False)))
+            raise self._wrong(found.place, f"there is no file {path}")
+        return LocalFile(path, found.name, found.unpack)
 
     def _parameters(self, found: Any) -> tuple[ParameterSet, ...]:
-        entries = as_list(found)
-        if not entries:
-            raise self._wrong(("parameters",), "expected a list of mappings")
-        for i, one in enumerate(entries):
-            entry = as_mapping(one)
-            if entry is None:
-                raise self._wrong(("parameters", i), "expected a mapping of names to values")
-            for key, value in entry.items():
-                if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-                    place = ("parameters", i, str(key))
-                    raise self._wrong(place, "expected text or a number (quote yes, no and dates)")
-        return tuple(entries)
+        try:
+            return parameters_of(found, self._folder)
+        except BadSweep as bad:
+            raise self._wrong(("parameters", *bad.place), bad.why) from None
 
     def _text_at(self, found: dict[str, Any], key: str) -> str:
         value = found.get(key, "")

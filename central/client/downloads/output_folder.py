@@ -61,12 +61,21 @@ class OutputFolder:
                 wrong.append(f"{one}: {self.path_of(one)} is {what}")
             if what != "same":
                 lacking.append(one)
+            else:
+                self._remove_left(one)
         if wrong:
             remedy = "choose another --to, or replace files with --force (in Python: force=True)"
             raise FileThere(
                 told("local files are in the way; nothing was fetched", wrong) + f"; {remedy}"
             )
         return lacking
+
+    def _remove_left(self, one: WantedOutput) -> None:
+        """Remove the second name of a whole file, which a killed command has left."""
+        part = self._part(one)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(part.lstat(), self.path_of(one).lstat()):
+                part.unlink()
 
     def _barrier(self, place: PurePosixPath, known: dict[PurePosixPath, str]) -> str:
         """Return what keeps a folder from being made or used; empty if nothing does."""

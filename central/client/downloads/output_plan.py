@@ -1,4 +1,4 @@
-"""The plan of a download: which outputs of which jobs, and the place of each. Pure."""
+"""The plan of a download: the outputs of jobs, and the local path of each. Pure."""
 
 import string
 from collections.abc import Callable, Iterable, Sequence

@@ -100,7 +100,7 @@ class Sandbox:
         return size, self._blobs.read(sha256)
 
     async def bundle(self, caller: User, hashes: Sequence[str | None]) -> AsyncGenerator[bytes]:
-        """Yield files as a bundle (`proto/api/file_bundles.py`). What is not held is missing."""
+        """Yield files as a bundle (`proto/api/file_bundles.py`). Unreadable files are missing."""
         wanted = sorted({one for one in hashes if one is not None})
         readable = await self._holdings.readable(caller, wanted)
         for start in range(0, len(hashes), TOGETHER):

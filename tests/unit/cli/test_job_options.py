@@ -207,15 +207,43 @@ def test_options_of_a_job_do_not_go_with_a_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers"), [("3", [1, 2, 3]), ("1", [1]), ("5-7", [5, 6, 7]), ("0-0", [0])]
+    ("text", "numbers", "most"),
+    [
+        ("3", [1, 2, 3], 0),
+        ("1", [1], 0),
+        ("5-7", [5, 6, 7], 0),
+        ("0-0", [0], 0),
+        ("1-9:4", [1, 5, 9], 0),
+        ("1-2,7,10-12:2", [1, 2, 7, 10, 12], 0),
+        ("1-4%2", [1, 2, 3, 4], 2),
+        ("3%1", [1, 2, 3], 1),
+    ],
 )
-def test_an_array_is_a_number_or_a_range(text: str, numbers: list[int]) -> None:
-    assert list(parse_array(text)) == numbers
+def test_an_array_has_the_forms_of_slurm(text: str, numbers: list[int], most: int) -> None:
+    found, running_max = parse_array(text)
+    assert (list(found), running_max) == (numbers, most)
 
 
-@pytest.mark.parametrize("text", ["0", "7-5", "a", "1-2-3", "-1", "1-1000001", "1,2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "7-5",
+        "a",
+        "1-2-3",
+        "-1",
+        "1-1000001",
+        "1-5:0",
+        "1,1",
+        "1,,2",
+        "1%",
+        "1%0",
+        "1%x",
+        "1-٣",
+    ],
+)
 def test_what_is_no_array_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="expected N or A-B"):
+    with pytest.raises(UsageError, match=f"--array {re.escape(text)}: "):
         parse_array(text)
 
 

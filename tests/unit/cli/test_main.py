@@ -29,7 +29,7 @@ LINES = [
     ("submit --", 2, "there is no command"),
     ("submit absent.yaml", 2, "there is no file absent.yaml"),
     ("submit --array 3", 2, "nothing to submit"),
-    ("submit --array x -- true", 2, "--array x: expected N or A-B"),
+    ("submit --array x -- true", 2, "--array x: expected N, A-B"),
     ("submit a.yaml -- true", 2, "not both"),
     ("submit --cores many -- true", 2, "--cores"),
     ("submit --timeout-s 3 -- true", 2, "--timeout needs --wait or --follow"),

@@ -296,6 +296,19 @@ async def test_a_part_of_a_killed_command_is_written_again(tmp_path: Path) -> No
     assert all_in(tmp_path) == {"5/a": b"whole", "6/a": b"whole"}
 
 
+async def test_a_second_name_of_a_whole_file_that_a_killed_command_has_left_goes(
+    tmp_path: Path,
+) -> None:
+    central = Central({6: {"a": b"whole"}, 7: {"a": b"x"}})
+    async with central.client() as client:
+        await client.download_all([6, 7], tmp_path)
+        key = hashlib.sha256(b"6 a " + hashlib.sha256(b"whole").hexdigest().encode()).hexdigest()
+        (tmp_path / f"6/.a.{key[:16]}.part").hardlink_to(tmp_path / "6/a")
+        await client.download_all([6, 7], tmp_path)
+
+    assert all_in(tmp_path) == {"6/a": b"whole", "7/a": b"x"}
+
+
 async def test_an_output_with_the_name_of_a_partial_file_is_refused(tmp_path: Path) -> None:
     key = hashlib.sha256(b"5 a " + hashlib.sha256(b"x").hexdigest().encode()).hexdigest()
     central = Central({5: {"a": b"x", f".a.{key[:16]}.part": b"y"}})
