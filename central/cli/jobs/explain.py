@@ -31,9 +31,7 @@ async def explain(
     /,
     *,
     needs: JobOptions = JOB_OPTIONS,
-    array: Annotated[
-        str, Parameter(help="Explain one of these jobs, as for `submit`.")
-    ] = "",
+    array: Annotated[str, Parameter(help="Explain one of these jobs, as for `submit`.")] = "",
     payload: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None,
 ) -> CommandResult:
     """Explain why a job waits: how many live offers each clause excludes.

@@ -35,9 +35,9 @@ def test_jobs_that_ask_for_too_much_are_changed_and_run(shell: Shell, site: Site
     shell.type("set", some, "memroy=8GB", code=2)
     assert "did you mean 'memory" in shell.said
 
-    shell.type("set", str(first), "memory=300MB", "priority=7")
-    assert shell.ask("set", "--submission", number, "memory=200MB", "--yes")[0]["done"] == 3
-    assert shell.ask("set", "--submission", number, "memory=x1.5", "--yes")[0]["done"] == 3
+    shell.type("set", str(first), "memory=32GB", "priority=7")
+    assert shell.ask("set", "--submission", number, "memory=200GB", "--yes")[0]["done"] == 3
+    assert shell.ask("set", "--submission", number, "memory=x0.0015", "--yes")[0]["done"] == 3
     (shown,) = shell.ask("show", str(first))
     assert (shown["job"]["needs"][0]["memory_mb"], shown["view"]["priority"]) == (300, 7)
     shell.type("wait", "--submission", number)
