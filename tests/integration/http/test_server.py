@@ -414,7 +414,7 @@ async def test_a_peer_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_peer_that_takes_slowly_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "TAKE_S", 0.2)
+    monkeypatch.setattr(connection, "TAKE_S", 1.0)  # all takes more than two seconds
     monkeypatch.setattr(connection, "AHEAD_MAX", 200)
     async with running() as it:
         reader, writer = await asyncio.open_connection("127.0.0.1", it.server.port, limit=65_536)
