@@ -69,6 +69,9 @@ OPTIONS: Final = {
     "--environment": "--env",
     "--licenses": "--need",
     "--exclude": "--banned-site",
+    "--dependency": "--after",
+    "--depends-on": "--after",
+    "--deps": "--after",
     "--partition": "--site",
     "--queue": "--site",
 }

@@ -1,9 +1,10 @@
 """The blocking front. `tests/docs/blocking_client.py` writes it: do not edit it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.bans import BanMade, BanView
@@ -83,7 +84,7 @@ from pilotage.proto.api.transformations import (
 )
 from pilotage.proto.attempts import Stream
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
-from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.job import Input, When
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
@@ -93,9 +94,11 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 from .client import AsyncClient
 from .downloads.output_plan import EACH_JOB
 from .files import Downloaded, LocalFile
+from .graphs import AsyncJobGraph, GraphJob
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
 from .job_shapes import JobLike, ParameterSet
 from .loop_thread import LoopThread
+from .notebooks.job_tables import JobTable
 from .pace import Pace
 from .submission_bodies import OnProgress
 from .transfers.parallel import PARALLEL, OnBytes
@@ -122,6 +125,9 @@ class JobHandle:
     def __repr__(self) -> str:
         return repr(self.core)
 
+    def __await__(self) -> Generator[Any, None, JobView]:
+        return asyncio.wrap_future(self.loop.start(self.core.wait())).__await__()
+
     def detail(self) -> JobDetail:
         """Return everything about the job: its view, description, outputs and usage."""
         return self.loop.run(self.core.detail())
@@ -141,6 +147,15 @@ class JobHandle:
         releases it. With `through_held` the method waits for that too.
         """
         return self.loop.run(self.core.wait(timeout_s, through_held=through_held))
+
+    def result(self, timeout_s: float | None = None) -> Any:
+        """Return what the function of an `Executor` job returned; a list for a job of a `map`.
+
+        It waits for the end. Raises the exception of the function, with its traceback in the job as
+        the cause. CallFailed means that there is no result. Works only for your own jobs, because
+        unpickling can run any code.
+        """
+        return self.loop.run(self.core.result(timeout_s))
 
     def events(self) -> Iterator[Event]:
         """Yield the events of the job from now on, until it has ended."""
@@ -231,6 +246,16 @@ class SubmissionHandle:
     def __repr__(self) -> str:
         return repr(self.core)
 
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self) -> str:
+        """Return what a notebook shows."""
+        return self.core.html()
+
+    def __await__(self) -> Generator[Any, None, dict[JobState, int]]:
+        return asyncio.wrap_future(self.loop.start(self.core.wait())).__await__()
+
     @property
     def id(self) -> int:
         """The id of the submission."""
@@ -268,6 +293,10 @@ class SubmissionHandle:
         """Yield all jobs of the submission in order of the id."""
         return self.loop.iterate(self.core.views())
 
+    def table(self) -> JobTable:
+        """Return all jobs as a table for pandas, polars and notebooks."""
+        return self.loop.run(self.core.table())
+
     def states(self) -> dict[JobState, int]:
         """Count the jobs by state. It reads all jobs."""
         return self.loop.run(self.core.states())
@@ -276,14 +305,14 @@ class SubmissionHandle:
         self,
         timeout_s: float | None = None,
         *,
-        progress: OnProgress | None = None,
+        progress: OnProgress | Literal[True] | None = None,
         through_held: bool = False,
     ) -> dict[JobState, int]:
         """Wait until all jobs have ended, and count them by state.
 
-        `progress` gets the number of ended jobs. Raises TimedOut, and JobsHeld if all remaining
-        jobs are Held, because they continue only after a person releases them. With `through_held`
-        the method waits for that too.
+        `progress` gets the number of ended jobs; True shows a bar. Raises TimedOut, and JobsHeld if
+        all remaining jobs are Held, because they continue only after a person releases them. With
+        `through_held` the method waits for that too.
         """
         return self.loop.run(
             self.core.wait(timeout_s, progress=progress, through_held=through_held)
@@ -336,6 +365,51 @@ class SubmissionHandle:
     def delete(self) -> ActionReply:
         """Hide the ended jobs from lists."""
         return self.loop.run(self.core.delete())
+
+
+class JobGraph:
+    """Jobs that wait for each other. Nothing is sent before `submit`."""
+
+    def __init__(self, core: AsyncJobGraph, loop: LoopThread) -> None:
+        self.core, self.loop = core, loop
+
+    def __repr__(self) -> str:
+        return repr(self.core)
+
+    def add(self, job: JobLike, after: Iterable[GraphJob] = (), *, when: When = "ok") -> GraphJob:
+        """Add a job that starts after other jobs of the graph, and return it.
+
+        `when` is `ok`: they are Done; `any`: they have ended; or `fail`: they have ended, and at
+        least one has failed.
+        """
+        return self.core.add(job, after, when=when)
+
+    def link(self, job: GraphJob, after: Iterable[GraphJob], *, when: When = "ok") -> None:
+        """Let a job start after more jobs of the graph."""
+        self.core.link(job, after, when=when)
+
+    def submit(
+        self,
+        *,
+        key: str | None = None,
+        name: str = "",
+        group: str = "",
+        running_max: int = 0,
+        progress: OnProgress | None = None,
+    ) -> SubmissionHandle:
+        """Submit all jobs together, parents before their children. The arguments are as in
+        `Client.submit`.
+
+        Raises ValueError, with the names of the jobs, if some of them wait for each other.
+        """
+        return SubmissionHandle(
+            self.loop.run(
+                self.core.submit(
+                    key=key, name=name, group=group, running_max=running_max, progress=progress
+                )
+            ),
+            self.loop,
+        )
 
 
 def as_completed(
@@ -418,6 +492,8 @@ class Client:
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
         jobs run at once; 0: no limit.
+
+        A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
         return SubmissionHandle(
             self.loop.run(
@@ -434,6 +510,10 @@ class Client:
             ),
             self.loop,
         )
+
+    def graph(self) -> JobGraph:
+        """Return an empty graph of jobs, to which a program adds jobs before it submits all."""
+        return JobGraph(self.core.graph(), self.loop)
 
     def upload(
         self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str
@@ -470,6 +550,10 @@ class Client:
     def search(self, filter: JobFilter | None = None) -> Iterator[JobView]:
         """Yield all matching jobs in order of the id."""
         return self.loop.iterate(self.core.search(filter))
+
+    def table(self, filter: JobFilter | None = None) -> JobTable:
+        """Return the matching jobs as a table for pandas, polars and notebooks."""
+        return self.loop.run(self.core.table(filter))
 
     def count(self, filter: JobFilter) -> int:
         """Count the matching jobs. It reads all of them."""

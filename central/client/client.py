@@ -6,13 +6,13 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.explanations import Explanation
@@ -44,7 +44,7 @@ from pilotage.proto.api.jobs import (
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
-from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.job import Input, Job
 from pilotage.proto.tasks import Tasks, time_limit
 
 from .credentials import CentralLogin, find_connection
@@ -54,10 +54,12 @@ from .documents.need_changes import need_changes
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
 from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
+from .graphs import AsyncJobGraph
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
 from .jdl import JdlCalls
-from .job_shapes import JobLike, ParameterSet, check_job
+from .job_shapes import NO_INPUT, JobLike, ParameterSet, check_job, full_job, local_inputs
+from .notebooks.job_tables import JobTable
 from .operators import OperatorCalls
 from .outputs import OutputCalls
 from .pace import Pace, RealPace, pauses
@@ -169,11 +171,21 @@ class AsyncClient(
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
         jobs run at once; 0: no limit.
+
+        A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
         key = key or uuid.uuid4().hex
         header, items = submission(
             jobs, template, parameters, key=key, name=name, group=group, running_max=running_max
         )
+        if header.template is not None:
+            (whole,) = await self._full([header.template])
+            header = structs.replace(header, template=cast(Job, whole))
+        elif isinstance(items, Sequence):
+            items = await self._full(cast(Sequence[JobLike], items))
+        else:
+            loop = asyncio.get_running_loop()
+            items = self._full_lazily(items, loop)
         if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
             body = whole_body(header, items)
             submitted = await self._transport.ask(
@@ -188,6 +200,27 @@ class AsyncClient(
             submitted = await self._submit_lines(LineBody(header, items, progress))
         return AsyncSubmissionHandle(self, submitted)
 
+    async def _full(self, jobs: Sequence[JobLike]) -> Sequence[JobLike]:
+        """Return the jobs in the form of the API. Their local inputs are uploaded."""
+        paths = dict.fromkeys(path for job in jobs for path in local_inputs(job))
+        if not paths:
+            return [full_job(job, {}) for job in jobs]
+        for job in jobs:  # before anything is sent
+            check_job(full_job(job, dict.fromkeys(paths, NO_INPUT)))
+        files = [LocalFile(Path(path)) for path in paths]
+        uploaded = dict(zip(paths, await self.upload(files), strict=True))
+        return [full_job(job, uploaded) for job in jobs]
+
+    def _full_lazily(
+        self, jobs: Iterable[JobLike], loop: asyncio.AbstractEventLoop
+    ) -> Iterator[JobLike]:
+        """Yield the jobs as `_full` returns them. This runs in a thread beside the loop."""
+        for job in jobs:
+            if any(local_inputs(job)):
+                yield from asyncio.run_coroutine_threadsafe(self._full([job]), loop).result()
+            else:
+                yield full_job(job, {})
+
     async def _submit_lines(self, body: LineBody) -> Submitted:
         try:
             return await self._transport.ask(
@@ -200,6 +233,10 @@ class AsyncClient(
             )
         finally:
             body.close()
+
+    def graph(self) -> AsyncJobGraph:
+        """Return an empty graph of jobs, to which a program adds jobs before it submits all."""
+        return AsyncJobGraph(self)
 
     async def upload(
         self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str
@@ -295,6 +332,10 @@ class AsyncClient(
                 yield view
             after = page.after
 
+    async def table(self, filter: JobFilter | None = None) -> JobTable:
+        """Return the matching jobs as a table for pandas, polars and notebooks."""
+        return JobTable([view async for view in self.search(filter)])
+
     async def count(self, filter: JobFilter) -> int:
         """Count the matching jobs. It reads all of them."""
         count = 0
@@ -320,8 +361,9 @@ class AsyncClient(
         """Return why a job waits, or whether a job that is not submitted would fit."""
         if isinstance(job, int):
             return await self._transport.ask(Explanation, "GET", f"/v1/jobs/{job:d}/explain")
-        check_job(job)
-        return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=job)
+        (whole,) = await self._full([job])
+        check_job(whole)
+        return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=whole)
 
     async def log(
         self,
@@ -516,13 +558,13 @@ class AsyncClient(
         if filter is not None:
             if expected is None:
                 expected = await self.count(filter)
-            return await self._act(replace(one, filter=filter, expected=expected, key=key))
+            return await self._act(structs.replace(one, filter=filter, expected=expected, key=key))
         all_ids = tuple(ids)
         done, unchanged, refused = 0, 0, list[ActionRefusal]()
         for start in range(0, len(all_ids), _IDS_AN_ACTION):
             part = all_ids[start : start + _IDS_AN_ACTION]
             own = key if start == 0 else f"{key}+{start}"
-            reply = await self._act(replace(one, ids=part, key=own))
+            reply = await self._act(structs.replace(one, ids=part, key=own))
             done, unchanged = done + reply.done, unchanged + reply.unchanged
             refused += reply.refused
         return ActionReply(done=done, unchanged=unchanged, refused=refused)

@@ -14,7 +14,7 @@ from schema_salad.fetcher import DefaultFetcher
 from .tools import made_tool
 
 VERSIONS: Final = ("v1.0", "v1.1", "v1.2")
-_IMPORTS: Final = re.compile(r"""\$(?:import|mixin)["']?\s*:\s*["']?([^"'\s,}#]+)(?!#)\b""")
+_IMPORTS: Final = re.compile(r"""\$(?:import|mixin)["']?\s*:\s*["']?([^"'\s,}#]+)(?=["'\s,}]|$)""")
 
 
 class _Fetcher(DefaultFetcher):

@@ -35,7 +35,7 @@ class LocalResults:
             self._lock.close()
             self._lock = None
 
-    def _take(self, root: Path) -> None:
+    def _lock_folder(self, root: Path) -> None:
         """Wait until no other run uses the folder. Raises OSError."""
         root.mkdir(parents=True, exist_ok=True)
         self._lock = (root / LOCK).open("w")
@@ -49,7 +49,7 @@ class LocalResults:
         """Return the folder and the result of an equal job, if its files are as they were."""
         where = self.folder(job)
         if where is not None and self._lock is None:
-            self._take(where.parent)
+            self._lock_folder(where.parent)
         if where is None or not self._takes:
             return None
         try:

@@ -75,12 +75,12 @@ class CwlRun:
         for job in self._jobs:
             if job is None:
                 break
-            self.has_more = is_over()
             if isinstance(job, PlannedJob):
                 self._want(job, wanted)
             else:
                 job.run(self._context)
-            if self.has_more:
+            if is_over():
+                self.has_more = True
                 break
         if not self.status and not self._open and not self.has_more:
             self.status = PERMANENT

@@ -12,7 +12,7 @@ import msgspec
 
 from pilotage.proto.api.jobs import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.documents.job import PRIORITY_MAX, PRIORITY_MIN
-from pilotage.proto.job_states import FINAL
+from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Stop
 from pilotage.proto.problems import Code
 from pilotage.proto.state_machine import IllegalTransition
@@ -207,6 +207,9 @@ class JobControl:
                 book.refuse(job, Code.NOT_FOUND, f"there is no job {job}")
             else:
                 inside.append(standing)
+        if action.action in (ActionName.RELEASE, ActionName.RESCHEDULE, ActionName.RETRY):
+            held = [(one.job_id, 1) for one in inside if one.state is JobState.HELD]
+            await self._follow_up.adopt([one for one in held if standings[one[0]].epoch == 0])
         await self._carry_out(action, inside, who, book)
 
     def _visible(self, standing: JobStanding, bounds: Scope) -> bool:

@@ -24,7 +24,7 @@ from pilotage.proto.pilot_states import (
 
 from ..identity.pilot_tokens import PilotTokens
 from ..identity.scope import CountKey
-from ..jobs import record as job_records
+from ..jobs import record as job_records, record_dependencies as dependency_records
 from ..jobs.classes import KnownClass
 from ..jobs.failure_class import class_of_change
 from ..jobs.leases import Lease, LeasePhase
@@ -81,6 +81,7 @@ class FollowUp:
         log: Log,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
+        self._graph = memory.queue.dependencies
         self._pilots, self._classes = memory.pilots, memory.classes
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
         self._tally, self._pilot_news = memory.tally, memory.pilot_news
@@ -164,6 +165,7 @@ class FollowUp:
     def submitted(self, arrived: ArrivedJobs) -> None:
         """Queue new jobs, which are now stored."""
         fed = 0
+        self._graph.add(arrived.dependents)  # before the jobs are queued
         for info, priority, first, count in arrived.runs:
             # During a long submission the class may have been forgotten as idle.
             self._classes.keep(info)
@@ -207,12 +209,25 @@ class FollowUp:
         self.closed(job.job_id)
         if move.new_round or move.new in FINAL:
             self._queue.lift(job.job_id)
+        self._graph.moved(job.job_id, move.new)
         if move.new is JobState.WAITING:
             self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
         elif move.old is JobState.WAITING:
             self._queue.take_out(job.job_id)
         self._counters.move(kind, counted(move.old, job.site), counted(move.new, job.site))
         self._feed.job(kind, job.job_id, move.new, reason=move.reason)
+        self._graph.heard(job.job_id, move.new)
+
+    async def adopt(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Watch the parents of jobs in these ranges of ids, before the jobs may be queued."""
+        if not ranges:
+            return
+        found = await self._store.read(dependency_records.dependents, ranges)
+        self._graph.add(one for one in found if not self._is_here(one.job_id))
+
+    def released(self, job: JobStanding) -> None:
+        """Queue a job whose parents have ended. Call `wake` when all are queued."""
+        self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
 
     def _needs_set(self, job: JobStanding, move: JobMove) -> JobStanding:
         """Set the new class and priority of a job. Return the job with them."""
@@ -360,6 +375,7 @@ class FollowUp:
         self._feed.job(
             lease.kind, lease.job, new, site=lease.site, pilot=lease.pilot, reason=reason
         )
+        self._graph.heard(lease.job, new)
 
     # -- jobs whose match lost a race -----------------------------------------------------------
 

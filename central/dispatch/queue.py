@@ -13,6 +13,7 @@ from ..outbound import Outbound
 from ..pilots.presence import Pilots
 from ..ports import Clock
 from ..settings import MatcherSettings
+from .dependencies.graph import DependencyGraph
 
 
 class JobQueue:
@@ -22,6 +23,8 @@ class JobQueue:
         self, matcher: Matcher, pilots: Pilots, outbound: Outbound, clock: Clock, *, term: int
     ) -> None:
         self.matcher = matcher
+        self.dependencies = DependencyGraph()
+        self._blocked = self.dependencies.children  # jobs that wait for others, out of the matcher
         self.classes: dict[int, KnownClass] = {}  # of jobs that wait or run, and some others
         self._pilots, self._outbound, self._clock, self._term = pilots, outbound, clock, term
         self._epochs: dict[int, int] = {}  # only jobs that were matched before
@@ -73,7 +76,14 @@ class JobQueue:
         self.matcher.forget_class(class_id)
 
     def add(self, class_id: int, priority: int, jobs: Sequence[int]) -> None:
-        """Queue new jobs. Call `wake` when all are queued."""
+        """Queue new jobs. Call `wake` when all are queued.
+
+        Jobs that wait for other jobs are left out.
+        """
+        if self._blocked and not self._blocked.keys().isdisjoint(jobs):
+            jobs = [job for job in jobs if job not in self._blocked]
+            if not jobs:
+                return
         if self._moved and not self._moved.keys().isdisjoint(jobs):
             for job in jobs:
                 self._add(self._moved.get(job, class_id), priority, (job,))
@@ -124,6 +134,7 @@ class JobQueue:
         self._touch(job)
         if self._readers:
             self._moved[job] = class_id
+        self.dependencies.set_class(job, class_id)
         if self.matcher.remove(job):
             self._add(class_id, priority, (job,))
         elif job in self.matcher:
@@ -151,6 +162,7 @@ class JobQueue:
     def matched(self, job: int) -> int:
         """Confirm a match that is written. Return the job's current priority."""
         self._touch(job)
+        self.dependencies.forget(job)
         priority = self.matcher.backlog.priority(job)
         self.matcher.confirm(job)
         self._epochs.pop(job, None)
@@ -199,7 +211,7 @@ class JobQueue:
             if not self.is_any_over(at):
                 break
             until, job = heapq.heappop(self._until)
-            if self._limits.get(job) == until and job in self.matcher:
+            if self._limits.get(job) == until and (job in self.matcher or job in self._blocked):
                 over.append(job)
         return list(dict.fromkeys(over))
 

@@ -40,6 +40,7 @@ from ..store.engine import Store
 from ..store.errors import JobNotFound
 from . import (
     record as job_records,
+    record_dependencies as dependency_records,
     record_search as job_search,
     record_submissions as submission_records,
     record_tasks as task_records,
@@ -63,6 +64,7 @@ from .verdicts import brought_result
 
 _UNSAFE: Final = re.compile("[^A-Za-z0-9._-]+")  # in a name of a folder
 REASON_MAX: Final = 500  # characters of the reason why a job is unreadable
+PARENTS: Final = 100  # ranges of parents shown for a job
 FILES: Final = 100  # files of the catalogue shown for a job
 OUTPUTS_A_PAGE: Final = 10_000  # a page of outputs ends with the job that reaches this number
 JOBS_TOGETHER: Final = 200  # jobs whose attempts are read at once
@@ -182,6 +184,9 @@ class Queries:
         attempts = await self._store.read(job_records.attempts, job_id)
         usage = attempts[-1].usage if attempts else None
         task = (await self._store.read(task_records.tasks_of_jobs, [job_id])).get(job_id)
+        after, after_count = await self._store.read(
+            dependency_records.dependencies, job_id, limit=PARENTS
+        )
         job, unreadable = None, ""
         try:
             job = readable(body.template, body.body)
@@ -207,6 +212,8 @@ class Queries:
             ],
             running_max=its_class.spec.running_max,
             submission_name=row.submission_name,
+            after=[_parents(*one) for one in after],
+            after_count=after_count,
         )
         opens = scope(caller, Permission.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)
@@ -421,6 +428,11 @@ async def _nothing() -> AsyncIterator[bytes]:
     nothing: tuple[bytes, ...] = ()
     for chunk in nothing:
         yield chunk
+
+
+def _parents(first: int, count: int, when: str) -> str:
+    """Return a range of parents as it is written on the command line."""
+    return f"{first}:{when}" if count == 1 else f"{first}-{first + count - 1}:{when}"
 
 
 def _outputs(attempts: list[AttemptRow]) -> list[OutputView]:

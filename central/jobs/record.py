@@ -101,6 +101,10 @@ def move(session: Session, moves: Sequence[JobMove], keep: Keep | None = None) -
         charge_again(session, again)
     session.many("close_last", [{"job_id": one.job_id} for one in moved if one.close])
     session.many("storing_again", [(one.job_id,) for one in moved if one.new_round])
+    back = [one for one in moved if one.new is JobState.WAITING]
+    session.many(
+        "run_without", [{"job_id": one.job_id, "new_round": one.new_round} for one in back]
+    )
     completing = [one for one in moved if one.old is JobState.COMPLETING]
     release_jobs(session, [one.job_id for one in completing])
     killed = [one.job_id for one in completing if one.new is JobState.KILLED]

@@ -8,7 +8,7 @@ change then. So the row of a job is usually updated once, at the end.
 import msgspec
 
 from pilotage.matcher.types import Grant
-from pilotage.proto.documents.job import PRIORITY_DEFAULT
+from pilotage.proto.documents.job import PRIORITY_DEFAULT, When
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 
@@ -62,6 +62,18 @@ class SubmissionRecord(Record, frozen=True):
     repeated: bool = False  # the key was known, and this is the first submission
 
 
+class NewDependency(Record, frozen=True):
+    """Jobs that a new job waits for: those with ids from `first` on.
+
+    With `is_place`, `first` is a place in the same submission, from 0.
+    """
+
+    first: int
+    count: int = 1
+    when: When = "ok"
+    is_place: bool = False
+
+
 class NewJob(Record, frozen=True):
     """A new job. `body` is its parameters (a JSON object), or the whole job without a template."""
 
@@ -75,6 +87,8 @@ class NewJob(Record, frozen=True):
     stores: tuple[str, ...] = ()  # possible storages of its outputs
     has_tokens: bool = False  # its payload gets tokens of its owner
     id_placeholder: str = ""  # stands for its id in its name; empty: nothing does
+    after: tuple[NewDependency, ...] = ()  # its parents
+    policy: str = ""  # `after_failed` of the job
 
 
 # -- jobs ---------------------------------------------------------------------------------------

@@ -235,6 +235,8 @@ class JobDetail(_Out, frozen=True):
     made: list[str] = []  # published files, at most 100
     running_max: int = 0  # most running jobs of its submission; 0: no limit
     submission_name: str = ""
+    after: list[str] = []  # the jobs that it waits for, or waited for: at most 100 ranges
+    after_count: int = 0  # number of all these ranges
 
 
 class SummaryBy(str, enum.Enum):

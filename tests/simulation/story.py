@@ -47,6 +47,7 @@ class Story:
         self.tried: set[str] = set()
         self.killed: dict[int, float] = {}  # acknowledged, and since when
         self.kill_sent: set[int] = set()
+        self.released: set[int] = set()
         self.rescheduled: Counter[int] = Counter()  # how often it was asked
         self._acts = 0
         self.delete_sent: set[int] = set()  # a late copy may still find the job ended
@@ -103,6 +104,7 @@ class Story:
             await asyncio.sleep(chance.uniform(0, 300) if number else 0.0)
             key = f"key-{number}"
             jobs = [self._job(number, place) for place in range(chance.randint(1, 4))]
+            jobs = self._world.graphs.linked(jobs, self.jobs)
             await self._submit(key, jobs)
             if chance.random() < 0.3:  # as a script does that was started twice
                 await asyncio.sleep(chance.uniform(0, 100))
@@ -165,6 +167,8 @@ class Story:
         world = self._world
         if name is ActionName.KILL:
             self.kill_sent.add(job)
+        if name is ActionName.RELEASE:
+            self.released.add(job)
         if name is ActionName.DELETE:
             self.delete_sent.add(job)
         if name is ActionName.RESCHEDULE and job in self.kill_sent:

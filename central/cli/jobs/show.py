@@ -34,12 +34,15 @@ def _print(found: JobDetail) -> None:
         of_task["transformation"] = f"{found.transformation_id} ({found.transformation})"
         of_task["task"] = found.task
     of_submission = {"running_max": found.running_max} if found.running_max else {}
+    after = {"after": ", ".join(found.after)}
+    if found.after_count > len(found.after):
+        after["after"] += f" and {found.after_count - len(found.after)} more"
     sections: dict[str, dict[str, object]] = {
-        "": {**msgspec.to_builtins(found.view), **of_task, **of_submission},
+        "": {**msgspec.to_builtins(found.view), **of_task, **of_submission, **after},
         "data.": {"reads": found.reads, "made": found.made},
         "job.": {"unreadable": found.unreadable}
         if found.job is None
-        else msgspec.to_builtins(found.job),
+        else {**msgspec.to_builtins(found.job), "after": ()},  # `after` above has the ids
         "used.": {key: value for key, value in found.usage.items() if value},
         "output.": {out.name: f"{out.size_bytes} bytes" for out in found.outputs},
     }

@@ -2,14 +2,13 @@
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -21,14 +20,14 @@ from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.tasks import time_limit
 
 from ...client.errors import BadJobFile, Refused, TimedOut
-from ...client.files import LocalFile
 from ...client.submission_bodies import STREAM_ABOVE, OnProgress
 from ...jobs.definition.rendering import fill
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes
 from ..exit_codes import UsageError
-from ..presentation import jobs_in_words, note, print_line
+from ..presentation import jobs_in_words, note
 from ..progress import bar
 from ..unknown_places import warn_of_unknown, warn_of_unmet
+from .dry_runs import Shown, dry_run_of, ends_of
 from .error_places import Told, by_line_of, by_ndjson_line, by_option, in_place
 from .jdl import JdlSubmission, add_ids, are_jdl, submit_jdl_files
 from .job_options import JOB_OPTIONS, JobOptions, draft_of, parse_array, refuse_with_file
@@ -37,9 +36,6 @@ from .waiting import LongestWait, report_states, says_what_continues, wait_for
 if TYPE_CHECKING:
     from ...client.documents.job_files import Draft, JobFile
     from ...client.handles import AsyncSubmissionHandle
-
-T = TypeVar("T")
-Shown = tuple[Job, Sequence[LocalFile]]  # a job, and the local files that would be sent
 
 
 @changes
@@ -109,7 +105,7 @@ async def submit(
     if plan.running_max and running_max:
         raise UsageError("give either %M in --array or --running-max, not both")
     if dry_run:
-        yield _shown_dry(plan)
+        yield dry_run_of(plan.count, plan.ends())
         return
     sent = SentJobs(plan.count)
     if follow and plan.count != 1:
@@ -257,40 +253,6 @@ def _ends_of_file(read: "JobFile") -> list[Shown]:
     return [(fill(template.job, one), template.files) for one in ends_of(read.parameters)]
 
 
-def ends_of(several: Iterable[T]) -> list[T]:
-    """Return the first and the last one; a single one once."""
-    first, last = list[T](), deque[T](maxlen=1)
-    for one in several:
-        if first:
-            last.append(one)
-        else:
-            first.append(one)
-    return [*first, *last]
-
-
-def _shown_dry(plan: SubmitPlan) -> CommandResult:
-    """Return the first and the last job, in the form of a job file."""
-    shown: list[dict[str, Any]] = []
-    for job, files in plan.ends():
-        plain = msgspec.to_builtins(job)
-        value = {key: one for key, one in plain.items() if one not in ({}, [{}])}
-        if files:
-            sent = [
-                {"path": str(one.path), **({"name": one.name} if one.name else {})} for one in files
-            ]
-            value["inputs"] = [*value.get("inputs", ()), *sent]
-        shown.append(value)
-
-    def words(_: object) -> None:
-        for title, value in zip(("first", "last"), shown, strict=False):
-            head = (
-                f"# {jobs_in_words(plan.count)}, the {title} one" if plan.count > 1 else "# 1 job"
-            )
-            print_line(f"{head}\n{msgspec.yaml.encode(value).decode().rstrip()}")
-
-    return CommandResult({"count": plan.count, "jobs": shown}, words)
-
-
 def _check_names(job: Job) -> None:
     """Raise UsageError for parameters that an array does not have."""
     texts = (*job.command, job.name, *job.environment.values(), *(o.pattern for o in job.outputs))
@@ -391,7 +353,7 @@ async def _follow(handle: "AsyncSubmissionHandle", timeout_s: float | None) -> N
 
 
 async def _show_output(handle: "AsyncSubmissionHandle", states: Mapping[JobState, int]) -> None:
-    """Print the standard output of a single job that has ended, or say how to see it of several."""
+    """Print the standard output of a single job that has ended, or name the command for several."""
     from .logs import print_output
 
     if handle.count == 1 and FINAL.issuperset(states):

@@ -21,7 +21,6 @@ _STUCK: Final = {
     InputState.MISSING: ("cannot be read", "cannot be read"),
 }
 _RESET: Final = (InputState.STUCK, InputState.MISSING)  # states that `fix` retries by default
-_CORRECT: Final = "pilotage prod submit FILE --correct"
 SUCCESS: Final = "success"  # of a run of a CWL document
 _STUCK_MARKS: Final = frozenset({"stuck", "waits for a person"})  # now, and in release 0.1
 _WITHOUT: Final = "made without "  # prefix of the reason of a step that lacks some inputs
@@ -206,6 +205,7 @@ def node_of(step: StepView, production: ProductionState) -> DrawnStep:
 
 def next_command(view: ProductionView) -> str:
     """Return the command to type next; empty if there is none."""
+    correct = f"pilotage prod submit FILE --name {view.name} --correct"
     if view.state is P.NEW:
         return f"pilotage prod start {view.name}"
     if view.state in (P.PAUSED, P.STOPPED):
@@ -219,12 +219,12 @@ def next_command(view: ProductionView) -> str:
         more = " --problematic" if bad else ""
         return (
             f"pilotage prod report {view.name}, then pilotage prod fix {view.name}{more}; or, "
-            f"after a mistake in the file: correct it, then {_CORRECT}"
+            f"after a mistake in the file: correct it, then {correct}"
         )
     if view.state is P.ACTIVE and any(stands_alone(one.state, P.ACTIVE) for one in view.steps):
         return (
             f"pilotage prod report {view.name}, then pilotage prod resume {view.name}; or, "
-            f"after a mistake in the file: correct it, then {_CORRECT}"
+            f"after a mistake in the file: correct it, then {correct}"
         )
     if without_missing(view):
         return without_missing(view)[0]
@@ -238,7 +238,7 @@ def next_command(view: ProductionView) -> str:
     if view.run == SUCCESS:
         return f"pilotage prod output {view.name}"
     if view.run is not None:
-        return f"pilotage prod output {view.name}, then correct the file and {_CORRECT}"
+        return f"pilotage prod output {view.name}, then correct the file and {correct}"
     fed = {parent for one in view.steps for parent in one.parents}
     last = [one for one in view.steps if one.step not in fed and one.outputs]
     return f"pilotage data find dataset={last[-1].outputs}" if last else ""

@@ -117,7 +117,7 @@ def test_a_step_that_takes_all_waits_for_what_is_missing_and_fix_leads_on(
         assert "step merge is stuck" in view.marks
         first, _, other = next_command(view).partition("; ")
         assert first == "pilotage prod report chain, then pilotage prod fix chain"
-        assert other.endswith("pilotage prod submit FILE --correct")
+        assert other.endswith("pilotage prod submit FILE --name chain --correct")
         failing.is_mended = True
         await said(world, "fix")
         view = await until(world, is_in(P.COMPLETED))

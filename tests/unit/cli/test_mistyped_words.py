@@ -31,7 +31,7 @@ LINES = {
     "resch 12": "unknown command 'resch': did you mean 'reschedule'?",
     "xyz": "unknown command 'xyz': `pilotage --help` lists the commands",
     "data ccancel": "unknown command 'data ccancel': `pilotage data --help` lists the commands",
-    "submit --after 3 -- a": "unknown option '--after': `pilotage submit --help` lists the options",
+    "submit --dependency 3 -- a": "unknown option '--dependency': did you mean '--after'?",
     "submit --mail-user x -- a": "unknown option '--mail-user': `pilotage submit --help` lists",
     "status --sort x": "--sort: unknown column 'x': known are ",
     "wait --since 3": "unknown option '--since': `pilotage wait --help` lists the options",

@@ -152,7 +152,9 @@ def test_what_to_type_next_follows_from_how_it_stands() -> None:
     assert next_command(view(state=P.PAUSED)) == "pilotage prod resume w"
     braked = view(step(state=S.PAUSED, inputs={I.STUCK: 2}))
     assert first_of(braked).endswith("pilotage prod fix w"), "resume would leave the files"
-    assert next_command(braked).endswith("correct it, then pilotage prod submit FILE --correct")
+    assert next_command(braked).endswith(
+        "correct it, then pilotage prod submit FILE --name w --correct"
+    )
     bad = next_command(view(step(state=S.PAUSED, inputs={I.PROBLEMATIC: 2})))
     assert bad.partition(";")[0].endswith("pilotage prod fix w --problematic")
     found = next_command(
@@ -278,7 +280,7 @@ def test_a_production_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "merge 7 Paused 0/≈ 4 0 %",
         "step merge is stuck: 2 of 2 failed",
         "next: pilotage prod report w, then pilotage prod resume w; or, after a mistake in the "
-        "file: correct it, then pilotage prod submit FILE --correct",
+        "file: correct it, then pilotage prod submit FILE --name w --correct",
     ]
 
 
@@ -378,7 +380,7 @@ def test_a_report_advises_what_comes_after_it_and_counts_one_file_as_one(
         "step merge is stuck: 1 file is bad",
         "1 file, 8 bytes in the catalogue",
         "next: pilotage prod fix w --problematic; or, after a mistake in the file: correct it, "
-        "then pilotage prod submit FILE --correct",
+        "then pilotage prod submit FILE --name w --correct",
     ]
 
 

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -232,3 +234,45 @@ def test_a_run_of_many_expressions_lets_others_in_between() -> None:
     assert turns >= 5
     assert isinstance(other, Ended) and isinstance(answer, Ended)
     assert answer.outputs == {"o": [1, 2, 3, 4, 5]}
+
+
+PARENT = """\
+import subprocess, sys, time
+words = [sys.executable, "-P", "-m", "pilotage.central.cwl.evaluator"]
+child = subprocess.Popen(words, stdin=subprocess.PIPE)
+child.stdin.write(sys.stdin.buffer.read())
+child.stdin.flush()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_busy_evaluator_ends_with_its_central() -> None:
+    endless = document(EXPRESSION % "${while (true) {}}")
+    calls = (Begin(run="1", document=endless, at=0.0), Advance(run="1"))
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=pipe, stdout=pipe) as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        parent.stdin.write(b"".join(msgspec.json.encode(one) + b"\n" for one in calls))
+        parent.stdin.close()
+        stat = Path(f"/proc/{int(parent.stdout.readline())}/stat")
+        until = time.monotonic() + 60.0
+        while _cpu_ticks(stat) < 100:  # it has loaded the library, and evaluates
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        parent.kill()
+        parent.wait()
+
+    until = time.monotonic() + 60.0
+    while _cpu_ticks(stat) >= 0:
+        assert time.monotonic() < until, "the evaluator goes on"
+        time.sleep(0.05)
+
+
+def _cpu_ticks(stat: Path) -> int:
+    """Return the CPU time of a process, -1 if it has ended."""
+    try:
+        state, *fields = stat.read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return -1
+    return -1 if state == "Z" else int(fields[10]) + int(fields[11])
