@@ -96,11 +96,11 @@ from .downloads.output_plan import EACH_JOB
 from .files import Downloaded, LocalFile
 from .graphs import AsyncJobGraph, GraphJob
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
-from .job_shapes import JobLike, ParameterSet
 from .loop_thread import LoopThread
 from .notebooks.job_tables import JobTable
 from .pace import Pace
-from .submission_bodies import OnProgress
+from .submissions.job_shapes import JobLike, ParameterSet
+from .submissions.submission_bodies import OnProgress
 from .transfers.parallel import PARALLEL, OnBytes
 from .transfers.storing import StoredFile
 from .transport import OnRetry
@@ -753,70 +753,6 @@ class Client:
         """
         return self.loop.iterate(self.core.events(submission=submission, after=after))
 
-    def series(
-        self,
-        *,
-        step_s: int = 60,
-        since: float | None = None,
-        by: SeriesBy = SeriesBy.SITE,
-        site: str = "",
-        type: str = "",
-    ) -> Series:
-        """Return how many jobs waited, ran and ended, and their usage, in slots of `step_s`.
-
-        `step_s` is 10, 60 or 600. `since` is in seconds since 1970 (default: as early as one answer
-        can hold).
-        """
-        return self.loop.run(
-            self.core.series(step_s=step_s, since=since, by=by, site=site, type=type)
-        )
-
-    def accounts(
-        self,
-        *,
-        by: AccountsBy = AccountsBy.OWNER,
-        since: float | None = None,
-        until: float | None = None,
-    ) -> Accounts:
-        """Return what jobs have used in whole days, since the first day."""
-        return self.loop.run(self.core.accounts(by=by, since=since, until=until))
-
-    def usage(self) -> UsageView:
-        """Return the usage and the limits of the quotas that the token may see."""
-        return self.loop.run(self.core.usage())
-
-    def set_quota(self, change: QuotaChange) -> UsageView:
-        """Set or remove the quota of a community, a group or an owner; return the usage."""
-        return self.loop.run(self.core.set_quota(change))
-
-    def failures(
-        self,
-        *,
-        site: str = "",
-        group: str = "",
-        owner: str = "",
-        transformation: int | None = None,
-        since: float | None = None,
-    ) -> Failures:
-        """Return failed attempts by class and site, since `since` (default: the last day)."""
-        return self.loop.run(
-            self.core.failures(
-                site=site, group=group, owner=owner, transformation=transformation, since=since
-            )
-        )
-
-    def failure_reports(
-        self, *, transformation: int | None = None, since: float | None = None, most: int = 100
-    ) -> list[ReportView]:
-        """Return the newest reports of failover, newest first."""
-        return self.loop.run(
-            self.core.failure_reports(transformation=transformation, since=since, most=most)
-        )
-
-    def failure_report(self, report: int) -> ReportDetail:
-        """Return one report of failover, with its text."""
-        return self.loop.run(self.core.failure_report(report))
-
     def health(self) -> Health:
         """Return the health of the central."""
         return self.loop.run(self.core.health())
@@ -888,6 +824,70 @@ class Client:
     def download_blob(self, sha256: str, target: Path) -> Path:
         """Fetch an uploaded input into a file. Raises FileThere for a file with other bytes."""
         return self.loop.run(self.core.download_blob(sha256, target))
+
+    def series(
+        self,
+        *,
+        step_s: int = 60,
+        since: float | None = None,
+        by: SeriesBy = SeriesBy.SITE,
+        site: str = "",
+        type: str = "",
+    ) -> Series:
+        """Return how many jobs waited, ran and ended, and their usage, in slots of `step_s`.
+
+        `step_s` is 10, 60 or 600. `since` is in seconds since 1970 (default: as early as one answer
+        can hold).
+        """
+        return self.loop.run(
+            self.core.series(step_s=step_s, since=since, by=by, site=site, type=type)
+        )
+
+    def accounts(
+        self,
+        *,
+        by: AccountsBy = AccountsBy.OWNER,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Accounts:
+        """Return what jobs have used in whole days, since the first day."""
+        return self.loop.run(self.core.accounts(by=by, since=since, until=until))
+
+    def usage(self) -> UsageView:
+        """Return the usage and the limits of the quotas that the token may see."""
+        return self.loop.run(self.core.usage())
+
+    def set_quota(self, change: QuotaChange) -> UsageView:
+        """Set or remove the quota of a community, a group or an owner; return the usage."""
+        return self.loop.run(self.core.set_quota(change))
+
+    def failures(
+        self,
+        *,
+        site: str = "",
+        group: str = "",
+        owner: str = "",
+        transformation: int | None = None,
+        since: float | None = None,
+    ) -> Failures:
+        """Return failed attempts by class and site, since `since` (default: the last day)."""
+        return self.loop.run(
+            self.core.failures(
+                site=site, group=group, owner=owner, transformation=transformation, since=since
+            )
+        )
+
+    def failure_reports(
+        self, *, transformation: int | None = None, since: float | None = None, most: int = 100
+    ) -> list[ReportView]:
+        """Return the newest reports of failover, newest first."""
+        return self.loop.run(
+            self.core.failure_reports(transformation=transformation, since=since, most=most)
+        )
+
+    def failure_report(self, report: int) -> ReportDetail:
+        """Return one report of failover, with its text."""
+        return self.loop.run(self.core.failure_report(report))
 
     def pilots(self, *, states: Iterable[PilotState] = (), site: str = "") -> Iterator[PilotView]:
         """Yield the pilots in order of their name."""

@@ -36,7 +36,7 @@ from .errors import TimedOut
 from .files import Downloaded
 from .notebooks.job_tables import JobTable, html_of
 from .notebooks.progress_bars import shown_progress
-from .submission_bodies import OnProgress
+from .submissions.submission_bodies import OnProgress
 from .transfers.parallel import OnBytes
 from .waiting.job_output import OnPart
 from .waiting.outstanding_jobs import Outstanding
