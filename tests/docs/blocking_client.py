@@ -26,11 +26,12 @@ CLASSES = (
 )
 MODULES = (
     *("handles", "graphs", "client", "outputs", "operators", "identity", "data", "data_files"),
-    *("transformations", "productions", "jdl", "notifications"),
+    *("accounting", "transformations", "productions", "jdl", "notifications"),
 )
 _PARTS = {  # what the class inherits
     "Client": (
         ("OutputCalls", "outputs"),
+        ("AccountingCalls", "accounting"),
         ("OperatorCalls", "operators"),
         ("IdentityCalls", "identity"),
         ("DataCalls", "data"),

@@ -20,7 +20,7 @@ from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.tasks import time_limit
 
 from ...client.errors import BadJobFile, Refused, TimedOut
-from ...client.submission_bodies import STREAM_ABOVE, OnProgress
+from ...client.submissions.submission_bodies import STREAM_ABOVE, OnProgress
 from ...jobs.definition.rendering import fill
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes
 from ..exit_codes import UsageError

@@ -30,7 +30,7 @@ from pilotage.proto.quantities import short_name
 
 from ..errors import BadJobFile
 from ..files import LocalFile
-from ..job_shapes import ParameterSet
+from ..submissions.job_shapes import ParameterSet
 from .sweeps import BadSweep, parameters_of
 from .yaml_text import as_list, as_mapping, load, load_as_written
 
