@@ -12,7 +12,6 @@ from cyclopts import App, Argument, UnknownCommandError, UnknownOptionError
 NEIGHBOURS: Final = {
     "cancel": "kill",
     "rm": "kill",
-    "retry": "reschedule",
     "queue": "status",
     "ps": "status",
     "list": "status",
@@ -24,17 +23,19 @@ NEIGHBOURS: Final = {
     "sbatch": "submit",
     "srun": "submit",
     "squeue": "status",
-    "sacct": "status",
+    "sacct": "history",
     "seff": "show",
     "scancel": "kill",
+    "scontrol": "set",
     "sinfo": "site",
     # HTCondor
     "condor_submit": "submit",
     "condor_q": "status",
-    "condor_history": "status",
+    "condor_history": "history",
     "condor_rm": "kill",
     "condor_hold": "hold",
     "condor_release": "release",
+    "condor_qedit": "set",
     "condor_tail": "logs",
     "condor_status": "pilot",
 }
@@ -76,7 +77,7 @@ OPTIONS: Final = {
 }
 ONLY_SUBMIT: Final = (
     *("--wait", "--follow", "--timeout", "--timeout-s", "--through-held", "--key"),
-    *("--running-max", "--dry-run", "--ids-file", "-f"),
+    *("--running-max", "--notify", "--dry-run", "--ids-file", "-f"),
 )  # options of `submit` that say nothing about the job
 _OF_SEVERAL_JOBS: Final = ("--submission", "--state", "--filter", "--all")
 _TAKE_COMMANDS: Final = ("submit", "explain")

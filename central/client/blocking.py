@@ -50,6 +50,7 @@ from pilotage.proto.api.jobs import (
 )
 from pilotage.proto.api.limits import LimitsView
 from pilotage.proto.api.logins import Sessions
+from pilotage.proto.api.notifications import NotificationsView, NotifyEvent
 from pilotage.proto.api.outputs import JobOutputs
 from pilotage.proto.api.pilots import (
     PilotEnded,
@@ -96,11 +97,11 @@ from .downloads.output_plan import EACH_JOB
 from .files import Downloaded, LocalFile
 from .graphs import AsyncJobGraph, GraphJob
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
-from .job_shapes import JobLike, ParameterSet
 from .loop_thread import LoopThread
 from .notebooks.job_tables import JobTable
 from .pace import Pace
-from .submission_bodies import OnProgress
+from .submissions.job_shapes import JobLike, ParameterSet
+from .submissions.submission_bodies import OnProgress
 from .transfers.parallel import PARALLEL, OnBytes
 from .transfers.storing import StoredFile
 from .transport import OnRetry
@@ -217,6 +218,16 @@ class JobHandle:
     def reschedule(self, reason: str = "") -> ActionReply:
         """Run the job again from the start, even if it has ended."""
         return self.loop.run(self.core.reschedule(reason))
+
+    def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of the job while it is Waiting or Held."""
+        return self.loop.run(self.core.set(needs, priority=priority))
+
+    def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed or Held job again, with changed needs."""
+        return self.loop.run(self.core.retry(needs))
 
     def delete(self) -> ActionReply:
         """Hide the ended job from lists."""
@@ -342,6 +353,16 @@ class SubmissionHandle:
         """Run all jobs again from the start, even ended ones."""
         return self.loop.run(self.core.reschedule(reason))
 
+    def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of these jobs that are Waiting or Held."""
+        return self.loop.run(self.core.set(needs, priority=priority))
+
+    def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed and Held jobs again, with changed needs."""
+        return self.loop.run(self.core.retry(needs))
+
     def delete(self) -> ActionReply:
         """Hide the ended jobs from lists."""
         return self.loop.run(self.core.delete())
@@ -463,6 +484,7 @@ class Client:
         name: str = "",
         group: str = "",
         running_max: int = 0,
+        notify: Iterable[NotifyEvent | str] | str = "",
         progress: OnProgress | None = None,
     ) -> SubmissionHandle:
         """Submit jobs, all or none, and return once they are durable.
@@ -471,7 +493,7 @@ class Client:
         `parameters`. The same `key` again gives the same jobs; without a key each call has its own,
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
-        jobs run at once; 0: no limit.
+        jobs run at once; 0: no limit. `notify` lists events to be notified of, such as `end,fail`.
 
         A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
@@ -485,6 +507,7 @@ class Client:
                     name=name,
                     group=group,
                     running_max=running_max,
+                    notify=notify,
                     progress=progress,
                 )
             ),
@@ -514,10 +537,18 @@ class Client:
         return SubmissionHandle(self.loop.run(self.core.submission(id)), self.loop)
 
     def page(
-        self, filter: JobFilter | None = None, *, after: int = 0, limit: int = PAGE_MAX
+        self,
+        filter: JobFilter | None = None,
+        *,
+        after: int = 0,
+        limit: int = PAGE_MAX,
+        since: float = 0.0,
     ) -> JobPage:
-        """Return one page of jobs, in order of the id. `after` is the cursor of the last page."""
-        return self.loop.run(self.core.page(filter, after=after, limit=limit))
+        """Return one page of jobs, in order of the id. `after` is the cursor of the last page.
+
+        Jobs that ended before `since` (seconds since 1970) are left out.
+        """
+        return self.loop.run(self.core.page(filter, after=after, limit=limit, since=since))
 
     def search(self, filter: JobFilter | None = None) -> Iterator[JobView]:
         """Yield all matching jobs in order of the id."""
@@ -648,6 +679,41 @@ class Client:
         """Set the priority of unfinished jobs, from 0 to 10; higher runs earlier."""
         return self.loop.run(self.core.prioritise(priority, ids, filter=filter, expected=expected))
 
+    def set(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Change the needs and the priority of Waiting and Held jobs.
+
+        `needs` has the names of a job file: {"memory": "8GB", "sites": ["PIC"]}. A size or time
+        can be a factor: {"wall": "x1.5"}.
+        """
+        return self.loop.run(
+            self.core.set(
+                ids, filter=filter, expected=expected, needs=needs, priority=priority, reason=reason
+            )
+        )
+
+    def retry(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Run Failed and Held jobs again, with changed needs: see `set`."""
+        return self.loop.run(
+            self.core.retry(ids, filter=filter, expected=expected, needs=needs, reason=reason)
+        )
+
     def act(
         self,
         action: ActionName,
@@ -658,12 +724,15 @@ class Client:
         priority: int | None = None,
         reason: str = "",
         key: str | None = None,
+        needs: Mapping[str, object] | None = None,
+        dry_run: bool = False,
     ) -> ActionReply:
         """Carry out an action on jobs with these ids, or on all jobs that match the filter.
 
         With a filter exactly `expected` jobs must match, else it raises CountChanged and does
         nothing. Without `expected` it counts them first. The same `key` again gives the same answer
-        and does nothing; without a key each call has its own, which also covers its retries.
+        and does nothing; without a key each call has its own, which also covers its retries. A dry
+        run answers what would be done, and does nothing.
         """
         return self.loop.run(
             self.core.act(
@@ -674,6 +743,8 @@ class Client:
                 priority=priority,
                 reason=reason,
                 key=key,
+                needs=needs,
+                dry_run=dry_run,
             )
         )
 
@@ -684,70 +755,6 @@ class Client:
         `gap` means that events were lost: read the jobs again.
         """
         return self.loop.iterate(self.core.events(submission=submission, after=after))
-
-    def series(
-        self,
-        *,
-        step_s: int = 60,
-        since: float | None = None,
-        by: SeriesBy = SeriesBy.SITE,
-        site: str = "",
-        type: str = "",
-    ) -> Series:
-        """Return how many jobs waited, ran and ended, and their usage, in slots of `step_s`.
-
-        `step_s` is 10, 60 or 600. `since` is in seconds since 1970 (default: as early as one answer
-        can hold).
-        """
-        return self.loop.run(
-            self.core.series(step_s=step_s, since=since, by=by, site=site, type=type)
-        )
-
-    def accounts(
-        self,
-        *,
-        by: AccountsBy = AccountsBy.OWNER,
-        since: float | None = None,
-        until: float | None = None,
-    ) -> Accounts:
-        """Return what jobs have used in whole days, since the first day."""
-        return self.loop.run(self.core.accounts(by=by, since=since, until=until))
-
-    def usage(self) -> UsageView:
-        """Return the usage and the limits of the quotas that the token may see."""
-        return self.loop.run(self.core.usage())
-
-    def set_quota(self, change: QuotaChange) -> UsageView:
-        """Set or remove the quota of a community, a group or an owner; return the usage."""
-        return self.loop.run(self.core.set_quota(change))
-
-    def failures(
-        self,
-        *,
-        site: str = "",
-        group: str = "",
-        owner: str = "",
-        transformation: int | None = None,
-        since: float | None = None,
-    ) -> Failures:
-        """Return failed attempts by class and site, since `since` (default: the last day)."""
-        return self.loop.run(
-            self.core.failures(
-                site=site, group=group, owner=owner, transformation=transformation, since=since
-            )
-        )
-
-    def failure_reports(
-        self, *, transformation: int | None = None, since: float | None = None, most: int = 100
-    ) -> list[ReportView]:
-        """Return the newest reports of failover, newest first."""
-        return self.loop.run(
-            self.core.failure_reports(transformation=transformation, since=since, most=most)
-        )
-
-    def failure_report(self, report: int) -> ReportDetail:
-        """Return one report of failover, with its text."""
-        return self.loop.run(self.core.failure_report(report))
 
     def health(self) -> Health:
         """Return the health of the central."""
@@ -820,6 +827,70 @@ class Client:
     def download_blob(self, sha256: str, target: Path) -> Path:
         """Fetch an uploaded input into a file. Raises FileThere for a file with other bytes."""
         return self.loop.run(self.core.download_blob(sha256, target))
+
+    def series(
+        self,
+        *,
+        step_s: int = 60,
+        since: float | None = None,
+        by: SeriesBy = SeriesBy.SITE,
+        site: str = "",
+        type: str = "",
+    ) -> Series:
+        """Return how many jobs waited, ran and ended, and their usage, in slots of `step_s`.
+
+        `step_s` is 10, 60 or 600. `since` is in seconds since 1970 (default: as early as one answer
+        can hold).
+        """
+        return self.loop.run(
+            self.core.series(step_s=step_s, since=since, by=by, site=site, type=type)
+        )
+
+    def accounts(
+        self,
+        *,
+        by: AccountsBy = AccountsBy.OWNER,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Accounts:
+        """Return what jobs have used in whole days, since the first day."""
+        return self.loop.run(self.core.accounts(by=by, since=since, until=until))
+
+    def usage(self) -> UsageView:
+        """Return the usage and the limits of the quotas that the token may see."""
+        return self.loop.run(self.core.usage())
+
+    def set_quota(self, change: QuotaChange) -> UsageView:
+        """Set or remove the quota of a community, a group or an owner; return the usage."""
+        return self.loop.run(self.core.set_quota(change))
+
+    def failures(
+        self,
+        *,
+        site: str = "",
+        group: str = "",
+        owner: str = "",
+        transformation: int | None = None,
+        since: float | None = None,
+    ) -> Failures:
+        """Return failed attempts by class and site, since `since` (default: the last day)."""
+        return self.loop.run(
+            self.core.failures(
+                site=site, group=group, owner=owner, transformation=transformation, since=since
+            )
+        )
+
+    def failure_reports(
+        self, *, transformation: int | None = None, since: float | None = None, most: int = 100
+    ) -> list[ReportView]:
+        """Return the newest reports of failover, newest first."""
+        return self.loop.run(
+            self.core.failure_reports(transformation=transformation, since=since, most=most)
+        )
+
+    def failure_report(self, report: int) -> ReportDetail:
+        """Return one report of failover, with its text."""
+        return self.loop.run(self.core.failure_report(report))
 
     def pilots(self, *, states: Iterable[PilotState] = (), site: str = "") -> Iterator[PilotView]:
         """Yield the pilots in order of their name."""
@@ -1475,3 +1546,23 @@ class Client:
             ),
             self.loop,
         )
+
+    def notifications(self) -> NotificationsView:
+        """Return your addresses, what you will be told, and the last deliveries."""
+        return self.loop.run(self.core.notifications())
+
+    def notify(
+        self,
+        *,
+        submission: int | None = None,
+        production: str | int = "",
+        on: Iterable[NotifyEvent | str] | str = "end,fail",
+    ) -> NotificationsView:
+        """Be told of a submission or a production: `end`, `fail`, `half`; `none`: of nothing."""
+        return self.loop.run(self.core.notify(submission=submission, production=production, on=on))
+
+    def set_notification_addresses(
+        self, *, mail: str | None = None, webhook: str | None = None
+    ) -> NotificationsView:
+        """Set where you are told. None leaves an address as it is; empty text removes it."""
+        return self.loop.run(self.core.set_notification_addresses(mail=mail, webhook=webhook))

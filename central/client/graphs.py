@@ -9,8 +9,8 @@ import msgspec
 from pilotage.proto.decoding.complaints import short
 from pilotage.proto.documents.job import Dependency, Job, When
 
-from .job_shapes import JobLike, check_job
-from .submission_bodies import OnProgress
+from .submissions.job_shapes import JobLike, check_job
+from .submissions.submission_bodies import OnProgress
 
 if TYPE_CHECKING:
     from .client import AsyncClient

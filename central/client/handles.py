@@ -1,7 +1,14 @@
 """Handles of jobs and submissions: they wait, listen, fetch and act."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +36,7 @@ from .errors import TimedOut
 from .files import Downloaded
 from .notebooks.job_tables import JobTable, html_of
 from .notebooks.progress_bars import shown_progress
-from .submission_bodies import OnProgress
+from .submissions.submission_bodies import OnProgress
 from .transfers.parallel import OnBytes
 from .waiting.job_output import OnPart
 from .waiting.outstanding_jobs import Outstanding
@@ -162,6 +169,16 @@ class AsyncJobHandle:
     async def reschedule(self, reason: str = "") -> ActionReply:
         """Run the job again from the start, even if it has ended."""
         return await self.client.reschedule([self.id], reason=reason)
+
+    async def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of the job while it is Waiting or Held."""
+        return await self.client.set([self.id], needs=needs, priority=priority)
+
+    async def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed or Held job again, with changed needs."""
+        return await self.client.retry([self.id], needs=needs)
 
     async def delete(self) -> ActionReply:
         """Hide the ended job from lists."""
@@ -298,6 +315,16 @@ class AsyncSubmissionHandle:
     async def reschedule(self, reason: str = "") -> ActionReply:
         """Run all jobs again from the start, even ended ones."""
         return await self._client.reschedule(list(self.ids()), reason=reason)
+
+    async def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of these jobs that are Waiting or Held."""
+        return await self._client.set(list(self.ids()), needs=needs, priority=priority)
+
+    async def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed and Held jobs again, with changed needs."""
+        return await self._client.retry(list(self.ids()), needs=needs)
 
     async def delete(self) -> ActionReply:
         """Hide the ended jobs from lists."""

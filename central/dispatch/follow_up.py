@@ -8,6 +8,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from pilotage.matcher.types import LiveOffer
 from pilotage.proto.job_states import FINAL, JobEvent, JobState
 from pilotage.proto.messages import Usage, Why
@@ -104,12 +106,12 @@ class FollowUp:
     def put_back(self, jobs: Sequence[int]) -> None:
         """Queue the jobs again whose matches were not written."""
         for job in jobs:
-            self._queue.matcher.put_back(job)
+            self._queue.put_back(job)
 
     async def lost(self, jobs: Sequence[int]) -> None:
         """Queue the jobs that still wait in the store, after their matches failed or were lost."""
         for job in jobs:
-            self._queue.matcher.drop(job)
+            self._queue.drop(job)
         if jobs:
             await self.read_again(jobs)
 
@@ -200,6 +202,10 @@ class FollowUp:
     def job_moved(self, job: JobStanding, move: JobMove) -> None:
         """Follow the move of a job without a live attempt, by a person or after its queue time."""
         kind = self._queue.classes[job.class_id].kind
+        if move.new_class or move.priority is not None:
+            job = self._needs_set(job, move)
+        if move.new is move.old:
+            return
         self.closed(job.job_id)
         if move.new_round or move.new in FINAL:
             self._queue.lift(job.job_id)
@@ -222,6 +228,19 @@ class FollowUp:
     def released(self, job: JobStanding) -> None:
         """Queue a job whose parents have ended. Call `wake` when all are queued."""
         self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
+
+    def _needs_set(self, job: JobStanding, move: JobMove) -> JobStanding:
+        """Set the new class and priority of a job. Return the job with them."""
+        class_id = move.new_class or job.class_id
+        priority = job.priority if move.priority is None else move.priority
+        if move.new_class:
+            self._queue.set_class(job.job_id, class_id, priority)
+            lease = self._leases.of_job(job.job_id)  # of an attempt that may still come back
+            if lease is not None:
+                lease.class_id = class_id
+        if move.priority is not None:
+            self.priority_set(job.job_id, priority)
+        return msgspec.structs.replace(job, class_id=class_id, priority=priority)
 
     def job_removed(self, kind: CountKey, site: str, state: JobState) -> None:
         """Stop counting an ended job that was deleted."""

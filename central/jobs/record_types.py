@@ -46,6 +46,7 @@ class NewSubmission(Record, frozen=True):
     name: str
     template: bytes | None  # JSON of a Job with placeholders; None: each job is complete
     at: float
+    notify: str = ""  # events that its owner is told of, separated by commas
 
 
 class SubmissionRecord(Record, frozen=True):
@@ -145,6 +146,11 @@ class JobRow(Record, frozen=True):
     started_at: float | None
     ended_at: float | None
     deleted: bool
+    # Of the live or last attempt, as the site and the pilot.
+    host: str = ""
+    cores: int = 0
+    memory_mb: int = 0
+    usage: Usage | None = None
 
 
 class JobBody(Record, frozen=True):
@@ -162,6 +168,7 @@ class JobBody(Record, frozen=True):
 class JobMove(Record, frozen=True):
     """A move of a job without a live attempt: compare-and-set on `old`.
 
+    If `new` equals `old`, only needs and priority change, and the job keeps its reason.
     `close` closes an attempt that is still open, so that it no longer counts.
     """
 
@@ -174,6 +181,11 @@ class JobMove(Record, frozen=True):
     reason: str = ""
     close: bool = True
     new_round: bool = False  # a final job starts again: resets failures, losses and queue time
+    # The class before and after a change of needs, compare-and-set; 0: the class stays.
+    old_class: int = 0
+    new_class: int = 0
+    priority: int | None = None  # None: as before
+    detail: str = ""  # for the history; empty: the reason
 
     @property
     def runs_again(self) -> bool:
@@ -230,6 +242,7 @@ class NewAttempt(Record, frozen=True):
 
     attempt_id: int
     job_id: int
+    class_id: int  # whose needs were matched; the job may have another one by now
     epoch: int
     pilot: str
     session: int

@@ -1,7 +1,7 @@
 """Bodies of requests and answers about jobs, their output and their events."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,7 @@ from ..documents.job import PRIORITY_DEFAULT, Count, Job, Mark, Priority
 from ..ids import ID_MAX
 from ..job_states import JobState
 from .bodies import ReplyStruct as _Out, RequestStruct as _In
+from .notifications import NotifyEvent
 
 JOBS_A_SUBMISSION_MAX = 1_000_000
 PAGE_MAX = 1_000
@@ -40,6 +41,8 @@ class Submission(_In, frozen=True):
     parameters: list[msgspec.Raw] = []
     #: run at most this many of its jobs at once; 0: no limit
     running_max: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    #: what to notify its owner of: end, fail, half
+    notify: Annotated[tuple[NotifyEvent, ...], Meta(max_length=3)] = ()
 
 
 class IdRange(_Out, frozen=True):
@@ -99,6 +102,13 @@ class JobView(_Out, frozen=True):
     submitted_at: str = ""
     started_at: str = ""
     ended_at: str = ""
+    # Of the last attempt. Use is known when it has ended, the run time while it runs.
+    host: str = ""
+    cores: int = 0
+    memory_mb: int = 0
+    run_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_peak_mb: float = 0.0
 
 
 class JobPage(_Out, frozen=True):
@@ -259,6 +269,8 @@ class ActionName(str, enum.Enum):
     RESCHEDULE = "reschedule"
     DELETE = "delete"
     PRIORITY = "priority"
+    SET = "set"
+    RETRY = "retry"
 
 
 class Action(_In, frozen=True):
@@ -267,6 +279,9 @@ class Action(_In, frozen=True):
     If the number differs when the central reads the request, nothing is done. A repeated key gives
     the first answer and changes nothing, for `retention.action_days`; it also completes an action
     that a failure interrupted.
+
+    `set` changes needs and priority of Waiting and Held jobs. `retry` runs Failed and Held jobs
+    again, with these changes. A change applies to each of a job's alternative needs.
     """
 
     action: ActionName
@@ -276,6 +291,11 @@ class Action(_In, frozen=True):
     priority: Priority | None = None
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
     key: Annotated[str, Meta(max_length=200)] = ""
+    #: new values by field of a need: {"memory_mb": 8000, "sites": ["PIC"]}
+    needs: dict[str, Any] = {}
+    #: factors by field of a need with a size or time: {"memory_mb": 2}
+    times: dict[str, Annotated[float, Meta(gt=0, le=1_000)]] = {}
+    dry_run: bool = False  # answer what would be done, and do nothing
 
 
 class ActionRefusal(_Out, frozen=True):

@@ -26,11 +26,12 @@ CLASSES = (
 )
 MODULES = (
     *("handles", "graphs", "client", "outputs", "operators", "identity", "data", "data_files"),
-    *("transformations", "productions", "jdl"),
+    *("accounting", "transformations", "productions", "jdl", "notifications"),
 )
 _PARTS = {  # what the class inherits
     "Client": (
         ("OutputCalls", "outputs"),
+        ("AccountingCalls", "accounting"),
         ("OperatorCalls", "operators"),
         ("IdentityCalls", "identity"),
         ("DataCalls", "data"),
@@ -38,6 +39,7 @@ _PARTS = {  # what the class inherits
         ("TransformationCalls", "transformations"),
         ("ProductionCalls", "productions"),
         ("JdlCalls", "jdl"),
+        ("NotificationCalls", "notifications"),
     )
 }
 _TWINS = {old: new for old, new, _ in CLASSES}

@@ -109,6 +109,9 @@ class Invariants:
             if told is not None and self._world.loop.now > told + DRAINS_WITHIN_S:
                 self._broken("drain", f"job {job} for {attempt.pilot}, which was told to drain")
             self._world.say(f"job {job} epoch {epoch} matched to {attempt.pilot}")
+            row = step(self._world.central.disk.rows.read(job_records.job, job))
+            if row.class_id != attempt.class_id:
+                self._broken("needs", f"job {job} is matched by needs that it no longer has")
             if epoch != self._epochs.get(job, 0) + 1:
                 self._broken("epochs", f"job {job}: {epoch} after {self._epochs.get(job, 0)}")
             self._epochs[job] = epoch

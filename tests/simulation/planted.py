@@ -22,6 +22,7 @@ from pilotage.central.dispatch import (
     service as dispatch,
 )
 from pilotage.central.dispatch.dependencies import graph
+from pilotage.central.dispatch.queue import JobQueue
 from pilotage.central.dispatch.roll_call import RollCall
 from pilotage.central.dispatch.turns import beats as central_beats, reports, requeues, turns as turn
 from pilotage.central.identity import actions
@@ -100,6 +101,13 @@ def planted(name: str) -> Generator[Prepare]:
 
     with (PLANTED | LEADING | AWAY)[name].planted() as prepare:
         yield prepare
+
+
+def _class_forgotten(changes: Changes) -> None:
+    def set_class(self: Any, job: int, class_id: int, priority: int) -> None:
+        pass
+
+    changes.set(JobQueue, "set_class", set_class)
 
 
 # -- the pilot ------------------------------------------------------------------------------------
@@ -598,6 +606,7 @@ PLANTED: dict[str, Planted] = {
     "limits_from_waiting": Planted(
         "after a restart limits count from nothing", _limits_from_waiting
     ),
+    "class_forgotten": Planted("a change of needs reaches the store alone", _class_forgotten),
     "free_memory": Planted("after a restart memory beside the cores is free", _free_memory),
     "beat_while_settling": Planted(
         "a beat is answered while the end of its lease is written", _beat_while_settling

@@ -31,6 +31,7 @@ SEEDS = {
     "no_key": 2,
     "lease_from_first_beat": 4,
     "limits_from_waiting": 1,
+    "class_forgotten": 9,
     "free_memory": 4,
     "beat_while_settling": 31,
     "same_session": 7,

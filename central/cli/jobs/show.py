@@ -1,4 +1,4 @@
-"""`pilotage show` and `history`: everything about one job."""
+"""`pilotage show`, and the history of one job."""
 
 from typing import Annotated
 
@@ -26,12 +26,6 @@ async def show(
     if jdl:
         return await as_jdl(client, job)
     return CommandResult(await client.detail(job), _print)
-
-
-@reads
-async def history(client: Client, job: JobArgument, /) -> CommandResult:
-    """Show the history of a job, oldest first: each event with its time, source and attempt."""
-    return CommandResult(await client.history(job), _print_history)
 
 
 def _print(found: JobDetail) -> None:
@@ -99,7 +93,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _print_history(found: History) -> None:
+def print_history(found: History) -> None:
     print_table(
         ("at", "source", "event", "failure", "attempt#", "detail"),
         [

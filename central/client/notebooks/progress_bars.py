@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal
 
-from ..submission_bodies import OnProgress
+from ..submissions.submission_bodies import OnProgress
 
 
 @contextmanager

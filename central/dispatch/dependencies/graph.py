@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import structs
+
 from pilotage.proto.documents.job import When
 from pilotage.proto.job_states import FINAL, JobState
 
@@ -283,6 +285,15 @@ class DependencyGraph:
         child = self.children.get(job)
         if isinstance(child, _Child):
             child.stopped = is_stopped
+
+    def set_class(self, job: int, class_id: int) -> None:
+        """Note the new class of a job, whose needs have changed."""
+        child = self.children.get(job)
+        if isinstance(child, Dependent):
+            self._join(structs.replace(child, class_id=class_id))
+            self.called()
+        elif child is not None:
+            child.class_id = class_id
 
     def is_stopped(self, job: int) -> bool:
         """Return whether the parents of a job stop it."""

@@ -3,10 +3,13 @@
 import asyncio
 from typing import Any
 
+import pytest
+
+from pilotage.central.dispatch.idle_classes import KEEP_S, SWEEP_S
 from pilotage.central.jobs import record_dependencies as records
 from pilotage.central.store.errors import StoreFull
 from pilotage.proto.api.jobs import Action, ActionName
-from pilotage.proto.documents.job import Dependency, When
+from pilotage.proto.documents.job import Dependency, Need, When
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Assignment, Attempt, How
 
@@ -40,8 +43,9 @@ async def run_next(
     return None
 
 
-async def act(one: Scene, name: ActionName, *jobs: int) -> None:
-    await one.world.central.services.control.act(one.world.user(), Action(action=name, ids=jobs))
+async def act(one: Scene, name: ActionName, *jobs: int, **fields: Any) -> None:
+    action = Action(action=name, ids=jobs, **fields)
+    await one.world.central.services.control.act(one.world.user(), action)
     await settled()
 
 
@@ -215,6 +219,46 @@ def test_a_full_store_delays_a_stop_and_no_release() -> None:
 
         assert (waits, ran) == (S.WAITING, other)
         assert await one.state(child) is S.HELD
+
+    scene(tell)
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_needs_that_change_while_a_job_waits_count_when_it_is_released(*, is_watched: bool) -> None:
+    async def tell(one: Scene) -> None:
+        (parent,) = await one.submit()
+        child = await child_of(one, parent, needs=(Need(memory_mb=1_000_000),))
+        if not is_watched:
+            graph = one.world.central.memory.queue.dependencies
+            (dependent,) = await one.world.store.read(records.dependents, [(child, 1)])
+            graph.forget(child)
+            graph.called = lambda: None  # the loop is busy
+            graph.add([dependent])
+        await act(one, ActionName.SET, child, needs={"memory_mb": 100})
+        await asyncio.sleep(KEEP_S + 2 * SWEEP_S)  # the new class is idle
+        before = await run_next(one)
+        if not is_watched:
+            await restart(one)
+
+        assert [before, await run_next(one)] == [parent, child]
+
+    scene(tell)
+
+
+@pytest.mark.parametrize("does_restart", [True, False])
+def test_a_held_job_that_is_retried_still_waits(*, does_restart: bool) -> None:
+    async def tell(one: Scene) -> None:
+        (parent,) = await one.submit()
+        child = await child_of(one, parent)
+        await act(one, ActionName.HOLD, child, parent)
+        await act(one, ActionName.RETRY, child)
+        if does_restart:
+            await restart(one)
+        nothing = await run_next(one)
+        await act(one, ActionName.RELEASE, parent)
+
+        assert nothing is None
+        assert [await run_next(one), await run_next(one)] == [parent, child]
 
     scene(tell)
 

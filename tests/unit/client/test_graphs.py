@@ -6,7 +6,7 @@ import pytest
 
 from pilotage.central.client.client import AsyncClient
 from pilotage.central.client.graphs import AsyncJobGraph, GraphJob
-from pilotage.central.client.submission_bodies import whole_body
+from pilotage.central.client.submissions.submission_bodies import whole_body
 from pilotage.proto.api.jobs import Submission, Submitted
 from pilotage.proto.documents.job import Dependency, Job
 

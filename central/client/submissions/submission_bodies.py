@@ -30,7 +30,7 @@ _IN_MEMORY_BYTES = 16 * 1024 * 1024
 
 def _as_dependency(one: object) -> Dependency:
     """Return the dependency on the job or the submission of a handle."""
-    from .handles import AsyncJobHandle, AsyncSubmissionHandle
+    from ..handles import AsyncJobHandle, AsyncSubmissionHandle
 
     handle = getattr(one, "core", one)
     if isinstance(handle, AsyncJobHandle):
