@@ -26,6 +26,7 @@ from snakemake_interface_executor_plugins.settings import (
 from pilotage import Client, Job, JobFilter, JobState, LocalFile, errors
 
 from .descriptions import WORD_BYTES_MAX, described
+from .run_records import RunRecord
 
 if TYPE_CHECKING:
     from pilotage.proto.api.jobs import JobView
@@ -46,6 +47,7 @@ CHECK_SOONEST_S: Final = 0.2
 IDS_A_READING: Final = 200  # the URL holds them
 LOG_BYTES: Final = 65_536
 LOG_S: Final = 5.0
+KILL_S: Final = 30.0  # how long a killed job may take to end
 HINT_AFTER_S: Final = 60.0  # without any change
 
 
@@ -95,8 +97,7 @@ class Executor(RemoteExecutor):
         if not self.is_default_jobscript:
             raise WorkflowError("The executor pilotage does not support --jobscript.")
         self._run_name = f"snakemake-{uuid.uuid4().hex[:12]}"  # of all submissions of this process
-        self._submitted: set[int] = set()  # all jobs of this process
-        self._active: set[int] = set()  # those whose end is not known yet
+        self._active: set[int] = set()  # jobs whose end is not known yet
         self._held: set[int] = set()  # held jobs that the user knows about
         self._open: tuple[str, list[Job]] | None = None  # a submission without an answer
         self._is_waiting = False  # for the central
@@ -105,7 +106,9 @@ class Executor(RemoteExecutor):
         try:
             self._client = Client(patience_s=PATIENCE_S)
             user = self._client.whoami()
-        except errors.ClientError as why:
+            self._record = RunRecord(Path(".snakemake", "pilotage_runs").absolute(), self._run_name)
+            self._kill_earlier_runs()
+        except (errors.ClientError, OSError) as why:
             raise WorkflowError(f"pilotage: {why}") from None
         self.logger.info(f"pilotage: {user.subject} at {self._client.url}, run {self._run_name}")
 
@@ -117,11 +120,7 @@ class Executor(RemoteExecutor):
             self.run_job_pre(job)
         new: list[JobExecutorInterface] = []
         descriptions: list[Job] = []
-        for job, id in zip(jobs, self._earlier(jobs), strict=True):
-            if id is not None:
-                self.logger.info(f"Job {job.jobid} continues as pilotage job {id}.")
-                self._register(job, id)
-                continue
+        for job in jobs:
             try:
                 descriptions.append(self._described(job))
                 new.append(job)
@@ -163,15 +162,13 @@ class Executor(RemoteExecutor):
         handle = self._client.submit(descriptions, key=key, name=self._run_name)
         ids = list(handle.ids())
         self._active.update(ids)
-        self._submitted.update(ids)
         self._open = None
         self.logger.info(f"Submitted {len(ids)} jobs: pilotage submission {handle.id}")
         return ids
 
     def _register(self, job: JobExecutorInterface, id: int) -> None:
-        self._active.add(id)
         self._changed_at = time.monotonic()
-        self.report_job_submission(SubmittedJobInfo(job, external_jobid=self._external(id)))
+        self.report_job_submission(SubmittedJobInfo(job, external_jobid=str(id)))
 
     def _refuse(self, job: JobExecutorInterface, why: Exception) -> None:
         self.report_job_error(SubmittedJobInfo(job), msg=f"pilotage: {why}\n")
@@ -212,28 +209,23 @@ class Executor(RemoteExecutor):
         """Return an argument that replaces `--cores all`, which means all cores of the node."""
         return '--cores "$PILOTAGE_CORES"'
 
-    # -- the jobs of an earlier Snakemake ----------------------------------------------------------
+    # -- an earlier run ---------------------------------------------------------------------------
 
-    def _external(self, id: int) -> str:
-        return f"{id}@{self._client.url}"
+    def _kill_earlier_runs(self) -> None:
+        """Kill the jobs of a Snakemake that was killed: they would write to the same files.
 
-    def _earlier(self, jobs: Sequence[JobExecutorInterface]) -> list[int | None]:
-        """Return the pilotage job of each job that a killed Snakemake left behind."""
-        known: list[int | None] = []
-        for job in jobs:
-            id, _, url = (self.dag.incomplete_external_jobid(job) or "").partition("@")
-            is_ours = url == self._client.url and id.isdecimal()
-            known.append(int(id) if is_ours and int(id) not in self._submitted else None)
-        ids = {id for id in known if id is not None}
-        while ids:
-            try:
-                views = self._views(ids)
-                good = {one.id for one in views if one.state in (*ACTIVE, JobState.DONE)}
-                return [id if id in good else None for id in known]
-            except OUTAGE as why:
-                self._tell_outage(why)
-                time.sleep(SUBMIT_AGAIN_S)
-        return known
+        Its own record of active jobs does not help: jobs delete their ids from it when they start.
+        """
+        for name in self._record.ended_runs():
+            left = JobFilter(submission_name=name, states=(*ACTIVE, JobState.HELD))
+            ids = [view.id for view in self._client.search(left)]
+            if not ids:
+                continue
+            self.logger.info(f"pilotage: killing {len(ids)} jobs of the earlier run {name}")
+            self._client.kill(ids, reason="Snakemake ended before its jobs")
+            until = time.monotonic() + KILL_S
+            while time.monotonic() < until and any(self._client.search(left)):
+                time.sleep(CHECK_SOONEST_S)
 
     # -- states -----------------------------------------------------------------------------------
 
@@ -244,7 +236,7 @@ class Executor(RemoteExecutor):
         if not active_jobs:  # also before __post_init__
             self.next_seconds_between_status_checks = CHECK_SOONEST_S
             return
-        infos = {int(str(one.external_jobid).partition("@")[0]): one for one in active_jobs}
+        infos = {int(one.external_jobid or 0): one for one in active_jobs}
         try:
             async with self.status_rate_limiter:
                 views = self._read(infos)
@@ -323,7 +315,7 @@ class Executor(RemoteExecutor):
             return []
         return [str(file)]
 
-    # -- trouble, and the end -----------------------------------------------------------------------
+    # -- trouble, and the end -------------------------------------------------------------------
 
     def _tell_outage(self, why: Exception) -> None:
         if not self._is_waiting:
@@ -351,6 +343,7 @@ class Executor(RemoteExecutor):
                 self._send_open()
             if self._active:
                 self._client.kill(sorted(self._active), reason="Snakemake was stopped")
+                self._active.clear()
         except errors.ClientError as why:
             way = f"pilotage kill --filter submission_name={self._run_name} --all"
             self.logger.error(f"pilotage: the jobs are not killed: {why}. Try: {way}")
@@ -358,4 +351,5 @@ class Executor(RemoteExecutor):
     def shutdown(self) -> None:
         """Stop the checks, then close the connections."""
         super().shutdown()
+        self._record.close(is_complete=not self._active and self._open is None)
         self._client.close()
