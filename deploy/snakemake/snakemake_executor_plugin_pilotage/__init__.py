@@ -41,8 +41,8 @@ OUTAGE: Final = (
     errors.StoreFull,
     errors.NotAuthenticated,  # until the user has logged in again
 )
-PATIENCE_S: Final = 5.0
-SUBMIT_AGAIN_S: Final = 5.0
+PATIENCE_S: Final = 3.0  # Snakemake itself asks again
+SUBMIT_AGAIN_S: Final = 2.0
 CHECK_SOONEST_S: Final = 0.2
 IDS_A_READING: Final = 200  # the URL holds them
 LOG_BYTES: Final = 65_536
@@ -206,8 +206,12 @@ class Executor(RemoteExecutor):
         return f"{{ cd {folder} || {{ echo {shlex.quote(hint)} >&2; exit 1; }}; }}"
 
     def additional_general_args(self) -> str:
-        """Return an argument that replaces `--cores all`, which means all cores of the node."""
-        return '--cores "$PILOTAGE_CORES"'
+        """Return arguments that suit Snakemake inside a job.
+
+        `--cores all` would mean all cores of the node. The limit of jobs per second, which is for
+        batch systems, would keep it alive for a second after its last job.
+        """
+        return '--cores "$PILOTAGE_CORES" --max-jobs-per-timespan 1000/0s'
 
     # -- an earlier run ---------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from pilotage import Input, Job, Need
 
+SNAKEMAKE_MB: Final = 200  # memory of Snakemake itself, beside the program of the rule
 NAME_MAX: Final = 128
 WORD_BYTES_MAX: Final = 100_000  # Linux takes 131,071 bytes in one word of a command
 
@@ -43,9 +44,10 @@ def described(
             raise ValueError(f"resource {key}: expected a number, found {value!r}")
         return round(value * unit)
 
+    memory_mb = number("mem_mb")
     need = {
         "cores_min": number("_cores"),
-        "memory_mb": number("mem_mb"),
+        "memory_mb": memory_mb and memory_mb + SNAKEMAKE_MB,
         "scratch_mb": number("disk_mb"),
         "wall_s": number("runtime", 60),  # in minutes
         "gpus_min": number("gpu"),

@@ -95,7 +95,7 @@ class Reader:
 
     def jobs(self, log: str = "log") -> list[JobView]:
         """Return the jobs of a run, in order."""
-        run = re.search(r"run (snakemake-\w+)", self.printed(log))
+        run = re.search(r" at http.*, run (snakemake-\w+)", self.printed(log))
         if run is None:
             return []
         return list(self.central.client.search(JobFilter(submission_name=run[1])))
@@ -158,7 +158,7 @@ def test_resources_become_needs_and_each_failure_says_why(
     job = reader.central.client.detail(good.id).job
     assert job is not None
     (need,) = job.needs
-    assert (need.cores_min, need.memory_mb, need.scratch_mb, need.wall_s) == (2, 700, 50, 120)
+    assert (need.cores_min, need.memory_mb, need.scratch_mb, need.wall_s) == (2, 900, 50, 120)
     assert need.sites == ("PIC", "CSCS")
     assert not any("sesame" in word for word in job.command)
     for view in (bad, again):
