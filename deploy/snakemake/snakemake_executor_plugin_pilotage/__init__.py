@@ -275,7 +275,8 @@ class Executor(RemoteExecutor):
         return found
 
     def _views(self, ids: Iterable[int]) -> "list[JobView]":
-        left, views = sorted(ids), []
+        left = sorted(ids)
+        views: list[JobView] = []
         for start in range(0, len(left), IDS_A_READING):
             some = tuple(left[start : start + IDS_A_READING])
             views += self._client.search(JobFilter(ids=some, include_deleted=True))

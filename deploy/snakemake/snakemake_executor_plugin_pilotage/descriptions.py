@@ -45,13 +45,6 @@ def described(
         return round(value * unit)
 
     memory_mb = number("mem_mb")
-    need = {
-        "cores_min": number("_cores"),
-        "memory_mb": memory_mb and memory_mb + SNAKEMAKE_MB,
-        "scratch_mb": number("disk_mb"),
-        "wall_s": number("runtime", 60),  # in minutes
-        "gpus_min": number("gpu"),
-    }
     return Job(
         name=name[:NAME_MAX],
         command=tuple(command),
@@ -64,8 +57,12 @@ def described(
             Need(
                 sites=_words(text("site", chosen.site)),
                 tags=text("tags", chosen.tags),
+                cores_min=number("_cores") or 1,
+                memory_mb=memory_mb and memory_mb + SNAKEMAKE_MB,
+                scratch_mb=number("disk_mb"),
+                wall_s=number("runtime", 60) or Need().wall_s,  # in minutes
+                gpus_min=number("gpu"),
                 gpu_vendor=str(resources.get("gpu_manufacturer") or "").lower(),
-                **{key: value for key, value in need.items() if value},
             ),
         ),
     )

@@ -203,8 +203,7 @@ def test_leftover_jobs_are_killed_and_an_outage_of_the_central_is_survived(reade
     with reader.started() as process:
         eventually((reader.folder / "begun").exists)
         process.kill()
-    reader.run("--unlock", log="unlock")
-    with reader.started(log="again") as process:
+    with reader.started("--nolock", log="again") as process:
         eventually(lambda: reader.states("again") == [JobState.RUNNING])
         assert reader.states() == [JobState.KILLED]
         (reader.folder / "go").touch()
