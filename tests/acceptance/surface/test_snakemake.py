@@ -111,9 +111,10 @@ def reader(central: RunningCentral, wheel: Path, tmp_path: Path) -> Reader:
 
 def test_the_plugin_passes_the_tests_of_snakemake(reader: Reader) -> None:
     suite = PLUGIN / "tests" / "test_plugin_suite.py"
+    cases = f"--basetemp={reader.folder / 'cases'}"
+    command = [str(TOOLS / "bin" / "python"), "-m", "pytest", "-p", "no:cacheprovider", cases]
     tested = subprocess.run(
-        [TOOLS / "bin" / "python", "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", suite]
-        + [f"--basetemp={reader.folder / 'cases'}"],
+        [*command, "--tb=short", str(suite)],
         cwd=reader.folder,
         env=reader.environment(),
         capture_output=True,
@@ -167,6 +168,40 @@ def test_resources_become_needs_and_each_failure_says_why(
         assert "the trouble" in kept.read_text()
     assert "the trouble" in printed
     assert "tags '((('" in printed
+
+
+STUCK = """
+rule all:
+    input: "lost", "stopped"
+rule lost:
+    output: "lost"
+    resources: pilotage_site="NOWHERE"
+    shell: "touch {output}"
+rule stopped:
+    output: "stopped"
+    resources: pilotage_site="NOWHERE"
+    shell: "touch {output}"
+"""
+
+
+def test_a_job_that_the_central_gave_up_fails_and_one_that_a_person_holds_waits(
+    reader: Reader,
+) -> None:
+    reader.write(STUCK)
+    client = reader.central.client
+    with reader.started("--keep-going") as process:
+        eventually(lambda: reader.states() == [JobState.WAITING] * 2)
+        ids = {view.name.split("-")[0]: view.id for view in reader.jobs()}
+        client.hold([ids["stopped"]], reason="look at it first")
+        eventually(lambda: f"{ids['stopped']} is Held (look at it first)" in reader.printed())
+        client.hold([ids["lost"]], reason="lost_too_often: 5 attempts were lost")
+        eventually(lambda: "Error in rule lost" in reader.printed())
+        assert client.job(ids["lost"]).state() is JobState.KILLED
+        assert process.poll() is None
+        client.kill([ids["stopped"]], reason="enough")
+        assert process.wait(WORKFLOW_S) == 1
+
+    assert f"pilotage job {ids['stopped']} Killed" in reader.printed()
 
 
 WAITS = """
