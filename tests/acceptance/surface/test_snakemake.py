@@ -254,7 +254,10 @@ def test_leftover_jobs_are_killed_and_an_outage_of_the_central_is_survived(reade
     assert not list((reader.folder / ".snakemake" / "pilotage_runs").iterdir())
 
 
+# Long commands, as of large groups, are sent as a file: here all of them.
 UNSHARED = """
+import snakemake_executor_plugin_pilotage as plugin
+plugin.WORD_BYTES_MAX = 100
 configfile: "config.yaml"
 rule all:
     input: "words"
@@ -281,6 +284,9 @@ def test_files_go_through_a_storage_without_a_shared_file_system(reader: Reader)
     assert (store / "words").read_text().strip() == "6"
     assert not (reader.folder / "here").exists()
     assert reader.states() == [JobState.DONE] * 2
+    detail = reader.central.client.detail(reader.jobs()[0].id)
+    assert detail.job is not None
+    assert detail.job.command == ("sh", "snakemake.sh")
 
 
 GROUPS = ("--groups", "simulate=runs", "merge=parts", "--group-components", "runs=45", "parts=18")
