@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pilotage.central.client import (
         AsyncClient,
         Client,
+        Executor,
         LocalFile,
         as_completed,
         as_completed_async,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pilotage.proto.documents.job import (
         DataInput,
         DataOutput,
+        Dependency,
         Input,
         Job,
         JobData,
@@ -42,6 +44,8 @@ __all__ = [
     "Client",
     "DataInput",
     "DataOutput",
+    "Dependency",
+    "Executor",
     "FileItem",
     "Grouping",
     "Input",
@@ -70,6 +74,8 @@ _HOME_OF = {
     "Client": "pilotage.central.client",
     "DataInput": "pilotage.proto.documents.job",
     "DataOutput": "pilotage.proto.documents.job",
+    "Dependency": "pilotage.proto.documents.job",
+    "Executor": "pilotage.central.client",
     "FileItem": "pilotage.proto.api.data",
     "Grouping": "pilotage.proto.documents.transformation",
     "Input": "pilotage.proto.documents.job",

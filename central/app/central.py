@@ -23,6 +23,7 @@ from ..dispatch.assembly import (
 from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
 from ..dispatch.deadlines import DeadlineLoop
+from ..dispatch.dependencies.releases import ReleaseLoop
 from ..dispatch.explainer import AwaitedOutputs, Explainer
 from ..dispatch.follow_up import FollowUp
 from ..dispatch.health import HealthService
@@ -108,6 +109,7 @@ class Central:
     recovery: MemoryRecovery
     watch: DeadlineLoop
     others: ArrivalPoller
+    releases: ReleaseLoop
     used: UsedShares
     carrier: CopyRuleLoop
     storage_work: StorageWork
@@ -167,6 +169,7 @@ class Central:
             tasks.create_task(self.bridge.run())
             tasks.create_task(self.watch.run())
             tasks.create_task(self.others.run())
+            tasks.create_task(self.releases.run())
             tasks.create_task(self.counts.run())
             tasks.create_task(self.allowed.quotas.run())
             tasks.create_task(self.allowed.room.run())
@@ -209,7 +212,6 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     metrics = _metrics(world, memory, log, lease, times, probe, health, elements)
     others = arrivals(world, memory, follow_up, (tokens.load_revoked, allowed.quotas.load))
     control = _control(world, memory, idle, follow_up, downlink, allowed)
-    metrics.others, metrics.failover = others, pulse
     rules = RuleBook(store, default_rules(), log, rules_of=production_records.rules_of)
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed, tokens.bans)
@@ -223,7 +225,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
     people = about_people(world, memory, tokens, control)
-    metrics.rucio = rucio.mirrors.poll_ages_s
+    metrics.others, metrics.failover, metrics.rucio = others, pulse, rucio.mirrors.poll_ages_s
     watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,
@@ -267,6 +269,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
         watch=watch,
         others=others,
+        releases=_releases(world, memory, idle, follow_up, probe),
         used=used,
         carrier=carrier,
         storage_work=own,
@@ -326,6 +329,21 @@ def _watch(
         settings=lease,
         used=used,
         times=times,
+        probe=probe,
+    )
+
+
+def _releases(
+    world: World, memory: Memory, idle: IdleClasses, follow_up: FollowUp, probe: StoreProbe
+) -> ReleaseLoop:
+    """Return the loop that releases and stops the jobs that wait for other jobs."""
+    return ReleaseLoop(
+        store=world.store,
+        memory=memory,
+        idle=idle,
+        follow_up=follow_up,
+        clock=world.clock,
+        log=world.log,
         probe=probe,
     )
 

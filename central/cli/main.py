@@ -31,7 +31,7 @@ COMMANDS = (
     ("submit", "jobs.submit:submit", _JOBS, "Submit a command, a job file or an array of jobs."),
     ("status", "jobs.status:status", _JOBS, "Show jobs: by id, by filter, or all unfinished ones."),
     ("show", "jobs.show:show", _JOBS, "Show everything about one job."),
-    ("history", "jobs.show:history", _JOBS, "Show the history of a job."),
+    ("history", "jobs.history:history", _JOBS, "Show the history of a job, or ended jobs."),
     ("summary", "jobs.status:summary", _JOBS, "Count jobs by state, site, type, group or owner."),
     ("series", "series:series", _JOBS, "Show how many jobs waited, ran and ended, over time."),
     ("accounts", "series:accounts", _JOBS, "Show what jobs have used, by owner, day and more."),
@@ -48,6 +48,8 @@ COMMANDS = (
     ("hold", "jobs.actions:hold", _JOBS, "Hold jobs until they are released."),
     ("release", "jobs.actions:release", _JOBS, "Release held jobs."),
     ("reschedule", "jobs.actions:reschedule", _JOBS, "Run jobs again from the start."),
+    ("set", "jobs.changes:set_jobs", _JOBS, "Change needs and priority of waiting and held jobs."),
+    ("retry", "jobs.changes:retry", _JOBS, "Run failed and held jobs again, with more."),
     ("delete", "jobs.actions:delete", _JOBS, "Hide ended jobs from lists."),
     ("prod", "productions.commands:app", _JOBS, "Check, plan, draw and run workflow files."),
     (

@@ -24,6 +24,9 @@ COLOURS = {
 }
 
 
+_CUT_TO: Final = 7  # letters: most states stay whole
+
+
 def on_terminal() -> bool:
     """Return whether the standard output is a terminal."""
     return sys.stdout.isatty()
@@ -83,7 +86,13 @@ def print_table(
             (print_line if on_terminal() else note)(empty)
         return
     if on_terminal():
-        console().print(rich_table(columns, cells, ""))
+        screen = console()
+        fitted = fit(columns, cells, screen.width)
+        kept = columns[: len(fitted[0])]
+        screen.print(rich_table(kept, fitted, "", no_wrap=True))
+        if len(kept) < len(columns):
+            left = ", ".join(column.rstrip("#") for column in columns[len(kept) :])
+            note(f"the terminal is too narrow for: {left}")
         return
     lines = [[column.rstrip("#") for column in columns], *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -104,17 +113,62 @@ def table(
     return lambda _: print_table(columns, rows, empty=empty)
 
 
-def rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> "Table":
+def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Return the rows for a terminal of this width, each in one line.
+
+    The longest texts are cut, but not numbers and the first column. If this is not enough, the last
+    columns are left out: the rows are shorter then.
+    """
+    widths = [
+        max(len(column.rstrip("#")), *(len(row[i]) for row in rows))
+        for i, column in enumerate(columns)
+    ]
+    least = [
+        size if column.endswith("#") or not i else min(size, max(_CUT_TO, len(column)))
+        for i, (size, column) in enumerate(zip(widths, columns, strict=True))
+    ]
+    while len(least) > 1 and sum(least) + 2 * len(least) > width:
+        del least[-1], widths[-1]
+    while sum(widths) + 2 * len(widths) > width:
+        able = [i for i, size in enumerate(widths) if size > least[i]]
+        if not able:
+            break
+        widths[max(able, key=widths.__getitem__)] -= 1
+    return [
+        [
+            text if len(text) <= size else text[: size - 1] + "…"
+            for text, size in zip(row, widths, strict=False)
+        ]
+        for row in rows
+    ]
+
+
+def rich_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str,
+    *,
+    no_wrap: bool = False,
+) -> "Table":
     """Return a rich table with coloured states."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(
+        title=title or None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=no_wrap,
+    )
     for column in columns:
         right = column.endswith("#")
         table.add_column(
-            column.rstrip("#"), justify="right" if right else "left", overflow="ellipsis"
+            column.rstrip("#"),
+            justify="right" if right else "left",
+            overflow="ellipsis",
+            no_wrap=no_wrap,
         )
     for row in rows:
         texts = [_text(value) for value in row]

@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from . import errors as errors
     from .blocking import (
         Client as Client,
+        JobGraph as JobGraph,
         JobHandle as JobHandle,
         SubmissionHandle as SubmissionHandle,
         as_completed as as_completed,
     )
     from .client import AsyncClient as AsyncClient
+    from .executor.executor import CallFuture as CallFuture, Executor as Executor
     from .files import LocalFile as LocalFile
+    from .graphs import AsyncJobGraph as AsyncJobGraph, GraphJob as GraphJob
     from .handles import (
         AsyncJobHandle as AsyncJobHandle,
         AsyncSubmissionHandle as AsyncSubmissionHandle,
@@ -24,9 +27,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncClient": "client",
+    "AsyncJobGraph": "graphs",
     "AsyncJobHandle": "handles",
     "AsyncSubmissionHandle": "handles",
+    "CallFuture": "executor.executor",
     "Client": "blocking",
+    "GraphJob": "graphs",
+    "JobGraph": "blocking",
+    "Executor": "executor.executor",
     "JobHandle": "blocking",
     "LocalFile": "files",
     "SubmissionHandle": "blocking",
@@ -36,9 +44,14 @@ _HOMES = {
 
 __all__ = [
     "AsyncClient",
+    "AsyncJobGraph",
     "AsyncJobHandle",
     "AsyncSubmissionHandle",
+    "CallFuture",
     "Client",
+    "GraphJob",
+    "JobGraph",
+    "Executor",
     "JobHandle",
     "LocalFile",
     "SubmissionHandle",

@@ -1,9 +1,10 @@
 """The blocking front. `tests/docs/blocking_client.py` writes it: do not edit it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.bans import BanMade, BanView
@@ -83,7 +84,7 @@ from pilotage.proto.api.transformations import (
 )
 from pilotage.proto.attempts import Stream
 from pilotage.proto.catalogue import FileState, KeyType, ReplicaState
-from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.job import Input, When
 from pilotage.proto.documents.transformation import Transformation
 from pilotage.proto.job_states import JobState
 from pilotage.proto.pilot_states import PilotState
@@ -93,11 +94,13 @@ from pilotage.proto.transformation_states import InputState, TaskState, Transfor
 from .client import AsyncClient
 from .downloads.output_plan import EACH_JOB
 from .files import Downloaded, LocalFile
+from .graphs import AsyncJobGraph, GraphJob
 from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async
-from .job_shapes import JobLike, ParameterSet
 from .loop_thread import LoopThread
+from .notebooks.job_tables import JobTable
 from .pace import Pace
-from .submission_bodies import OnProgress
+from .submissions.job_shapes import JobLike, ParameterSet
+from .submissions.submission_bodies import OnProgress
 from .transfers.parallel import PARALLEL, OnBytes
 from .transfers.storing import StoredFile
 from .transport import OnRetry
@@ -122,6 +125,9 @@ class JobHandle:
     def __repr__(self) -> str:
         return repr(self.core)
 
+    def __await__(self) -> Generator[Any, None, JobView]:
+        return asyncio.wrap_future(self.loop.start(self.core.wait())).__await__()
+
     def detail(self) -> JobDetail:
         """Return everything about the job: its view, description, outputs and usage."""
         return self.loop.run(self.core.detail())
@@ -141,6 +147,15 @@ class JobHandle:
         releases it. With `through_held` the method waits for that too.
         """
         return self.loop.run(self.core.wait(timeout_s, through_held=through_held))
+
+    def result(self, timeout_s: float | None = None) -> Any:
+        """Return what the function of an `Executor` job returned; a list for a job of a `map`.
+
+        It waits for the end. Raises the exception of the function, with its traceback in the job as
+        the cause. CallFailed means that there is no result. Works only for your own jobs, because
+        unpickling can run any code.
+        """
+        return self.loop.run(self.core.result(timeout_s))
 
     def events(self) -> Iterator[Event]:
         """Yield the events of the job from now on, until it has ended."""
@@ -203,6 +218,16 @@ class JobHandle:
         """Run the job again from the start, even if it has ended."""
         return self.loop.run(self.core.reschedule(reason))
 
+    def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of the job while it is Waiting or Held."""
+        return self.loop.run(self.core.set(needs, priority=priority))
+
+    def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed or Held job again, with changed needs."""
+        return self.loop.run(self.core.retry(needs))
+
     def delete(self) -> ActionReply:
         """Hide the ended job from lists."""
         return self.loop.run(self.core.delete())
@@ -220,6 +245,16 @@ class SubmissionHandle:
 
     def __repr__(self) -> str:
         return repr(self.core)
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self) -> str:
+        """Return what a notebook shows."""
+        return self.core.html()
+
+    def __await__(self) -> Generator[Any, None, dict[JobState, int]]:
+        return asyncio.wrap_future(self.loop.start(self.core.wait())).__await__()
 
     @property
     def id(self) -> int:
@@ -258,6 +293,10 @@ class SubmissionHandle:
         """Yield all jobs of the submission in order of the id."""
         return self.loop.iterate(self.core.views())
 
+    def table(self) -> JobTable:
+        """Return all jobs as a table for pandas, polars and notebooks."""
+        return self.loop.run(self.core.table())
+
     def states(self) -> dict[JobState, int]:
         """Count the jobs by state. It reads all jobs."""
         return self.loop.run(self.core.states())
@@ -266,14 +305,14 @@ class SubmissionHandle:
         self,
         timeout_s: float | None = None,
         *,
-        progress: OnProgress | None = None,
+        progress: OnProgress | Literal[True] | None = None,
         through_held: bool = False,
     ) -> dict[JobState, int]:
         """Wait until all jobs have ended, and count them by state.
 
-        `progress` gets the number of ended jobs. Raises TimedOut, and JobsHeld if all remaining
-        jobs are Held, because they continue only after a person releases them. With `through_held`
-        the method waits for that too.
+        `progress` gets the number of ended jobs; True shows a bar. Raises TimedOut, and JobsHeld if
+        all remaining jobs are Held, because they continue only after a person releases them. With
+        `through_held` the method waits for that too.
         """
         return self.loop.run(
             self.core.wait(timeout_s, progress=progress, through_held=through_held)
@@ -313,9 +352,64 @@ class SubmissionHandle:
         """Run all jobs again from the start, even ended ones."""
         return self.loop.run(self.core.reschedule(reason))
 
+    def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of these jobs that are Waiting or Held."""
+        return self.loop.run(self.core.set(needs, priority=priority))
+
+    def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed and Held jobs again, with changed needs."""
+        return self.loop.run(self.core.retry(needs))
+
     def delete(self) -> ActionReply:
         """Hide the ended jobs from lists."""
         return self.loop.run(self.core.delete())
+
+
+class JobGraph:
+    """Jobs that wait for each other. Nothing is sent before `submit`."""
+
+    def __init__(self, core: AsyncJobGraph, loop: LoopThread) -> None:
+        self.core, self.loop = core, loop
+
+    def __repr__(self) -> str:
+        return repr(self.core)
+
+    def add(self, job: JobLike, after: Iterable[GraphJob] = (), *, when: When = "ok") -> GraphJob:
+        """Add a job that starts after other jobs of the graph, and return it.
+
+        `when` is `ok`: they are Done; `any`: they have ended; or `fail`: they have ended, and at
+        least one has failed.
+        """
+        return self.core.add(job, after, when=when)
+
+    def link(self, job: GraphJob, after: Iterable[GraphJob], *, when: When = "ok") -> None:
+        """Let a job start after more jobs of the graph."""
+        self.core.link(job, after, when=when)
+
+    def submit(
+        self,
+        *,
+        key: str | None = None,
+        name: str = "",
+        group: str = "",
+        running_max: int = 0,
+        progress: OnProgress | None = None,
+    ) -> SubmissionHandle:
+        """Submit all jobs together, parents before their children. The arguments are as in
+        `Client.submit`.
+
+        Raises ValueError, with the names of the jobs, if some of them wait for each other.
+        """
+        return SubmissionHandle(
+            self.loop.run(
+                self.core.submit(
+                    key=key, name=name, group=group, running_max=running_max, progress=progress
+                )
+            ),
+            self.loop,
+        )
 
 
 def as_completed(
@@ -398,6 +492,8 @@ class Client:
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
         jobs run at once; 0: no limit.
+
+        A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
         return SubmissionHandle(
             self.loop.run(
@@ -414,6 +510,10 @@ class Client:
             ),
             self.loop,
         )
+
+    def graph(self) -> JobGraph:
+        """Return an empty graph of jobs, to which a program adds jobs before it submits all."""
+        return JobGraph(self.core.graph(), self.loop)
 
     def upload(
         self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str
@@ -434,14 +534,26 @@ class Client:
         return SubmissionHandle(self.loop.run(self.core.submission(id)), self.loop)
 
     def page(
-        self, filter: JobFilter | None = None, *, after: int = 0, limit: int = PAGE_MAX
+        self,
+        filter: JobFilter | None = None,
+        *,
+        after: int = 0,
+        limit: int = PAGE_MAX,
+        since: float = 0.0,
     ) -> JobPage:
-        """Return one page of jobs, in order of the id. `after` is the cursor of the last page."""
-        return self.loop.run(self.core.page(filter, after=after, limit=limit))
+        """Return one page of jobs, in order of the id. `after` is the cursor of the last page.
+
+        Jobs that ended before `since` (seconds since 1970) are left out.
+        """
+        return self.loop.run(self.core.page(filter, after=after, limit=limit, since=since))
 
     def search(self, filter: JobFilter | None = None) -> Iterator[JobView]:
         """Yield all matching jobs in order of the id."""
         return self.loop.iterate(self.core.search(filter))
+
+    def table(self, filter: JobFilter | None = None) -> JobTable:
+        """Return the matching jobs as a table for pandas, polars and notebooks."""
+        return self.loop.run(self.core.table(filter))
 
     def count(self, filter: JobFilter) -> int:
         """Count the matching jobs. It reads all of them."""
@@ -564,6 +676,41 @@ class Client:
         """Set the priority of unfinished jobs, from 0 to 10; higher runs earlier."""
         return self.loop.run(self.core.prioritise(priority, ids, filter=filter, expected=expected))
 
+    def set(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Change the needs and the priority of Waiting and Held jobs.
+
+        `needs` has the names of a job file: {"memory": "8GB", "sites": ["PIC"]}. A size or time
+        can be a factor: {"wall": "x1.5"}.
+        """
+        return self.loop.run(
+            self.core.set(
+                ids, filter=filter, expected=expected, needs=needs, priority=priority, reason=reason
+            )
+        )
+
+    def retry(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Run Failed and Held jobs again, with changed needs: see `set`."""
+        return self.loop.run(
+            self.core.retry(ids, filter=filter, expected=expected, needs=needs, reason=reason)
+        )
+
     def act(
         self,
         action: ActionName,
@@ -574,12 +721,15 @@ class Client:
         priority: int | None = None,
         reason: str = "",
         key: str | None = None,
+        needs: Mapping[str, object] | None = None,
+        dry_run: bool = False,
     ) -> ActionReply:
         """Carry out an action on jobs with these ids, or on all jobs that match the filter.
 
         With a filter exactly `expected` jobs must match, else it raises CountChanged and does
         nothing. Without `expected` it counts them first. The same `key` again gives the same answer
-        and does nothing; without a key each call has its own, which also covers its retries.
+        and does nothing; without a key each call has its own, which also covers its retries. A dry
+        run answers what would be done, and does nothing.
         """
         return self.loop.run(
             self.core.act(
@@ -590,6 +740,8 @@ class Client:
                 priority=priority,
                 reason=reason,
                 key=key,
+                needs=needs,
+                dry_run=dry_run,
             )
         )
 
@@ -600,70 +752,6 @@ class Client:
         `gap` means that events were lost: read the jobs again.
         """
         return self.loop.iterate(self.core.events(submission=submission, after=after))
-
-    def series(
-        self,
-        *,
-        step_s: int = 60,
-        since: float | None = None,
-        by: SeriesBy = SeriesBy.SITE,
-        site: str = "",
-        type: str = "",
-    ) -> Series:
-        """Return how many jobs waited, ran and ended, and their usage, in slots of `step_s`.
-
-        `step_s` is 10, 60 or 600. `since` is in seconds since 1970 (default: as early as one answer
-        can hold).
-        """
-        return self.loop.run(
-            self.core.series(step_s=step_s, since=since, by=by, site=site, type=type)
-        )
-
-    def accounts(
-        self,
-        *,
-        by: AccountsBy = AccountsBy.OWNER,
-        since: float | None = None,
-        until: float | None = None,
-    ) -> Accounts:
-        """Return what jobs have used in whole days, since the first day."""
-        return self.loop.run(self.core.accounts(by=by, since=since, until=until))
-
-    def usage(self) -> UsageView:
-        """Return the usage and the limits of the quotas that the token may see."""
-        return self.loop.run(self.core.usage())
-
-    def set_quota(self, change: QuotaChange) -> UsageView:
-        """Set or remove the quota of a community, a group or an owner; return the usage."""
-        return self.loop.run(self.core.set_quota(change))
-
-    def failures(
-        self,
-        *,
-        site: str = "",
-        group: str = "",
-        owner: str = "",
-        transformation: int | None = None,
-        since: float | None = None,
-    ) -> Failures:
-        """Return failed attempts by class and site, since `since` (default: the last day)."""
-        return self.loop.run(
-            self.core.failures(
-                site=site, group=group, owner=owner, transformation=transformation, since=since
-            )
-        )
-
-    def failure_reports(
-        self, *, transformation: int | None = None, since: float | None = None, most: int = 100
-    ) -> list[ReportView]:
-        """Return the newest reports of failover, newest first."""
-        return self.loop.run(
-            self.core.failure_reports(transformation=transformation, since=since, most=most)
-        )
-
-    def failure_report(self, report: int) -> ReportDetail:
-        """Return one report of failover, with its text."""
-        return self.loop.run(self.core.failure_report(report))
 
     def health(self) -> Health:
         """Return the health of the central."""
@@ -736,6 +824,70 @@ class Client:
     def download_blob(self, sha256: str, target: Path) -> Path:
         """Fetch an uploaded input into a file. Raises FileThere for a file with other bytes."""
         return self.loop.run(self.core.download_blob(sha256, target))
+
+    def series(
+        self,
+        *,
+        step_s: int = 60,
+        since: float | None = None,
+        by: SeriesBy = SeriesBy.SITE,
+        site: str = "",
+        type: str = "",
+    ) -> Series:
+        """Return how many jobs waited, ran and ended, and their usage, in slots of `step_s`.
+
+        `step_s` is 10, 60 or 600. `since` is in seconds since 1970 (default: as early as one answer
+        can hold).
+        """
+        return self.loop.run(
+            self.core.series(step_s=step_s, since=since, by=by, site=site, type=type)
+        )
+
+    def accounts(
+        self,
+        *,
+        by: AccountsBy = AccountsBy.OWNER,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Accounts:
+        """Return what jobs have used in whole days, since the first day."""
+        return self.loop.run(self.core.accounts(by=by, since=since, until=until))
+
+    def usage(self) -> UsageView:
+        """Return the usage and the limits of the quotas that the token may see."""
+        return self.loop.run(self.core.usage())
+
+    def set_quota(self, change: QuotaChange) -> UsageView:
+        """Set or remove the quota of a community, a group or an owner; return the usage."""
+        return self.loop.run(self.core.set_quota(change))
+
+    def failures(
+        self,
+        *,
+        site: str = "",
+        group: str = "",
+        owner: str = "",
+        transformation: int | None = None,
+        since: float | None = None,
+    ) -> Failures:
+        """Return failed attempts by class and site, since `since` (default: the last day)."""
+        return self.loop.run(
+            self.core.failures(
+                site=site, group=group, owner=owner, transformation=transformation, since=since
+            )
+        )
+
+    def failure_reports(
+        self, *, transformation: int | None = None, since: float | None = None, most: int = 100
+    ) -> list[ReportView]:
+        """Return the newest reports of failover, newest first."""
+        return self.loop.run(
+            self.core.failure_reports(transformation=transformation, since=since, most=most)
+        )
+
+    def failure_report(self, report: int) -> ReportDetail:
+        """Return one report of failover, with its text."""
+        return self.loop.run(self.core.failure_report(report))
 
     def pilots(self, *, states: Iterable[PilotState] = (), site: str = "") -> Iterator[PilotView]:
         """Yield the pilots in order of their name."""

@@ -6,15 +6,15 @@
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
+from msgspec import structs
+
 from pilotage.proto.api.explanations import Explanation
-from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
 from pilotage.proto.api.health import Health
 from pilotage.proto.api.jobs import (
     PAGE_MAX,
@@ -39,27 +39,37 @@ from pilotage.proto.api.jobs import (
     Summary,
     SummaryBy,
 )
-from pilotage.proto.api.quotas import QuotaChange, UsageView
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
-from pilotage.proto.documents.job import Input
+from pilotage.proto.documents.job import Input, Job
 from pilotage.proto.tasks import Tasks, time_limit
 
+from .accounting import AccountingCalls
 from .credentials import CentralLogin, find_connection
 from .data import DataCalls
 from .data_files import DataFileCalls
+from .documents.need_changes import need_changes
 from .errors import NotFound, TimedOut, TooManyRequests, Unavailable, Unreachable
 from .files import HashedFile, LocalFile, hash_file, pieces, too_large
 from .filters import query_of
+from .graphs import AsyncJobGraph
 from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
 from .jdl import JdlCalls
-from .job_shapes import JobLike, ParameterSet, check_job
+from .notebooks.job_tables import JobTable
 from .operators import OperatorCalls
 from .outputs import OutputCalls
 from .pace import Pace, RealPace, pauses
 from .productions import ProductionCalls
-from .submission_bodies import (
+from .submissions.job_shapes import (
+    NO_INPUT,
+    JobLike,
+    ParameterSet,
+    check_job,
+    full_job,
+    local_inputs,
+)
+from .submissions.submission_bodies import (
     STREAM_ABOVE,
     LineBody,
     OnProgress,
@@ -87,6 +97,7 @@ _ANSWER_LATER_S = 30.0  # added to the time that the central itself waits
 
 class AsyncClient(
     OutputCalls,
+    AccountingCalls,
     OperatorCalls,
     IdentityCalls,
     DataCalls,
@@ -166,11 +177,21 @@ class AsyncClient(
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
         jobs run at once; 0: no limit.
+
+        A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
         key = key or uuid.uuid4().hex
         header, items = submission(
             jobs, template, parameters, key=key, name=name, group=group, running_max=running_max
         )
+        if header.template is not None:
+            (whole,) = await self._full([header.template])
+            header = structs.replace(header, template=cast(Job, whole))
+        elif isinstance(items, Sequence):
+            items = await self._full(cast(Sequence[JobLike], items))
+        else:
+            loop = asyncio.get_running_loop()
+            items = self._full_lazily(items, loop)
         if isinstance(items, Sequence) and len(items) <= STREAM_ABOVE:
             body = whole_body(header, items)
             submitted = await self._transport.ask(
@@ -185,6 +206,27 @@ class AsyncClient(
             submitted = await self._submit_lines(LineBody(header, items, progress))
         return AsyncSubmissionHandle(self, submitted)
 
+    async def _full(self, jobs: Sequence[JobLike]) -> Sequence[JobLike]:
+        """Return the jobs in the form of the API. Their local inputs are uploaded."""
+        paths = dict.fromkeys(path for job in jobs for path in local_inputs(job))
+        if not paths:
+            return [full_job(job, {}) for job in jobs]
+        for job in jobs:  # before anything is sent
+            check_job(full_job(job, dict.fromkeys(paths, NO_INPUT)))
+        files = [LocalFile(Path(path)) for path in paths]
+        uploaded = dict(zip(paths, await self.upload(files), strict=True))
+        return [full_job(job, uploaded) for job in jobs]
+
+    def _full_lazily(
+        self, jobs: Iterable[JobLike], loop: asyncio.AbstractEventLoop
+    ) -> Iterator[JobLike]:
+        """Yield the jobs as `_full` returns them. This runs in a thread beside the loop."""
+        for job in jobs:
+            if any(local_inputs(job)):
+                yield from asyncio.run_coroutine_threadsafe(self._full([job]), loop).result()
+            else:
+                yield full_job(job, {})
+
     async def _submit_lines(self, body: LineBody) -> Submitted:
         try:
             return await self._transport.ask(
@@ -197,6 +239,10 @@ class AsyncClient(
             )
         finally:
             body.close()
+
+    def graph(self) -> AsyncJobGraph:
+        """Return an empty graph of jobs, to which a program adds jobs before it submits all."""
+        return AsyncJobGraph(self)
 
     async def upload(
         self, files: Iterable[LocalFile | Path | str] | LocalFile | Path | str
@@ -272,10 +318,15 @@ class AsyncClient(
         return AsyncSubmissionHandle(self, Submitted(submission=id, count=count, ids=ranges))
 
     async def page(
-        self, filter: JobFilter | None = None, *, after: int = 0, limit: int = PAGE_MAX
-    ) -> JobPage:
-        """Return one page of jobs, in order of the id. `after` is the cursor of the last page."""
+        self, filter: JobFilter | None = None, *,
+        after: int = 0, limit: int = PAGE_MAX, since: float = 0.0,
+    ) -> JobPage:  # fmt: skip
+        """Return one page of jobs, in order of the id. `after` is the cursor of the last page.
+
+        Jobs that ended before `since` (seconds since 1970) are left out.
+        """
         query = query_of(filter or JobFilter(), after=after, limit=limit)
+        query += [("since", f"{since:.3f}")] if since else []
         return await self._transport.ask(JobPage, "GET", "/v1/jobs", query=query)
 
     async def search(self, filter: JobFilter | None = None) -> AsyncIterator[JobView]:
@@ -286,6 +337,10 @@ class AsyncClient(
             for view in page.jobs:
                 yield view
             after = page.after
+
+    async def table(self, filter: JobFilter | None = None) -> JobTable:
+        """Return the matching jobs as a table for pandas, polars and notebooks."""
+        return JobTable([view async for view in self.search(filter)])
 
     async def count(self, filter: JobFilter) -> int:
         """Count the matching jobs. It reads all of them."""
@@ -312,8 +367,9 @@ class AsyncClient(
         """Return why a job waits, or whether a job that is not submitted would fit."""
         if isinstance(job, int):
             return await self._transport.ask(Explanation, "GET", f"/v1/jobs/{job:d}/explain")
-        check_job(job)
-        return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=job)
+        (whole,) = await self._full([job])
+        check_job(whole)
+        return await self._transport.ask(Explanation, "POST", "/v1/jobs/explain", body=whole)
 
     async def log(
         self,
@@ -445,6 +501,40 @@ class AsyncClient(
             ActionName.PRIORITY, ids, filter=filter, expected=expected, priority=priority
         )
 
+    async def set(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Change the needs and the priority of Waiting and Held jobs.
+
+        `needs` has the names of a job file: {"memory": "8GB", "sites": ["PIC"]}. A size or time
+        can be a factor: {"wall": "x1.5"}.
+        """
+        return await self.act(
+            ActionName.SET, ids, filter=filter, expected=expected,
+            needs=needs, priority=priority, reason=reason,
+        )  # fmt: skip
+
+    async def retry(
+        self,
+        ids: Iterable[int] = (),
+        *,
+        filter: JobFilter | None = None,
+        expected: int | None = None,
+        needs: Mapping[str, object] | None = None,
+        reason: str = "",
+    ) -> ActionReply:
+        """Run Failed and Held jobs again, with changed needs: see `set`."""
+        return await self.act(
+            ActionName.RETRY, ids, filter=filter, expected=expected, needs=needs, reason=reason
+        )
+
     async def act(
         self,
         action: ActionName,
@@ -455,35 +545,32 @@ class AsyncClient(
         priority: int | None = None,
         reason: str = "",
         key: str | None = None,
+        needs: Mapping[str, object] | None = None,
+        dry_run: bool = False,
     ) -> ActionReply:
         """Carry out an action on jobs with these ids, or on all jobs that match the filter.
 
         With a filter exactly `expected` jobs must match, else it raises CountChanged and does
         nothing. Without `expected` it counts them first. The same `key` again gives the same answer
-        and does nothing; without a key each call has its own, which also covers its retries.
+        and does nothing; without a key each call has its own, which also covers its retries. A dry
+        run answers what would be done, and does nothing.
         """
+        values, times = need_changes(needs or {})
+        one = Action(
+            action=action, needs=values, times=times, priority=priority, reason=reason,
+            dry_run=dry_run,
+        )  # fmt: skip
         key = key or uuid.uuid4().hex
         if filter is not None:
             if expected is None:
                 expected = await self.count(filter)
-            return await self._act(
-                Action(
-                    action=action,
-                    filter=filter,
-                    expected=expected,
-                    priority=priority,
-                    reason=reason,
-                    key=key,
-                )
-            )
+            return await self._act(structs.replace(one, filter=filter, expected=expected, key=key))
         all_ids = tuple(ids)
         done, unchanged, refused = 0, 0, list[ActionRefusal]()
         for start in range(0, len(all_ids), _IDS_AN_ACTION):
             part = all_ids[start : start + _IDS_AN_ACTION]
             own = key if start == 0 else f"{key}+{start}"
-            reply = await self._act(
-                Action(action=action, ids=part, priority=priority, reason=reason, key=own)
-            )
+            reply = await self._act(structs.replace(one, ids=part, key=own))
             done, unchanged = done + reply.done, unchanged + reply.unchanged
             refused += reply.refused
         return ActionReply(done=done, unchanged=unchanged, refused=refused)
@@ -553,92 +640,6 @@ class AsyncClient(
                         progress(awaited.total - awaited.left)
         except asyncio.TimeoutError:
             raise TimedOut(what, timeout_s or 0.0, awaited.left) from None
-
-    # -- counts over time -----------------------------------------------------------------------
-
-    async def series(
-        self,
-        *,
-        step_s: int = 60,
-        since: float | None = None,
-        by: SeriesBy = SeriesBy.SITE,
-        site: str = "",
-        type: str = "",
-    ) -> Series:
-        """Return how many jobs waited, ran and ended, and their usage, in slots of `step_s`.
-
-        `step_s` is 10, 60 or 600. `since` is in seconds since 1970 (default: as early as one answer
-        can hold).
-        """
-        query = [("step", str(step_s)), ("by", SeriesBy(by).value), ("site", site), ("type", type)]
-        if since is not None:
-            query.append(("since", str(since)))
-        return await self._transport.ask(Series, "GET", "/v1/series", query=query)
-
-    async def accounts(
-        self,
-        *,
-        by: AccountsBy = AccountsBy.OWNER,
-        since: float | None = None,
-        until: float | None = None,
-    ) -> Accounts:
-        """Return what jobs have used in whole days, since the first day."""
-        query = [("by", AccountsBy(by).value)]
-        query += [("since", str(since))] if since is not None else []
-        query += [("until", str(until))] if until is not None else []
-        return await self._transport.ask(Accounts, "GET", "/v1/accounts", query=query)
-
-    async def usage(self) -> UsageView:
-        """Return the usage and the limits of the quotas that the token may see."""
-        return await self._transport.ask(UsageView, "GET", "/v1/usage")
-
-    async def set_quota(self, change: QuotaChange) -> UsageView:
-        """Set or remove the quota of a community, a group or an owner; return the usage."""
-        return await self._transport.ask(UsageView, "POST", "/v1/quotas", body=change)
-
-    async def failures(
-        self,
-        *,
-        site: str = "",
-        group: str = "",
-        owner: str = "",
-        transformation: int | None = None,
-        since: float | None = None,
-    ) -> Failures:
-        """Return failed attempts by class and site, since `since` (default: the last day)."""
-        query = [("site", site), ("group", group), ("owner", owner)]
-        query += [("transformation", str(transformation))] if transformation is not None else []
-        query += [("since", str(since))] if since is not None else []
-        return await self._transport.ask(Failures, "GET", "/v1/failures", query=query)
-
-    async def failure_reports(
-        self, *, transformation: int | None = None, since: float | None = None, most: int = 100
-    ) -> list[ReportView]:
-        """Return the newest reports of failover, newest first."""
-        query = [("transformation", str(transformation))] if transformation is not None else []
-        query += [("since", str(since))] if since is not None else []
-        found: list[ReportView] = []
-        before: int | None = None
-        while len(found) < most:
-            page = await self._transport.ask(
-                ReportPage,
-                "GET",
-                "/v1/failures/reports",
-                query=[
-                    *query,
-                    ("limit", str(min(PAGE_MAX, most - len(found)))),
-                    *([("before", str(before))] if before is not None else []),
-                ],
-            )
-            found += page.reports
-            before = page.before
-            if before is None:
-                break
-        return found
-
-    async def failure_report(self, report: int) -> ReportDetail:
-        """Return one report of failover, with its text."""
-        return await self._transport.ask(ReportDetail, "GET", f"/v1/failures/reports/{report}")
 
     # -- tokens and health ----------------------------------------------------------------------
 

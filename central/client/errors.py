@@ -94,6 +94,14 @@ class JobsHeld(ClientError):
         self.held = dict(held)
 
 
+class CallFailed(ClientError):
+    """The job of a Python function has no result. `said` is the end of its standard error."""
+
+    def __init__(self, job: int, why: str, said: str = "") -> None:
+        super().__init__(f"job {job}: {why}" + (f"\n{said}" if said else ""))
+        self.job, self.said = job, said
+
+
 class BadAnswer(ClientError):
     """The answer is not from a central of this version. Check the URL."""
 

@@ -1,9 +1,16 @@
 """Handles of jobs and submissions: they wait, listen, fetch and act."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from pilotage.proto.api.explanations import Explanation
 from pilotage.proto.api.jobs import (
@@ -27,7 +34,9 @@ from pilotage.proto.tasks import time_limit
 from .downloads.output_plan import EACH_JOB
 from .errors import TimedOut
 from .files import Downloaded
-from .submission_bodies import OnProgress
+from .notebooks.job_tables import JobTable, html_of
+from .notebooks.progress_bars import shown_progress
+from .submissions.submission_bodies import OnProgress
 from .transfers.parallel import OnBytes
 from .waiting.job_output import OnPart
 from .waiting.outstanding_jobs import Outstanding
@@ -45,6 +54,9 @@ class AsyncJobHandle:
 
     def __repr__(self) -> str:
         return f"<job {self.id}>"
+
+    def __await__(self) -> Generator[Any, None, JobView]:
+        return self.wait().__await__()
 
     async def detail(self) -> JobDetail:
         """Return everything about the job: its view, description, outputs and usage."""
@@ -70,6 +82,17 @@ class AsyncJobHandle:
         awaited = Outstanding([self.id], view.submission, through_held=through_held)
         await self.client.wait_for(awaited, f"job {self.id}", timeout_s)
         return await self.view()
+
+    async def result(self, timeout_s: float | None = None) -> Any:
+        """Return what the function of an `Executor` job returned; a list for a job of a `map`.
+
+        It waits for the end. Raises the exception of the function, with its traceback in the job as
+        the cause. CallFailed means that there is no result. Works only for your own jobs, because
+        unpickling can run any code.
+        """
+        from .executor.job_results import result_of
+
+        return await result_of(self.client, self.id, timeout_s)
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield the events of the job from now on, until it has ended."""
@@ -147,6 +170,16 @@ class AsyncJobHandle:
         """Run the job again from the start, even if it has ended."""
         return await self.client.reschedule([self.id], reason=reason)
 
+    async def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of the job while it is Waiting or Held."""
+        return await self.client.set([self.id], needs=needs, priority=priority)
+
+    async def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed or Held job again, with changed needs."""
+        return await self.client.retry([self.id], needs=needs)
+
     async def delete(self) -> ActionReply:
         """Hide the ended job from lists."""
         return await self.client.delete([self.id])
@@ -164,6 +197,18 @@ class AsyncSubmissionHandle:
 
     def __repr__(self) -> str:
         return f"<submission {self.id} of {self.count} jobs>"
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self) -> str:
+        """Return what a notebook shows."""
+        ranges = [f"{one.first}-{one.first + one.count - 1}" for one in self.ranges]
+        ids = ", ".join(ranges)
+        return html_of({"submission": [self.id], "jobs": [self.count], "ids": [ids]})
+
+    def __await__(self) -> Generator[Any, None, dict[JobState, int]]:
+        return self.wait().__await__()
 
     @property
     def id(self) -> int:
@@ -205,6 +250,10 @@ class AsyncSubmissionHandle:
         async for view in self._client.search(there):
             yield view
 
+    async def table(self) -> JobTable:
+        """Return all jobs as a table for pandas, polars and notebooks."""
+        return JobTable([view async for view in self.views()])
+
     async def states(self) -> dict[JobState, int]:
         """Count the jobs by state. It reads all jobs."""
         counts: dict[JobState, int] = {}
@@ -216,17 +265,19 @@ class AsyncSubmissionHandle:
         self,
         timeout_s: float | None = None,
         *,
-        progress: OnProgress | None = None,
+        progress: OnProgress | Literal[True] | None = None,
         through_held: bool = False,
     ) -> dict[JobState, int]:
         """Wait until all jobs have ended, and count them by state.
 
-        `progress` gets the number of ended jobs. Raises TimedOut, and JobsHeld if all remaining
-        jobs are Held, because they continue only after a person releases them. With `through_held`
-        the method waits for that too.
+        `progress` gets the number of ended jobs; True shows a bar. Raises TimedOut, and JobsHeld if
+        all remaining jobs are Held, because they continue only after a person releases them. With
+        `through_held` the method waits for that too.
         """
         awaited = Outstanding(self.ids(), self.id, through_held=through_held)
-        await self._client.wait_for(awaited, f"submission {self.id}", timeout_s, progress)
+        what = f"submission {self.id}"
+        with shown_progress(what, self.count, progress) as move:
+            await self._client.wait_for(awaited, what, timeout_s, move)
         return await self.states()
 
     async def events(self) -> AsyncIterator[Event]:
@@ -264,6 +315,16 @@ class AsyncSubmissionHandle:
     async def reschedule(self, reason: str = "") -> ActionReply:
         """Run all jobs again from the start, even ended ones."""
         return await self._client.reschedule(list(self.ids()), reason=reason)
+
+    async def set(
+        self, needs: Mapping[str, object] | None = None, *, priority: int | None = None
+    ) -> ActionReply:
+        """Change the needs and the priority of these jobs that are Waiting or Held."""
+        return await self._client.set(list(self.ids()), needs=needs, priority=priority)
+
+    async def retry(self, needs: Mapping[str, object] | None = None) -> ActionReply:
+        """Run the Failed and Held jobs again, with changed needs."""
+        return await self._client.retry(list(self.ids()), needs=needs)
 
     async def delete(self) -> ActionReply:
         """Hide the ended jobs from lists."""

@@ -11,7 +11,7 @@ from pilotage.proto.api.jdl import JdlContext
 from pilotage.proto.documents.job import Job
 
 from .handles import AsyncSubmissionHandle
-from .submission_bodies import OnProgress
+from .submissions.submission_bodies import OnProgress
 from .transport import Transport
 
 if TYPE_CHECKING:

@@ -1,9 +1,10 @@
 """A thread with an event loop, on which the blocking client runs the async client."""
 
 import asyncio
+import concurrent.futures
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar, cast
 
@@ -33,6 +34,14 @@ class LoopThread:
         except BaseException:
             future.cancel()
             raise
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
+        """Run a coroutine beside the caller."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._started())
+
+    def call_soon(self, work: Callable[[], object]) -> None:
+        """Call a function on the loop soon."""
+        self._started().call_soon_threadsafe(work)
 
     def iterate(self, items: AsyncIterator[T]) -> Generator[T, None, None]:
         """Yield the items of an async iterator.

@@ -25,7 +25,7 @@ from pilotage.proto.documents.job import Input
 from pilotage.proto.production_states import ProductionState
 
 from .arguments import word_of
-from .cwl_outputs import fetched
+from .downloads.cwl_outputs import fetched
 from .errors import Invalid
 from .files import LocalFile, hash_file
 from .images import digests_of

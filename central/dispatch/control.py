@@ -1,6 +1,6 @@
 """Actions of people on jobs, by id or by filter.
 
-The actions are kill, hold, release, reschedule, delete and priority.
+The actions are kill, hold, release, reschedule, delete, priority, set and retry.
 """
 
 from collections import defaultdict
@@ -8,9 +8,11 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
+import msgspec
+
 from pilotage.proto.api.jobs import Action, ActionName, ActionReply, JobFilter
 from pilotage.proto.documents.job import PRIORITY_MAX, PRIORITY_MIN
-from pilotage.proto.job_states import FINAL
+from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import Stop
 from pilotage.proto.problems import Code
 from pilotage.proto.state_machine import IllegalTransition
@@ -23,7 +25,8 @@ from ..identity.callers import Caller, User
 from ..identity.open_per_person import PersonLimiter
 from ..identity.scope import Scope, scope
 from ..jobs import record as job_records, record_search as job_search, record_tasks as task_records
-from ..jobs.intents import Unchanged, intent
+from ..jobs.definition.need_changes import NeedChange
+from ..jobs.intents import Unchanged, intent_of
 from ..jobs.queries import search_of
 from ..jobs.record_types import AttemptWant, JobMove, JobStanding
 from ..observe.events import Log
@@ -34,6 +37,7 @@ from ..store.errors import OverQuota, StoreFull
 from .follow_up import FollowUp
 from .idle_classes import IdleClasses
 from .memory import Memory
+from .submissions.changed_needs import ChangedNeeds
 
 TRIES = 5  # races with pilots that one action may lose per job
 IDS_MAX: Final = 1_000_000  # jobs that a filter may select
@@ -70,6 +74,7 @@ class JobControl:
         self._follow_up, self._outbound = follow_up, outbound
         self._clock, self._log = clock, log
         self._idle, self._quotas = idle, quotas
+        self._needs = ChangedNeeds(store, memory, idle)
         self._books = ActionBooks(store, clock)
         why = f"{FILTERS_MAX} of your actions by filter are running, and no more are allowed"
         self._by_filter = PersonLimiter(FILTERS_MAX, f"{why}: repeat when one of them has ended")
@@ -138,7 +143,8 @@ class JobControl:
             ) from None
         finally:
             self._queue.wake()
-        self._log("acted", action=action.action.value, count=book.done, who=who)
+        if not book.is_dry:
+            self._log("acted", action=action.action.value, count=book.done, who=who)
 
     async def _begin(self, action: Action, bounds: Scope, book: ActionBook) -> None:
         if action.filter is None:
@@ -201,6 +207,9 @@ class JobControl:
                 book.refuse(job, Code.NOT_FOUND, f"there is no job {job}")
             else:
                 inside.append(standing)
+        if action.action in (ActionName.RELEASE, ActionName.RESCHEDULE, ActionName.RETRY):
+            held = [(one.job_id, 1) for one in inside if one.state is JobState.HELD]
+            await self._follow_up.adopt([one for one in held if standings[one[0]].epoch == 0])
         await self._carry_out(action, inside, who, book)
 
     def _visible(self, standing: JobStanding, bounds: Scope) -> bool:
@@ -225,6 +234,7 @@ class JobControl:
         wants: list[AttemptWant] = []
         at = self._clock.wall()
         over = await self._tasks_over(action, jobs)
+        change = NeedChange(action.needs, action.times)
         for job in jobs:
             if job.deleted:
                 book.refuse(job.job_id, Code.NOT_FOUND, f"job {job.job_id} was deleted")
@@ -235,7 +245,7 @@ class JobControl:
                 book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id} {why}")
                 continue
             try:
-                what = intent(action.action, job, at=at, who=who, reason=action.reason)
+                what = intent_of(action, job, change, at=at, who=who)
             except IllegalTransition as why:
                 book.refuse(job.job_id, Code.ILLEGAL_STATE, f"job {job.job_id}: {why}")
                 continue
@@ -245,9 +255,29 @@ class JobControl:
                 moves.append((job, what))
             else:
                 wants.append(what)
+        if change:
+            moves = await self._with_needs(change, moves, book)
         for some in self._by_holder(moves):
             await self._moved(some, book)
         await self._wanted(wants, book)
+
+    async def _with_needs(self, change: NeedChange, moves: _Moves, book: ActionBook) -> _Moves:
+        """Return moves with the classes of changed needs. Refuse jobs that cannot have these."""
+        jobs = [job for job, _ in moves]
+        classes = await self._needs.classes(jobs, change, is_dry=book.is_dry)
+        changed: _Moves = []
+        for job, move in moves:
+            new = classes[job.job_id]
+            if isinstance(new, Refused):
+                book.refuse(job.job_id, new.code, f"job {job.job_id}: {new.message}")
+            elif new != job.class_id:
+                words = {"old_class": job.class_id, "new_class": new}
+                changed.append((job, msgspec.structs.replace(move, **words)))
+            elif move.new is move.old and move.priority in (None, job.priority):
+                book.leave(job.job_id)
+            else:
+                changed.append((job, move))
+        return changed
 
     def _by_holder(self, moves: Sequence[tuple[JobStanding, JobMove]]) -> list[_Moves]:
         """Group moves that the store writes together.
@@ -263,7 +293,7 @@ class JobControl:
 
     async def _tasks_over(self, action: Action, jobs: list[JobStanding]) -> Collection[int]:
         """Return the jobs that are ended tasks. Other tasks may have taken their files since."""
-        if action.action is not ActionName.RESCHEDULE:
+        if action.action not in (ActionName.RESCHEDULE, ActionName.RETRY):
             return ()
         final = [job.job_id for job in jobs if job.state in FINAL]
         return await self._store.read(task_records.tasks_of_jobs, final) if final else ()
@@ -271,6 +301,9 @@ class JobControl:
     async def _moved(self, moves: _Moves, book: ActionBook) -> None:
         """Move jobs. Refuse those that would exceed their quota if they ran again."""
         ids = [move.job_id for _, move in moves]
+        if book.is_dry:
+            book.written(ids, [True] * len(ids))
+            return
         rows = [move for _, move in moves]
         try:
             done = await self._quotas.with_room(job_records.move, rows, keep=book.keep(ids))
@@ -290,6 +323,9 @@ class JobControl:
         if not wants:
             return
         ids = [want.job_id for want in wants]
+        if book.is_dry:
+            book.written(ids, [True] * len(ids))
+            return
         done = await self._store.write(job_records.want, wants, keep=book.keep(ids))
         book.written(ids, done)
         for want, written in zip(wants, done, strict=True):
@@ -318,6 +354,9 @@ class JobControl:
         if not final:
             return
         ids = [job.job_id for job in final]
+        if book.is_dry:
+            book.written(ids, [True] * len(ids))
+            return
         done = await self._store.write(
             job_records.delete, ids, self._clock.wall(), who, keep=book.keep(ids)
         )
@@ -341,6 +380,9 @@ class JobControl:
         if not able:
             return
         ids, at = [job.job_id for job in able], self._clock.wall()
+        if book.is_dry:
+            book.written(ids, [True] * len(ids))
+            return
         done = await self._store.write(
             job_records.set_priority, ids, priority, at, who, keep=book.keep(ids)
         )
@@ -358,6 +400,12 @@ def _check(action: Action) -> None:
             f"the action 'priority' needs the new priority, {PRIORITY_MIN} to {PRIORITY_MAX}",
             field="priority",
         )
+    change = NeedChange(action.needs, action.times)
+    may_change = action.action in (ActionName.SET, ActionName.RETRY)
+    if change and not may_change:
+        raise Refused(Code.INVALID, "only 'set' and 'retry' change needs", field="needs")
+    if action.action is ActionName.SET and not change and action.priority is None:
+        raise Refused(Code.INVALID, "give new needs or a new priority", field="needs")
     if bool(action.ids) == (action.filter is not None):
         raise Refused(Code.INVALID, "give either ids or a filter", field="ids")
     if action.filter is not None and action.expected is None:

@@ -63,8 +63,14 @@ class Explainer:
     async def job(self, caller: Caller, job_id: int) -> Explanation:
         """Explain why a job waits. If it does not wait, return a note on its state."""
         row = await self._queries.row(caller, job_id, Permission.JOB_READ)
-        if row.state is not JobState.WAITING:
-            notes = [_state_of(row), *self._late_notes(job_id)]
+        parents, is_stopped = self._parent_notes(job_id)
+        if parents or row.state is not JobState.WAITING:
+            notes = (
+                parents
+                if row.state is JobState.WAITING
+                else [_state_of(row, is_stopped=is_stopped), *parents]
+            )
+            notes += self._late_notes(job_id)
             if row.state is JobState.COMPLETING:
                 notes += await self._awaited(job_id)
             return Explanation(job=job_id, state=row.state.value, offers=0, fitting=0, notes=notes)
@@ -72,6 +78,16 @@ class Explainer:
         spec = self._queue.classes[row.class_id].spec
         explained = self._explain(job_id, spec, row.priority)
         return msgspec.structs.replace(explained, state=row.state.value)
+
+    def _parent_notes(self, job_id: int) -> tuple[list[str], bool]:
+        """Return a note on each condition that its parents do not meet, and if they stop the job.
+
+        The parents are the jobs that it waits for.
+        """
+        shown, count = self._queue.dependencies.open_conditions(job_id)
+        more = f"and for {count - len(shown)} more: `pilotage show {job_id}` lists them"
+        notes = [*map(str, shown), *([more] if count > len(shown) else [])]
+        return notes, self._queue.dependencies.is_stopped(job_id)
 
     def _late_notes(self, job_id: int) -> list[str]:
         """Return a note if the result of a job is known or likely to be undelivered."""
@@ -222,7 +238,7 @@ def _nothing(pilot: str, why: str) -> OfferExplanation:
     return OfferExplanation(pilot=pilot, waiting=0, fitting=0, notes=[why])
 
 
-def _state_of(row: JobRow) -> str:
+def _state_of(row: JobRow, *, is_stopped: bool) -> str:
     """Return a text with the state of a job that does not wait, and its place."""
     why = f" ({row.reason})" if row.reason else ""
     if row.state is JobState.COMPLETING:
@@ -232,6 +248,8 @@ def _state_of(row: JobRow) -> str:
         where = f"; it was{where}"
     elif row.state is JobState.HELD:
         where = "; after a release it waits again"
+        if is_stopped:
+            where = "; it continues after a reschedule of that job, or after its own release"
     return f"the job does not wait: it is {row.state.value}{why}{where}"
 
 

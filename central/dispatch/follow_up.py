@@ -8,6 +8,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from pilotage.matcher.types import LiveOffer
 from pilotage.proto.job_states import FINAL, JobEvent, JobState
 from pilotage.proto.messages import Usage, Why
@@ -22,7 +24,7 @@ from pilotage.proto.pilot_states import (
 
 from ..identity.pilot_tokens import PilotTokens
 from ..identity.scope import CountKey
-from ..jobs import record as job_records
+from ..jobs import record as job_records, record_dependencies as dependency_records
 from ..jobs.classes import KnownClass
 from ..jobs.failure_class import class_of_change
 from ..jobs.leases import Lease, LeasePhase
@@ -79,6 +81,7 @@ class FollowUp:
         log: Log,
     ) -> None:
         self._store, self._queue, self._leases = store, memory.queue, memory.leases
+        self._graph = memory.queue.dependencies
         self._pilots, self._classes = memory.pilots, memory.classes
         self._counters, self._feed, self._logs = memory.counters, memory.feed, memory.logs
         self._tally, self._pilot_news = memory.tally, memory.pilot_news
@@ -103,12 +106,12 @@ class FollowUp:
     def put_back(self, jobs: Sequence[int]) -> None:
         """Queue the jobs again whose matches were not written."""
         for job in jobs:
-            self._queue.matcher.put_back(job)
+            self._queue.put_back(job)
 
     async def lost(self, jobs: Sequence[int]) -> None:
         """Queue the jobs that still wait in the store, after their matches failed or were lost."""
         for job in jobs:
-            self._queue.matcher.drop(job)
+            self._queue.drop(job)
         if jobs:
             await self.read_again(jobs)
 
@@ -162,6 +165,7 @@ class FollowUp:
     def submitted(self, arrived: ArrivedJobs) -> None:
         """Queue new jobs, which are now stored."""
         fed = 0
+        self._graph.add(arrived.dependents)  # before the jobs are queued
         for info, priority, first, count in arrived.runs:
             # During a long submission the class may have been forgotten as idle.
             self._classes.keep(info)
@@ -198,15 +202,45 @@ class FollowUp:
     def job_moved(self, job: JobStanding, move: JobMove) -> None:
         """Follow the move of a job without a live attempt, by a person or after its queue time."""
         kind = self._queue.classes[job.class_id].kind
+        if move.new_class or move.priority is not None:
+            job = self._needs_set(job, move)
+        if move.new is move.old:
+            return
         self.closed(job.job_id)
         if move.new_round or move.new in FINAL:
             self._queue.lift(job.job_id)
+        self._graph.moved(job.job_id, move.new)
         if move.new is JobState.WAITING:
             self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
         elif move.old is JobState.WAITING:
             self._queue.take_out(job.job_id)
         self._counters.move(kind, counted(move.old, job.site), counted(move.new, job.site))
         self._feed.job(kind, job.job_id, move.new, reason=move.reason)
+        self._graph.heard(job.job_id, move.new)
+
+    async def adopt(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Watch the parents of jobs in these ranges of ids, before the jobs may be queued."""
+        if not ranges:
+            return
+        found = await self._store.read(dependency_records.dependents, ranges)
+        self._graph.add(one for one in found if not self._is_here(one.job_id))
+
+    def released(self, job: JobStanding) -> None:
+        """Queue a job whose parents have ended. Call `wake` when all are queued."""
+        self._queue.put(job.job_id, job.class_id, job.priority, job.epoch)
+
+    def _needs_set(self, job: JobStanding, move: JobMove) -> JobStanding:
+        """Set the new class and priority of a job. Return the job with them."""
+        class_id = move.new_class or job.class_id
+        priority = job.priority if move.priority is None else move.priority
+        if move.new_class:
+            self._queue.set_class(job.job_id, class_id, priority)
+            lease = self._leases.of_job(job.job_id)  # of an attempt that may still come back
+            if lease is not None:
+                lease.class_id = class_id
+        if move.priority is not None:
+            self.priority_set(job.job_id, priority)
+        return msgspec.structs.replace(job, class_id=class_id, priority=priority)
 
     def job_removed(self, kind: CountKey, site: str, state: JobState) -> None:
         """Stop counting an ended job that was deleted."""
@@ -341,6 +375,7 @@ class FollowUp:
         self._feed.job(
             lease.kind, lease.job, new, site=lease.site, pilot=lease.pilot, reason=reason
         )
+        self._graph.heard(lease.job, new)
 
     # -- jobs whose match lost a race -----------------------------------------------------------
 

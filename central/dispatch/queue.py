@@ -13,6 +13,7 @@ from ..outbound import Outbound
 from ..pilots.presence import Pilots
 from ..ports import Clock
 from ..settings import MatcherSettings
+from .dependencies.graph import DependencyGraph
 
 
 class JobQueue:
@@ -22,6 +23,8 @@ class JobQueue:
         self, matcher: Matcher, pilots: Pilots, outbound: Outbound, clock: Clock, *, term: int
     ) -> None:
         self.matcher = matcher
+        self.dependencies = DependencyGraph()
+        self._blocked = self.dependencies.children  # jobs that wait for others, out of the matcher
         self.classes: dict[int, KnownClass] = {}  # of jobs that wait or run, and some others
         self._pilots, self._outbound, self._clock, self._term = pilots, outbound, clock, term
         self._epochs: dict[int, int] = {}  # only jobs that were matched before
@@ -32,6 +35,8 @@ class JobQueue:
         self._is_loading = False
         self._readers = 0  # callers that read jobs from the store and queue them afterwards
         self._newest: dict[int, int] = {}  # priorities of jobs that were set during such reads
+        self._moved: dict[int, int] = {}  # classes of jobs that were set during such reads
+        self._pending: dict[int, int] = {}  # the same, of jobs whose match is being written
 
     def begin_loading(self) -> None:
         """Note that waiting jobs are read from the store from now on, until `begin`."""
@@ -43,10 +48,10 @@ class JobQueue:
 
     @contextmanager
     def reading(self) -> Generator[None]:
-        """Keep priorities that are set while the caller reads jobs and queues them.
+        """Keep priorities and classes that are set while the caller reads jobs and queues them.
 
-        A priority that is set during the read would else be lost until a restart: the read may
-        have the old one, and the queue does not have the job yet.
+        What is set during the read would else be lost until a restart: the read may have the old
+        value, and the queue does not have the job yet.
         """
         self._readers += 1
         try:
@@ -55,6 +60,7 @@ class JobQueue:
             self._readers -= 1
             if not self._readers:
                 self._newest.clear()
+                self._moved.clear()
 
     def learn(self, info: KnownClass) -> None:
         """Remember a class. The matcher gets it with its first job."""
@@ -70,7 +76,21 @@ class JobQueue:
         self.matcher.forget_class(class_id)
 
     def add(self, class_id: int, priority: int, jobs: Sequence[int]) -> None:
-        """Queue new jobs. Call `wake` when all are queued."""
+        """Queue new jobs. Call `wake` when all are queued.
+
+        Jobs that wait for other jobs are left out.
+        """
+        if self._blocked and not self._blocked.keys().isdisjoint(jobs):
+            jobs = [job for job in jobs if job not in self._blocked]
+            if not jobs:
+                return
+        if self._moved and not self._moved.keys().isdisjoint(jobs):
+            for job in jobs:
+                self._add(self._moved.get(job, class_id), priority, (job,))
+        else:
+            self._add(class_id, priority, jobs)
+
+    def _add(self, class_id: int, priority: int, jobs: Sequence[int]) -> None:
         self.prepare(class_id)
         self.matcher.add(class_id, priority, jobs)
         if self._newest:
@@ -109,6 +129,32 @@ class JobQueue:
             self._newest[job] = priority
         self.matcher.set_priority(job, priority)
 
+    def set_class(self, job: int, class_id: int, priority: int) -> None:
+        """Set the new class of a job that waits, is held, or is about to be queued."""
+        self._touch(job)
+        if self._readers:
+            self._moved[job] = class_id
+        self.dependencies.set_class(job, class_id)
+        if self.matcher.remove(job):
+            self._add(class_id, priority, (job,))
+        elif job in self.matcher:
+            self._pending[job] = class_id
+
+    def put_back(self, job: int) -> None:
+        """Queue a job again in its old position, after its match was not written."""
+        class_id = self._pending.pop(job, None)
+        if class_id is None:
+            self.matcher.put_back(job)
+            return
+        priority = self.matcher.backlog.priority(job)
+        self.matcher.drop(job)
+        self._add(class_id, priority, (job,))
+
+    def drop(self, job: int) -> None:
+        """Forget a job whose match was lost. The caller reads it again."""
+        self._pending.pop(job, None)
+        self.matcher.drop(job)
+
     def epoch(self, job: int) -> int:
         """Return the epoch of the job's last attempt, 0 before the first."""
         return self._epochs.get(job, 0)
@@ -116,9 +162,12 @@ class JobQueue:
     def matched(self, job: int) -> int:
         """Confirm a match that is written. Return the job's current priority."""
         self._touch(job)
+        self.dependencies.forget(job)
         priority = self.matcher.backlog.priority(job)
         self.matcher.confirm(job)
         self._epochs.pop(job, None)
+        if self._pending:
+            self._pending.pop(job, None)
         return priority
 
     def ended(self, lease: Lease, used_core_s: float | None) -> None:
@@ -162,7 +211,7 @@ class JobQueue:
             if not self.is_any_over(at):
                 break
             until, job = heapq.heappop(self._until)
-            if self._limits.get(job) == until and job in self.matcher:
+            if self._limits.get(job) == until and (job in self.matcher or job in self._blocked):
                 over.append(job)
         return list(dict.fromkeys(over))
 

@@ -100,6 +100,7 @@ def _new_row(session: Session, one: NewAttempt) -> tuple[object, ...]:
     return (
         one.attempt_id,
         one.job_id,
+        one.class_id,
         one.epoch,
         one.pilot,
         one.session,
@@ -153,8 +154,9 @@ def turn(
     """Write the changes and the matches of a pilot's turn in one transaction.
 
     Changes come first, in order; each is a separate compare-and-set. The body of a match is None
-    if the job was not Waiting at that epoch. A match closes an earlier attempt that is still open.
-    `room` gets the bodies of the jobs and returns how many of the attempts to write. The others
-    are not written, and have no body in the answer. `room` may be called twice.
+    if the job was not Waiting at that epoch, or has other needs by now. A match closes an earlier
+    attempt that is still open. `room` gets the bodies of the jobs and returns how many of the
+    attempts to write. The others are not written, and have no body in the answer. `room` may be
+    called twice.
     """
     return TurnChanges(changes, attempts, room)(session)

@@ -1,7 +1,7 @@
 """Rebuilds memory from the store at the start: classes, queue, leases, pilots and counters."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,11 +13,13 @@ from ..accounts import record_quotas as quota_records
 from ..identity.scope import CountKey
 from ..jobs import (
     record as job_records,
+    record_dependencies as dependency_records,
     record_search as job_search,
     record_submissions as submission_records,
 )
 from ..jobs.definition.rendering import exit_codes_of
 from ..jobs.leases import Lease, LeasePhase
+from ..jobs.record_search import ZONE_BITS, ZONES_WAITING
 from ..jobs.record_types import JobStanding, LiveAttempt
 from ..pilots import record as pilot_records
 from ..pilots.presence import Presence, presence_of
@@ -85,6 +87,7 @@ class MemoryRecovery:
         await self._attempts_again()
         await self._count_again()
         self._queue.begin_loading()
+        await self._watch(await self._store.read(dependency_records.dependent_zones))
         until = self._clock.monotonic() + jobs_s
         async for slice_ in self._waiting:
             await self._queue_again(slice_)
@@ -104,6 +107,9 @@ class MemoryRecovery:
     async def _queue_again(self, slice_: list[tuple[int, int, int, int, float | None]]) -> None:
         # Other processes may have stored classes since the live ones were read.
         await learn_classes(self._memory, {class_id for class_id, *_ in slice_})
+        if self.moment:  # the same for jobs that wait for others
+            zones = sorted({job >> ZONE_BITS for _, _, job, _, _ in slice_})
+            await self._watch([(zone << ZONE_BITS, 1 << ZONE_BITS) for zone in zones])
         runs: dict[tuple[int, int], list[int]] = {}
         for class_id, priority, job, epoch, until in slice_:
             if job in self._queue.touched:  # the slice may be older than the job's last change
@@ -117,6 +123,13 @@ class MemoryRecovery:
                 self._queue.limit(job, until)
         for (class_id, priority), jobs in runs.items():
             self._queue.add(class_id, priority, jobs)
+
+    async def _watch(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Watch the parents of the jobs in these ranges, before the jobs are queued."""
+        for start in range(0, len(ranges), ZONES_WAITING):
+            some = ranges[start : start + ZONES_WAITING]
+            found = await self._store.read(dependency_records.dependents, some)
+            self._queue.dependencies.add(found)
 
     async def _all_queued(self) -> None:
         for start in range(0, len(self._doubtful), PAGE):
@@ -190,8 +203,11 @@ class MemoryRecovery:
             rows = await self._store.read(
                 pilot_records.pilots, None, states=SPEAKING, after=after, limit=PAGE
             )
+            now = self._clock.monotonic()
             for row in rows:
-                self._pilots.put(self._presence(row))
+                presence = self._presence(row)
+                self._pilots.put(presence)
+                self._memory.hosts.saw(presence.site, presence.element, presence.host, now)
             if len(rows) < PAGE:
                 return
             after = rows[-1].pilot

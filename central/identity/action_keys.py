@@ -57,8 +57,11 @@ class ActionProgress(msgspec.Struct, frozen=True, omit_defaults=True):
 class ActionBook:
     """One action: its remaining jobs, and the outcome for the others."""
 
-    def __init__(self, name: ActionKey | None, body_hash: str, at: float) -> None:
+    def __init__(
+        self, name: ActionKey | None, body_hash: str, at: float, *, is_dry: bool = False
+    ) -> None:
         self.is_new, self.is_kept = True, False  # `is_kept`: the store has it as complete
+        self.is_dry = is_dry  # nothing is written, but counted as if it were
         self.done = self.unchanged = 0
         self.refused: list[ActionRefusal] = []
         self.left: dict[int, None] = {}  # jobs of the current chunk that are not done
@@ -185,8 +188,8 @@ class ActionBooks:
         Raises KeyReused.
         """
         body_hash, at = hashlib.sha256(_encode(action)).hexdigest(), self._clock.wall()
-        if not action.key:
-            yield ActionBook(None, body_hash, at)
+        if not action.key or action.dry_run:
+            yield ActionBook(None, body_hash, at, is_dry=action.dry_run)
             return
         name = ActionKey(caller.community, caller.issuer, caller.subject, action.key)
         while name in self._open:

@@ -6,17 +6,17 @@ cores::bigint, memory_mb::bigint, scratch_mb::bigint, wall_s::float8, gpus::bigi
 charged_cores::float8, amounts::text;
 
 -- name: insert_attempt
--- Compare-and-set (PROTOCOL C1): the job must be Waiting with the previous epoch. The unique index
--- on jobs of live attempts refuses a second one.
+-- Compare-and-set (PROTOCOL C1): the job must be Waiting with the previous epoch, and with the needs
+-- that were matched. The unique index on jobs of live attempts refuses a second one.
 INSERT INTO attempt (attempt_id, job_id, epoch, round, previous, pilot, session, ask, site_id,
                      element, host, state, live, open, matched_at, lease_s, {grant})
-  WITH v AS EACH (attempt_id::bigint, job_id::bigint, epoch::bigint, pilot::text, session::bigint,
-                  ask::bigint, site_id::bigint, element::text, host::text, at::float8,
-                  lease_s::float8, {grant::type})
+  WITH v AS EACH (attempt_id::bigint, job_id::bigint, class_id::bigint, epoch::bigint, pilot::text,
+                  session::bigint, ask::bigint, site_id::bigint, element::text, host::text,
+                  at::float8, lease_s::float8, {grant::type})
 SELECT v.attempt_id, v.job_id, v.epoch, j.round, j.last_attempt, v.pilot, v.session, v.ask,
        v.site_id, v.element, v.host, 'Matched', 1, 1, v.at, v.lease_s, {v.grant}
   FROM v CROSS JOIN job AS j ON j.job_id = v.job_id
- WHERE j.state = 'Waiting' AND j.epoch = v.epoch - 1
+ WHERE j.state = 'Waiting' AND j.epoch = v.epoch - 1 AND j.class_id = v.class_id
    AND EXISTS (SELECT 1 FROM submission AS u
                 WHERE u.submission_id = j.submission_id AND u.complete = 1)
     ON CONFLICT DO NOTHING;

@@ -7,10 +7,14 @@ states.
 
 from dataclasses import dataclass
 
-from pilotage.proto.api.jobs import ActionName
+import msgspec
+
+from pilotage.proto.api.jobs import Action, ActionName
 from pilotage.proto.job_states import ACTIVE, FINAL, JobEvent, JobState, next_state
 from pilotage.proto.messages import Why
+from pilotage.proto.state_machine import IllegalTransition
 
+from .definition.need_changes import NeedChange
 from .record_types import AttemptWant, JobMove, JobStanding
 
 _EVENTS = {
@@ -31,6 +35,8 @@ _DONE_ALREADY = {
     ActionName.RELEASE: frozenset({JobState.WAITING}),
     ActionName.RESCHEDULE: frozenset({JobState.WAITING}),
 }
+_CHANGEABLE = frozenset({JobState.WAITING, JobState.HELD})
+_RETRIED = frozenset({JobState.FAILED, JobState.HELD})
 # The states in which a result of this round counts already.
 _RESULT_COUNTED = FINAL | {JobState.COMPLETING}
 
@@ -38,6 +44,42 @@ _RESULT_COUNTED = FINAL | {JobState.COMPLETING}
 @dataclass(frozen=True)
 class Unchanged:
     """The job already has the state that the action wants."""
+
+
+def intent_of(
+    action: Action, job: JobStanding, change: NeedChange, *, at: float, who: str
+) -> JobMove | AttemptWant | Unchanged:
+    """Return the change to write for an action, without the classes of changed needs.
+
+    Raises IllegalTransition if the state of the job forbids the action.
+    """
+    if action.action not in (ActionName.SET, ActionName.RETRY):
+        return intent(action.action, job, at=at, who=who, reason=action.reason)
+    words = [action.reason, str(change)]
+    words += [f"priority={action.priority}"] if action.priority is not None else []
+    detail = ", ".join(filter(None, words))
+    if action.action is ActionName.SET:
+        if job.live or job.state not in _CHANGEABLE:
+            raise IllegalTransition("job", job.state.value, "changed")
+        if not change and action.priority == job.priority:
+            return Unchanged()
+        return JobMove(
+            job_id=job.job_id,
+            old=job.state,
+            new=job.state,
+            at=at,
+            event="set",
+            who=who,
+            close=False,
+            priority=action.priority,
+            detail=detail,
+        )
+    if job.state not in _RETRIED and job.state not in _DONE_ALREADY[ActionName.RESCHEDULE]:
+        raise IllegalTransition("job", job.state.value, "retried")
+    move = intent(ActionName.RESCHEDULE, job, at=at, who=who, reason=action.reason)
+    if isinstance(move, JobMove):
+        return msgspec.structs.replace(move, priority=action.priority, detail=detail)
+    return move
 
 
 def intent(

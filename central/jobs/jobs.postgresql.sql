@@ -24,14 +24,19 @@ SELECT coalesce(json_agg(json_build_array(
 -- name: move_job_together
 -- `move_job` over many jobs, each of which comes once, with an array for each column.
 UPDATE job AS j
-   SET state = v.new, reason = v.reason, ended_at = v.ended_at, round = j.round + v.new_round,
+   SET state = v.new, reason = CASE WHEN v.new = v.old THEN j.reason ELSE v.reason END,
+       ended_at = v.ended_at, round = j.round + v.new_round,
+       class_id = CASE WHEN v.new_class = 0 THEN j.class_id ELSE v.new_class END,
+       priority = coalesce(v.priority, j.priority),
        failures = CASE WHEN v.new_round = 1 THEN 0 ELSE j.failures END,
        losses = CASE WHEN v.new_round = 1 THEN 0 ELSE j.losses END,
        queue_until = CASE WHEN v.new_round = 1 THEN NULL ELSE j.queue_until END
   FROM unnest(:job_id::bigint[], :old::text[], :new::text[], :reason::text[], :ended_at::float8[],
-              :new_round::bigint[], :n::bigint[])
-       AS v (job_id, old, new, reason, ended_at, new_round, n)
+              :new_round::bigint[], :old_class::bigint[], :new_class::bigint[],
+              :priority::bigint[], :n::bigint[])
+       AS v (job_id, old, new, reason, ended_at, new_round, old_class, new_class, priority, n)
  WHERE j.job_id = v.job_id AND j.state = v.old AND j.deleted = 0
+   AND (v.new_class = 0 OR j.class_id = v.old_class)
    AND (SELECT l.live FROM attempt AS l WHERE l.job_id = v.job_id AND l.live = 1) IS NULL
    AND j.submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
 RETURNING v.n;

@@ -1,11 +1,16 @@
 -- name: move_job
--- Compare-and-set on the state, for jobs without a live attempt. Deleted jobs do not change.
+-- Compare-and-set on the state, and on the class if it changes, for jobs without a live attempt.
+-- Deleted jobs do not change.
 UPDATE job
-   SET state = :new, reason = :reason, ended_at = :ended_at, round = round + :new_round::bigint,
+   SET state = :new, reason = CASE WHEN :new::text = :old::text THEN reason ELSE :reason END,
+       ended_at = :ended_at, round = round + :new_round::bigint,
+       class_id = CASE WHEN :new_class::bigint = 0 THEN class_id ELSE :new_class::bigint END,
+       priority = coalesce(:priority::bigint, priority),
        failures = CASE WHEN :new_round = 1 THEN 0 ELSE failures END,
        losses = CASE WHEN :new_round = 1 THEN 0 ELSE losses END,
        queue_until = CASE WHEN :new_round = 1 THEN NULL ELSE queue_until END
  WHERE job_id = :job_id AND state = :old AND deleted = 0
+   AND (:new_class::bigint = 0 OR class_id = :old_class::bigint)
    AND NOT EXISTS (SELECT 1 FROM attempt AS l WHERE l.job_id = :job_id AND l.live = 1)
    AND submission_id NOT IN (SELECT submission_id FROM submission WHERE complete = 0)
 RETURNING :n::bigint;

@@ -23,6 +23,7 @@ from pilotage.proto.api.jobs import (
 )
 from pilotage.proto.api.outputs import JobOutputs, OutputChoice, OutputsPage
 from pilotage.proto.documents.job import Mark
+from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import KEPT_FOLDER, Stream, Why
 from pilotage.proto.pieces import piece
 from pilotage.proto.problems import Code
@@ -39,12 +40,14 @@ from ..store.engine import Store
 from ..store.errors import JobNotFound
 from . import (
     record as job_records,
+    record_dependencies as dependency_records,
     record_search as job_search,
     record_submissions as submission_records,
     record_tasks as task_records,
 )
 from .attempt_view import attempt_views, class_word, kept_stream, written
 from .classes import JobClasses
+from .definition.need_changes import current
 from .definition.rendering import (
     UNREADABLE,
     NotReadable,
@@ -61,6 +64,7 @@ from .verdicts import brought_result
 
 _UNSAFE: Final = re.compile("[^A-Za-z0-9._-]+")  # in a name of a folder
 REASON_MAX: Final = 500  # characters of the reason why a job is unreadable
+PARENTS: Final = 100  # ranges of parents shown for a job
 FILES: Final = 100  # files of the catalogue shown for a job
 OUTPUTS_A_PAGE: Final = 10_000  # a page of outputs ends with the job that reaches this number
 JOBS_TOGETHER: Final = 200  # jobs whose attempts are read at once
@@ -140,8 +144,10 @@ class Queries:
         self._clock, self._stalled_s = clock, 1.5 * beat_s
         self._jdl = jdl
 
-    async def search(self, caller: Caller, wanted: JobFilter, after: int, limit: int) -> JobPage:
-        """Return one page of jobs in order of their id."""
+    async def search(
+        self, caller: Caller, wanted: JobFilter, after: int, limit: int, *, since: float = 0.0
+    ) -> JobPage:
+        """Return one page of jobs in order of their id, without those that ended before `since`."""
         if not 1 <= limit <= PAGE_MAX:
             raise Refused(
                 Code.INVALID, f"limit: found {limit}, expected 1 to {PAGE_MAX}", field="limit"
@@ -149,7 +155,7 @@ class Queries:
         found = search_of(wanted, scope(caller, Permission.JOB_READ, self._owners))
         rows = await self._store.read(job_search.search, found, after=after, limit=limit)
         await self._owners.meet(row.owner_id for row in rows)
-        views = [self.view(row) for row in rows]
+        views = [self.view(row) for row in rows if (row.ended_at or since) >= since]
         return JobPage(jobs=views, after=rows[-1].job_id if len(rows) == limit else None)
 
     def jdl_context(self, caller: User) -> JdlContext:
@@ -178,14 +184,18 @@ class Queries:
         attempts = await self._store.read(job_records.attempts, job_id)
         usage = attempts[-1].usage if attempts else None
         task = (await self._store.read(task_records.tasks_of_jobs, [job_id])).get(job_id)
+        after, after_count = await self._store.read(
+            dependency_records.dependencies, job_id, limit=PARENTS
+        )
         job, unreadable = None, ""
         try:
             job = readable(body.template, body.body)
         except NotReadable as why:
             unreadable = str(why)[:REASON_MAX]
+        (its_class,) = await self._classes.read([row.class_id])
         detail = JobDetail(
             view=self.view(row),
-            job=job,
+            job=current(job, its_class.spec.needs) if job is not None else None,
             unreadable=unreadable,
             outputs=_outputs(attempts),
             usage=msgspec.to_builtins(usage) if usage is not None else {},
@@ -200,15 +210,13 @@ class Queries:
                     catalogue_read.files_of_jobs, [job_id], limit=FILES
                 )
             ],
-            running_max=await self._running_max(row.class_id),
+            running_max=its_class.spec.running_max,
             submission_name=row.submission_name,
+            after=[_parents(*one) for one in after],
+            after_count=after_count,
         )
         opens = scope(caller, Permission.JOB_OUTPUT, self._owners).covers_row(row)
         return detail if opens else sealed(detail)
-
-    async def _running_max(self, class_id: int) -> int:
-        """Return the limit of running jobs in a class's submission. 0 means no limit."""
-        return next((one.spec.running_max for one in await self._classes.read([class_id])), 0)
 
     async def _reads(self, job_id: int) -> list[str]:
         """Return the first files that a job reads, in the order of the job."""
@@ -380,7 +388,21 @@ class Queries:
             submitted_at=shown(row.submitted_at),
             started_at=shown(row.started_at),
             ended_at=shown(row.ended_at),
+            host=row.host,
+            cores=row.cores,
+            memory_mb=row.memory_mb,
+            run_s=self._run_s(row),
+            cpu_s=row.usage.cpu_s if row.usage is not None else 0.0,
+            memory_peak_mb=row.usage.memory_peak_mb if row.usage is not None else 0.0,
         )
+
+    def _run_s(self, row: JobRow) -> float:
+        """Return how long the last attempt ran, or has run until now; 0: unknown."""
+        if row.usage is not None:
+            return row.usage.wall_s
+        if row.state is not JobState.RUNNING or row.started_at is None:
+            return 0.0
+        return max(0.0, self._clock.wall() - row.started_at)
 
     def _marks(self, row: JobRow) -> tuple[Mark, ...]:
         marks: list[Mark] = []
@@ -406,6 +428,11 @@ async def _nothing() -> AsyncIterator[bytes]:
     nothing: tuple[bytes, ...] = ()
     for chunk in nothing:
         yield chunk
+
+
+def _parents(first: int, count: int, when: str) -> str:
+    """Return a range of parents as it is written on the command line."""
+    return f"{first}:{when}" if count == 1 else f"{first}-{first + count - 1}:{when}"
 
 
 def _outputs(attempts: list[AttemptRow]) -> list[OutputView]:

@@ -30,6 +30,7 @@ from .record_rows import (
     note_of,
     standing_of,
 )
+from .record_token_classes import also_token_classes
 from .record_types import (
     AdriftEnd,
     ApplicationStatus,
@@ -87,6 +88,9 @@ def move(session: Session, moves: Sequence[JobMove], keep: Keep | None = None) -
                 "reason": one.reason,
                 "ended_at": one.at if one.new in FINAL else None,
                 "new_round": one.new_round,
+                "old_class": one.old_class,
+                "new_class": one.new_class,
+                "priority": one.priority,
             }
             for one in moves
         ],
@@ -97,11 +101,20 @@ def move(session: Session, moves: Sequence[JobMove], keep: Keep | None = None) -
         charge_again(session, again)
     session.many("close_last", [{"job_id": one.job_id} for one in moved if one.close])
     session.many("storing_again", [(one.job_id,) for one in moved if one.new_round])
+    back = [one for one in moved if one.new is JobState.WAITING]
+    session.many(
+        "run_without", [{"job_id": one.job_id, "new_round": one.new_round} for one in back]
+    )
     completing = [one for one in moved if one.old is JobState.COMPLETING]
     release_jobs(session, [one.job_id for one in completing])
     killed = [one.job_id for one in completing if one.new is JobState.KILLED]
     session.many("task_has_outputs", [{"job_id": job_id} for job_id in killed])
-    _note(session, [(one.job_id, one.at, one.who, one.event, one.reason) for one in moved])
+    changed = {(one.old_class, one.new_class) for one in moved if one.new_class}
+    also_token_classes(session, changed)
+    _note(
+        session,
+        [(one.job_id, one.at, one.who, one.event, one.detail or one.reason) for one in moved],
+    )
     return kept(session, keep, won)
 
 

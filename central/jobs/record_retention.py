@@ -58,6 +58,8 @@ def prune_jobs(
     ids = json_list(going)
     for statement in (
         "remove_storing_of_jobs",
+        "remove_dependents_of_jobs",
+        "remove_dependencies_of_jobs",
         "remove_attempts_of_jobs",
         "remove_notes_of_jobs",
         "remove_evidence_of_jobs",

@@ -125,6 +125,10 @@ def job_of(row: DatabaseRow) -> JobRow:
         started_at=row[23],
         ended_at=row[24],
         deleted=bool(row[25]),
+        host=row[26],
+        cores=row[27],
+        memory_mb=row[28],
+        usage=None if row[29] is None else _usage.decode(row[29]),
     )
 
 

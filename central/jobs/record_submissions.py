@@ -13,6 +13,7 @@ from ..store.errors import KeyReused, StillArriving, SubmissionDropped
 from ..store.opening import removes_unfinished
 from ..store.session import Session, json_list
 from .record_data import keep_inputs, keep_storing
+from .record_dependencies import keep_dependencies
 from .record_rows import class_of, submission_of
 from .record_token_classes import keep_token_classes
 from .record_types import JobClassRow, NewJob, NewSubmission, SubmissionRecord
@@ -123,6 +124,7 @@ def append(session: Session, submission_id: int, jobs: Sequence[NewJob]) -> int:
         ranges[-1] = (ranges[-1][0], ranges[-1][1] + len(jobs))
     else:
         ranges.append((first, len(jobs)))
+    keep_dependencies(session, first, jobs, ranges)
     _set_ranges(session, submission_id, ranges)
     return first
 
@@ -257,6 +259,8 @@ def drop_some(session: Session, submission_id: int) -> bool:
         "remove_bodies",
         "remove_job_inputs",
         "remove_storing",
+        "remove_dependents",
+        "remove_dependencies",
     ):
         session.run(statement, span)
     _set_ranges(session, submission_id, ranges)

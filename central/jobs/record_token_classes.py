@@ -15,6 +15,14 @@ def keep_token_classes(session: Session, class_ids: Iterable[int]) -> None:
     session.many("keep_token_class", [(class_id,) for class_id in sorted(class_ids)])
 
 
+def also_token_classes(session: Session, changed: Iterable[tuple[int, int]]) -> None:
+    """Note the new classes of jobs whose needs change, given as (old, new).
+
+    A class whose jobs get tokens keeps this property.
+    """
+    session.many("also_token_class", [(new, old) for old, new in sorted(changed)])
+
+
 def remove_token_classes(session: Session, class_ids: Iterable[int]) -> None:
     """Forget classes that were removed."""
     session.run("remove_token_classes", {"classes": json_list(list(class_ids))})

@@ -8,7 +8,7 @@ change then. So the row of a job is usually updated once, at the end.
 import msgspec
 
 from pilotage.matcher.types import Grant
-from pilotage.proto.documents.job import PRIORITY_DEFAULT
+from pilotage.proto.documents.job import PRIORITY_DEFAULT, When
 from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.messages import How, Output, Usage, Why
 
@@ -62,6 +62,18 @@ class SubmissionRecord(Record, frozen=True):
     repeated: bool = False  # the key was known, and this is the first submission
 
 
+class NewDependency(Record, frozen=True):
+    """Jobs that a new job waits for: those with ids from `first` on.
+
+    With `is_place`, `first` is a place in the same submission, from 0.
+    """
+
+    first: int
+    count: int = 1
+    when: When = "ok"
+    is_place: bool = False
+
+
 class NewJob(Record, frozen=True):
     """A new job. `body` is its parameters (a JSON object), or the whole job without a template."""
 
@@ -75,6 +87,8 @@ class NewJob(Record, frozen=True):
     stores: tuple[str, ...] = ()  # possible storages of its outputs
     has_tokens: bool = False  # its payload gets tokens of its owner
     id_placeholder: str = ""  # stands for its id in its name; empty: nothing does
+    after: tuple[NewDependency, ...] = ()  # its parents
+    policy: str = ""  # `after_failed` of the job
 
 
 # -- jobs ---------------------------------------------------------------------------------------
@@ -131,6 +145,11 @@ class JobRow(Record, frozen=True):
     started_at: float | None
     ended_at: float | None
     deleted: bool
+    # Of the live or last attempt, as the site and the pilot.
+    host: str = ""
+    cores: int = 0
+    memory_mb: int = 0
+    usage: Usage | None = None
 
 
 class JobBody(Record, frozen=True):
@@ -148,6 +167,7 @@ class JobBody(Record, frozen=True):
 class JobMove(Record, frozen=True):
     """A move of a job without a live attempt: compare-and-set on `old`.
 
+    If `new` equals `old`, only needs and priority change, and the job keeps its reason.
     `close` closes an attempt that is still open, so that it no longer counts.
     """
 
@@ -160,6 +180,11 @@ class JobMove(Record, frozen=True):
     reason: str = ""
     close: bool = True
     new_round: bool = False  # a final job starts again: resets failures, losses and queue time
+    # The class before and after a change of needs, compare-and-set; 0: the class stays.
+    old_class: int = 0
+    new_class: int = 0
+    priority: int | None = None  # None: as before
+    detail: str = ""  # for the history; empty: the reason
 
     @property
     def runs_again(self) -> bool:
@@ -216,6 +241,7 @@ class NewAttempt(Record, frozen=True):
 
     attempt_id: int
     job_id: int
+    class_id: int  # whose needs were matched; the job may have another one by now
     epoch: int
     pilot: str
     session: int

@@ -69,6 +69,10 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     limit: Annotated[int, Meta(ge=1, le=jobs.PAGE_MAX)] = 100
 
 
+class JobPagesQuery(JobsQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    since: Annotated[float, Meta(ge=0)] = 0.0  # leave out jobs that ended before (s since 1970)
+
+
 class SummaryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by: jobs.SummaryBy = jobs.SummaryBy.STATE
 
@@ -102,9 +106,10 @@ def job_id(call: Call) -> int:
 
 
 @ROUTES.add("GET", "/v1/jobs", Permission.JOB_READ, needs_leader=False)
-async def search(queries: Queries, call: Call, query: JobsQuery) -> jobs.JobPage:
-    """Find jobs, in order of id."""
-    return await queries.search(user(call), _filter(query), query.after, query.limit)
+async def search(queries: Queries, call: Call, query: JobPagesQuery) -> jobs.JobPage:
+    """Find jobs, in order of id. With `since`, a page can have fewer jobs than `limit`."""
+    wanted = _filter(query)
+    return await queries.search(user(call), wanted, query.after, query.limit, since=query.since)
 
 
 def _filter(query: JobsQuery) -> jobs.JobFilter:

@@ -66,7 +66,8 @@ SELECT j.job_id, j.submission_id, u.name, j.class_id, c.community, c.group_name,
        CASE WHEN a.live THEN a.reason ELSE j.reason END,
        coalesce(a.progress -> '$[#-1][1]', '""'), coalesce(s.site, ''),
        coalesce(a.pilot, ''), CASE WHEN a.live THEN a.wanted END, a.exit_code, u.at, a.started_at,
-       j.ended_at, j.deleted
+       j.ended_at, j.deleted, coalesce(a.host, ''), coalesce(a.cores, 0),
+       coalesce(a.memory_mb, 0), a.usage
   FROM json_each(:ids) AS i
  CROSS JOIN job AS j ON j.job_id = i.value
  CROSS JOIN submission AS u ON u.submission_id = j.submission_id AND u.complete = 1

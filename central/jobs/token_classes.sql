@@ -2,6 +2,12 @@
 -- ?1 class
 INSERT INTO token_class (class_id) VALUES (?1) ON CONFLICT DO NOTHING;
 
+-- name: also_token_class
+-- ?1 class, ?2 the class that it is made of: it has tokens if that one has.
+INSERT INTO token_class (class_id)
+SELECT ?1::bigint WHERE EXISTS (SELECT 1 FROM token_class WHERE class_id = ?2)
+    ON CONFLICT DO NOTHING;
+
 -- name: remove_token_classes
 DELETE FROM token_class WHERE class_id IN (SELECT value::bigint FROM json_each(:classes));
 

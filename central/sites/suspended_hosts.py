@@ -132,6 +132,11 @@ class SuspendedHosts:
             return of_element if of_host is None else of_host
         return min(of_host, of_element)
 
+    def saw(self, site: str, element: str, host: str, now: float) -> None:
+        """Note that a host and its element are in use: their pilot was known before a restart."""
+        self._hosts.saw((site, host), site, now)
+        self._elements.saw((site, element), "", now)
+
     def went(self, site: str, element: str, host: str, jobs: Iterable[int], now: float) -> None:
         """Note the jobs that a pilot on a host on trial has received."""
         for job in jobs:

@@ -80,6 +80,15 @@ SELECT format('counter %s is at %s, but %s is in use', name, next, used)
 SELECT format('note %s belongs to job %s, which does not exist', n.note_id, n.job_id) FROM note AS n
  WHERE NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = n.job_id)
 UNION ALL
+SELECT format('dependent %s is no job', d.job_id) FROM dependent AS d
+ WHERE NOT EXISTS (SELECT 1 FROM job AS j WHERE j.job_id = d.job_id)
+UNION ALL
+SELECT format('job %s waits for job %s, which did not come before it', e.job_id,
+              e.first + e.count - 1)
+  FROM dependency AS e
+ WHERE e.first + e.count > e.job_id
+    OR NOT EXISTS (SELECT 1 FROM dependent AS d WHERE d.job_id = e.job_id)
+UNION ALL
 SELECT format('attempt %s is at a site that does not exist', a.attempt_id) FROM attempt AS a
  WHERE NOT EXISTS (SELECT 1 FROM site AS s WHERE s.site_id = a.site_id)
 UNION ALL

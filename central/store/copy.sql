@@ -74,6 +74,12 @@ SELECT * FROM dataset ORDER BY dataset_id;
 -- name: all_of_dataset_file
 SELECT * FROM dataset_file ORDER BY dataset_id, file_id;
 
+-- name: all_of_dependency
+SELECT * FROM dependency ORDER BY job_id, place;
+
+-- name: all_of_dependent
+SELECT * FROM dependent ORDER BY job_id;
+
 -- name: all_of_evidence
 SELECT * FROM evidence ORDER BY evidence_id;
 

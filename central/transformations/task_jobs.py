@@ -196,6 +196,10 @@ def checked(doc: Transformation, outputs: str = "a:b") -> Template:
         field = "job.command"
         why = f"{field}: {INPUTS_WORD} must be an argument by itself: it becomes one for each file"
         raise Refused(Code.INVALID, why, field=field)
+    if doc.job.after:
+        field = "job.after"
+        why = f"{field}: a transformation decides when its jobs run: leave it out"
+        raise Refused(Code.INVALID, why, field=field)
     check(doc.job, "job")
     check_characters(msgspec.to_builtins(doc.job), "job")
     _check_inputs(doc)

@@ -1,7 +1,7 @@
 """Bodies of requests and answers about jobs, their output and their events."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -99,6 +99,13 @@ class JobView(_Out, frozen=True):
     submitted_at: str = ""
     started_at: str = ""
     ended_at: str = ""
+    # Of the last attempt. Use is known when it has ended, the run time while it runs.
+    host: str = ""
+    cores: int = 0
+    memory_mb: int = 0
+    run_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_peak_mb: float = 0.0
 
 
 class JobPage(_Out, frozen=True):
@@ -228,6 +235,8 @@ class JobDetail(_Out, frozen=True):
     made: list[str] = []  # published files, at most 100
     running_max: int = 0  # most running jobs of its submission; 0: no limit
     submission_name: str = ""
+    after: list[str] = []  # the jobs that it waits for, or waited for: at most 100 ranges
+    after_count: int = 0  # number of all these ranges
 
 
 class SummaryBy(str, enum.Enum):
@@ -256,6 +265,8 @@ class ActionName(str, enum.Enum):
     RESCHEDULE = "reschedule"
     DELETE = "delete"
     PRIORITY = "priority"
+    SET = "set"
+    RETRY = "retry"
 
 
 class Action(_In, frozen=True):
@@ -264,6 +275,9 @@ class Action(_In, frozen=True):
     If the number differs when the central reads the request, nothing is done. A repeated key gives
     the first answer and changes nothing, for `retention.action_days`; it also completes an action
     that a failure interrupted.
+
+    `set` changes needs and priority of Waiting and Held jobs. `retry` runs Failed and Held jobs
+    again, with these changes. A change applies to each of a job's alternative needs.
     """
 
     action: ActionName
@@ -273,6 +287,11 @@ class Action(_In, frozen=True):
     priority: Priority | None = None
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
     key: Annotated[str, Meta(max_length=200)] = ""
+    #: new values by field of a need: {"memory_mb": 8000, "sites": ["PIC"]}
+    needs: dict[str, Any] = {}
+    #: factors by field of a need with a size or time: {"memory_mb": 2}
+    times: dict[str, Annotated[float, Meta(gt=0, le=1_000)]] = {}
+    dry_run: bool = False  # answer what would be done, and do nothing
 
 
 class ActionRefusal(_Out, frozen=True):

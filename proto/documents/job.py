@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from ..amounts import BadAmount, check_amounts
 from ..decoding.patterns import whole
+from ..ids import ID_MAX
 
 PRIORITY_MIN: Final = 0
 PRIORITY_MAX: Final = 10
@@ -245,6 +246,27 @@ class PayloadToken(
     scopes: Annotated[tuple[ScopeWord, ...], Meta(max_length=32)] = ()
 
 
+DEPENDENCIES_MAX: Final = 10_000  # of one job
+When = Literal["ok", "any", "fail"]
+
+
+class Dependency(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Jobs that must end before this job starts. Give one of `job`, `submission` and `index`."""
+
+    job: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
+    submission: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0  # all its jobs
+    #: an earlier job of the same submission, by its place from 1
+    index: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    #: with `job` or `index`: all jobs from there to this one; 0: only that job
+    last: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
+    #: ok: all are Done; any: all have ended; fail: all have ended, and at least one job of all
+    #: such dependencies is Failed or Killed
+    when: When = "ok"
+    each: bool = False  # job n waits only for job n of that submission, which has as many jobs
+
+
 class Job(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -281,7 +303,9 @@ class Job(
     retries: Annotated[int, Meta(ge=0, le=100)] = 0  # after failures of the payload
     #: exit codes after which a retry is made; empty: after any failure of the payload
     retry_codes: tuple[Annotated[int, Meta(ge=1, le=255)], ...] = ()
-    queue_s: Annotated[int, Meta(ge=0, le=31_536_000)] = 0  # maximum wait in the queue; 0: no limit
+    queue_s: Annotated[int, Meta(ge=0, le=31_536_000)] = (
+        0  # maximum wait, also for other jobs; 0: no limit
+    )
     priority: Priority = PRIORITY_DEFAULT  # higher runs earlier
     needs: Annotated[tuple[Need, ...], Meta(min_length=1, max_length=16)] = (
         Need(),
@@ -295,6 +319,10 @@ class Job(
     id_placeholder: Literal["", "%j"] = ""
     #: tokens of its owner by name; only for people who logged in through an identity provider
     tokens: Annotated[dict[TokenName, PayloadToken], Meta(max_length=TOKENS_MAX)] = {}
+    #: jobs that must end before this one starts: docs/howto/chains.md
+    after: Annotated[tuple[Dependency, ...], Meta(max_length=DEPENDENCIES_MAX)] = ()
+    #: what happens if they end otherwise; empty: hold, but skip if they did not fail as wanted
+    after_failed: Literal["", "hold", "skip"] = ""
 
 
 class Mark(str, enum.Enum):

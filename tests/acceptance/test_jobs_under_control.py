@@ -124,7 +124,7 @@ def test_what_ended_can_be_deleted_and_what_runs_cannot(
     ended, running = run(central, shell("true", type="Del")), run(central, beacons.job(600.0))
     ended.wait(SOON_S)
     eventually(lambda: beacons.running(running.id))
-    said = central.type("delete", str(ended.id), str(running.id), code=3)
+    said = central.type("delete", str(ended.id), str(running.id), "--yes", code=3)
 
     assert "kill it first" in said
     assert list(central.client.search(JobFilter(type="Del"))) == []

@@ -137,7 +137,6 @@ def _begun(size: Size, folder: Path, stack: ExitStack) -> Story:
     story = Story(size, folder, central)
     for site in SITES:
         _pilot(story, site)
-    central.pilot("PIC", cores=8, memory_mb=64_000, tags=("processing",), host=BLACK_HOLE)
     words = ("prod", "submit", str(folder / "prod6.yaml"), "--set", f"runs={size.runs}")
     story.tell(central.type(*words, "--allow-partial", size.allowed).splitlines()[0])
     return story
@@ -167,8 +166,13 @@ def _spoil_programs(size: Size, folder: Path) -> None:
 
 
 def _spoil(story: Story, chance: random.Random) -> None:
-    """Kill pilots and the central while the work goes on, and wait for its end."""
-    kills = [("central", 0.2), ("pilot", 0.3), ("pilot", 0.45), ("central", 0.6), ("pilot", 0.7)]
+    """Add a bad node, kill pilots and the central while the work goes on, and wait for its end."""
+    # The bad node comes when others have done some work, and is found before the central forgets
+    # what it has counted: twelve jobs fail there at once, and ten of one owner are enough.
+    mishaps = [
+        *(("black hole", 0.03), ("central", 0.2), ("pilot", 0.3)),
+        *(("pilot", 0.45), ("central", 0.6), ("pilot", 0.7)),
+    ]
     until = time.monotonic() + WITHIN_S
     shown = 0.0
     while True:
@@ -183,16 +187,21 @@ def _spoil(story: Story, chance: random.Random) -> None:
         paused = [one for one in view.steps if one.state is TransformationState.PAUSED]
         assert not paused, (story.told, [(one.step, one.reason) for one in paused])
         assert time.monotonic() < until, _left(story, view)
-        if kills and done > kills[0][1] * story.size.jobs:
-            _kill(story, kills.pop(0)[0], chance)
+        if mishaps and done > mishaps[0][1] * story.size.jobs:
+            _happen(story, mishaps.pop(0)[0], chance)
         time.sleep(0.3)
 
 
-def _kill(story: Story, what: str, chance: random.Random) -> None:
+def _happen(story: Story, what: str, chance: random.Random) -> None:
     if what == "central":
         story.central.kill9()
         story.tell("the central is killed")
         story.central.restart()
+        return
+    if what == "black hole":
+        story.central.pilot(
+            "PIC", cores=12, memory_mb=64_000, tags=("processing",), host=BLACK_HOLE
+        )
         return
     alive = [one for one in story.central.pilots if one.process.poll() is None]
     victim = chance.choice([one for one in alive if one.host != BLACK_HOLE])

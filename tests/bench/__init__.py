@@ -102,19 +102,22 @@ def run(name: str, *, against: str = "") -> Report:
     module = import_module(f".{name}", __name__)
     measure: Callable[[], tuple[str, list[Figure]]] = module.run
     work, figures = measure()
-    if name == "noop" and against:
-        figures += _peer(figures)
+    if name in ("noop", "surface") and against:
+        figures += _peer(name, figures)
     bound: str = getattr(module, "BOUND", "")
     machine = watch.machine()
     return Report(bench=name, machine=machine, work=work, figures=figures, bound=bound)
 
 
-def _peer(figures: list[Figure]) -> list[Figure]:
+def _peer(name: str, figures: list[Figure]) -> list[Figure]:
     from . import hyperqueue
     from .noop import JOBS
+    from .surface import against_hyperqueue
 
-    ours = next(one.value for one in figures if one.name == "plain rung")
     try:
+        if name == "surface":
+            return against_hyperqueue(figures)
+        ours = next(one.value for one in figures if one.name == "plain rung")
         return hyperqueue.figures(ours, JOBS)
     except hyperqueue.NoPeer as why:
         print(f"bench: HyperQueue cannot be run here: {why}", file=sys.stderr)

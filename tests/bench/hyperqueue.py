@@ -28,6 +28,26 @@ with LocalCluster(str(folder / "server")) as cluster:
     print(time.perf_counter() - began)
 """
 
+FUNCTIONS = """
+import sys, time
+from pathlib import Path
+from hyperqueue import Job, LocalCluster
+from hyperqueue.cluster import WorkerConfig
+from hyperqueue.task.function import PythonEnv
+count, folder = int(sys.argv[1]), Path(sys.argv[2])
+def square(x):
+    return x * x
+with LocalCluster(str(folder / "server")) as cluster:
+    cluster.start_worker(WorkerConfig(cores=16))
+    client = cluster.client(python_env=PythonEnv(python_bin=sys.executable))
+    job = Job(default_workdir=str(folder / "work"))
+    for number in range(count):
+        job.function(square, args=(number,), stdout=None, stderr=None)
+    began = time.perf_counter()
+    client.wait_for_jobs([client.submit(job)])
+    print(time.perf_counter() - began)
+"""
+
 
 class NoPeer(Exception):
     """The peer cannot be had or does not run here."""
@@ -35,17 +55,24 @@ class NoPeer(Exception):
 
 def rate(jobs: int) -> float:
     """Return the no-op jobs per second that HyperQueue runs here. Raises NoPeer."""
+    return jobs / _seconds(SCRIPT, jobs)
+
+
+def function_rate(calls: int) -> float:
+    """Return the Python functions per second that it runs here, 16 at once. Raises NoPeer."""
+    return calls / _seconds(FUNCTIONS, calls)
+
+
+def _seconds(script: str, count: int) -> float:
     with tempfile.TemporaryDirectory(prefix="pilotage-peer-") as name:
         folder = Path(name)
         venv.create(folder / "venv", with_pip=True)
         python = folder / "venv" / "bin" / "python"
-        _call([str(python), "-m", "pip", "install", "-q", "hyperqueue"])
-        (folder / "run.py").write_text(SCRIPT)
+        _call([str(python), "-m", "pip", "install", "-q", "hyperqueue", "cloudpickle"])
+        (folder / "run.py").write_text(script)
         (folder / "work").mkdir()
-        took = float(
-            _call([str(python), str(folder / "run.py"), str(jobs), str(folder)]).split()[-1]
-        )
-        return jobs / took
+        words = [str(python), str(folder / "run.py"), str(count), str(folder)]
+        return float(_call(words).split()[-1])
 
 
 def _call(words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What users wait for: the results of many jobs."""
+"""What users wait for: the results of many jobs, large graphs, and Python functions."""
 
 import shutil
 import subprocess
@@ -7,15 +7,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pilotage.central.client import Executor
+
+from . import hyperqueue
 from .figures import Figure, figure
+from .load.chains import release_times_ms, submit_graph
 from .load.gauges import Gauge
 from .load.kept_outputs import keep_outputs
 from .load.stage import Act, play, stage
+from .rig import rig
 
 NAME = "surface"
 WORK = (
     "10,000 jobs have kept one output of 10 kB each. `pilotage output --submission N --to FOLDER` "
-    "fetches all, a second time with nothing to fetch, and then into a .tar."
+    "fetches all, a second time with nothing to fetch, and then into a .tar. A graph of 100,000 "
+    "jobs, of which most wait for three others, is submitted from Python. A pilot ends the first "
+    "of two jobs and asks until it gets the second. Python functions run on 2 pilots of 8 slots: "
+    "one `map` of 100,000 short calls, and 500 calls of `submit`."
 )
 BOUND = "The local disk is the limit: each output needs a folder and a file."
 
@@ -27,6 +35,10 @@ class Scale:
     jobs: int = 10_000
     bytes: int = 10_000
     times: int = 3  # the best counts
+    graph: int = 100_000  # jobs
+    chains: int = 500
+    mapped: int = 100_000  # calls
+    submitted: int = 500
 
 
 FULL = Scale()
@@ -39,6 +51,10 @@ def run() -> tuple[str, list[Figure]]:
 
 def measure(scale: Scale) -> list[Figure]:
     """Measure all rows."""
+    return [*_outputs(scale), *_graphs(scale), *_functions(scale)]
+
+
+def _outputs(scale: Scale) -> list[Figure]:
     with stage() as on, on.act() as act:
         submission = play(keep_outputs(act, scale.jobs, scale.bytes))
         to = on.folder / "fetched"
@@ -57,6 +73,52 @@ def measure(scale: Scale) -> list[Figure]:
         figure(NAME, "outputs of 10 kB, central's CPU", cpu_us, "µs/file"),
         figure(NAME, "outputs of 10 kB, all here already", scale.jobs / again, "files/s"),
         figure(NAME, "outputs of 10 kB, into a .tar", scale.jobs / archive, "files/s"),
+    ]
+
+
+def _graphs(scale: Scale) -> list[Figure]:
+    with stage() as on, on.act() as act:
+        graph_s = min(play(submit_graph(act, scale.graph)) for _ in range(scale.times))
+        released = sorted(play(release_times_ms(act, scale.chains)))
+    return [
+        figure(NAME, f"graph of {scale.graph} jobs, submitted", graph_s, "s"),
+        figure(NAME, "parent ended → child matched, p50", released[len(released) // 2], "ms"),
+        figure(NAME, "parent ended → child matched, p99", released[-len(released) // 100], "ms"),
+    ]
+
+
+def _functions(scale: Scale) -> list[Figure]:
+    with rig(mosquitto=True) as bench:
+        bench.pilots(2, cores=8, isolation="session")
+        with Executor(client=bench.client, python=sys.executable) as executor:
+            began = time.perf_counter()
+            found = sum(executor.map(square, range(scale.mapped)))
+            mapped_s = time.perf_counter() - began
+            if found != sum(map(square, range(scale.mapped))):
+                raise RuntimeError("the results of the map are wrong")
+            began = time.perf_counter()
+            futures = [executor.submit(square, number) for number in range(scale.submitted)]
+            if [one.result(600) for one in futures] != [*map(square, range(scale.submitted))]:
+                raise RuntimeError("the results of the calls are wrong")
+            submitted_s = time.perf_counter() - began
+    return [
+        figure(NAME, "Executor.map, short calls", scale.mapped / mapped_s, "calls/s"),
+        figure(NAME, "Executor.submit", scale.submitted / submitted_s, "calls/s"),
+    ]
+
+
+def square(x: int) -> int:
+    """The function of the calls."""
+    return x * x
+
+
+def against_hyperqueue(figures: list[Figure]) -> list[Figure]:
+    """Return the rate of HyperQueue's Python tasks, and the ratio of ours to it. Raises NoPeer."""
+    ours = next(one.value for one in figures if one.name == "Executor.submit")
+    theirs = hyperqueue.function_rate(FULL.submitted)
+    return [
+        figure(NAME, "HyperQueue's Python tasks, same run", theirs, "calls/s"),
+        figure(NAME, "Executor.submit, of HyperQueue's rate", 100 * ours / theirs, "%"),
     ]
 
 

@@ -21,15 +21,17 @@ TARGET = HERE / "blocking.py"
 CLASSES = (
     ("AsyncJobHandle", "JobHandle", "handles"),
     ("AsyncSubmissionHandle", "SubmissionHandle", "handles"),
+    ("AsyncJobGraph", "JobGraph", "graphs"),
     ("AsyncClient", "Client", "client"),
 )
 MODULES = (
-    *("handles", "client", "outputs", "operators", "identity", "data", "data_files"),
-    *("transformations", "productions", "jdl"),
+    *("handles", "graphs", "client", "outputs", "operators", "identity", "data", "data_files"),
+    *("accounting", "transformations", "productions", "jdl"),
 )
 _PARTS = {  # what the class inherits
     "Client": (
         ("OutputCalls", "outputs"),
+        ("AccountingCalls", "accounting"),
         ("OperatorCalls", "operators"),
         ("IdentityCalls", "identity"),
         ("DataCalls", "data"),
@@ -40,6 +42,7 @@ _PARTS = {  # what the class inherits
     )
 }
 _TWINS = {old: new for old, new, _ in CLASSES}
+_CARRIED = {"__repr__", "__await__", "_repr_html_"}  # of the private names
 # What only the async core needs of itself.
 _LEFT_OUT = {"signs", "ended", "wait_for"}
 
@@ -71,7 +74,7 @@ def generate() -> str:
         _twin(_find(trees[module], old), old, new, _PARTS.get(new, ()), trees)
         for old, new, module in CLASSES
     ]
-    body = _BETWEEN.join(["\n\n".join(classes[:2]), "\n\n" + classes[2]])
+    body = _BETWEEN.join(["\n\n".join(classes[:-1]), "\n\n" + classes[-1]])
     text = "\n".join([_HEAD, _imports(trees, body), "\n", body, ""])
     return _formatted(text)
 
@@ -93,7 +96,7 @@ def _twin(
     for item in (*node.body, *inherited):
         if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
             name = item.name
-            if (not name.startswith("_") or name == "__repr__") and name not in _LEFT_OUT:
+            if (not name.startswith("_") or name in _CARRIED) and name not in _LEFT_OUT:
                 lines.append(_method(item, new))
     return "\n".join(lines)
 
@@ -152,6 +155,10 @@ def _method(item: ast.FunctionDef | ast.AsyncFunctionDef, owner: str) -> str:
     head = "    @property\n" if is_property else ""
     if item.name == "__repr__":
         lines = ["return repr(self.core)"]
+    if item.name == "_repr_html_":
+        lines = ["return self.html()"]
+    if item.name == "__await__":
+        lines = ["return asyncio.wrap_future(self.loop.start(self.core.wait())).__await__()"]
     indented = "\n".join(f"        {line}" for line in lines)
     return (
         f"\n{head}    def {item.name}({arguments}) -> {result}:\n{_docstring(item, 8)}{indented}\n"
@@ -195,10 +202,12 @@ def _imports(trees: dict[str, ast.Module], body: str) -> str:
     }
     lines = {
         "from .client import AsyncClient",
+        "from .graphs import AsyncJobGraph, GraphJob",
         "from .handles import AsyncJobHandle, AsyncSubmissionHandle, as_completed_async",
         "from .loop_thread import LoopThread",
-        "from collections.abc import Iterable, Iterator, Mapping",
-        "from typing import TYPE_CHECKING, Any",
+        "import asyncio",
+        "from collections.abc import Generator, Iterable, Iterator, Mapping",
+        "from typing import TYPE_CHECKING, Any, Literal",
         "if TYPE_CHECKING:\n    import httpx",
     }
     for tree in trees.values():

@@ -70,7 +70,7 @@ FILTER_RULES: Final = """
 """
 
 STEERING_RULES: Final = """
-    With a filter they need `--all`. They say how many jobs match and ask you, unless you add
+    With a filter they need `--all`. They ask before they change more than one job, unless you add
     `--yes`. Without a state, `kill` and `hold` take jobs that have not ended, `release` held jobs,
     `reschedule` failed and killed jobs, and `delete` ended jobs.
 """

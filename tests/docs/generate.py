@@ -54,7 +54,7 @@ _PAGE_OF: Final = {
 }
 _JOB_STRUCTS: Final = (
     *(job.Job, job.Need, job.Preference, job.Input, job.OutputPattern, job.JobLimits),
-    *(job.JobData, job.DataInput, job.DataOutput, job.PayloadToken),
+    *(job.JobData, job.DataInput, job.DataOutput, job.PayloadToken, job.Dependency),
 )
 QUANTITIES: Final = """
     ## Sizes and times

@@ -45,7 +45,7 @@ NAME: Final = "run"
 FAULTS_S: Final = 300.0
 ANSWER_S: Final = 0.02  # of the evaluator
 FORGETS, ENDS = 0.04, 0.04  # of all calls to it
-ENDS_MAX: Final = 2  # in a row: a third end would fail the run
+TROUBLES_MAX: Final = 2  # in a row: a third one would fail the run
 CORRECTS_S: Final = 40.0  # until people try it again
 LOOKS_S: Final = 15.0
 TOOL_S: Final = (2.0, 60.0)
@@ -70,12 +70,12 @@ class EvaluatorOfLife:
         world.point(process, "before the evaluator is asked")
         await asyncio.sleep(ANSWER_S)
         drawn = 1.0 if world.is_calm else self._chance.random()
-        if drawn < FORGETS + ENDS:
-            self._here.forget()
-        if drawn < ENDS and self._in_a_row < ENDS_MAX:
+        if drawn < FORGETS + ENDS and self._in_a_row < TROUBLES_MAX:
             self._in_a_row += 1
-            world.say("the evaluator ends")
-            raise EvaluatorEnded("the simulation says so")
+            self._here.forget()
+            if drawn < ENDS:
+                world.say("the evaluator ends")
+                raise EvaluatorEnded("the simulation says so")
         if isinstance(call, Advance) and not call.more:
             self._in_a_row = 0
         answer = await self._answer(call)

@@ -15,7 +15,13 @@ from pilotage.central.app.central import Central
 from pilotage.central.identity.secret_hashes import hashed
 from pilotage.central.jobs import record as job_records, record_search as job_search
 from pilotage.central.jobs.leases import Lease, LeasePhase
-from pilotage.central.jobs.record_types import AttemptResult, JobMove, JobSearch, NewAttempt
+from pilotage.central.jobs.record_types import (
+    AttemptResult,
+    JobMove,
+    JobSearch,
+    NewAttempt,
+    Requeue,
+)
 from pilotage.central.pilots import record as pilot_records, record_logs as log_records
 from pilotage.central.pilots.record_logs import LogSearch
 from pilotage.central.pilots.record_types import PilotRow
@@ -85,6 +91,10 @@ class Invariants:
             for move, done in zip(args[0], result, strict=True):
                 if done:
                     self._moved(move)
+        elif verb == "settle":
+            for one in result:
+                if one.move is not None:
+                    self._moved(one.move)
         elif verb == "hello":
             self._opened(args[1], result)
         elif verb == "move_pilot" and result and _REPLAY.search(args[4]):
@@ -99,14 +109,24 @@ class Invariants:
             if told is not None and self._world.loop.now > told + DRAINS_WITHIN_S:
                 self._broken("drain", f"job {job} for {attempt.pilot}, which was told to drain")
             self._world.say(f"job {job} epoch {epoch} matched to {attempt.pilot}")
+            row = step(self._world.central.disk.rows.read(job_records.job, job))
+            if row.class_id != attempt.class_id:
+                self._broken("needs", f"job {job} is matched by needs that it no longer has")
             if epoch != self._epochs.get(job, 0) + 1:
                 self._broken("epochs", f"job {job}: {epoch} after {self._epochs.get(job, 0)}")
             self._epochs[job] = epoch
+            if epoch == 1:
+                try:
+                    self._world.graphs.matched(job)
+                except Violation as why:
+                    self._world.broken(why)
 
     def _changes(self, changes: list[Any], done: list[bool]) -> None:
         for change, written in zip(changes, done, strict=True):
             if written:
                 self._world.say(f"{type(change).__name__} of job {change.job_id}")
+            if written and isinstance(change, AttemptResult | Requeue):
+                self._world.graphs.ended(change)
             if written and isinstance(change, AttemptResult):
                 self._ended(change)
                 if self._world.outages is not None:
@@ -132,6 +152,7 @@ class Invariants:
 
     def _moved(self, move: JobMove) -> None:
         self._world.say(f"job {move.job_id}: {move.old.value} to {move.new.value}")
+        self._world.graphs.ended(move)
         if move.old in FINAL and not move.new_round:
             self._broken("final states", f"job {move.job_id} leaves {move.old.value}")
         rounds = step(self._world.central.disk.rows.read(job_records.job, move.job_id)).round - 1
@@ -271,6 +292,7 @@ class Invariants:
         again = step(world.central.shadow())
         ours, rebuilt = picture(central), picture(again)
         self.compared += 1
+        world.graphs.compare(central, again, ours["waiting"])
         for name, mine in ours.items():
             if mine != rebuilt[name]:
                 raise Violation(name, f"memory has {mine}, the store gives {rebuilt[name]}")

@@ -21,6 +21,8 @@ from pilotage.central.dispatch import (
     recovery as recover,
     service as dispatch,
 )
+from pilotage.central.dispatch.dependencies import graph
+from pilotage.central.dispatch.queue import JobQueue
 from pilotage.central.dispatch.roll_call import RollCall
 from pilotage.central.dispatch.turns import beats as central_beats, reports, requeues, turns as turn
 from pilotage.central.identity import actions
@@ -33,6 +35,7 @@ from pilotage.central.store.errors import StoreFull
 from pilotage.pilot.guard import held_payload as held
 from pilotage.pilot.mind import brain, holdings, payloads
 from pilotage.pilot.talk import renewal
+from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Ask, Attempt, What, Why
 from pilotage.proto.pilot_states import PilotState
 
@@ -98,6 +101,13 @@ def planted(name: str) -> Generator[Prepare]:
 
     with (PLANTED | LEADING | AWAY)[name].planted() as prepare:
         yield prepare
+
+
+def _class_forgotten(changes: Changes) -> None:
+    def set_class(self: Any, job: int, class_id: int, priority: int) -> None:
+        pass
+
+    changes.set(JobQueue, "set_class", set_class)
 
 
 # -- the pilot ------------------------------------------------------------------------------------
@@ -543,6 +553,30 @@ def _replay_requeues_now(changes: Changes) -> None:
     changes.set(renewals.Renewals, "_end", end)
 
 
+def _unread_is_done(changes: Changes) -> None:
+    plain = graph._Parents.outcome
+
+    def outcome(self: Any, when: Any) -> bool | None:
+        known = self.counts
+        self.counts = [0, *known[1:]]
+        try:
+            return plain(self, when)
+        finally:
+            self.counts = known
+
+    changes.set(graph._Parents, "outcome", outcome)
+
+
+def _ends_unheard(changes: Changes) -> None:
+    plain = graph.DependencyGraph.heard
+
+    def heard(self: Any, job: int, state: JobState) -> None:
+        if state is not JobState.KILLED:
+            plain(self, job, state)
+
+    changes.set(graph.DependencyGraph, "heard", heard)
+
+
 PLANTED: dict[str, Planted] = {
     "retry_counts": Planted("the fence counts from the last retry of the ask", _retry_counts),
     "no_ask_key": Planted("a repeated ask is a new one; a beat renews all of a pilot", _no_ask_key),
@@ -572,6 +606,7 @@ PLANTED: dict[str, Planted] = {
     "limits_from_waiting": Planted(
         "after a restart limits count from nothing", _limits_from_waiting
     ),
+    "class_forgotten": Planted("a change of needs reaches the store alone", _class_forgotten),
     "free_memory": Planted("after a restart memory beside the cores is free", _free_memory),
     "beat_while_settling": Planted(
         "a beat is answered while the end of its lease is written", _beat_while_settling
@@ -590,5 +625,9 @@ PLANTED: dict[str, Planted] = {
         "the jobs of a pilot that two speak for wait again before their leases are over",
         _replay_requeues_now,
     ),
+    "unread_is_done": Planted(
+        "a parent whose state was not read yet counts as Done", _unread_is_done
+    ),
+    "ends_unheard": Planted("the kill of a job does not reach its children", _ends_unheard),
     "late_hello": Planted("a late copy of an older hello opens a session", _late_hello),
 }

@@ -32,6 +32,7 @@ AGAIN_S = 5.0
 REQUEST_S = 30.0
 COUNTED_S = 3.0  # an api process learns within 2 s of jobs that have ended
 DRAINS = 0.3  # of all worlds
+CHANGES = 0.2  # the same
 INSTALLED_S = 86_400.0
 MEMORY_MB = {2: 9_000}  # by cores: more than half of a node's, so that its owner pays for more
 
@@ -46,6 +47,7 @@ class Story:
         self.tried: set[str] = set()
         self.killed: dict[int, float] = {}  # acknowledged, and since when
         self.kill_sent: set[int] = set()
+        self.released: set[int] = set()
         self.rescheduled: Counter[int] = Counter()  # how often it was asked
         self._acts = 0
         self.delete_sent: set[int] = set()  # a late copy may still find the job ended
@@ -72,7 +74,7 @@ class Story:
             pace=ClientPace(world.loop, world.chance),
         )
         world.troubles.begin()
-        await asyncio.gather(self._submit_all(), self._act(), self._let_go())
+        await asyncio.gather(self._submit_all(), self._act(), self._let_go(), self._change_needs())
         await world.troubles.over.wait()
         await self._until_all_end()
 
@@ -102,6 +104,7 @@ class Story:
             await asyncio.sleep(chance.uniform(0, 300) if number else 0.0)
             key = f"key-{number}"
             jobs = [self._job(number, place) for place in range(chance.randint(1, 4))]
+            jobs = self._world.graphs.linked(jobs, self.jobs)
             await self._submit(key, jobs)
             if chance.random() < 0.3:  # as a script does that was started twice
                 await asyncio.sleep(chance.uniform(0, 100))
@@ -164,6 +167,8 @@ class Story:
         world = self._world
         if name is ActionName.KILL:
             self.kill_sent.add(job)
+        if name is ActionName.RELEASE:
+            self.released.add(job)
         if name is ActionName.DELETE:
             self.delete_sent.add(job)
         if name is ActionName.RESCHEDULE and job in self.kill_sent:
@@ -195,6 +200,27 @@ class Story:
             names = await self.answered(self._living)
             if names and not world.troubles.are_over:
                 await self._drain(chance.choice(names))
+
+    async def _change_needs(self) -> None:
+        """In some worlds a person changes needs of jobs. Drawn apart, as above."""
+        world = self._world
+        chance = random.Random(f"needs of world {world.seed}")
+        if chance.random() > CHANGES:
+            return
+        number = 0
+        while True:
+            await asyncio.sleep(chance.uniform(30.0, 200.0))
+            if world.troubles.are_over:
+                return
+            if self.jobs:
+                job, number = chance.choice(self.jobs), number + 1
+                await self._change(job, {"wall_s": 199_000 + chance.randrange(3)}, f"set-{number}")
+
+    async def _change(self, job: int, needs: dict[str, int], key: str) -> None:
+        reply = await self.answered(
+            lambda: self.client.act(ActionName.SET, (job,), needs=needs, key=key)
+        )
+        self._world.say(f"needs of job {job}: {'changed' if reply.done else 'as they were'}")
 
     async def _living(self) -> list[str]:
         return [pilot.id async for pilot in self.client.pilots(states=LIVING)]

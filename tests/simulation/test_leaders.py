@@ -27,7 +27,7 @@ FOUND = {
     "fence_apart": 3,
     "no_guard": 84,
     "old_deadline": 2,
-    "give_back_unheld": 83,
+    "give_back_unheld": 84,
     "will_is_death": 25,
     "resched_now": 17,
     "stale_acks": 186,

@@ -15,7 +15,7 @@ SEEDS = {
     "one_last_ack": 14,
     "give_back_unheld": 27,
     "will_is_death": 3,
-    "resched_now": 20,
+    "resched_now": 34,
     "bind_at_wake": 48,
     "grace_30": 3,
     "no_guard": 32,
@@ -25,12 +25,13 @@ SEEDS = {
     "old_deadline": 10,
     "forget_on_fail": 4,
     "late_start": 6,
-    "kill_final_now": 3,
+    "kill_final_now": 5,
     "ack_before_sync": 223,
     "no_epoch_check": 3,
     "no_key": 2,
     "lease_from_first_beat": 4,
     "limits_from_waiting": 1,
+    "class_forgotten": 9,
     "free_memory": 4,
     "beat_while_settling": 31,
     "same_session": 7,
@@ -40,6 +41,8 @@ SEEDS = {
     "no_nonce_history": 76,
     "nonce_unkept": 254,
     "replay_requeues_now": 55,
+    "unread_is_done": 3,
+    "ends_unheard": 70,
 }
 
 

@@ -28,6 +28,7 @@ from .api_process import WORLDS
 from .bus import Broker
 from .central import CentralHost
 from .cluster import Cluster
+from .graphs import Graphs
 from .invariants import Invariants
 from .leaders import LeaderTroubles
 from .network import Network
@@ -107,6 +108,7 @@ class World:
         )
         self.nodes: list[Node] = []
         self.user = Host("user")
+        self.graphs = Graphs(self)
         self.story = Story(self)
         self.aimed = Aimed(self)
         self.troubles = Troubles(self)

@@ -19,6 +19,11 @@ SUPERVISORS: Final = {
     "central/factory/file_reader.py": {
         "_carry_out"
     },  # of a thread: raised again by who waits for it
+    # Functions, arguments and results are anybody's; callers must never wait for ever.
+    "central/client/executor/call_jobs.py": {"run", "_send", "_fetch"},
+    "central/client/executor/call_worker.py": {"_result", "_pickled_error", "_pickled"},
+    "central/client/executor/executor.py": {"came"},
+    "central/client/executor/mapped_calls.py": {"_taken"},
     "central/http/forwarding.py": {"ask"},  # of a task: raised again by who waits for it
     "central/cwl/evaluator.py": {"main"},  # documents are anybody's, and the library's faults too
     "central/cwl_runs/runs.py": {"once"},  # the same

@@ -18,7 +18,7 @@ from pilotage.proto.documents.cwl import CwlDocument, CwlFile
 from pilotage.proto.documents.job import Input
 
 from ...client.client import AsyncClient
-from ...client.cwl_outputs import fetched
+from ...client.downloads.cwl_outputs import fetched
 from ...client.errors import ClientError
 from ...client.files import LocalFile
 from ...cwl.sending import Described, described

@@ -30,6 +30,8 @@ _STATES: dict[ActionName, tuple[JobState, ...]] = {
     ActionName.RELEASE: (JobState.HELD,),
     ActionName.RESCHEDULE: (JobState.FAILED, JobState.KILLED),
     ActionName.DELETE: (JobState.DONE, JobState.FAILED, JobState.KILLED),
+    ActionName.SET: (JobState.WAITING, JobState.HELD),
+    ActionName.RETRY: (JobState.FAILED, JobState.HELD),
 }
 _REFUSALS_SHOWN = 5
 
@@ -71,7 +73,7 @@ async def _act(
     reason: str,
 ) -> CommandResult:
     ids, given = parse_ids(words), job_filter(where)
-    meant = _completed_filter(action, given)
+    meant = completed_filter(action, given)
     if ids and (given is not None or all_matching):
         raise UsageError("give either ids or a filter, not both")
     if not ids and not all_matching:
@@ -82,19 +84,21 @@ async def _act(
         raise UsageError(f"{action.value} needs jobs: give ids, or a filter and --all: {example}")
     client = await central.client()
     if ids:
+        if len(ids) > 1 and not yes:
+            confirm(f"{_verb(action)} {jobs_in_words(len(ids))} ({' '.join(words)})?")
         return report(action, await client.act(action, ids, reason=reason))
     chosen = await with_me(client, meant)
     matching = [view.id async for view in client.search(chosen)]
     if not matching:
         note(f"no jobs match {shown(meant)}")
         return CommandResult(None)
-    if not yes:
-        _ask(question(action, len(matching), meant))
+    if len(matching) > 1 and not yes:
+        confirm(question(action, len(matching), meant))
     reply = await _act_on_all(client, action, chosen, matching, reason)
     return report(action, reply, by_filter=True)
 
 
-def _completed_filter(action: ActionName, given: JobFilter | None) -> JobFilter:
+def completed_filter(action: ActionName, given: JobFilter | None) -> JobFilter:
     """Complete a filter: no filter means the user's own jobs, and no state means the states in
     which the action is possible."""
     chosen = given or JobFilter(owner="me")
@@ -121,12 +125,15 @@ async def _act_on_all(
 
 
 def question(action: ActionName, count: int, chosen: JobFilter) -> str:
-    """Return the question that a person confirms: `Kill 1 matching job (name=big, unfinished)?`."""
-    jobs = "1 matching job" if count == 1 else f"{number(count)} matching jobs"
-    return f"{action.value.capitalize()} {jobs} ({shown(chosen)})?"
+    """Return the question to confirm: `Kill 7 matching jobs (name=big, unfinished)?`."""
+    return f"{_verb(action)} {number(count)} matching jobs ({shown(chosen)})?"
 
 
-def _ask(question: str) -> None:
+def _verb(action: ActionName) -> str:
+    return action.value.capitalize()
+
+
+def confirm(question: str) -> None:
     """Return if the person confirms. Raise UsageError otherwise."""
     if not sys.stdin.isatty():
         raise UsageError(f"{question} The standard input is not a terminal: confirm with --yes")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ...client.errors import BadDescription, Refused
-from ...client.submission_bodies import STREAM_ABOVE
+from ...client.submissions.submission_bodies import STREAM_ABOVE
 from ..command_frame import Answers, CentralConnection, Client, CommandResult
 from ..exit_codes import ExitCode, UsageError, exit_code_of
 from ..presentation import note, print_line

@@ -30,6 +30,7 @@ from ...client.files import LocalFile
 from ..exit_codes import UsageError
 from ..options import filled, filled_by, filling, fills, option
 from ..units import option_name, with_units
+from .dependencies import dependencies
 
 T = TypeVar("T")
 Words = tuple[str, ...]
@@ -76,6 +77,15 @@ class JobOptions:
         "priority", f"Priority from {PRIORITY_MIN} to {PRIORITY_MAX}; higher runs earlier."
     )
     env: Words = option((), "Environment variable KEY=VALUE. Repeatable.")
+    after: Words = option(
+        (), "Start after these jobs are Done: 12, 12-20 or submission:7; also 12:any. Repeatable."
+    )
+    after_each: Words = option(
+        (), "Start each job of the array after that job of an equal one: submission:7. Repeatable."
+    )
+    after_failed: str = _job(
+        "after_failed", "If those jobs end otherwise: hold or skip (default: hold)."
+    )
     queue_s: int = _job("queue_s", "Wait in the queue at most this time; 0: no limit.")
 
 
@@ -125,6 +135,7 @@ def draft_of(options: JobOptions, payload: tuple[str, ...]) -> Draft:
         "preference": _preferred(options),
         "data": _data(options),
         "tokens": _tokens(options.token),
+        "after": dependencies(options.after, options.after_each),
     }
     try:
         return Draft(msgspec.convert(job, Job), _files(options.input))
@@ -248,6 +259,8 @@ def option_of(path: str) -> str:
     """Return the option for a part of a request; empty if there is none."""
     words = [step for step in steps(path) if not step.isdigit()]
     field = next((step for step in reversed(words) if step != "..."), "")
+    if "after" in words:
+        return "--after-each" if field == "each" else "--after"
     if {"data", "inputs", "query"} <= set(words):  # the rest of the path is a key of the query
         return _OPTION_OF_DATA["query"]
     if "data" in words:

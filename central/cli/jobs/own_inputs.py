@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ...client.documents.job_files import Draft, FilePattern, JobFile
 from ...client.files import LocalFile
-from ...client.job_shapes import ParameterSet
+from ...client.submissions.job_shapes import ParameterSet
 from ...jobs.definition.rendering import fill, filled_text
 
 

@@ -1,4 +1,4 @@
-"""`pilotage show` and `history`: everything about one job."""
+"""`pilotage show`, and the history of one job."""
 
 from typing import Annotated
 
@@ -28,24 +28,21 @@ async def show(
     return CommandResult(await client.detail(job), _print)
 
 
-@reads
-async def history(client: Client, job: JobArgument, /) -> CommandResult:
-    """Show the history of a job, oldest first: each event with its time, source and attempt."""
-    return CommandResult(await client.history(job), _print_history)
-
-
 def _print(found: JobDetail) -> None:
     of_task: dict[str, object] = {}
     if found.task:
         of_task["transformation"] = f"{found.transformation_id} ({found.transformation})"
         of_task["task"] = found.task
     of_submission = {"running_max": found.running_max} if found.running_max else {}
+    after = {"after": ", ".join(found.after)}
+    if found.after_count > len(found.after):
+        after["after"] += f" and {found.after_count - len(found.after)} more"
     sections: dict[str, dict[str, object]] = {
-        "": {**msgspec.to_builtins(found.view), **of_task, **of_submission},
+        "": {**msgspec.to_builtins(found.view), **of_task, **of_submission, **after},
         "data.": {"reads": found.reads, "made": found.made},
         "job.": {"unreadable": found.unreadable}
         if found.job is None
-        else msgspec.to_builtins(found.job),
+        else {**msgspec.to_builtins(found.job), "after": ()},  # `after` above has the ids
         "used.": {key: value for key, value in found.usage.items() if value},
         "output.": {out.name: f"{out.size_bytes} bytes" for out in found.outputs},
     }
@@ -94,7 +91,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _print_history(found: History) -> None:
+def print_history(found: History) -> None:
     print_table(
         ("at", "source", "event", "failure", "attempt#", "detail"),
         [

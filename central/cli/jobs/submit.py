@@ -20,7 +20,7 @@ from pilotage.proto.job_states import FINAL, JobState
 from pilotage.proto.tasks import time_limit
 
 from ...client.errors import BadJobFile, Refused, TimedOut
-from ...client.submission_bodies import STREAM_ABOVE, OnProgress
+from ...client.submissions.submission_bodies import STREAM_ABOVE, OnProgress
 from ...jobs.definition.rendering import fill
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes
 from ..exit_codes import UsageError
@@ -353,7 +353,7 @@ async def _follow(handle: "AsyncSubmissionHandle", timeout_s: float | None) -> N
 
 
 async def _show_output(handle: "AsyncSubmissionHandle", states: Mapping[JobState, int]) -> None:
-    """Print the standard output of a single job that has ended, or say how to see it of several."""
+    """Print the standard output of a single job that has ended, or name the command for several."""
     from .logs import print_output
 
     if handle.count == 1 and FINAL.issuperset(states):

@@ -16,12 +16,20 @@ from pilotage.proto.decoding.complaints import MISSING, as_json, complaint, shor
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.decoding.strict_yaml import YamlPath, line_of
 from pilotage.proto.decoding.typed_quantities import convert, short_keys_of
-from pilotage.proto.documents.job import Input, Job, JobLimits, Need, OutputPattern, Preference
+from pilotage.proto.documents.job import (
+    Dependency,
+    Input,
+    Job,
+    JobLimits,
+    Need,
+    OutputPattern,
+    Preference,
+)
 from pilotage.proto.quantities import short_name
 
 from ..errors import BadJobFile
 from ..files import LocalFile
-from ..job_shapes import ParameterSet
+from ..submissions.job_shapes import ParameterSet
 from .sweeps import BadSweep, parameters_of
 from .yaml_text import as_list, as_mapping, load, load_as_written
 
@@ -32,6 +40,7 @@ _SHAPES: dict[str, type[msgspec.Struct]] = {
     "outputs": OutputPattern,
     "limits": JobLimits,
     "preference": Preference,
+    "after": Dependency,
 }
 
 
@@ -159,7 +168,32 @@ class _Reader:
         if not jobs:
             empty = "it is empty, " if jobs is not None else ""
             raise self._wrong(path, f"{empty}expected a list of jobs")
-        return tuple(self._draft(one, (*path, i)) for i, one in enumerate(jobs))
+        places: dict[str, int] = {}  # of the jobs above, by name
+        drafts: list[Draft] = []
+        for i, one in enumerate(jobs):
+            job = self._with_places(one, (*path, i), places)
+            drafts.append(self._draft(job, (*path, i)))
+            places[drafts[-1].job.name] = i + 1
+        return tuple(drafts)
+
+    def _with_places(self, found: Any, path: YamlPath, places: Mapping[str, int]) -> Any:
+        """Return the job with the places of the jobs that it waits for, in place of their names."""
+        job = as_mapping(found)
+        after = as_list(job.get("after")) if job is not None else None
+        if job is None or after is None:
+            return found
+        made: list[Any] = []
+        for i, one in enumerate(after):
+            given = as_mapping(one) if not isinstance(one, str | int) else {"job": one}
+            name = given.get("job") if given is not None else None
+            if given is not None and isinstance(name, str):
+                if name not in places:
+                    why = f"no job above has the name {name!r}: list the jobs in their order"
+                    raise self._wrong((*path, "after", i), why)
+                given = {key: one for key, one in given.items() if key != "job"}
+                given["index"] = places[name]
+            made.append(one if given is None else given)
+        return {**job, "after": made}
 
     def _draft(self, found: Any, path: YamlPath) -> Draft:
         given = as_mapping(found)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import BadJobFile
-from ..job_shapes import ParameterSet
+from ..submissions.job_shapes import ParameterSet
 from .yaml_text import as_list, as_mapping
 
 JOBS_MAX: Final = 1_000_000

@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from pilotage.proto.api.jobs import Event, JobView
 from pilotage.proto.job_states import FINAL, JobState
 
+_EARLY_MAX: Final = 10_000
 OnHeld = Callable[[int, str], None]  # a job, and the reason why it is Held
 
 
@@ -27,13 +29,31 @@ class Outstanding:
         *,
         through_held: bool = False,
         on_held: OnHeld | None = None,
+        on_running: Callable[[int], None] | None = None,
     ) -> None:
-        self.submission, self._through_held, self._on_held = submission, through_held, on_held
+        self.submission, self._through_held = submission, through_held
+        self._on_held, self._on_running = on_held, on_running
         self._left = set(ids)
         self._held: dict[int, str] = {}
         self._ended: deque[int] = deque()
         self._known: set[int] = set()  # jobs that the central has shown
         self.total = len(self._left)
+        self._early: deque[int] = deque(maxlen=_EARLY_MAX)  # ends of jobs that nobody awaits yet
+
+    def add(self, ids: Iterable[int]) -> None:
+        """Await more jobs. Some may have ended while their submission was answered."""
+        early = set(self._early)
+        for job in ids:
+            self._left.add(job)
+            self.total += 1
+            if job in early:
+                self._end(job)
+
+    def drop(self, ids: Iterable[int]) -> None:
+        """Await these jobs no longer."""
+        for job in ids:
+            self._left.discard(job)
+            self._held.pop(job, None)
 
     @property
     def left(self) -> int:
@@ -81,6 +101,8 @@ class Outstanding:
 
     def _take(self, job: int, state: JobState, reason: str) -> None:
         if job not in self._left:
+            if state in FINAL:
+                self._early.append(job)
             return
         self._known.add(job)
         if state is JobState.HELD:
@@ -90,6 +112,8 @@ class Outstanding:
                 self._on_held(job, reason)
             return
         self._held.pop(job, None)
+        if state is JobState.RUNNING and self._on_running is not None:
+            self._on_running(job)
         if state in FINAL:
             self._end(job)
 

@@ -40,8 +40,10 @@ from ...jobs.definition.rendering import (
 )
 from ...jobs.definition.sizes import FilledSizes, check_name, check_size
 from ...jobs.definition.software import needs_of
-from ...jobs.record_types import JobClassRow, NewJob
+from ...jobs.record_dependencies import Dependent, parents_of
+from ...jobs.record_types import JobClassRow, NewDependency, NewJob
 from ...rucio.outgoing import RucioEntries, check_going_out, no_servers
+from .parents import ParentJobs
 
 SHORT = 4_096  # bytes: most entries of parameters are shorter
 SHOWN_MAX = 20  # names in a message
@@ -65,6 +67,8 @@ class ArrivedJobs:
     def __init__(self) -> None:
         self.runs: list[tuple[KnownClass, int, int, int]] = []  # class, priority, first id, count
         self.limits: list[tuple[int, float]] = []
+        self.dependents: list[Dependent] = []
+        self._ranges: list[tuple[int, int]] = []
 
     def add(self, first: int, ready: CheckedJobs) -> None:
         """Note that these jobs have consecutive ids from `first` on."""
@@ -77,6 +81,12 @@ class ArrivedJobs:
             (job, row.queue_until)
             for job, row in enumerate(ready.rows, first)
             if row.queue_until is not None
+        ]
+        self._ranges.append((first, len(ready.rows)))
+        self.dependents += [
+            Dependent(job, row.class_id, row.policy, parents_of(row, self._ranges))
+            for job, row in enumerate(ready.rows, first)
+            if row.after
         ]
 
     def _join(self, info: KnownClass, priority: int, first: int, count: int) -> None:
@@ -111,6 +121,10 @@ def _some(names: list[str]) -> str:
     return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
 
 
+def _with_parents(row: NewJob, job: Job, after: tuple[NewDependency, ...]) -> NewJob:
+    return msgspec.structs.replace(row, after=after, policy=job.after_failed)
+
+
 def _names_id(job: Job) -> bool:
     """Return whether the id of a job is a part of its name."""
     return bool(job.id_placeholder) and job.id_placeholder in job.name
@@ -129,7 +143,9 @@ class RowMaker:
         at: float,
         data: InputResolver | None = None,
         rucio: RucioEntries = no_servers,
+        parents: ParentJobs,
     ) -> None:
+        self.parents = parents
         self._data, self._rucio = data, rucio
         self._classes, self._caller = classes, caller
         self.fresh: list[KnownClass] = []  # classes that are new with this submission
@@ -146,9 +162,9 @@ class RowMaker:
     async def ready(self, entries: Sequence[msgspec.Raw], *, start: int) -> CheckedJobs:
         """Return the rows of these entries. Raises Refused naming the entry and field."""
         if self._template is not None:
-            if self._template.data is not None:
-                return await self._filled_with_data(self._template, entries, start)
-            return await self._filled(self._template, entries, start)
+            fill_in = self._filled if self._template.data is None else self._filled_with_data
+            checked = await fill_in(self._template, entries, start)
+            return await self._after(self._template, checked, start)
         settled: dict[int, ResolvedInputs] = {}
         jobs: list[Job] = []
         bodies: list[bytes] = []
@@ -171,11 +187,36 @@ class RowMaker:
             bodies.append(body)
         infos = await self._interned(classes)
         rows = list(map(self._row, jobs, infos, bodies))
+        if any(job.after for job in jobs):
+            await self.parents.learn(jobs)
+            for place, job in enumerate(jobs):
+                after = self.parents.of(job, f"jobs[{start + place}]", start + place)
+                rows[place] = _with_parents(rows[place], job, after)
         for place, found in settled.items():
             rows[place] = msgspec.structs.replace(
                 rows[place], inputs=found.inputs, stores=found.stores
             )
         return CheckedJobs(infos, rows)
+
+    async def _after(self, template: Job, checked: CheckedJobs, start: int) -> CheckedJobs:
+        """Return the jobs of a template with their parents."""
+        if not template.after:
+            return checked
+        await self.parents.learn([template])
+        after = self.parents.of(template, "template", None)
+        if any(one.each for one in template.after):
+            of_each = [
+                self.parents.of(template, "template", place)
+                for place in range(start, start + len(checked.rows))
+            ]
+        else:
+            of_each = [after] * len(checked.rows)
+            self.parents.count(len(after) * (len(checked.rows) - 1), "template")
+        rows = [
+            _with_parents(row, template, its)
+            for row, its in zip(checked.rows, of_each, strict=True)
+        ]
+        return CheckedJobs(checked.infos, rows)
 
     async def _settled(self, job: Job, where: str) -> ResolvedInputs:
         """Return the input files of a job and where it can run. Raises Refused with the field."""

@@ -116,9 +116,9 @@ class ArrivalPoller:
         """Queue and count the jobs in some ranges."""
         runs: list[Run] = []
         for start in range(0, len(ranges), RANGES_A_LOOK):
-            runs += await self._store.read(
-                arrival_records.arrived_runs, ranges[start : start + RANGES_A_LOOK]
-            )
+            some = ranges[start : start + RANGES_A_LOOK]
+            await self._follow_up.adopt(some)
+            runs += await self._store.read(arrival_records.arrived_runs, some)
         infos = await self._learn(runs)
         fed = 0
         for run in runs:

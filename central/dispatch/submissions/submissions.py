@@ -28,6 +28,7 @@ from ...store.errors import KeyReused, StillArriving, StoreError
 from .. import record_arrivals as arrival_records
 from ..memory import Memory
 from .intake import ArrivedJobs, CheckedJobs, RowMaker
+from .parents import ParentJobs
 
 Queued = Callable[[ArrivedJobs], None]
 _Key = tuple[str, int, str]  # community, owner, key of the submission
@@ -141,6 +142,7 @@ class Submissions:
             at=self._clock.wall(),
             data=InputResolver(self._store, self._storages.book, owner.community),
             rucio=self._rucio,
+            parents=ParentJobs(self._store, caller, self._owners),
         )
         key = (caller.community, owner.owner_id, header.key)
         while key in self._arriving:  # another request writes the same key: wait for its end
@@ -180,6 +182,7 @@ class Submissions:
             at=self._clock.wall(),
         )
         if second is None:
+            maker.parents.check_count(len(ready.rows))
             await self._prepare(maker)
             record = await self._submit(new, ready)
             if record.repeated:
@@ -264,6 +267,7 @@ class Submissions:
                     )
                 ready = await maker.ready(following, start=count)
                 following = await anext(chunks, None)
+            maker.parents.check_count(count)
             await self._prepare(maker)
             record = await self._store.write(
                 submission_records.finish_submission, record.submission_id, body_hash()

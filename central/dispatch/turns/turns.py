@@ -178,6 +178,7 @@ def _row(presence: Presence, lease: Lease, at: float) -> NewAttempt:
     return NewAttempt(
         attempt_id=lease.attempt_id,
         job_id=lease.job,
+        class_id=lease.class_id,
         epoch=lease.epoch,
         pilot=lease.pilot,
         session=lease.session,

@@ -153,6 +153,11 @@ def job_of(template: bytes | None, body: bytes) -> Job:
     return fill(job, decode_parameters(body)) if has_names else job
 
 
+def described(template: bytes | None, body: bytes) -> Job:
+    """Return a stored job without filling in its parameters. Raises one of UNREADABLE."""
+    return decode_job(body) if template is None else _template(template)[0]
+
+
 def exit_codes_of(template: bytes | None, body: bytes) -> ExitCodes:
     """Return what the exit codes of a stored job mean, without filling in parameters."""
     return _decode_codes(body if template is None else template)

@@ -95,6 +95,7 @@ async def waiting_jobs(store: Store, count: int, **fields: object) -> list[int]:
 
 def an_attempt(attempt_id: int, job_id: int, epoch: int = 1, **fields: object) -> NewAttempt:
     given: dict[str, object] = {
+        "class_id": 1,
         "pilot": "pilot-1",
         "session": 1,
         "ask": 4,
@@ -112,6 +113,8 @@ def an_attempt(attempt_id: int, job_id: int, epoch: int = 1, **fields: object) -
 async def matched(store: Store, job_id: int, epoch: int = 1, **fields: object) -> int:
     """Match a job; return the attempt's id."""
     attempt_id = await store.write(job_records.reserve_attempts, 1)
+    known = (await store.write(job_records.standing, [job_id])).get(job_id)
+    fields = {"class_id": known.class_id if known is not None else 0, **fields}
     (body,) = await turns.match(store, [an_attempt(attempt_id, job_id, epoch, **fields)])
     assert body is not None, f"job {job_id} was not to be had"
     return attempt_id

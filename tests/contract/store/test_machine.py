@@ -55,10 +55,19 @@ SITES = ("PIC", "CSCS")
 jobs = st.integers(1, 8)
 attempts = st.integers(1, 12)
 epochs = st.integers(1, 3)
+classes = st.sampled_from([1, 1, 1, 2])  # the first is that of most jobs
 states = st.sampled_from([state for state in JobState if state not in ACTIVE])
 after_end = st.sampled_from([JobState.DONE, JobState.FAILED, JobState.WAITING, JobState.COMPLETING])
 after_lease = st.sampled_from([JobState.WAITING, JobState.KILLED, JobState.HELD])
 whys = st.sampled_from([None, Why.KILL, Why.HOLD, Why.RESCHEDULE])
+
+
+def a_move_between(
+    job_id: int, old: JobState, new: JobState, kinds: tuple[int, int], **fields: Any
+) -> Any:
+    """Return a move that also changes the needs of a job, from one class to another."""
+    return a_move(job_id, old, new, old_class=kinds[0], new_class=kinds[1], **fields)
+
 
 changes: st.SearchStrategy[AttemptChange] = st.one_of(
     st.builds(AttemptStart, attempt_id=attempts, job_id=jobs, at=st.just(21.0)),
@@ -178,12 +187,16 @@ class Stores(RuleBasedStateMachine):
 
         self.both(call)
 
-    @rule(wanted=st.lists(st.tuples(jobs, epochs, st.sampled_from(SITES)), min_size=1, max_size=4))
-    def match(self, wanted: list[tuple[int, int, str]]) -> None:
+    @rule(
+        wanted=st.lists(
+            st.tuples(jobs, epochs, st.sampled_from(SITES), classes), min_size=1, max_size=4
+        )
+    )
+    def match(self, wanted: list[tuple[int, int, str, int]]) -> None:
         first = self.both(lambda store: store.write(job_records.reserve_attempts, len(wanted)))
         news = [
-            an_attempt(first + i, job_id, epoch, site=site)
-            for i, (job_id, epoch, site) in enumerate(wanted)
+            an_attempt(first + i, job_id, epoch, site=site, class_id=class_id)
+            for i, (job_id, epoch, site, class_id) in enumerate(wanted)
         ]
         self.both(lambda store: turns.match(store, news))
 
@@ -214,7 +227,15 @@ class Stores(RuleBasedStateMachine):
 
     @rule(
         some=st.lists(
-            st.builds(a_move, jobs, states, states, close=st.booleans(), new_round=st.booleans()),
+            st.builds(
+                a_move_between,
+                jobs,
+                states,
+                states,
+                st.sampled_from([(0, 0), (1, 2), (2, 1)]),
+                close=st.booleans(),
+                new_round=st.booleans(),
+            ),
             min_size=1,
             max_size=3,
         )

@@ -69,9 +69,15 @@ class StubQueries(Hearing, Queries):
 
     @override
     async def search(
-        self, caller: Caller, filter: jobs.JobFilter, after: int, limit: int, /
+        self,
+        caller: Caller,
+        wanted: jobs.JobFilter,
+        after: int,
+        limit: int,
+        *,
+        since: float = 0.0,
     ) -> jobs.JobPage:
-        self.hear("search", caller, (filter, after, limit))
+        self.hear("search", caller, (wanted, after, limit))
         return jobs.JobPage(jobs=[VIEW])
 
     @override

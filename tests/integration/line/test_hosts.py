@@ -310,6 +310,20 @@ def test_a_retry_goes_to_another_host_and_comes_back_when_all_have_failed_it() -
     scene(tell)
 
 
+def test_a_retry_goes_to_another_host_even_if_only_the_bad_one_has_asked_since_a_restart() -> None:
+    async def tell(one: Scene) -> None:
+        await one.submit(1, retries=1)
+        (got,) = await one.voices[0].ask()
+        await one.world.kill()
+        await one.world.start()
+        await one.voices[0].fails(got)
+
+        assert await one.voices[0].ask() == ()
+        assert [retry.job for retry in await one.voices[1].ask()] == [got.job]
+
+    scene(tell)
+
+
 def test_a_job_that_no_host_can_run_is_held_for_what_they_said() -> None:
     async def tell(one: Scene) -> None:
         (job,) = await one.submit(1)

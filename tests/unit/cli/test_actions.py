@@ -32,8 +32,8 @@ def test_a_question_names_the_jobs_in_few_words() -> None:
     def asked(count: int, **clauses: Any) -> str:
         return question(ActionName.KILL, count, JobFilter(**clauses))
 
-    assert asked(1, name="big", states=(JobState.WAITING,)) == (
-        "Kill 1 matching job (name=big, state Waiting)?"
+    assert asked(2, name="big", states=(JobState.WAITING,)) == (
+        "Kill 2 matching jobs (name=big, state Waiting)?"
     )
     assert asked(1_234, owner="me", states=UNFINISHED) == (
         "Kill 1 234 matching jobs (owner=me, unfinished)?"

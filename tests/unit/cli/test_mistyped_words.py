@@ -14,7 +14,7 @@ from pilotage.central.cli.mistyped_words import (
 LINES = {
     "cancel 12": "unknown command 'cancel': did you mean 'kill'?",
     "rm 12": "unknown command 'rm': did you mean 'kill'?",
-    "retry 12": "unknown command 'retry': did you mean 'reschedule'?",
+    "scontrol 12": "unknown command 'scontrol': did you mean 'set'?",
     "queue": "unknown command 'queue': did you mean 'status'?",
     "run x": "unknown command 'run': did you mean 'submit'?",
     "ps": "unknown command 'ps': did you mean 'status'?",
@@ -23,7 +23,7 @@ LINES = {
     "sbatch job.sh": "unknown command 'sbatch': did you mean 'submit'?",
     "squeue -u me": "unknown command 'squeue': did you mean 'status'?",
     "scancel 12": "unknown command 'scancel': did you mean 'kill'?",
-    "sacct": "unknown command 'sacct': did you mean 'status'?",
+    "sacct": "unknown command 'sacct': did you mean 'history'?",
     "condor_q": "unknown command 'condor_q': did you mean 'status'?",
     "stat": "unknown command 'stat': did you mean 'status'?",
     "pilot cancel p1": "unknown command 'pilot cancel': did you mean 'pilot kill'?",
@@ -31,9 +31,9 @@ LINES = {
     "resch 12": "unknown command 'resch': did you mean 'reschedule'?",
     "xyz": "unknown command 'xyz': `pilotage --help` lists the commands",
     "data ccancel": "unknown command 'data ccancel': `pilotage data --help` lists the commands",
-    "submit --after 3 -- a": "unknown option '--after': `pilotage submit --help` lists the options",
+    "submit --dependency 3 -- a": "unknown option '--dependency': did you mean '--after'?",
     "submit --mail-user x -- a": "unknown option '--mail-user': `pilotage submit --help` lists",
-    "status --sort x": "unknown option '--sort': `pilotage status --help` lists the options",
+    "status --sort x": "--sort: unknown column 'x': known are ",
     "wait --since 3": "unknown option '--since': `pilotage wait --help` lists the options",
     "submit --coers 3 -- a": "unknown option '--coers': did you mean '--cores'?",
     "submit --mem=3 -- a": "unknown option '--mem': did you mean '--memory'?",
@@ -79,7 +79,7 @@ def test_what_only_submit_takes_is_known() -> None:
     assert {*ONLY_SUBMIT} == _options("submit") - _options("explain") - {"FILES"}
 
 
-@pytest.mark.parametrize("name", ["show", "history", "peek", "curve", "explain"])
+@pytest.mark.parametrize("name", ["show", "peek", "curve", "explain"])
 def test_a_command_of_one_job_takes_no_second_one(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

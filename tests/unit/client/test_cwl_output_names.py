@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from pilotage.central.client.client import AsyncClient
-from pilotage.central.client.cwl_outputs import fetched
+from pilotage.central.client.downloads.cwl_outputs import fetched
 from pilotage.central.client.errors import FileThere
 from pilotage.central.client.files import is_fetched
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pilotage.central.client.errors import Invalid, KeyReused, Unreachable
-from pilotage.proto.api.jobs import IdRange, Submitted
+from pilotage.proto.api.jobs import BlobAnswer, IdRange, Submitted
 from pilotage.proto.documents.job import Job, Need
 
 from .stub_central import StubCentral, lost, not_there, ok, problem
@@ -138,13 +138,10 @@ async def test_a_refused_submission_is_not_repeated() -> None:
 MISSHAPEN = [
     ({"command": "echo hi"}, "command: expected a list of words"),
     ({"command": ("a",), "needs": Need(cores_min=2)}, "needs: expected a list of needs"),
-    (
-        {"command": ("a",), "inputs": ("words.txt",)},
-        r"inputs: found 'words.txt', .*: inputs=client.upload\(\['words.txt'\]\)",
-    ),
-    ({"command": ("a",), "inputs": [Path("x")]}, r"inputs: found .*client.upload\(\['x'\]\)"),
-    ({"command": ("a",), "outputs": "*.txt"}, r"outputs: found '\*.txt', expected patterns"),
-    ({"command": ("a",), "outputs": ("*.txt",)}, r"outputs=\[OutputPattern\(pattern='\*.txt'\)\]"),
+    ({"command": ("a",), "inputs": "a.txt"}, r"inputs: found 'a.txt', .*: inputs=\['a.txt'\]"),
+    ({"command": ("a",), "inputs": Path("x")}, r"inputs: found .*: inputs=\['x'\]"),
+    ({"command": ("a",), "outputs": "*.txt"}, r"outputs: found '\*.txt', .*: outputs=\['\*.txt'\]"),
+    ({"command": "echo hi", "inputs": [__file__]}, "command: expected a list of words"),
 ]
 
 
@@ -163,10 +160,34 @@ async def test_a_job_in_a_wrong_shape_is_not_sent(fields: dict[str, Any], said: 
     assert stub.got == [] or all(one.method != "POST" for one in stub.got)
 
 
-async def test_a_job_as_a_mapping_hears_the_form_of_a_mapping() -> None:
+async def test_local_files_and_patterns_are_written_as_in_a_job_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    path = str(tmp_path / "a.txt")
+    job = Job(command=("a",), inputs=[path], outputs=["*.txt"])  # type: ignore[arg-type]
+    mapping = {"command": ["a"], "inputs": [tmp_path / "a.txt"], "outputs": ["*.txt"]}
+    ways: list[dict[str, Any]] = [
+        {"jobs": job},
+        {"jobs": [mapping, job]},
+        {"jobs": iter([job, mapping])},
+        {"template": mapping, "parameters": [{"x": 1}]},
+    ]
+    for way in ways:
+        stub = central()
+        stub.always["POST /v1/blobs/missing"] = ok(BlobAnswer(missing=[]))
+        async with stub.client() as client:
+            await client.submit(**way)
+
+        sent = [json.loads(line) for line in stub.got[-1].body.splitlines()]
+        header, *lines = sent
+        jobs = lines or header.get("jobs") or [header["template"]]
+        assert jobs
+        for one in jobs:
+            assert one["outputs"] == [{"pattern": "*.txt"}]
+            assert [(i["name"], i["size_bytes"]) for i in one["inputs"]] == [("a.txt", 5)]
+
+
+async def test_a_wrong_command_of_explain_is_said() -> None:
     async with central().client() as client:
-        with pytest.raises(TypeError, match=r"outputs=\[{'pattern': '\*.txt'}\]"):
-            await client.submit({"command": ["a"], "outputs": ["*.txt"]})
         with pytest.raises(TypeError, match="command: expected a list"):
             await client.explain(Job(command="echo"))  # type: ignore[arg-type]
 

@@ -7,7 +7,7 @@ import pytest
 from pilotage.central.cli.jobs.own_inputs import with_own_inputs
 from pilotage.central.client.documents.job_files import parse_job_file
 from pilotage.central.client.errors import BadJobFile
-from pilotage.central.client.job_shapes import ParameterSet
+from pilotage.central.client.submissions.job_shapes import ParameterSet
 
 TEMPLATE = "template: {command: [fit, '{a}']}\n"
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from pilotage.central.jobs.intents import Unchanged, intent
+from pilotage.central.jobs.definition.need_changes import NeedChange
+from pilotage.central.jobs.intents import Unchanged, intent, intent_of
 from pilotage.central.jobs.record_types import AttemptWant, JobMove
-from pilotage.proto.api.jobs import ActionName
+from pilotage.proto.api.jobs import Action, ActionName
 from pilotage.proto.job_states import JobState
 from pilotage.proto.messages import Why
 from pilotage.proto.state_machine import IllegalTransition
@@ -66,3 +67,45 @@ def test_a_reschedule_after_a_result_opens_a_new_round_and_others_do_not(
 
     assert isinstance(what, JobMove) and what.close
     assert what.new_round is is_new
+
+
+#  state       live   set        retry
+CHANGES = """
+   Waiting     -      Waiting    unchanged
+   Held        -      Held       Waiting
+   Matched     live   refused    refused
+   Running     live   refused    refused
+   Completing  -      refused    refused
+   Done        -      refused    refused
+   Failed      -      refused    Waiting
+   Killed      -      refused    refused
+"""
+
+
+@pytest.mark.parametrize("line", CHANGES.strip().splitlines())
+def test_needs_change_only_while_a_job_waits_is_held_or_runs_again(line: str) -> None:
+    state, live, *expected = line.split()
+    job = a_standing(state=JobState(state), live=live == "live")
+    change = NeedChange({"memory_mb": 8}, {})
+
+    def done(name: ActionName) -> str:
+        action = Action(action=name, priority=7)
+        try:
+            what = intent_of(action, job, change, at=1.0, who="maria")
+        except IllegalTransition:
+            return "refused"
+        if isinstance(what, Unchanged):
+            return "unchanged"
+        assert isinstance(what, JobMove)
+        assert (what.priority, what.detail) == (7, "memory_mb=8, priority=7")
+        return what.new.value
+
+    assert [done(ActionName.SET), done(ActionName.RETRY)] == expected
+
+
+def test_a_priority_that_a_job_has_already_changes_nothing() -> None:
+    nothing = NeedChange({}, {})
+    same, other = (Action(action=ActionName.SET, priority=one) for one in (5, 6))
+
+    assert isinstance(intent_of(same, a_standing(), nothing, at=1.0, who="maria"), Unchanged)
+    assert isinstance(intent_of(other, a_standing(), nothing, at=1.0, who="maria"), JobMove)

@@ -9,7 +9,7 @@ from typing import IO, cast
 import msgspec
 
 from pilotage.proto.api.jobs import Submission
-from pilotage.proto.documents.job import Job
+from pilotage.proto.documents.job import Dependency, Job
 
 from .job_shapes import (
     JobLike,
@@ -26,7 +26,21 @@ OnProgress = Callable[[int], None]  # with the number of jobs that were sent
 STREAM_ABOVE = 2_000
 _CHUNK_BYTES = 256 * 1024
 _IN_MEMORY_BYTES = 16 * 1024 * 1024
-_ENCODE = msgspec.json.Encoder().encode
+
+
+def _as_dependency(one: object) -> Dependency:
+    """Return the dependency on the job or the submission of a handle."""
+    from ..handles import AsyncJobHandle, AsyncSubmissionHandle
+
+    handle = getattr(one, "core", one)
+    if isinstance(handle, AsyncJobHandle):
+        return Dependency(job=handle.id)
+    if isinstance(handle, AsyncSubmissionHandle):
+        return Dependency(submission=handle.id)
+    raise TypeError(f"found {one!r}, expected a value that JSON can hold")
+
+
+_ENCODE = msgspec.json.Encoder(enc_hook=_as_dependency).encode
 
 
 def whole_body(header: Submission, items: Sequence[SubmittedItem]) -> bytes:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pilotage.proto.api.jobs import OutputView
 from pilotage.proto.tasks import Tasks
 
-from .errors import FileThere, NotFound
-from .files import inside, is_fetched
+from ..errors import FileThere, NotFound
+from ..files import inside, is_fetched
 
 if TYPE_CHECKING:
-    from .client import AsyncClient
+    from ..client import AsyncClient
 
 AT_ONCE: Final = 8
 _FORCE: Final = "replace the file with --force (in Python: force=True)"

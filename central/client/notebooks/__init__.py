@@ -1,0 +1,1 @@
+"""What programs and notebooks show: tables of jobs, and progress bars."""
