@@ -9,6 +9,7 @@ import difflib
 import enum
 import re
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -270,7 +271,7 @@ class FactorySettings(_Section, frozen=True):
 
 
 class MailSettings(_Section, frozen=True, rename={"sender": "from"}):
-    """The mail server for reports of failover. Without a host or recipient, no mail is sent."""
+    """The mail server for notifications, and for reports of failover to the recipients."""
 
     host: str = ""  # SMTP server
     port: Annotated[int, Meta(ge=1, le=65_535)] = 25
@@ -294,6 +295,31 @@ class FailoverSettings(_Section, frozen=True):
     recovery_s: Seconds = 3_600.0  # pause between checks for tasks that disagree with their inputs
     report_days: Annotated[float, Meta(gt=0, le=36_500)] = 90.0  # how long reports are kept
     mail: MailSettings = MailSettings()
+
+
+class NotifySettings(_Section, frozen=True):
+    """Notifications of users: docs/howto/notifications.md. Mail goes through `failover.mail`."""
+
+    every_s: Seconds = 5.0  # interval of checks
+    an_hour: Annotated[int, Meta(ge=1, le=10_000)] = 20  # messages to a person by each channel
+    retry_s: Seconds = 30.0  # first pause after a failure; doubled up to an hour
+    tries: Annotated[int, Meta(ge=1, le=100)] = 20  # then the message is given up
+    #: domains of mail addresses that users may choose
+    mail_domains: Annotated[tuple[str, ...], Meta(max_length=100)] = ()
+    webhook_ports: Annotated[tuple[int, ...], Meta(max_length=100)] = (443,)
+    webhook_http: bool = False  # also allow http
+    #: networks (CIDR) that are not public, but may be reached
+    webhook_allowed: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
+    #: networks that may not be reached, such as your own public ones
+    webhook_refused: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("webhook_allowed", "webhook_refused"):
+            for network in getattr(self, name):
+                try:
+                    ip_network(network)
+                except ValueError as why:
+                    raise ValueError(f"{name}: {why}") from None
 
 
 class DataSettings(_Section, frozen=True):
@@ -376,6 +402,7 @@ class Settings(_Section, frozen=True):
     data: DataSettings = DataSettings()
     store: StoreSettings = StoreSettings()
     failover: FailoverSettings = FailoverSettings()
+    notify: NotifySettings = NotifySettings()
     jdl: JdlSettings = JdlSettings()
     cwl: CwlSettings = CwlSettings()
     process: ProcessSettings = ProcessSettings()

@@ -20,6 +20,7 @@ from pilotage.central.failover.mails import Mailer
 from pilotage.central.http.app import HttpApp
 from pilotage.central.identity.callers import User
 from pilotage.central.identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
+from pilotage.central.notifications.assembly import Senders
 from pilotage.central.observe.events import Log, no_log
 from pilotage.central.ports import Space
 from pilotage.central.settings import CommunitySettings, LeaseSettings, Settings
@@ -59,6 +60,7 @@ class FakeInstallation:
         self.randomness = FakeRandomness(seed)
         self.storages = Storages()
         self.mailer: Mailer | None = None
+        self.senders = Senders()
         self.policy: Policy | None = None
         self.evaluator: Evaluates | None = None
         self.space: Space = NoDisk()
@@ -109,6 +111,7 @@ class FakeInstallation:
             log=self.log,
             storages=self.storages,
             mailer=self.mailer,
+            senders=self.senders,
             policy=self.policy,
             evaluator=self.evaluator,
             space=self.space,

@@ -198,6 +198,7 @@ def build_api(
         room=allowed.room,
         bans=tokens.bans,
         queued=left_to_the_leader,
+        check_notify=world.check_notify,
     )
     sandbox = Sandbox(
         world.blobs,

@@ -24,7 +24,7 @@ from ..dispatch.black_holes import BlackHoleService
 from ..dispatch.control import JobControl
 from ..dispatch.deadlines import DeadlineLoop
 from ..dispatch.dependencies.releases import ReleaseLoop
-from ..dispatch.explainer import AwaitedOutputs, Explainer
+from ..dispatch.explainer import Explainer
 from ..dispatch.follow_up import FollowUp
 from ..dispatch.health import HealthService
 from ..dispatch.idle_classes import IdleClasses
@@ -65,6 +65,7 @@ from ..jobs.blobs.sandbox import Sandbox
 from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
+from ..notifications.assembly import Notifications
 from ..observe.counting_log import CountingLog, counting
 from ..observe.wall_clock import WallClockWatch
 from ..pilots.logs import LogRoom
@@ -83,6 +84,7 @@ from ..transfers.sweep_service import SweepService
 from ..transformations.assembly import Transformations, transformations
 from ..transformations.avoided_hosts import AvoidedHosts
 from ..transformations.engine import Engine
+from .notification_work import notification_work
 from .people import AboutPeople, about_people
 from .process_parts import World, ban_service, parts_of
 from .production_work import ProductionWork, known_results, production_work
@@ -129,6 +131,7 @@ class Central:
     kept_off: AvoidedHosts
     productions: ProductionWork
     failover: Failover
+    notifications: Notifications
     people: AboutPeople
     rucio: RucioDrivers
     rucio_work: RucioWork
@@ -191,6 +194,7 @@ class Central:
                 tasks.create_task(self.failover.cycle.run())
                 tasks.create_task(self.failover.recovery.run())
                 tasks.create_task(self.failover.mails.run())
+                tasks.create_task(self.notifications.run())
 
 
 def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
@@ -216,17 +220,15 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
     repairs = _repairs(world, memory, rules, elements, pulse)
     made = _transformations(world, memory, submits, control, repairs, allowed, tokens.bans)
     about_failures = _failover(world, settings, memory, rules, made.engine, control, pulse)
-    rucio = rucio_work(world, memory, control)
-    awaited = rucio.service.awaited_of_job
-    explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements, awaited)
+    rucio, people = rucio_work(world, memory, control), about_people(world, memory, tokens, control)
+    metrics.others, metrics.failover, metrics.rucio = others, pulse, rucio.mirrors.poll_ages_s
+    explainer = _explainer(memory, idle, queries, pilots, clock, lease, elements, rucio)
     flows = production_work(
         world, memory, made, control, explainer, submits, allowed, tokens.bans, settings
     )
+    told = notification_work(world, settings, memory, tokens, flows.productions.service)
     own = storage_work(world, settings)
     carrier = copy_rules(world, submits, tokens.bans, own)
-    people = about_people(world, memory, tokens, control)
-    metrics.others, metrics.failover, metrics.rucio = others, pulse, rucio.mirrors.poll_ages_s
-    watch = _watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease)
     services = Services(
         logins=people.services.logins,
         payload_tokens=people.services.payload_tokens,
@@ -260,6 +262,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         transformations=made.service,
         productions=flows.productions.service,
         reports=about_failures.service,
+        notifications=told.service,
         rucio=rucio.service,
     )
     return Central(
@@ -267,7 +270,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         services=services,
         memory=memory,
         recovery=MemoryRecovery(store=store, memory=memory, clock=clock, settings=lease, used=used),
-        watch=watch,
+        watch=_watch(world, memory, requeues, submits, idle, follow_up, used, times, probe, lease),
         others=others,
         releases=_releases(world, memory, idle, follow_up, probe),
         used=used,
@@ -288,6 +291,7 @@ def build(world: World, tokens: TokenIssuer, settings: Settings) -> Central:
         allowed=allowed,
         productions=flows,
         failover=about_failures,
+        notifications=told,
         people=people,
         rucio=world.rucio,
         rucio_work=rucio,
@@ -462,7 +466,7 @@ def _explainer(
     clock: Clock,
     lease: LeaseSettings,
     elements: ElementsView,
-    awaited: AwaitedOutputs,
+    rucio: RucioWork,
 ) -> Explainer:
     """Return the explainer, which says why jobs wait."""
     return Explainer(
@@ -473,7 +477,7 @@ def _explainer(
         clock=clock,
         silent_s=lease.lease_s,
         prospects=elements.prospects,
-        awaited=awaited,
+        awaited=rucio.service.awaited_of_job,
     )
 
 

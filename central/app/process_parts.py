@@ -32,6 +32,8 @@ from ..jobs.leases import LeaseTable
 from ..jobs.output.live_logs import LiveLogs
 from ..jobs.queries import Queries, jobs_by_id
 from ..leadership import ALONE
+from ..notifications.assembly import Senders
+from ..notifications.service import check_reachable
 from ..observe.events import Log
 from ..pilots.presence import Pilots
 from ..ports import Blobs, Bus, Clock, Leadership, Randomness, Space
@@ -56,11 +58,16 @@ class World:
     storages: Storages = field(default_factory=Storages)  # of the jobs' data
     remote: RemoteStorages | None = None  # storages for the central itself; None: only for pilots
     mailer: Mailer | None = None  # mails reports of failover; None: none are mailed
+    senders: Senders = Senders()  # of notifications to users
     leadership: Leadership = ALONE  # whether it may answer pilots
     space: Space = NoDisk()  # the disk of store and blobs
     rucio: RucioDrivers = field(default_factory=RucioDrivers)  # servers of files' catalogues
     evaluator: Evaluates | None = None  # of CWL documents; None: a process of its own
     policy: Policy | None = None  # reads changed shares and limits; None: they do not change
+
+    async def check_notify(self, owner_id: int, /) -> None:
+        """Raise Refused unless this owner can be notified of one thing more."""
+        await check_reachable(self.store, self.senders.channels, owner_id)
 
 
 @dataclass(frozen=True)

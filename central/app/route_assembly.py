@@ -53,6 +53,8 @@ from ..jobs.output.curve_view import JobInspector
 from ..jobs.output.followed_output import FollowService
 from ..jobs.queries import Queries
 from ..jobs.storage_credentials import StorageCredentials
+from ..notifications import routes as notifications
+from ..notifications.service import NotificationService
 from ..observe.events import Log, no_log
 from ..pilots import file_routes, routes as pilots
 from ..pilots.logs import PilotLogService
@@ -115,6 +117,7 @@ class Services(ApiServices):
     transformations: TransformationService
     productions: ProductionService
     reports: ReportService
+    notifications: NotificationService
     rucio: RucioService
 
 
@@ -207,6 +210,7 @@ def _offered(
         *accounts.SERIES_ROUTES.offered(mine.series if mine else None),
         *accounts.QUOTA_ROUTES.offered(mine.quotas if mine else None),
         *failover.ROUTES.offered(leads.reports if leads else None),
+        *notifications.ROUTES.offered(leads.notifications if leads else None),
         *sites.ROUTES.offered(leads.sites if leads else None),
         *factory.ROUTES.offered(leads.elements if leads else None),
         *dispatch.LIMIT_ROUTES.offered(leads.limits if leads else None),

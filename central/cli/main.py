@@ -37,6 +37,7 @@ COMMANDS = (
     ("accounts", "series:accounts", _JOBS, "Show what jobs have used, by owner, day and more."),
     ("usage", "usage:usage", _JOBS, "Show jobs and bytes that count towards quotas."),
     ("failures", "failures.counts:app", _JOBS, "Show why attempts failed, by class and site."),
+    ("notify", "notify:notify", _JOBS, "Be told by mail or webhook of the end of jobs."),
     ("wait", "jobs.follow:wait", _JOBS, "Wait until jobs have ended."),
     ("watch", "jobs.follow:watch", _JOBS, "Watch jobs live, by site."),
     ("logs", "jobs.logs:logs", _JOBS, "Print what jobs have written so far."),

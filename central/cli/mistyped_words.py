@@ -77,7 +77,7 @@ OPTIONS: Final = {
 }
 ONLY_SUBMIT: Final = (
     *("--wait", "--follow", "--timeout", "--timeout-s", "--through-held", "--key"),
-    *("--running-max", "--dry-run", "--ids-file", "-f"),
+    *("--running-max", "--notify", "--dry-run", "--ids-file", "-f"),
 )  # options of `submit` that say nothing about the job
 _OF_SEVERAL_JOBS: Final = ("--submission", "--state", "--filter", "--all")
 _TAKE_COMMANDS: Final = ("submit", "explain")

@@ -50,6 +50,7 @@ from pilotage.proto.api.jobs import (
 )
 from pilotage.proto.api.limits import LimitsView
 from pilotage.proto.api.logins import Sessions
+from pilotage.proto.api.notifications import NotificationsView, NotifyEvent
 from pilotage.proto.api.outputs import JobOutputs
 from pilotage.proto.api.pilots import (
     PilotEnded,
@@ -483,6 +484,7 @@ class Client:
         name: str = "",
         group: str = "",
         running_max: int = 0,
+        notify: Iterable[NotifyEvent | str] | str = "",
         progress: OnProgress | None = None,
     ) -> SubmissionHandle:
         """Submit jobs, all or none, and return once they are durable.
@@ -491,7 +493,7 @@ class Client:
         `parameters`. The same `key` again gives the same jobs; without a key each call has its own,
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
-        jobs run at once; 0: no limit.
+        jobs run at once; 0: no limit. `notify` lists events to be notified of, such as `end,fail`.
 
         A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
@@ -505,6 +507,7 @@ class Client:
                     name=name,
                     group=group,
                     running_max=running_max,
+                    notify=notify,
                     progress=progress,
                 )
             ),
@@ -1543,3 +1546,23 @@ class Client:
             ),
             self.loop,
         )
+
+    def notifications(self) -> NotificationsView:
+        """Return your addresses, what you will be told, and the last deliveries."""
+        return self.loop.run(self.core.notifications())
+
+    def notify(
+        self,
+        *,
+        submission: int | None = None,
+        production: str | int = "",
+        on: Iterable[NotifyEvent | str] | str = "end,fail",
+    ) -> NotificationsView:
+        """Be told of a submission or a production: `end`, `fail`, `half`; `none`: of nothing."""
+        return self.loop.run(self.core.notify(submission=submission, production=production, on=on))
+
+    def set_notification_addresses(
+        self, *, mail: str | None = None, webhook: str | None = None
+    ) -> NotificationsView:
+        """Set where you are told. None leaves an address as it is; empty text removes it."""
+        return self.loop.run(self.core.set_notification_addresses(mail=mail, webhook=webhook))

@@ -39,6 +39,7 @@ from pilotage.proto.api.jobs import (
     Summary,
     SummaryBy,
 )
+from pilotage.proto.api.notifications import NotifyEvent
 from pilotage.proto.attempts import Stream
 from pilotage.proto.curve import sample_of
 from pilotage.proto.documents.job import Input, Job
@@ -57,6 +58,7 @@ from .handles import AsyncJobHandle, AsyncSubmissionHandle
 from .identity import IdentityCalls
 from .jdl import JdlCalls
 from .notebooks.job_tables import JobTable
+from .notifications import NotificationCalls, events_of
 from .operators import OperatorCalls
 from .outputs import OutputCalls
 from .pace import Pace, RealPace, pauses
@@ -105,6 +107,7 @@ class AsyncClient(
     TransformationCalls,
     ProductionCalls,
     JdlCalls,
+    NotificationCalls,
 ):
     """A client of a central.
 
@@ -168,6 +171,7 @@ class AsyncClient(
         name: str = "",
         group: str = "",
         running_max: int = 0,
+        notify: Iterable[NotifyEvent | str] | str = "",
         progress: OnProgress | None = None,
     ) -> AsyncSubmissionHandle:
         """Submit jobs, all or none, and return once they are durable.
@@ -176,7 +180,7 @@ class AsyncClient(
         `parameters`. The same `key` again gives the same jobs; without a key each call has its own,
         which also covers its retries. Long lists and iterators are streamed, and `progress` gets
         the number of sent jobs. `group` is for jobs without a group. At most `running_max` of the
-        jobs run at once; 0: no limit.
+        jobs run at once; 0: no limit. `notify` lists events to be notified of, such as `end,fail`.
 
         A path in `inputs` is a local file to upload, and a text in `outputs` a pattern.
         """
@@ -184,6 +188,7 @@ class AsyncClient(
         header, items = submission(
             jobs, template, parameters, key=key, name=name, group=group, running_max=running_max
         )
+        header = structs.replace(header, notify=events_of(notify))
         if header.template is not None:
             (whole,) = await self._full([header.template])
             header = structs.replace(header, template=cast(Job, whole))

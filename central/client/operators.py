@@ -34,8 +34,8 @@ from pilotage.proto.problems import Code
 from .arguments import word_of
 from .errors import NotFound
 from .pace import Pace
-from .pilot_log import lines_of
 from .transport import Transport
+from .waiting.pilot_log import lines_of
 
 _CHECK_EVERY_S = 0.5
 

@@ -47,6 +47,9 @@ class Drivers(Protocol):
     def space(self) -> Space: ...
     @property
     def leadership(self) -> Leadership: ...
+    async def check_notify(self, owner_id: int, /) -> None:
+        """Raise Refused unless this owner can be notified of one thing more."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def submissions(
         bans=bans,
         queued=follow_up.submitted,
         rucio=drivers.rucio.entries,
+        check_notify=drivers.check_notify,
     )
 
 

@@ -4,7 +4,7 @@ A report is stored before its mail is sent, and marked after the server has acce
 that dies in between sends the mail again with the same Message-ID: mail programs show both as one.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -32,10 +32,11 @@ class NotMailed(Exception):
 class Mailer(Protocol):
     """Sends mails: an SMTP server."""
 
-    async def send(self, *, subject: str, text: str, key: str) -> None:
+    async def send(self, *, subject: str, text: str, key: str, to: Sequence[str] = ()) -> None:
         """Return when the server has accepted the mail, or raise NotMailed, within about a minute.
 
-        `key` makes the Message-ID: the same for the same mail.
+        `key` makes the Message-ID: the same for the same mail. `to`: the recipients, if they are
+        not those of the settings.
         """
         ...
 

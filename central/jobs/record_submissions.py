@@ -60,6 +60,8 @@ def begin(session: Session, new: NewSubmission) -> SubmissionRecord:
         return msgspec.structs.replace(submission_of(known), repeated=True)
     fields["submission_id"] = session.reserve("submission")
     session.run("insert_submission", fields)
+    if new.notify:
+        session.run("follow_submission", fields)
     return get(session, fields["submission_id"])
 
 

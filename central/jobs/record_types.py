@@ -46,6 +46,7 @@ class NewSubmission(Record, frozen=True):
     name: str
     template: bytes | None  # JSON of a Job with placeholders; None: each job is complete
     at: float
+    notify: str = ""  # events that its owner is told of, separated by commas
 
 
 class SubmissionRecord(Record, frozen=True):

@@ -34,6 +34,11 @@ SELECT site_id FROM site WHERE site = :site;
 SELECT submission_id, community, owner_id, key, body_hash, name, template, at, complete, ranges
   FROM submission WHERE submission_id = :submission_id;
 
+-- name: follow_submission
+-- Let the owner be told: central/notifications.
+INSERT INTO subscription (kind, subject_id, owner_id, events)
+VALUES ('submission', :submission_id, :owner_id, :notify);
+
 -- name: ranges_of
 SELECT submission_id, ranges FROM submission
  WHERE submission_id IN (SELECT value::bigint FROM json_each(:ids));

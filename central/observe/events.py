@@ -91,6 +91,12 @@ EVENTS: dict[str, frozenset[str]] = {
     "failover_reported": frozenset({"transformation", "report", "title"}),
     # the mail server refused a report: failover retries a few times
     "report_not_mailed": frozenset({"report", "tries", "why"}),
+    # a notification was put into the outbox
+    "notified": frozenset({"kind", "id", "what", "owner"}),
+    # notifications of a person were dropped: too many wait
+    "notifications_dropped": frozenset({"owner", "count"}),
+    # a message was not delivered; it is sent again, `notify.tries` times in all
+    "not_notified": frozenset({"message", "owner", "channel", "tries", "why"}),
     # a user added a production or acted on it
     "production_said": frozenset({"production", "name", "what", "who", "why"}),
     # all steps of a production have completed

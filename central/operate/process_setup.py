@@ -19,6 +19,7 @@ from ..identity import signature
 from ..identity.element_issuer import ElementIssuer
 from ..identity.tokens import ADMIN_FILE, TokenIssuer, open_tokens
 from ..leadership import ALONE
+from ..notifications.assembly import Senders
 from ..observe.events import Log
 from ..ports import Clock, Leadership
 from ..settings import Settings
@@ -35,10 +36,11 @@ from .last_port import API_PORT, on_last_port
 from .machine_readings import MachineReadings
 from .providers.setup import identity_of
 from .rucio_servers.setup import rucio_drivers
-from .smtp import mailer_of
+from .smtp import mailer_of, user_mailer_of
 from .storages.setup import remote_storages, storages_of
 from .store_identity import check_token
 from .unknown_names import NEW_TOKEN, unused
+from .webhooks import WebhookPoster
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,9 @@ async def open_ground(
         rucio=rucio,
         space=RealSpace(data, data / f"{STORE_FILE}-wal"),
         mailer=mailer_of(settings.failover.mail) if leads else None,
+        senders=Senders(
+            mailer=user_mailer_of(settings.failover.mail), poster=WebhookPoster(settings.notify)
+        ),
     )
     return ProcessSetup(data, settings, tokens, world, bundle, signer)
 

@@ -1,8 +1,9 @@
-"""Mails reports through an SMTP server, in a thread that may hang without harm."""
+"""Sends mail through an SMTP server, in a thread that may hang without harm."""
 
 import hashlib
 import smtplib
 import ssl
+from collections.abc import Sequence
 from email.message import EmailMessage
 from email.utils import formatdate
 from functools import partial
@@ -22,7 +23,7 @@ PASSWORD_MAX: Final = 4_096
 
 
 class SmtpMailer:
-    """One server, and the recipients of reports."""
+    """One server, and the usual recipients."""
 
     def __init__(
         self,
@@ -38,11 +39,12 @@ class SmtpMailer:
         self._thread = ReaderThread(within_s)
         self._within_s = within_s
 
-    async def send(self, *, subject: str, text: str, key: str) -> None:
+    async def send(self, *, subject: str, text: str, key: str, to: Sequence[str] = ()) -> None:
         """Return when the server has accepted the mail. Raises NotMailed."""
-        message = self._message(subject, text, key)
+        recipients = list(to or self._settings.to)
+        message = self._message(subject, text, key, recipients)
         try:
-            await self._thread.do(partial(self._deliver, message))
+            await self._thread.do(partial(self._deliver, message, recipients))
         except TimeoutError:
             why = f"{self._where} did not accept the mail within {self._within_s:g} s"
             raise NotMailed(why) from None
@@ -53,9 +55,11 @@ class SmtpMailer:
     def _where(self) -> str:
         return f"{self._settings.host}:{self._settings.port}"
 
-    def _message(self, subject: str, text: str, key: str) -> EmailMessage:
+    def _message(
+        self, subject: str, text: str, key: str, recipients: Sequence[str]
+    ) -> EmailMessage:
         message = EmailMessage()
-        message["From"], message["To"] = self._settings.sender, ", ".join(self._settings.to)
+        message["From"], message["To"] = self._settings.sender, ", ".join(recipients)
         message["Subject"] = " ".join(subject.split())[:200]
         message["Date"] = formatdate()
         made = hashlib.sha256(f"{key} {subject} {text}".encode()).hexdigest()[:24]
@@ -64,7 +68,7 @@ class SmtpMailer:
         message.set_content(text)
         return message
 
-    def _deliver(self, message: EmailMessage) -> None:
+    def _deliver(self, message: EmailMessage, recipients: Sequence[str]) -> None:
         one = self._settings
         with self._connection() as server:
             if one.tls == "starttls":
@@ -72,7 +76,7 @@ class SmtpMailer:
             if one.user:
                 server.login(one.user, self._password)
             # If the server refuses only some recipients, the mail counts as sent.
-            server.send_message(message, one.sender, list(one.to))
+            server.send_message(message, one.sender, recipients)
 
     def _connection(self) -> smtplib.SMTP:
         one = self._settings
@@ -94,7 +98,12 @@ def _error_text(why: Exception) -> str:
 
 def mailer_of(settings: MailSettings) -> Mailer | None:
     """Return the mailer of reports, or None if none is set. Raises BadSetting."""
-    if not settings.is_wanted:
+    return user_mailer_of(settings) if settings.is_wanted else None
+
+
+def user_mailer_of(settings: MailSettings) -> Mailer | None:
+    """Return a mailer for any recipients, or None without a server. Raises BadSetting."""
+    if not settings.host:
         return None
     password = ""
     if settings.user:

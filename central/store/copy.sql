@@ -17,6 +17,15 @@ SELECT * FROM earlier ORDER BY generation;
 -- name: all_of_counter
 SELECT * FROM counter ORDER BY name;
 
+-- name: all_of_notify_address
+SELECT * FROM notify_address ORDER BY owner_id;
+
+-- name: all_of_subscription
+SELECT * FROM subscription ORDER BY kind, subject_id, owner_id;
+
+-- name: all_of_notification
+SELECT * FROM notification ORDER BY notification_id;
+
 -- name: all_of_owner
 SELECT * FROM owner ORDER BY owner_id;
 

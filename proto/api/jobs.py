@@ -10,6 +10,7 @@ from ..documents.job import PRIORITY_DEFAULT, Count, Job, Mark, Priority
 from ..ids import ID_MAX
 from ..job_states import JobState
 from .bodies import ReplyStruct as _Out, RequestStruct as _In
+from .notifications import NotifyEvent
 
 JOBS_A_SUBMISSION_MAX = 1_000_000
 PAGE_MAX = 1_000
@@ -40,6 +41,8 @@ class Submission(_In, frozen=True):
     parameters: list[msgspec.Raw] = []
     #: run at most this many of its jobs at once; 0: no limit
     running_max: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    #: what to notify its owner of: end, fail, half
+    notify: Annotated[tuple[NotifyEvent, ...], Meta(max_length=3)] = ()
 
 
 class IdRange(_Out, frozen=True):

@@ -26,7 +26,7 @@ CLASSES = (
 )
 MODULES = (
     *("handles", "graphs", "client", "outputs", "operators", "identity", "data", "data_files"),
-    *("accounting", "transformations", "productions", "jdl"),
+    *("accounting", "transformations", "productions", "jdl", "notifications"),
 )
 _PARTS = {  # what the class inherits
     "Client": (
@@ -39,6 +39,7 @@ _PARTS = {  # what the class inherits
         ("TransformationCalls", "transformations"),
         ("ProductionCalls", "productions"),
         ("JdlCalls", "jdl"),
+        ("NotificationCalls", "notifications"),
     )
 }
 _TWINS = {old: new for old, new, _ in CLASSES}

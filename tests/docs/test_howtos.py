@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from ..services.ports import free_ports
 from ..tidy import tree
 from .walkthrough import Walk, blocks
 
@@ -61,7 +62,31 @@ $ kill %1
 """
 
 
+MAIL_SERVER: Final = """
+```console
+$ export PILOTAGE_FAILOVER__MAIL='{host: 127.0.0.1, port: PORT}'
+$ export PILOTAGE_NOTIFY__EVERY_S=0.2 PILOTAGE_NOTIFY__RETRY_S=0.2
+$ export PILOTAGE_NOTIFY__MAIL_DOMAINS='[example.org]'
+```
+"""
+MAIL_SERVER_RUNS: Final = """
+```console
+$ python -m aiosmtpd -n -l 127.0.0.1:PORT &
+```
+"""
+MAIL_SERVER_ENDS: Final = """
+```console
+$ kill %2
+```
+"""
+MAILED: Final = "docs/howto/notifications.md"
+
+
 def _stage(page: str) -> str:
+    if page == MAILED:
+        port = str(free_ports(1)[0])
+        mail = (MAIL_SERVER, OPERATOR_STARTS, MAIL_SERVER_RUNS, TOKEN, ADA_HAS_IT)
+        return "".join(mail).replace("PORT", port)
     gpus = WITH_GPUS if page.endswith("/gpus.md") else ""
     place = "" if page.endswith("/use-a-central.md") else ADA_HAS_IT
     starts = OPERATOR_STARTS
@@ -77,7 +102,9 @@ def test_a_how_to_happens_as_it_is_told(page: str, tmp_path: Path) -> None:
         pytest.skip("no Snakemake here: deploy/make-snakemake-venv makes .venv-snakemake")
     walk = Walk(tree.ROOT / page, tmp_path)
     try:
-        walk.go(before=_stage(page), after=OPERATOR_ENDS)
+        walk.go(
+            before=_stage(page), after=OPERATOR_ENDS + (MAIL_SERVER_ENDS if page == MAILED else "")
+        )
     finally:
         left = walk.close()
 

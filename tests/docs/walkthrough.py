@@ -35,7 +35,7 @@ BLOCK: Final = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re
 # Commands that change nothing.
 READS: Final = re.compile(
     r"^pilotage (?:(?:pilot|prod|transformation|site|data|token) (?:list|show|elements|find|tasks|"
-    r"files|explain)|summary|status|logs|failures|explain|whoami)\b[^|;&<>]*$"
+    r"files|explain)|summary|status|logs|failures|explain|whoami|notify(?! -))\b[^|;&<>]*$"
 )
 CODE: Final = re.compile(r"^# exit code (\d+)$")
 BASH_MARK: Final = "--- end of command"

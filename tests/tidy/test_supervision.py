@@ -30,6 +30,7 @@ SUPERVISORS: Final = {
     "central/dispatch/turns/assignments.py": {
         "made"
     },  # of what one job is, hundreds may wait for it
+    "central/notifications/delivery.py": {"_send"},  # names and reasons are anybody's
     "central/productions/watch.py": {"_guarded"},  # definitions are anybody's
     "central/transformations/engine.py": {"_make", "_take_up"},  # rules may be anybody's
     "central/transformations/grouping.py": {"_asked"},  # they may: raised again, with their name

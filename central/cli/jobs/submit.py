@@ -24,6 +24,7 @@ from ...client.submissions.submission_bodies import STREAM_ABOVE, OnProgress
 from ...jobs.definition.rendering import fill
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, changes
 from ..exit_codes import UsageError
+from ..notify import NotifyOption
 from ..presentation import jobs_in_words, note
 from ..progress import bar
 from ..unknown_places import warn_of_unknown, warn_of_unmet
@@ -55,6 +56,7 @@ async def submit(
     running_max: Annotated[
         int, Parameter(help="Run at most this many of the jobs at once (default: no limit).")
     ] = 0,
+    notify: NotifyOption = "",
     wait: Annotated[bool, Parameter(help="Wait until the jobs have ended.")] = False,
     follow: Annotated[
         bool, Parameter(help="Print the standard output of the single job as it writes it.")
@@ -89,8 +91,8 @@ async def submit(
         option = "--through-held" if timeout_s is None else "--timeout"
         raise UsageError(f"{option} needs --wait or --follow")
     if files and payload is None and are_jdl(files):
-        if array or key or follow or through_held or timeout_s is not None:
-            raise UsageError("with JDL files, leave out --array, --key, --follow and --timeout")
+        if array or key or notify or follow or through_held or timeout_s is not None:
+            raise UsageError("JDL files take no --array, --key, --notify, --follow or --timeout")
         refuse_with_file(job)
         asked = JdlSubmission(files, job.group, running_max, wait, dry_run, ids_file)
         async for answer in submit_jdl_files(central, asked):
@@ -115,11 +117,8 @@ async def submit(
     with says_if_submitted(sent):
         client = await central.client()
         try:
-            labels = {
-                "key": key,
-                "running_max": running_max or plan.running_max,
-                "name": job.name,
-            }
+            labels: Labels = {"key": key, "name": job.name, "notify": notify}
+            labels["running_max"] = running_max or plan.running_max
             handle = await plan.submit(client, labels, sent)
         except Refused as why:
             raise in_place(why, plan.told) from None

@@ -9,7 +9,7 @@ from pilotage.proto.api.jobs import PAGE_MAX
 from pilotage.proto.api.pilots import PilotLogFilter, PilotLogLine
 
 from ...client.errors import NotFound
-from ...client.pilot_log import LAST
+from ...client.waiting.pilot_log import LAST
 from ..command_frame import Answers, CentralConnection, Client, CommandResult, reads
 from ..exit_codes import ExitCode
 from ..presentation import clean, console, note, on_terminal, print_line

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pilotage.proto.api.notifications import NotifyEvent
 from pilotage.proto.decoding.complaints import MISSING, as_json, complaint, short, steps
 from pilotage.proto.decoding.nearest_words import unknown
 from pilotage.proto.decoding.strict_yaml import YamlPath, line_of
@@ -33,7 +34,7 @@ from ..submissions.job_shapes import ParameterSet
 from .sweeps import BadSweep, parameters_of
 from .yaml_text import as_list, as_mapping, load, load_as_written
 
-_TOP = ("jobs", "template", "parameters", "name", "key", "group", "running_max")
+_TOP = ("jobs", "template", "parameters", "name", "key", "group", "running_max", "notify")
 _INPUT_KEYS = ("path", "name", "unpack", "sha256", "size_bytes")
 _SHAPES: dict[str, type[msgspec.Struct]] = {
     "needs": Need,
@@ -78,6 +79,7 @@ class JobFile:
     key: str = ""
     group: str = ""
     running_max: int = 0
+    notify: str = ""
     text: str = field(default="", repr=False)
     where: str = ""
     folder: Path = Path()  # where relative paths start
@@ -143,11 +145,19 @@ class _Reader:
         if type(running_max) is not int or running_max < 0:
             why = f"found {running_max!r}, expected a number of jobs, 0 or more"
             raise self._wrong(("running_max",), why)
+        notify = self._events(found)
         if "jobs" in found:
             if "template" in found or "parameters" in found:
                 raise self._wrong(("jobs",), "give either `jobs`, or `template` with `parameters`")
             jobs = self._drafts(found["jobs"], ("jobs",))
-            return JobFile(jobs=jobs, name=name, key=key, group=group, running_max=running_max)
+            return JobFile(
+                jobs=jobs,
+                name=name,
+                key=key,
+                group=group,
+                running_max=running_max,
+                notify=notify,
+            )
         for word in ("template", "parameters"):
             if word not in found:
                 why = "`template` needs `parameters`; a single job has its keys at the top"
@@ -160,8 +170,20 @@ class _Reader:
             name=name,
             key=key,
             running_max=running_max,
+            notify=notify,
             group=group,
         )
+
+    def _events(self, found: Any) -> str:
+        """Return what to notify of, such as `end,fail`."""
+        given = found.get("notify", "")
+        listed = as_list(given)
+        words = given.split(",") if isinstance(given, str) else listed
+        known = [one.value for one in NotifyEvent]
+        named = [str(word).strip() for word in words or ()]
+        if words is None or not set(named) <= {*known, ""}:
+            raise self._wrong(("notify",), f"found {given!r}, expected some of {', '.join(known)}")
+        return ",".join(filter(None, named))
 
     def _drafts(self, found: Any, path: YamlPath) -> tuple[Draft, ...]:
         jobs = as_list(found)

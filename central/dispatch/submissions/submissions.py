@@ -1,7 +1,7 @@
 """Accepts submissions: checks the jobs, stores all or none, and queues them once durable."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 
 import msgspec
@@ -31,6 +31,7 @@ from .intake import ArrivedJobs, CheckedJobs, RowMaker
 from .parents import ParentJobs
 
 Queued = Callable[[ArrivedJobs], None]
+CheckNotify = Callable[[int], Awaitable[None]]
 _Key = tuple[str, int, str]  # community, owner, key of the submission
 
 _encode = msgspec.json.encode
@@ -39,6 +40,11 @@ NEW_A_TURN = 16  # new classes for the matcher before other tasks run
 OTHERS_S = 20.0  # to wait for another process that stores the same key
 OTHERS_LOOK_S = 0.1
 ROW_BYTES = 256  # of a job's row and its index entries, without the body
+
+
+async def notifies_nobody(owner_id: int) -> None:
+    """Refuse notifications."""
+    raise Refused(Code.ILLEGAL_STATE, "this central sends no notifications", field="notify")
 
 
 class Submissions:
@@ -57,11 +63,14 @@ class Submissions:
         bans: BanList,
         queued: Queued,
         rucio: RucioEntries = no_servers,
+        check_notify: CheckNotify = notifies_nobody,
     ) -> None:
         """`queued` is called with the jobs of a submission once they are durable.
 
-        `rucio` returns the servers that get outputs.
+        `rucio` returns the servers that get outputs. `check_notify` raises Refused if an owner
+        cannot be notified.
         """
+        self._check_notify = check_notify
         self._storages, self._quotas, self._room = storages, quotas, room
         self._bans, self._rucio = bans, rucio
         self._store, self._queue, self._owners = store, memory.queue, memory.owners
@@ -134,6 +143,8 @@ class Submissions:
         self._bans.check(caller.issuer, caller.subject)  # the central may submit for an owner
         await self._room.check_new()
         owner = await self._owners.get(community_of(caller), caller)
+        if header.notify:
+            await self._check_notify(owner.owner_id)
         maker = RowMaker(
             self._classes,
             caller=caller,
@@ -180,6 +191,7 @@ class Submissions:
             name=header.name,
             template=_encode(header.template) if header.template is not None else None,
             at=self._clock.wall(),
+            notify=",".join(sorted({one.value for one in header.notify})),
         )
         if second is None:
             maker.parents.check_count(len(ready.rows))

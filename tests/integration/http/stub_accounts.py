@@ -7,9 +7,11 @@ from pilotage.central.accounts.series import SeriesService
 from pilotage.central.app.routes import HealthReader, Metrics
 from pilotage.central.failover.service import ReportService
 from pilotage.central.identity.callers import Caller, User
+from pilotage.central.notifications.service import NotificationService
 from pilotage.proto.api.accounts import Accounts, AccountsBy, Series, SeriesBy
 from pilotage.proto.api.failures import Failures, ReportDetail, ReportPage, ReportView
 from pilotage.proto.api.health import Health, Readiness
+from pilotage.proto.api.notifications import AddressChange, NotificationsView, Subscribe
 from pilotage.proto.api.quotas import QuotaChange, UsageView
 
 from .stub_calls import Hearing, override
@@ -92,6 +94,25 @@ class StubReports(Hearing, ReportService):
             cause="payload", title="t: 1 failure", saved=1, stuck=0,
         )  # fmt: skip
         return ReportDetail(view=view, text="", report={})
+
+
+class StubNotifications(Hearing, NotificationService):
+    """Has told nothing."""
+
+    @override
+    async def view(self, caller: User) -> NotificationsView:
+        self.hear("view", caller, None)
+        return NotificationsView()
+
+    @override
+    async def subscribe(self, caller: User, body: Subscribe) -> NotificationsView:
+        self.hear("subscribe", caller, body)
+        return NotificationsView()
+
+    @override
+    async def set_addresses(self, caller: User, change: AddressChange) -> NotificationsView:
+        self.hear("set_addresses", caller, change)
+        return NotificationsView()
 
 
 class StubHealth(Hearing, HealthReader):

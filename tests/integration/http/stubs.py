@@ -25,7 +25,14 @@ from tests.memory_store import MemoryStore
 from tests.unit.identity.fake_provider import Outside
 from tests.unit.identity.token_store import DATA
 
-from .stub_accounts import StubHealth, StubMetrics, StubQuotas, StubReports, StubSeries
+from .stub_accounts import (
+    StubHealth,
+    StubMetrics,
+    StubNotifications,
+    StubQuotas,
+    StubReports,
+    StubSeries,
+)
 from .stub_bans import StubBans
 from .stub_calls import Calls
 from .stub_data import StubData, StubRules, StubSweeps
@@ -150,6 +157,7 @@ def build() -> World:
         transformations=StubTransformations(calls),
         productions=StubProductions(calls),
         reports=StubReports(calls),
+        notifications=StubNotifications(calls),
         health=StubHealth(calls),
         metrics=StubMetrics(calls),
     )

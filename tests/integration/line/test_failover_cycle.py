@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -360,7 +361,7 @@ class Postman:
     def __init__(self, away: int) -> None:
         self.away, self.mails, self.tries = away, list[tuple[str, str, str]](), 0
 
-    async def send(self, *, subject: str, text: str, key: str) -> None:
+    async def send(self, *, subject: str, text: str, key: str, to: Sequence[str] = ()) -> None:
         self.tries += 1
         await asyncio.sleep(1.0)
         if self.away:

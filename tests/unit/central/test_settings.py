@@ -142,6 +142,13 @@ def test_a_wrong_rule_of_the_matcher_is_named(key: str, value: str, said: str) -
         load(None, {}, {f"matcher.{key}": value})
 
 
+@pytest.mark.parametrize("key", ["webhook_allowed", "webhook_refused"])
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "10.0.0.0/33", "pic.es", "''"])
+def test_a_network_that_is_none_is_named(key: str, network: str) -> None:
+    with pytest.raises(BadSetting, match=rf"^--set notify\.{key}: "):
+        load(None, {}, {f"notify.{key}": f"[{network}]"})
+
+
 @pytest.mark.parametrize("option", WRONG)
 def test_a_wrong_setting_is_named(option: str) -> None:
     value, expected = WRONG[option]

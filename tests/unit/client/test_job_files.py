@@ -136,6 +136,14 @@ WRONG = {
         "running_max: -1\njobs: [{command: [a]}]\n",
         "f.yaml:1: running_max: found -1, expected a number of jobs, 0 or more",
     ),
+    "an event that there is not": (
+        "jobs: [{command: [a]}]\nnotify: [end, often]\n",
+        "f.yaml:2: notify: found ['end', 'often'], expected some of end, fail, half",
+    ),
+    "events that are a number": (
+        "notify: 3\njobs: [{command: [a]}]\n",
+        "f.yaml:1: notify: found 3, expected some of end, fail, half",
+    ),
     "an executable tag": (
         "!!python/object/apply:os.getcwd []\n",
         "could not determine a constructor",
@@ -189,6 +197,11 @@ def test_a_template_comes_with_its_parameters() -> None:
 
 def test_how_many_run_at_once_stands_at_the_top() -> None:
     assert parse("running_max: 3\njobs:\n- command: [a]\n").running_max == 3
+
+
+@pytest.mark.parametrize("events", ["[end, half]", "end, half", "'end,half'"])
+def test_events_to_be_notified_of_stand_at_the_top(events: str) -> None:
+    assert parse(f"notify: {events}\njobs: [{{command: [a]}}]\n").notify == "end,half"
 
 
 @pytest.mark.parametrize("key", ["running_max", "key"])

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from pilotage.proto.api.jobs import PAGE_MAX
 from pilotage.proto.api.pilots import PilotLogFilter, PilotLogLine, PilotLogPage
 
-from .pace import Pace
+from ..pace import Pace
 
 if TYPE_CHECKING:
-    from .transport import Transport
+    from ..transport import Transport
 
 LAST = 100  # lines, if no start time is given
 LOOK_S = 2.0

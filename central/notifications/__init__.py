@@ -1,0 +1,1 @@
+"""Tells people by mail or webhook how their submissions and productions go."""
