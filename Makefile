@@ -25,7 +25,8 @@ GENERATED := tests/docs/test_generated.py tests/docs/test_production_graph.py te
 QUICK_CHECKS := check-format check-lint check-mypy check-layers
 
 .PHONY: help dev check quick test durations long demo bench soak load simulate quality cwl pilot docs site \
-        packages-run packages-test compiled ctapipe ctadirac zpeak provider rucio $(CHECKS)
+        packages-run packages-test compiled ctapipe ctadirac zpeak provider rucio \
+        snakemake $(CHECKS)
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
@@ -42,7 +43,8 @@ quick: .venv/ready-dev ## run the fast checks and most unit tests, in a minute
 	PYTHONHASHSEED=0 $(PYTEST) -n 2 tests/tidy tests/unit $(GENERATED) -m "not long and not thorough"
 
 test: .venv/ready-dev ## run the gate: check, and all tests but the long ones
-	@$(MAKE) --no-print-directory -j2 --output-sync=target compiled packages-test ctapipe ctadirac zpeak provider rucio
+	@$(MAKE) --no-print-directory -j2 --output-sync=target compiled packages-test ctapipe ctadirac zpeak provider rucio \
+	    snakemake
 	$(PYTHON_RUN) -m tests.gate $(filter-out tests,$(TESTS))
 
 durations: .venv/ready-dev ## write the durations of the last `make test` to docs/testing.md
@@ -166,6 +168,10 @@ zpeak: .venv/ready-dev
 # For tests with a real Rucio server, which are skipped if this fails, except in CI.
 rucio: .venv/ready-dev
 	@deploy/make-rucio-venv || [ "$${CI:-}" != true ]
+
+# For tests of its executor plugin, deploy/snakemake, which are skipped if this fails, except in CI.
+snakemake: .venv/ready-dev
+	@deploy/make-snakemake-venv || [ "$${CI:-}" != true ]
 
 # npm packages into build/, for tests of logins, which are skipped if this fails, except in CI.
 provider: .venv/ready-dev

@@ -13,6 +13,7 @@ from ..tidy import tree
 from .walkthrough import Walk, blocks
 
 PAGES: Final = sorted(name for name in tree.files() if name.startswith("docs/howto/"))
+SNAKEMAKE_PAGE: Final = "docs/howto/snakemake.md"
 WORDS: Final = range(150, 400)
 GOAL_CHARACTERS: Final = 300  # between the title and the first command
 
@@ -32,6 +33,12 @@ WITH_GPUS: Final = """
 ```console
 $ pilotage pilot start --site CSCS --overcommit --gpus 2 --gpu-vendor nvidia --gpu-memory 80GB
 cscs-…: process …, log …/pilot.log
+```
+"""
+SNAKEMAKE: Final = tree.ROOT / ".venv-snakemake"
+WITH_SNAKEMAKE: Final = f"""
+```console
+$ export PATH=$PATH:{SNAKEMAKE}/bin
 ```
 """
 TOKEN: Final = """
@@ -82,11 +89,17 @@ def _stage(page: str) -> str:
         return "".join(mail).replace("PORT", port)
     gpus = WITH_GPUS if page.endswith("/gpus.md") else ""
     place = "" if page.endswith("/use-a-central.md") else ADA_HAS_IT
-    return OPERATOR_STARTS + gpus + TOKEN + place
+    starts = OPERATOR_STARTS
+    if page == SNAKEMAKE_PAGE:
+        # The folder of the case is in /tmp or /dev/shm, which only this rung shows to jobs.
+        starts = WITH_SNAKEMAKE + starts.replace("--site PIC", "--site PIC --isolation session")
+    return starts + gpus + TOKEN + place
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_how_to_happens_as_it_is_told(page: str, tmp_path: Path) -> None:
+    if page == SNAKEMAKE_PAGE and not (SNAKEMAKE / "ready").exists():
+        pytest.skip("no Snakemake here: deploy/make-snakemake-venv makes .venv-snakemake")
     walk = Walk(tree.ROOT / page, tmp_path)
     try:
         walk.go(

@@ -7,7 +7,7 @@ from . import prose, tree
 
 TURNS_MAX: Final = 0.03
 # 65 000 of release 0.1, 4 500 each on identity and data, 2 500 on users of DIRAC and CTADIRAC,
-# 3 000 on daily work.
+# 5 000 on daily work.
 WORDS_OF_ALL_PAGES_MAX: Final = 83_500
 WORDS_OF_A_PARAGRAPH_MAX: Final = 80
 COLUMNS_MAX: Final = 100
