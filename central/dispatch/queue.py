@@ -50,8 +50,8 @@ class JobQueue:
     def reading(self) -> Generator[None]:
         """Keep priorities and classes that are set while the caller reads jobs and queues them.
 
-        What is set during the read would else be lost until a restart: the read may have the old
-        value, and the queue does not have the job yet.
+        Values set during the read would otherwise be lost until a restart: the read may have the
+        old value, and the queue does not have the job yet.
         """
         self._readers += 1
         try:

@@ -80,7 +80,7 @@ def line(text: str, most: int = LINE_MAX) -> str:
 
 
 def subject(told: Sequence[Notification]) -> str:
-    """Return the subject of a message with these notifications; the first is told in full."""
+    """Return the subject of a message: the title of the first notification, and how many follow."""
     others = f" (and {len(told) - 1} others)" if len(told) > 1 else ""
     return f"[pilotage] {told[0].title}{others}"
 

@@ -25,7 +25,7 @@ _body: Final = msgspec.json.Decoder(Notification).decode
 
 
 class Addresses(Record, frozen=True, kw_only=True):
-    """Where a person is told, and the mail address that the identity provider has verified."""
+    """The addresses of a person, and the mail address that the identity provider has verified."""
 
     mail: str = ""
     webhook: str = ""
@@ -71,7 +71,7 @@ class OutboxRow(Record, frozen=True, kw_only=True):
 
 
 def addresses(session: Session, owner_id: int) -> Addresses:
-    """Return where a person is told. The default is the verified mail address."""
+    """Return the addresses of a person. The default is the verified mail address."""
     given = {"owner_id": owner_id}
     found = session.one("verified_mail", given)
     verified = found[0] if found else ""
@@ -81,7 +81,7 @@ def addresses(session: Session, owner_id: int) -> Addresses:
 
 
 def set_addresses(session: Session, owner_id: int, mail: str, webhook: str) -> None:
-    """Store where a person is told; empty: not in this way."""
+    """Store the addresses of a person. An empty one gets no messages."""
     given = {"owner_id": owner_id, "mail": mail, "webhook": webhook}
     session.run("keep_notify_address", given)
 

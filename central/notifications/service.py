@@ -89,7 +89,7 @@ class NotificationService:
         return await self.view(caller)
 
     async def set_addresses(self, caller: User, change: AddressChange, /) -> NotificationsView:
-        """Change where the caller is told. Raises Refused: INVALID, FORBIDDEN, UNAVAILABLE."""
+        """Change the addresses of the caller. Raises Refused: INVALID, FORBIDDEN, UNAVAILABLE."""
         owner = await self._owner(caller)
         where = await self._store.read(records.addresses, owner.owner_id)
         mail = where.mail if change.mail is None else change.mail

@@ -26,7 +26,7 @@ class Standing(Record, frozen=True, kw_only=True):
 def of_jobs(total: int, counts: Mapping[str, int]) -> Standing:
     """Return the standing of a submission of `total` jobs. `counts` are its jobs by state.
 
-    A submission with Held jobs is over if no other jobs are left: somebody has to act.
+    A submission with Held jobs is over if no other jobs are left, because a person has to act.
     """
     found = {state: jobs for state, jobs in counts.items() if jobs}
     removed = total - sum(found.values())

@@ -142,7 +142,7 @@ class CallJobs:
             async with Tasks() as tasks:
                 for work in (self._send, self._await, self._fetch, self._kill):
                     tasks.start(work())
-        except BaseException as why:  # whatever it is: callers must not wait for ever
+        except BaseException as why:  # of any kind: otherwise callers would wait for ever
             error = why if isinstance(why, Exception) else ClientError("the client was closed")
             lost, self._open = self._open, set()
             for job in lost:

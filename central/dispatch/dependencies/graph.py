@@ -21,7 +21,7 @@ SIZE: Final = 1 << BITS
 MASK: Final = SIZE - 1
 SHOWN_MAX: Final = 20  # open conditions in an answer
 
-# What is known of a job. Removed jobs have ended long ago; they count as Done.
+# The known states of a job. Removed jobs have ended long ago; they count as Done.
 _UNKNOWN, _OPEN, _DONE, _REMOVED, _FAILED, _KILLED = range(6)
 _CODES: Final = {JobState.DONE: _DONE, JobState.FAILED: _FAILED, JobState.KILLED: _KILLED}
 _WORDS: Final = {_FAILED: JobState.FAILED.value, _KILLED: JobState.KILLED.value}

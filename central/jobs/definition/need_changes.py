@@ -87,7 +87,7 @@ class NeedChange:
 def current(job: Job, needs: tuple[Need, ...]) -> Job:
     """Return a stored job with the needs of its class, if they were changed.
 
-    What was not changed stays as it was submitted.
+    Unchanged fields stay as they were submitted.
     """
     submitted = normal_needs(needs_of(job))
     if submitted == needs:
