@@ -1564,5 +1564,8 @@ class Client:
     def set_notification_addresses(
         self, *, mail: str | None = None, webhook: str | None = None
     ) -> NotificationsView:
-        """Set the addresses of your notifications. None leaves an address as it is; empty text removes it."""
+        """Set the addresses of your notifications.
+
+        None leaves an address as it is; an empty text removes it.
+        """
         return self.loop.run(self.core.set_notification_addresses(mail=mail, webhook=webhook))

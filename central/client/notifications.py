@@ -47,7 +47,10 @@ class NotificationCalls:
     async def set_notification_addresses(
         self, *, mail: str | None = None, webhook: str | None = None
     ) -> NotificationsView:
-        """Set the addresses of your notifications. None leaves an address as it is; empty text removes it."""
+        """Set the addresses of your notifications.
+
+        None leaves an address as it is; an empty text removes it.
+        """
         body = AddressChange(mail=mail, webhook=webhook)
         path = "/v1/notifications/addresses"
         return await self._transport.ask(NotificationsView, "POST", path, body=body)

@@ -1,4 +1,4 @@
-"""Finds submissions and productions of which a person is to be told.
+"""Finds the submissions and productions that people want to hear of.
 
 The end of a job costs nothing for that: a slow loop reads the counts that the store has anyway, and
 only of submissions and productions with a subscription.

@@ -1,4 +1,4 @@
-"""Messages about notifications: who is told of the end, the failure or the half of what."""
+"""Messages about notifications of the end, the failure or the half of submissions."""
 
 import enum
 from typing import Annotated
@@ -13,7 +13,7 @@ URL_MAX = 1_000  # characters of the URL of a webhook
 
 
 class NotifyEvent(str, enum.Enum):
-    """What a person is told of, each once. The end says it all: nothing follows it."""
+    """The events that a person can hear of, each once. No event follows the end."""
 
     END = "end"  # all jobs have ended or are Held; a production has Completed
     FAIL = "fail"  # the first job has failed for good; a production needs its owner
@@ -63,7 +63,7 @@ class DeliveryView(_Out, frozen=True):
 
 
 class NotificationsView(_Out, frozen=True):
-    """Where the caller is told, of what, and what was told lately, newest first."""
+    """The addresses and subscriptions of the caller, and the latest notifications, newest first."""
 
     mail: str = ""
     webhook: str = ""
