@@ -31,7 +31,7 @@ include_patterns = [
     "examples/**.md",
     "deploy/**.md",
 ]
-exclude_patterns = ["build", ".venv*", ".git", "tests", "**/node_modules"]
+exclude_patterns = ["build", ".venv*", ".git", "tests", "deploy/snakemake", "**/node_modules"]
 source_suffix = {".md": "markdown"}
 nitpicky = True
 

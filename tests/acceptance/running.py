@@ -166,7 +166,7 @@ class RunningCentral:
                 "isolation": isolation,
                 "image_tools": image_tools,
                 "registries": registries,
-                "image_cache": str(self.folder / "images"),
+                "image_cache": str(self.folder / "images") if registries else "",
             },
         )
         local = self._local

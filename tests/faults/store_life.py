@@ -76,7 +76,9 @@ async def _run_jobs(store: Store, say: Teller, kind: JobClassRow, key: str) -> N
     say("submitted", key, job, count)
     attempt = await store.write(job_records.reserve_attempts, 4)
     say("reserved", attempt + 3)
-    matched = await turns.match(store, [an_attempt(attempt + i, job + i) for i in range(4)])
+    matched = await turns.match(
+        store, [an_attempt(attempt + i, job + i, class_id=kind.class_id) for i in range(4)]
+    )
     assert None not in matched
     for i in range(4):
         say("matched", attempt + i, job + i)

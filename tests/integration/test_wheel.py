@@ -186,7 +186,7 @@ def test_the_client_runs_on_python_3_10(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_a_command_of_the_client_loads_few_modules(client_alone: Path, tmp_path: Path) -> None:
-    """It loads 430, in 0.25 s of CPU time. rich is for terminals, help and errors."""
+    """It loads 510, in 0.25 s of CPU time. rich is for terminals, help and errors."""
     code = (
         "import sys\n"
         "from pilotage.central.cli.main import run\n"
@@ -195,7 +195,7 @@ def test_a_command_of_the_client_loads_few_modules(client_alone: Path, tmp_path:
     )
     loaded, with_rich = run(client_alone / "python", "-I", "-c", code, cwd=tmp_path).split()
 
-    assert int(loaded) < 500
+    assert int(loaded) < 540
     assert with_rich == "False"
 
 
