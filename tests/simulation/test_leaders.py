@@ -35,7 +35,7 @@ FOUND = {
     "one_last_ack": 94,
     "monotonic": 260,
     "grace_30": 18,
-    "bind_at_wake": 143,
+    "bind_at_wake": 218,
     "files_stay": 8,
     "late_moment": 6,
 }
